@@ -1,0 +1,38 @@
+"""Files that are either whole or absent, and their checksums."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Give a temporary name beside `path`; rename it to `path` when the block succeeds, delete it when it fails.
+
+    The name keeps the suffix of `path`, since some writers (NumPy, Matplotlib) go by it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path | str) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    return _digest(path, "sha256")
+
+
+def md5_of(path: Path | str) -> str:
+    """MD5 of a file's bytes, as 32 hexadecimal digits (the checksum that CelebA is published with)."""
+    return _digest(path, "md5")
+
+
+def _digest(path: Path | str, algorithm: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
