@@ -1,0 +1,106 @@
+"""A fingerprint of a script's code that changes when, and only when, what it does may change.
+
+Snakemake judges a script by its modification time and does not look into the modules it imports. The fingerprint covers
+the script and, transitively, every module of this package that it imports. It is taken over the syntax tree without
+comments, docstrings and formatting, so that only a change of meaning makes a result stale.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+
+
+def code_fingerprint(script: Path | str, package: Path | str = PACKAGE) -> str:
+    """SHA-256 (64 hexadecimal digits) over the canonical syntax trees of `script` and what it imports from `package`.
+
+    Data files beside a module (templates, styles) count as part of it when it names them in a string that ends in a
+    known suffix. Raises `SyntaxError` for code that Python cannot parse.
+    """
+    script, package = Path(script), Path(package)
+    found: dict[str, Path] = {}
+    _collect(script, package, found)
+    digest = hashlib.sha256()
+    digest.update(canonical(script.read_text()).encode())
+    for name, path in sorted(found.items()):
+        content = canonical(path.read_text()) if path.suffix == ".py" else path.read_text()
+        digest.update(f"\n{name}\n{content}".encode())
+    return digest.hexdigest()
+
+
+def canonical(source: str) -> str:
+    """Python source as a syntax tree in text form: no comments, docstrings or positions, the same on every Python.
+
+    Empty and absent fields are left out, since their number differs between Python versions.
+    """
+    return _text(ast.parse(source))
+
+
+def imported_modules(source: str, module: str = "") -> Iterator[str]:
+    """The dotted names a source imports, at any depth; `module` is its own name, which relative imports start from."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parent = module.split(".")[: -node.level] if node.level else []
+            base = ".".join([*parent, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _collect(path: Path, package: Path, found: dict[str, Path], module: str = "") -> None:
+    """Add to `found` each file of the package that `path` depends on."""
+    source = path.read_text()
+    for name in imported_modules(source, module):
+        for dependency, file in _files_of(name, package):
+            if dependency not in found:
+                found[dependency] = file
+                _collect(file, package, found, dependency)
+    for file in _data_files(source, path.parent) if module else ():
+        found[file.relative_to(package).as_posix()] = file
+
+
+def _files_of(name: str, package: Path) -> Iterator[tuple[str, Path]]:
+    """The files that importing the dotted `name` runs: the package's own `__init__` files on the way, and the module."""
+    parts = name.split(".")
+    if parts[0] != package.name:
+        return
+    for depth in range(1, len(parts) + 1):
+        stem = package.joinpath(*parts[1:depth])
+        for file in (stem / "__init__.py", stem.with_suffix(".py") if depth > 1 else None):
+            if file is not None and file.is_file():
+                yield ".".join(parts[:depth]), file
+
+
+def _data_files(source: str, folder: Path) -> Iterator[Path]:
+    """Files that a module names in strings and that lie in its folder: templates, style sheets, scripts."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and 0 < len(node.value) < 100:
+            candidate = folder / node.value
+            if candidate.is_file() and candidate.suffix != ".py":
+                yield candidate
+            elif candidate.is_dir() and candidate != folder and "." not in node.value:
+                yield from sorted(file for file in candidate.rglob("*") if file.is_file() and file.suffix != ".pyc")
+
+
+def _text(node: object) -> str:
+    """One node of a syntax tree as text."""
+    if isinstance(node, ast.AST):
+        fields = [
+            (name, _body(node, name, value)) for name, value in ast.iter_fields(node) if name not in ("kind", "ctx")
+        ]
+        inner = ",".join(f"{name}={_text(value)}" for name, value in fields if value not in (None, []))
+        return f"{type(node).__name__}({inner})"
+    if isinstance(node, list):
+        return "[" + ",".join(_text(item) for item in node) + "]"
+    return repr(node)
+
+
+def _body(node: ast.AST, name: str, value: object) -> object:
+    """The value of a field, a body without its docstring."""
+    documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    if name == "body" and documented and ast.get_docstring(node, clean=False) is not None:
+        return value[1:]
+    return value

@@ -1,0 +1,70 @@
+"""Where a result came from: the code, the libraries and the machine."""
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("torch", "torchvision", "pythae", "lpips", "piq", "numpy", "pandas", "pillow", "snakemake")
+
+
+def environment(device: str = "cpu") -> dict:
+    """Versions, host, device, git state and time of the running process, as plain JSON-able values.
+
+    `device` is a torch device string; the device's name, memory and the driver are given when it is a GPU.
+    """
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": platform.node(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": versions(),
+        "git": git_state(Path(__file__).parent),
+        "device": device_facts(device),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+    }
+
+
+def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
+    """Installed version of each package; packages that are not installed are left out."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state(folder: Path) -> dict:
+    """Commit and whether the tree differs from it; both None outside a git checkout."""
+    commit = _output("git", "-C", str(folder), "rev-parse", "HEAD")
+    changes = _output("git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit or None, "dirty": bool(changes) if commit else None}
+
+
+def device_facts(device: str) -> dict:
+    """Name and memory (MB) of the device, and the GPU driver's version."""
+    if not device.startswith("cuda"):
+        return {"type": "cpu", "name": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    import torch
+
+    properties = torch.cuda.get_device_properties(device)
+    driver = _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader").splitlines()
+    return {
+        "type": "cuda",
+        "name": properties.name,
+        "memory_mb": properties.total_memory // 2**20,
+        "driver": driver[0] if driver else None,
+        "cuda": torch.version.cuda,
+    }
+
+
+def _output(*command: str) -> str:
+    """Standard output of a command, empty when it is missing or fails."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
