@@ -319,7 +319,7 @@ def _latent() -> list[Metric]:
             "",
             True,
             "[0, 1]",
-            "separated attribute predictability: mean over factors of the gap between the two best one-dimension scores",
+            "separated attribute predictability: mean over factors of the gap between the two best single dimensions",
             FACTORS,
         ),
         metric(
