@@ -1,0 +1,108 @@
+"""The catalog knows pythae by heart: compare it with pythae, and its refusals with what pythae's nets really do."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+from pythae import models as pythae_models
+
+from vaebench.catalog import CHOICES, GRID, MODELS, NETS, grid_size
+
+INTERNAL = {
+    "name",
+    "input_dim",
+    "uses_default_encoder",
+    "uses_default_decoder",
+    "uses_default_discriminator",
+    "uses_default_metric",
+    "discriminator_input_dim",
+}
+
+
+def _config_class(name):
+    return getattr(pythae_models, f"{name}Config", None) or getattr(pythae_models, f"{name}_Config")
+
+
+def test_catalog_lists_every_model_of_pythae():
+    configs = {name for name in pythae_models.__all__ if name.endswith("Config")} - {"BaseAEConfig"}
+    assert {_config_class(name).__name__ for name in MODELS} == configs
+    assert len(MODELS) == 25
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_fields_and_defaults_are_those_of_pythae(name):
+    expected = {
+        item.name: item.default if item.default is not dataclasses.MISSING else tuple(item.default_factory())
+        for item in dataclasses.fields(_config_class(name))
+        if item.name not in INTERNAL
+    }
+    assert dict(MODELS[name].fields) == expected
+    assert not {key for key, value in expected.items() if isinstance(value, str)} - CHOICES.keys()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_defaults_are_allowed_values(name):
+    info = MODELS[name]
+    problems = {key: info.check(key, value) for key, value in info.fields.items()}
+    assert not any(problems.values()), problems
+
+
+def test_catalog_imports_neither_torch_nor_pythae():
+    code = "import sys, vaebench.catalog; print({'torch', 'pythae', 'numpy'} & sys.modules.keys())"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": "workflow/scripts"}
+    )
+    assert result.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("model", "field", "value", "part"),
+    [
+        ("SVAE", "latent_dim", 64, "at most 32"),
+        ("VAE", "latent_dim", 0, "at least 1"),
+        ("VAE", "reconstruction_loss", "l1", "choose from mse, bce"),
+        ("CIWAE", "beta", 2.0, "at most 1"),
+        ("VAEGAN", "adversarial_loss_scale", 1.5, "at most 1"),
+        ("VAE_LinNF", "flows", ["Planar", "Spline"], "Spline"),
+    ],
+)
+def test_values_out_of_range_are_refused(model, field, value, part):
+    assert part in MODELS[model].check(field, value)
+
+
+def test_values_in_range_pass():
+    assert MODELS["SVAE"].check("latent_dim", 32) is None
+    assert MODELS["BetaVAE"].check("beta", 4.0) is None
+    assert MODELS["WAE_MMD"].check("scales", None) is None
+
+
+@pytest.mark.parametrize(
+    ("net", "role", "model", "shape", "config", "part"),
+    [
+        ("convnet", "encoder", "VQVAE", (3, 64, 64), {}, "use resnet or compact"),
+        ("convnet", "encoder", "VAE", (3, 96, 96), {}, "use compact"),
+        ("resnet", "discriminator", "VAEGAN", (3, 64, 64), {"reconstruction_layer": 3}, "use convnet or compact"),
+        ("convnet", "discriminator", "VAEGAN", (3, 64, 64), {}, "reconstruction_layer -1"),
+        ("convnet", "discriminator", "VAEGAN", (3, 64, 64), {"reconstruction_layer": 5}, "1 to 4"),
+        ("compact", "discriminator", "VAEGAN", (3, 64, 64), {"reconstruction_layer": 4}, "1 to 3"),
+        ("compact", "encoder", "VAE", (3, 20, 64), {}, "28x28"),
+        ("compact", "encoder", "VAE", (4, 64, 64), {}, "1 or 3 channels"),
+    ],
+)
+def test_nets_that_cannot_be_built_are_refused(net, role, model, shape, config, part):
+    assert part in NETS[net].check(role, model, shape, config)
+
+
+def test_nets_that_can_be_built_pass():
+    assert NETS["resnet"].check("encoder", "VQVAE", (3, 64, 64), {}) is None
+    assert NETS["compact"].check("decoder", "VAE", (1, 31, 45), {}) is None
+    assert NETS["convnet"].check("discriminator", "VAEGAN", (3, 64, 64), {"reconstruction_layer": 3}) is None
+
+
+def test_latent_shapes():
+    assert NETS["convnet"].latent_shape("VAE", (3, 64, 64), {"latent_dim": 7}) == (7,)
+    assert NETS["resnet"].latent_shape("VQVAE", (3, 32, 32), {"latent_dim": 7}) == (7, 8, 8)
+    assert NETS["compact"].latent_shape("VQVAE", (1, 28, 28), {}) == (10, 7, 7)
+    assert grid_size((64, 50)) == (8, 7)
+    assert MODELS["VQVAE"].head({}) == GRID
