@@ -46,8 +46,8 @@ def complete(config: Mapping, schema: dict) -> dict:
 def expand_runs(config: Mapping) -> dict[str, dict]:
     """One fully resolved specification per run, by the run's name, from a completed configuration.
 
-    A specification holds `run`, `entry`, `model`, `nets`, `config`, `training`, `sampler` and `pretrained`; its keys are
-    sorted at every level, so that two equal specifications also print equally.
+    A specification holds `run`, `entry`, `model`, `nets`, `config`, `training`, `sampler` and `pretrained`; its keys
+    are sorted at every level, so that two equal specifications also print equally.
     """
     runs = {}
     for entry, settings in config["models"].items():
@@ -148,8 +148,8 @@ def _explain(error: ValidationError) -> str:
         return f"{path}: {error.instance!r} is not allowed; choose from {_listing(error.validator_value)}"
     if error.validator == "type" and isinstance(error.instance, str) and _is_number(error.instance):
         return (
-            f"{path}: {error.instance!r} is read as text, not as a number: YAML wants digits on both sides of the point "
-            f"before an exponent; write {_yaml_number(error.instance)}"
+            f"{path}: {error.instance!r} is read as text, not as a number: YAML wants a point before an exponent; "
+            f"write {_yaml_number(error.instance)}"
         )
     description = f" ({error.schema['description']})" if "description" in error.schema else ""
     return f"{path}: {error.message}{description}"
@@ -169,7 +169,7 @@ def _model_mistakes(config: Mapping) -> Iterator[str]:
         for values in _combinations(settings.get("sweep", {})):
             spec = _resolve(entry, settings, values, config["training"])
             if spec["run"] in names:
-                yield f"models.{entry}: the run name {spec['run']!r} is also made by models.{names[spec['run']]}; rename one"
+                yield f"models.{entry}: run {spec['run']!r} is also made by models.{names[spec['run']]}; rename one"
             names[spec["run"]] = entry
             if spec["pretrained"] is None:
                 yield from _net_mistakes(f"models.{entry}", spec, config)
@@ -194,7 +194,7 @@ def _entry_mistakes(path: str, settings: Mapping) -> Iterator[str]:
     if model not in MODELS:
         yield _unknown(f"{path}.model", model, MODELS, what="model")
         return
-    fields = MODELS[model].fields | {"latent_dim": 10}
+    fields = MODELS[model].fields
     for field, value in settings.get("config", {}).items():
         yield from _field_mistakes(f"{path}.config.{field}", model, field, value, fields)
     for key, values in settings.get("sweep", {}).items():
@@ -219,6 +219,8 @@ def _field_mistakes(path: str, model: str, field: str, value: object, fields: Ma
     if not _same_kind(value, default):
         hint = f"; write {_yaml_number(value)}" if isinstance(value, str) and _is_number(value) else ""
         yield f"{path}: {value!r} is no {_kind(default)} as {field} must be (default {default!r}){hint}"
+    elif reason := MODELS[model].check(field, value):
+        yield f"{path}: {reason}"
 
 
 def _same_kind(value: object, default: object) -> bool:

@@ -11,13 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
+REPORTING = frozenset({"vaebench.errors", "vaebench.log", "vaebench.provenance", "vaebench.tracking"})
+IRRELEVANT = ("kind", "ctx")
 
 
 def code_fingerprint(script: Path | str, package: Path | str = PACKAGE) -> str:
     """SHA-256 (64 hexadecimal digits) over the canonical syntax trees of `script` and what it imports from `package`.
 
-    Data files beside a module (templates, styles) count as part of it when it names them in a string that ends in a
-    known suffix. Raises `SyntaxError` for code that Python cannot parse.
+    Files beside a module (templates, styles) count as part of it when it names them, or their folder, in a string.
+    Modules that only report on a job (`REPORTING`) are left out: they cannot change a result. Raises `SyntaxError` for
+    code that Python cannot parse.
     """
     script, package = Path(script), Path(package)
     found: dict[str, Path] = {}
@@ -55,7 +58,7 @@ def _collect(path: Path, package: Path, found: dict[str, Path], module: str = ""
     source = path.read_text()
     for name in imported_modules(source, module):
         for dependency, file in _files_of(name, package):
-            if dependency not in found:
+            if dependency not in found and dependency not in REPORTING:
                 found[dependency] = file
                 _collect(file, package, found, dependency)
     for file in _data_files(source, path.parent) if module else ():
@@ -63,7 +66,7 @@ def _collect(path: Path, package: Path, found: dict[str, Path], module: str = ""
 
 
 def _files_of(name: str, package: Path) -> Iterator[tuple[str, Path]]:
-    """The files that importing the dotted `name` runs: the package's own `__init__` files on the way, and the module."""
+    """The files that importing the dotted `name` runs: the package's `__init__` files on the way, and the module."""
     parts = name.split(".")
     if parts[0] != package.name:
         return
