@@ -34,7 +34,7 @@ def complete(config: Mapping, schema: dict) -> dict:
     mistakes = [_explain(error) for error in Draft202012Validator(schema).iter_errors(config)]
     if not mistakes:
         _fill_defaults(config, schema, schema)
-        mistakes = list(_model_mistakes(config))
+        mistakes = list(dict.fromkeys(_model_mistakes(config)))
     if mistakes:
         listing = "\n".join(f"  {mistake}" for mistake in mistakes)
         raise UserError(
@@ -56,6 +56,29 @@ def expand_runs(config: Mapping) -> dict[str, dict]:
                 spec = _resolve(entry, settings, values, config["training"])
                 runs[spec["run"]] = _sorted(spec)
     return runs
+
+
+def seeds_of(spec: Mapping, seeds: list[int]) -> list[int]:
+    """The seeds a run is trained with: all of them, or only the first for a pretrained model, which has no training."""
+    return seeds if spec["pretrained"] is None else seeds[:1]
+
+
+def suites(config: Mapping) -> list[str]:
+    """The suites of metrics that are computed for every training."""
+    evaluation = config["evaluation"]
+    return evaluation["suites"] + (["legacy"] if evaluation["protocol"] == "legacy" else [])
+
+
+def networks(config: Mapping) -> list[str]:
+    """The fixed networks that the metrics need weights of."""
+    evaluation = config["evaluation"]
+    lpips = {"alex": "alexnet", "vgg": "vgg16"}
+    needed = {lpips[backbone] for backbone in evaluation["lpips"]}
+    if "generation" in evaluation["suites"]:
+        needed |= set(evaluation["distribution"]["features"])
+    if evaluation["protocol"] == "legacy":
+        needed.add("vgg16")
+    return sorted(needed)
 
 
 def input_shape(config: Mapping) -> tuple[int, int, int] | None:

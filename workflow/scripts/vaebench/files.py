@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,3 +37,12 @@ def md5_of(path: Path | str) -> str:
 def _digest(path: Path | str, algorithm: str) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def link(source: Path | str, target: Path | str) -> None:
+    """Give the file `source` the second name `target`, replacing what was there; a copy where links are impossible."""
+    with atomic_path(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copy2(source, temporary)

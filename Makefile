@@ -1,0 +1,50 @@
+# Every target sets up what it needs: the environment in .venv comes from requirements.lock.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+CORES ?= all
+BIN := .venv/bin
+READY := .venv/installed
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+UV_VERSION := 0.13.9
+unexport PYTHONDONTWRITEBYTECODE
+export UV_LINK_MODE ?= copy
+
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' Makefile
+
+demo: $(READY) ## compare four families of models on synthetic faces, in minutes, on this machine
+	$(SNAKEMAKE) --configfile config/demo.yaml
+
+mnist: $(READY) ## the same on 5,000 real MNIST digits
+	$(SNAKEMAKE) --configfile config/mnist.yaml
+
+test: $(READY) ## every test that needs no cluster
+	$(BIN)/pytest -m "not slurm"
+
+test-fast: $(READY) ## the tests that run no pipeline
+	$(BIN)/pytest -m "not slurm and not slow"
+
+lint: $(READY) ## style of Python and Snakemake code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint --configfile config/demo.yaml
+
+lock: $(READY) ## resolve the dependencies of pyproject.toml anew
+	$(BIN)/uv pip compile --universal --generate-hashes --no-annotate --extra dev --python-version 3.11 --upgrade \
+		--custom-compile-command "make lock" --quiet pyproject.toml --output-file requirements.lock
+
+install: $(READY) ## set up .venv only
+
+$(READY): requirements.lock
+	@test -n "$(PYTHON)" || { echo "vaebench needs Python 3.11 or newer: none found on PATH"; exit 1; }
+	@echo "Setting up .venv with $$($(PYTHON) --version) (several GB, about a minute) ..."
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --requirement requirements.lock
+	@touch $@
+
+.PHONY: help demo mnist test test-fast lint lock install

@@ -1,0 +1,71 @@
+# vaebench: variational autoencoders compared on face images, from the archive to the final tables.
+#
+#   snakemake --cores all                                   the CelebA study on this machine
+#   snakemake --profile profiles/slurm                      the same on a cluster
+#   snakemake --cores all --configfile config/demo.yaml     minutes, without a GPU
+#
+# Targets: all (default), data, models, metrics, tables, report.
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+
+
+wildcard_constraints:
+    run=one_of(RUNS),
+    seed=r"\d+",
+    network=one_of(NETWORKS),
+    package=one_of(PACKAGES),
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    localrule: True
+    input:
+        rules.summary.output,
+        rules.figures.output,
+        rules.report.output,
+
+
+rule data:
+    localrule: True
+    input:
+        rules.preprocess.output,
+
+
+rule models:
+    localrule: True
+    input:
+        trained_models(),
+
+
+rule metrics:
+    localrule: True
+    input:
+        measured_runs(),
+
+
+rule tables:
+    localrule: True
+    input:
+        rules.summary.output,
+
+
+onsuccess:
+    print(f"Done. Tables: {RESULTS}/tables/  Figures: {RESULTS}/figures/  Report: {RESULTS}/report.html")

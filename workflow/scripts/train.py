@@ -1,0 +1,20 @@
+from pathlib import Path
+
+from vaebench.log import job
+from vaebench.training import train
+
+with job(snakemake.log[0]):
+    spec, how = snakemake.params.spec, snakemake.params.how
+    train(
+        spec | {"training": spec["training"] | how.training},
+        int(snakemake.wildcards.seed),
+        Path(snakemake.input.train),
+        Path(snakemake.input.eval),
+        output=Path(snakemake.output.model),
+        history=Path(snakemake.output.history),
+        provenance=Path(snakemake.output.provenance),
+        state=Path(snakemake.output.model).with_name("training_state"),
+        code=snakemake.params.code,
+        threads=snakemake.threads,
+        tracking=how.tracking,
+    )
