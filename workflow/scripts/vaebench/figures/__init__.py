@@ -1,0 +1,1 @@
+"""Every figure of a study, drawn from its tables and stored samples."""

@@ -1,0 +1,285 @@
+"""The figures that compare runs by their numbers: ranks, rate and distortion, beta, errors by image."""
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from vaebench.figures.labels import place_labels
+from vaebench.figures.style import (
+    INK,
+    MUTED,
+    PAGE,
+    Look,
+    axis_label,
+    legend,
+    legend_height,
+    log_scale,
+    looks,
+    missing,
+    note,
+    title_of,
+)
+from vaebench.figures.text import number
+from vaebench.metrics.registry import METRICS
+from vaebench.study import Interval, Run, Study
+
+DISTORTIONS = ("mse", "lpips_alex", "lpips_vgg")
+
+
+def headline_metrics(study: Study, ranked: bool = True) -> list[str]:
+    """The headline metrics that this study has, in the registry's order; `ranked`: those with a direction."""
+    return [
+        name
+        for name, metric in METRICS.items()
+        if metric.headline and study.has(name) and not (ranked and metric.higher_is_better is None)
+    ]
+
+
+def ranking(study: Study) -> pd.DataFrame:
+    """The rank (1 is best) of every run in every headline metric with a direction; NaN where it has no value."""
+    columns = {}
+    for name in headline_metrics(study):
+        means = {run.name: study.interval(run.name, name) for run in study.runs}
+        values = pd.Series({run: value.mean if value else math.nan for run, value in means.items()}, dtype=float)
+        columns[name] = values.rank(ascending=not METRICS[name].higher_is_better, method="min")
+    return pd.DataFrame(columns, index=[run.name for run in study.runs])
+
+
+def by_mean_rank(study: Study) -> list[str]:
+    """The runs with any value, best first by the mean rank over the metrics that every such run has."""
+    ranks = ranking(study).dropna(how="all")
+    shared = ranks.dropna(axis="columns")
+    order = (shared if not shared.empty else ranks).mean(axis="columns")
+    return list(order.sort_values(kind="stable").index)
+
+
+def ranks(study: Study) -> Figure:
+    """One panel per headline metric, runs in one order for all panels: value, interval, and rank at the right."""
+    names = [name for name in headline_metrics(study) if study.count(name) > 1 or len(study.runs) == 1]
+    if not names:
+        return missing("Headline metrics", "no run has been evaluated")
+    order, table, look = by_mean_rank(study), ranking(study), looks(study.runs)
+    across = min(4, len(names))
+    down = -(-len(names) // across)
+    figure = Figure(figsize=(PAGE, down * (0.5 + 0.165 * len(order))), layout="constrained")
+    panels = figure.subplots(down, across, squeeze=False, sharey=True)
+    for axes, name in zip(panels.flat, names, strict=False):
+        for place, run in enumerate(order):
+            value = study.interval(run, name)
+            if value:
+                _dot(axes, value, place, look[run], best=table.loc[run, name] == 1)
+            rank = f"{table.loc[run, name]:.0f}" if value else "–"
+            weight = "bold" if rank == "1" else "normal"
+            axes.text(
+                1.02,
+                place,
+                rank,
+                transform=axes.get_yaxis_transform(),
+                va="center",
+                color=INK,
+                fontsize=6,
+                weight=weight,
+            )
+        axes.set_title(title_of(name), fontsize=7)
+        axes.tick_params(axis="y", length=0)
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        axes.margins(x=0.12)
+        axes.grid(False, axis="y")
+    for axes in list(panels.flat)[len(names) :]:
+        axes.remove()
+    figure.axes[0].set_yticks(range(len(order)), order)
+    figure.axes[0].set_ylim(len(order) - 0.4, -0.6)
+    return figure
+
+
+def _dot(axes: Axes, value: Interval, place: float, look: Look, best: bool) -> None:
+    """A value with its interval along a row; hollow unless it is the best."""
+    if math.isfinite(value.low):
+        axes.hlines(place, value.low, value.high, color=look.color, lw=1.2)
+    axes.plot(value.mean, place, look.marker, color=look.color, mfc=look.color if best else "white", ms=5)
+
+
+def rate_distortion(study: Study) -> Figure:
+    """KL (rate) against MSE and LPIPS (distortion), a point per run with its intervals; sweeps are joined by a line."""
+    rates = {run.name: study.interval(run.name, "kl") for run in study.runs}
+    shown = [name for name in DISTORTIONS if study.has(name)]
+    if not any(rates.values()) or not shown:
+        return missing("Rate and distortion", "no run with a Gaussian posterior has been evaluated")
+    look = looks(study.runs)
+    figure = Figure(figsize=(PAGE, 2.3 + legend_height(len(study.runs))), layout="constrained")
+    panels = list(figure.subplots(1, len(shown), squeeze=False).flat)
+    for axes, metric in zip(panels, shown, strict=True):
+        points = {run.name: (rates[run.name], study.interval(run.name, metric)) for run in study.runs}
+        points = {name: point for name, point in points.items() if point[1]}
+        _draw_points(axes, points, look)
+        for members in _sweeps(study).values():
+            joined = [points[name] for name in members if name in points and points[name][0]]
+            line = ([rate.mean for rate, _ in joined], [value.mean for _, value in joined])
+            axes.plot(*line, color=look[members[-1]].color, lw=0.8, zorder=1)
+        axes.set_xlabel(axis_label("kl"))
+        axes.set_title(title_of(metric))
+        axes.margins(0.15)
+    figure.draw_without_rendering()
+    named = [_name_points(axes, rates, study, metric, look) for axes, metric in zip(panels, shown, strict=True)]
+    if not all(named):
+        legend(figure, [run for run in study.runs if rates[run.name]], look, dashes=False, markers=True)
+    return figure
+
+
+def _draw_points(axes: Axes, points: dict[str, tuple[Interval | None, Interval]], look: dict[str, Look]) -> None:
+    """A point per run with a KL; a run without one is a level line, since only its distortion is known."""
+    for name, (rate, value) in points.items():
+        one = look[name]
+        if rate:
+            reach = {"xerr": _reach(rate), "yerr": _reach(value)}
+            axes.errorbar(rate.mean, value.mean, **reach, fmt=one.marker, color=one.color, ms=5, lw=1, gid=name)
+        else:
+            axes.axhline(value.mean, color=one.color, ls=(0, (4, 2)), lw=0.9, zorder=0, gid=name)
+            at_right = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom"}
+            axes.text(0.995, value.mean, f"{name} (no KL)", color=one.ink, fontsize=6, **at_right)
+
+
+def _name_points(axes: Axes, rates: dict, study: Study, metric: str, look: dict[str, Look]) -> bool:
+    """Write the runs' names beside their points, if they fit."""
+    points = []
+    for run in study.runs:
+        value = study.interval(run.name, metric)
+        if value and rates[run.name]:
+            points.append((rates[run.name].mean, value.mean, run.name, look[run.name].ink))
+    scale = 72 / axes.figure.dpi
+    return place_labels(axes, points, (axes.bbox.width * scale, axes.bbox.height * scale))
+
+
+def _reach(value: Interval) -> list[list[float]] | None:
+    """Distances from the mean down and up to the interval's ends, as error bars want them."""
+    if not math.isfinite(value.low):
+        return None
+    return [[max(0.0, value.mean - value.low)], [max(0.0, value.high - value.mean)]]
+
+
+def _sweeps(study: Study) -> dict[str, list[str]]:
+    """Names of the runs of every entry with several runs, in their order."""
+    entries: dict[str, list[str]] = {}
+    for run in study.runs:
+        entries.setdefault(run.entry, []).append(run.name)
+    return {entry: names for entry, names in entries.items() if len(names) > 1}
+
+
+def beta_values(study: Study) -> dict[str, dict[str, float]]:
+    """By entry, its runs and their betas, in ascending order; entries with one beta are left out."""
+    found: dict[str, dict[str, float]] = {}
+    for run in study.runs:
+        beta = (run.spec.get("config") or {}).get("beta")
+        if beta is not None:
+            found.setdefault(run.entry, {})[run.name] = float(beta)
+    return {
+        entry: dict(sorted(betas.items(), key=lambda item: item[1]))
+        for entry, betas in found.items()
+        if len(set(betas.values())) > 1
+    }
+
+
+def beta_tradeoff(study: Study) -> Figure:
+    """Along beta: what is gained in KL and lost in reconstruction, with intervals."""
+    entries = beta_values(study)
+    quality = [name for name in ("mse", "lpips_alex", "kl", "active_units", *_generation(study)) if study.has(name)]
+    if not entries or not quality:
+        reason = "no entry sweeps beta over several values" if not entries else "no run has been evaluated"
+        return missing("The trade-off along beta", reason)
+    look = looks(study.runs)
+    across = min(3, len(quality))
+    down = -(-len(quality) // across)
+    figure = Figure(figsize=(PAGE, 1.6 * down + 0.2), layout="constrained")
+    panels = figure.subplots(down, across, squeeze=False, sharex=True)
+    ticks = sorted({beta for betas in entries.values() for beta in betas.values()})
+    for axes, metric in zip(panels.flat, quality, strict=False):
+        _along_beta(axes, study, entries, metric, look)
+        axes.set_xscale("log" if ticks[0] > 0 else "symlog")
+        axes.xaxis.set_major_locator(FixedLocator(ticks))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda beta, _: f"{beta:g}"))
+        axes.set_title(title_of(metric))
+    for axes in list(panels.flat)[len(quality) :]:
+        axes.remove()
+    for axes in figure.axes[-across:]:
+        axes.tick_params(labelbottom=True)
+    figure.supxlabel("β", fontsize=7.5)
+    return figure
+
+
+def _generation(study: Study) -> list[str]:
+    return [name for name in headline_metrics(study) if METRICS[name].suite == "generation"][:1]
+
+
+def _along_beta(
+    axes: Axes, study: Study, entries: dict[str, dict[str, float]], metric: str, look: dict[str, Look]
+) -> None:
+    for entry, betas in entries.items():
+        points = [(beta, study.interval(name, metric), look[name]) for name, beta in betas.items()]
+        points = [point for point in points if point[1]]
+        if not points:
+            continue
+        axes.plot(
+            [beta for beta, _, _ in points], [value.mean for _, value, _ in points], color=points[-1][2].color, lw=0.8
+        )
+        for beta, value, one in points:
+            axes.errorbar(beta, value.mean, yerr=_reach(value), fmt=one.marker, color=one.color, ms=5, lw=1)
+        if len(entries) > 1:
+            beta, value, one = points[-1]
+            axes.annotate(entry, (beta, value.mean), (4, 3), textcoords="offset points", color=one.ink, fontsize=6.5)
+    axes.margins(0.12)
+
+
+def image_errors(study: Study) -> Figure:
+    """The MSE of every held-out image, sorted per run; and for each image, one run's error against another's."""
+    errors = {run.name: per_image(run, "mse") for run in study.runs}
+    errors = {name: values for name, values in errors.items() if values is not None}
+    if not errors:
+        return missing("Reconstruction error by image", "no run has written metrics/per_image.parquet")
+    look = looks(study.runs)
+    runs = [run for run in study.runs if run.name in errors]
+    figure = Figure(figsize=(PAGE, 2.2 + legend_height(len(runs))), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    for name, values in errors.items():
+        share = (np.arange(len(values)) + 0.5) / len(values) * 100
+        left.plot(share, np.sort(values.to_numpy()), color=look[name].color, ls=look[name].dash, gid=name)
+    left.set_yscale("log")
+    log_scale(left.yaxis, *left.get_ylim())
+    left.set_title("MSE of every held-out image, sorted per run")
+    left.set_xlabel("images with a lower error (%)")
+    left.set_ylabel(axis_label("mse"))
+    _against(right, study, errors, look)
+    legend(figure, runs, look)
+    return figure
+
+
+def _against(axes: Axes, study: Study, errors: dict[str, pd.Series], look: dict[str, Look]) -> None:
+    """A dot per image: its error under the two runs with the lowest mean error."""
+    if len(errors) < 2:
+        note(axes, "one run: nothing to compare")
+        return
+    best, second = sorted(errors, key=lambda name: errors[name].mean())[:2]
+    joined = pd.concat([errors[best], errors[second]], axis=1, join="inner", keys=["x", "y"])
+    axes.scatter(joined["x"], joined["y"], s=4, alpha=0.5, color=look[best].color, lw=0)
+    limits = (joined.min().min() * 0.9, joined.max().max() * 1.1)
+    axes.plot(limits, limits, color=MUTED, lw=0.7, ls=(0, (3, 2)))
+    axes.set(xlim=limits, ylim=limits, xscale="log", yscale="log")
+    log_scale(axes.xaxis, *limits)
+    log_scale(axes.yaxis, *limits)
+    above = (joined["y"] > joined["x"]).mean()
+    axes.set_title(f"{number(100 * float(above))} % of images: {best} is closer", fontsize=7)
+    axes.set_xlabel(f"MSE under {best}")
+    axes.set_ylabel(f"MSE under {second}")
+
+
+def per_image(run: Run, column: str) -> pd.Series | None:
+    """One per-image metric of the first seed, indexed by the image's id; None when it was not measured."""
+    path = run.first("metrics", "per_image.parquet")
+    if path is None:
+        return None
+    frame = pd.read_parquet(path)
+    return frame.set_index("image")[column].dropna() if column in frame else None

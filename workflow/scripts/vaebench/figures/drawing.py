@@ -1,0 +1,66 @@
+"""Draw the figures that the catalog lists, and write each as PNG and SVG."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from vaebench.figures import comparison, latent, pictures, training
+from vaebench.figures.catalog import FORMATS
+from vaebench.figures.style import look_of_vaebench, save
+from vaebench.study import Study, open_study
+
+DRAWINGS = {
+    "reconstructions": pictures.reconstructions,
+    "generations": pictures.generations,
+    "extremes": pictures.extremes,
+    "traversals": pictures.traversals,
+    "interpolations": pictures.interpolations,
+    "ranks": comparison.ranks,
+    "rate_distortion": comparison.rate_distortion,
+    "beta_tradeoff": comparison.beta_tradeoff,
+    "image_errors": comparison.image_errors,
+    "latent_dimensions": latent.latent_dimensions,
+    "aggregate_posterior": latent.aggregate_posterior,
+    "codebook": latent.codebook,
+    "training_curves": training.training_curves,
+    "cost": training.cost,
+}
+
+
+def draw(study: Study, name: str) -> Figure:
+    """One figure by its name in the catalog; a figure whose data are missing says so on its face."""
+    with look_of_vaebench():
+        return DRAWINGS[name](study)
+
+
+def draw_all(
+    dataset: str,
+    runs: Mapping[str, Mapping],
+    seeds: Sequence[int],
+    tables: Path,
+    folder: Path,
+    output: Path,
+    threads: int = 1,
+) -> None:
+    """Write every figure of the catalog to the folder `output`, as PNG (200 dpi) and SVG.
+
+    `runs` holds the planned runs' specifications by name, in the order to show them; their trainings lie in
+    `folder`/{run}/seed{seed}, the tables in `tables`. Runs without results are named on the figures. `threads` is the
+    number of processes that draw at once.
+    """
+    study = open_study(dataset, runs, seeds, tables, folder)
+    write = partial(_write, study, Path(output))
+    with ProcessPoolExecutor(threads, mp_context=get_context("fork")) as pool:
+        for _ in tqdm(pool.map(write, DRAWINGS), total=len(DRAWINGS), desc="figures", unit="figure"):
+            pass
+    print(f"Wrote {len(DRAWINGS)} figures as {' and '.join(FORMATS)} to {output}")
+
+
+def _write(study: Study, output: Path, name: str) -> None:
+    with look_of_vaebench():
+        save(DRAWINGS[name](study), output / name, FORMATS)

@@ -1,0 +1,49 @@
+"""Names beside points where there is room for them."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.transforms import Bbox
+
+CHARACTER, LINE = 4.1, 8.5  # width and height of the label type, points
+# offsets in points and the side of the text that is kept there, tried in this order
+PLACES = (
+    *((right, 0, side) for right, side in ((6, "left"), (-6, "right"))),
+    *((0, up, "center") for up in (9, -9)),
+    *((right, up, side) for up in (8, -8, 16, -16) for right, side in ((6, "left"), (-6, "right"))),
+)
+
+
+def place_labels(axes: Axes, points: Sequence[tuple[float, float, str, str]], size: tuple[float, float]) -> bool:
+    """Write each (x, y, text, colour) beside its point so that nothing is covered; False if there is no room for all.
+
+    `size` is the width and height of the axes in points; the axes' limits must be final.
+    """
+    spots = [_in_points(axes, x, y, size) for x, y, _, _ in points]
+    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in spots]
+    placed = []
+    for (x, y), (_, _, text, _) in zip(spots, points, strict=True):
+        for right, up, side in PLACES:
+            box = _box(x + right, y + up, side, len(text) * CHARACTER)
+            inside = box.x0 >= 0 and box.x1 <= size[0] + 8 and box.y0 >= 0 and box.y1 <= size[1]
+            if inside and not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                placed.append((right, up, side))
+                break
+        else:
+            return False
+    for (x, y, text, color), (right, up, side) in zip(points, placed, strict=True):
+        axes.annotate(
+            text, (x, y), (right, up), textcoords="offset points", ha=side, va="center", color=color, fontsize=6.5
+        )
+    return True
+
+
+def _in_points(axes: Axes, x: float, y: float, size: tuple[float, float]) -> tuple[float, float]:
+    across, up = axes.transLimits.transform(axes.transScale.transform((x, y)))
+    return across * size[0], up * size[1]
+
+
+def _box(x: float, y: float, side: str, width: float) -> Bbox:
+    left = {"left": x, "right": x - width, "center": x - width / 2}[side]
+    return Bbox.from_bounds(left, y - LINE / 2, width, LINE)

@@ -1,0 +1,119 @@
+"""The figures that show pictures: reconstructions, generated images, extremes, traversals and interpolations."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from vaebench.figures.sheets import Block, Row, blocks, sheet
+from vaebench.figures.style import looks, missing
+from vaebench.figures.text import failure_of, metric_line, number
+from vaebench.metrics.registry import METRICS
+from vaebench.study import Study
+
+COLUMNS = 10
+SHOWN_EXTREMES = 4
+
+
+def reconstructions(study: Study) -> Figure:
+    """Held-out originals on top, then one row per run: the same images, in the same order, for all of them."""
+    shown = {run.name: run.arrays("showcase.npz") for run in study.runs}
+    reference = next((arrays for arrays in shown.values() if "originals" in arrays), None)
+    if reference is None:
+        return missing("Reconstructions", "no run has written showcase.npz")
+    look = looks(study.runs)
+    rows = [Row("originals", "held-out", reference["originals"])]
+    for run in study.runs:
+        arrays = shown[run.name]
+        same = "index" in arrays and np.array_equal(arrays["index"], reference["index"])
+        reason = failure_of(run, "showcase.npz") if not arrays else "shows other images than the first run"
+        images = arrays["reconstructions"] if same else None
+        rows.append(Row(run.name, metric_line(study, run, "mse"), images, look[run.name], reason))
+    return sheet(rows, min(COLUMNS, len(reference["index"])))
+
+
+def generations(study: Study) -> Figure:
+    """The first generated images of every run, one row per run."""
+    look = looks(study.runs)
+    quality = generation_metric(study)
+    rows = [
+        Row(
+            run.name,
+            metric_line(study, run, quality) if quality else "",
+            run.generated(COLUMNS),
+            look[run.name],
+            failure_of(run, "samples.npz"),
+        )
+        for run in study.runs
+    ]
+    if all(row.images is None for row in rows):
+        return missing("Generated images", "no run has written samples.npz")
+    return sheet(rows, COLUMNS)
+
+
+def generation_metric(study: Study) -> str | None:
+    """The first headline metric of generated images that this study has: FID where there is one."""
+    names = [name for name, metric in METRICS.items() if metric.suite == "generation" and metric.headline]
+    preferred = sorted(names, key=lambda name: name != "fid")
+    return next((name for name in preferred if study.has(name)), None)
+
+
+def extremes(study: Study) -> Figure:
+    """For every run the held-out images with the lowest and the highest MSE, above their reconstructions."""
+    look = looks(study.runs)
+    rows = []
+    for run in study.runs:
+        arrays = run.arrays("metrics", "extremes.npz")
+        if not arrays:
+            rows.append(Row(run.name, "", None, look[run.name], failure_of(run, "metrics/extremes.npz")))
+            continue
+        pairs = {
+            side: [arrays[f"{end}_{side}"][:SHOWN_EXTREMES] for end in ("best", "worst")]
+            for side in ("original", "reconstruction")
+        }
+        rows.append(Row(run.name, "originals", np.concatenate(pairs["original"]), look[run.name]))
+        rows.append(Row("", "reconstructions", np.concatenate(pairs["reconstruction"]), look[run.name]))
+    if all(row.images is None for row in rows):
+        return missing("Best and worst reconstructions", "no run has written metrics/extremes.npz")
+    return sheet(rows, 2 * SHOWN_EXTREMES, SHOWN_EXTREMES, ("lowest MSE", "highest MSE"))
+
+
+def traversals(study: Study) -> Figure:
+    """One latent dimension changed at a time around one held-out image; the dimensions with the most KL on top."""
+    look = looks(study.runs)
+    parts = []
+    for run in study.runs:
+        arrays = run.arrays("showcase.npz")
+        if arrays.get("traversal", np.empty(0)).size == 0:
+            continue
+        kl = run.arrays("metrics", "latent.npz").get("kl_per_dim")
+        dims = [int(dim) for dim in arrays["traversal_dims"]]
+        labels = [f"z{dim}" + (f"   {number(kl[dim], 2)} nats" if kl is not None else "") for dim in dims]
+        steps = [f"{value:+.2g}" for value in arrays["traversal_values"]]
+        parts.append(Block(run.name, arrays["traversal"], labels, steps, look[run.name]))
+    if not parts:
+        return missing("Latent traversals", "no run with a vector latent has written showcase.npz")
+    return blocks(parts, 2 if len(parts) <= 8 else 3)
+
+
+def interpolations(study: Study) -> Figure:
+    """Straight lines in latent space between the same pairs of held-out images, one row per run."""
+    look = looks(study.runs)
+    found = {run.name: run.arrays("showcase.npz").get("interpolation", np.empty(0)) for run in study.runs}
+    found = {name: images for name, images in found.items() if images.size}
+    if not found:
+        return missing("Interpolations", "no run has written interpolations to showcase.npz")
+    shapes = {images.shape for images in found.values()}
+    if len(shapes) > 1:
+        return missing("Interpolations", f"the runs differ in pairs, steps or image size: {_listing(shapes)}")
+    stacked = np.stack(list(found.values()))
+    names, row_looks = list(found), [look[name] for name in found]
+    parts = [
+        Block(f"pair {pair + 1}", stacked[:, pair], names if pair % 2 == 0 else [""] * len(names), (), None, row_looks)
+        for pair in range(stacked.shape[1])
+    ]
+    return blocks(parts, 2)
+
+
+def _listing(shapes: Iterable[tuple]) -> str:
+    return ", ".join(sorted("x".join(map(str, shape)) for shape in shapes))

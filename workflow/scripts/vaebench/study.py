@@ -1,0 +1,162 @@
+"""What a study left on disk, read for figures, report and paper: planned runs, their files and the tables."""
+
+import json
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+NOT_FINISHED = "not finished"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One planned run: its resolved specification and the folder that holds its seeds."""
+
+    name: str
+    spec: Mapping
+    folder: Path
+    seeds: tuple[int, ...]
+
+    @property
+    def entry(self) -> str:
+        """The entry under `models:` in the configuration; the runs of one sweep share it."""
+        return self.spec.get("entry") or self.name
+
+    @property
+    def model(self) -> str:
+        """The name of the pythae model."""
+        return self.spec.get("model") or "pretrained"
+
+    def path(self, seed: int, *parts: str) -> Path:
+        """A file of one training."""
+        return self.folder.joinpath(f"seed{seed}", *parts)
+
+    @property
+    def trained(self) -> list[int]:
+        """The seeds whose training has written its history."""
+        return [seed for seed in self.seeds if self.path(seed, "history.csv").exists()]
+
+    def first(self, *parts: str) -> Path | None:
+        """The named file of the lowest seed that has it: the one that figures show."""
+        paths = (self.path(seed, *parts) for seed in self.seeds)
+        return next((path for path in paths if path.exists()), None)
+
+    def arrays(self, *parts: str) -> dict[str, np.ndarray]:
+        """All arrays of an npz file of the first seed that has it; empty when no seed has."""
+        path = self.first(*parts)
+        if path is None:
+            return {}
+        with np.load(path) as archive:
+            return dict(archive)
+
+    def generated(self, count: int) -> np.ndarray | None:
+        """The first `count` generated images of the first seed, (count, C, H, W) uint8, without reading the others."""
+        path = self.first("samples.npz")
+        return None if path is None else head(path, count)
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """history.csv of every trained seed, with a column `seed`; no rows when nothing was trained."""
+        frames = [pd.read_csv(self.path(seed, "history.csv")).assign(seed=seed) for seed in self.trained]
+        return pd.concat(frames) if frames else pd.DataFrame(columns=["epoch", "split", "term", "value", "seed"])
+
+    @cached_property
+    def failures(self) -> dict[int, str]:
+        """Why a planned seed has no result, in words, by seed."""
+        return {seed: self._reason(seed) for seed in self.seeds if seed not in self.trained}
+
+    def _reason(self, seed: int) -> str:
+        path = self.path(seed, "training_state", "failure.json")
+        if not path.exists():
+            return NOT_FINISHED
+        failure = json.loads(path.read_text())
+        where = [f"{key} {failure[key]}" for key in ("term", "epoch", "step") if failure.get(key) is not None]
+        return f"{failure.get('reason', 'failed')}" + (f" ({', '.join(where)})" if where else "")
+
+    @cached_property
+    def provenance(self) -> dict:
+        """provenance.json of the first seed; empty when there is none."""
+        path = self.first("provenance.json")
+        return json.loads(path.read_text()) if path else {}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over seeds with its confidence interval; low and high are NaN where there is none."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Study:
+    """The runs of one data set in the order of the configuration, and their tables."""
+
+    dataset: str
+    runs: tuple[Run, ...]
+    tables: Path
+    settings: Mapping = field(default_factory=dict)
+
+    @cached_property
+    def values(self) -> pd.DataFrame:
+        """runs.csv: one row per run, seed, split and metric."""
+        return self.table("runs")
+
+    def table(self, name: str) -> pd.DataFrame:
+        """One of the CSV tables; an empty frame when it was not written."""
+        path = self.tables / f"{name}.csv"
+        return pd.read_csv(path) if path.exists() and path.stat().st_size > 1 else pd.DataFrame()
+
+    @cached_property
+    def _comparison(self) -> pd.DataFrame:
+        table = self.table("comparison")
+        return table.set_index("run") if "run" in table else table
+
+    def interval(self, run: str, metric: str) -> Interval | None:
+        """Mean over seeds and interval of a headline metric, from comparison.csv; None when it has no value."""
+        table = self._comparison
+        if run not in table.index or f"{metric}_mean" not in table:
+            return None
+        mean, low, high, seeds = (
+            table.loc[run, f"{metric}_{part}"] for part in ("mean", "ci_low", "ci_high", "n_seeds")
+        )
+        return Interval(float(mean), float(low), float(high), int(seeds)) if math.isfinite(mean) else None
+
+    def count(self, metric: str) -> int:
+        """How many runs have a value of this headline metric."""
+        return sum(self.interval(run.name, metric) is not None for run in self.runs)
+
+    def has(self, metric: str) -> bool:
+        """Whether any run has a value of this headline metric."""
+        return self.count(metric) > 0
+
+
+def open_study(
+    dataset: str,
+    runs: Mapping[str, Mapping],
+    seeds: list[int],
+    tables: Path,
+    folder: Path,
+    settings: Mapping | None = None,
+) -> Study:
+    """The study of `runs` (specifications by name, in the order to show) whose trainings lie in `folder`."""
+    planned = tuple(Run(name, spec, Path(folder) / name, tuple(seeds)) for name, spec in runs.items())
+    return Study(dataset, planned, Path(tables), settings or {})
+
+
+def head(path: Path, count: int, key: str = "data") -> np.ndarray:
+    """The first `count` rows of one array of an npz file; only those rows are read from the disk."""
+    with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as member:
+        np.lib.format.read_magic(member)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(member)
+        rows = min(count, shape[0])
+        values = member.read(rows * dtype.itemsize * int(np.prod(shape[1:])))
+    return np.frombuffer(values, dtype).reshape(rows, *shape[1:])
