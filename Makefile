@@ -37,6 +37,9 @@ lock: $(READY) ## resolve the dependencies of pyproject.toml anew
 	$(BIN)/uv pip compile --universal --generate-hashes --no-annotate --extra dev --python-version 3.11 --upgrade \
 		--custom-compile-command "make lock" --quiet pyproject.toml --output-file requirements.lock
 
+docs: $(READY) ## write the table of configuration keys from the schema
+	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.reference workflow/schemas/config.schema.yaml config/README.md
+
 install: $(READY) ## set up .venv only
 
 $(READY): requirements.lock
@@ -47,4 +50,4 @@ $(READY): requirements.lock
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --requirement requirements.lock
 	@touch $@
 
-.PHONY: help demo mnist test test-fast lint lock install
+.PHONY: help demo mnist test test-fast lint lock docs install

@@ -36,36 +36,38 @@ include: "workflow/rules/report.smk"
 
 rule all:
     default_target: True
-    localrule: True
     input:
         rules.summary.output,
         rules.figures.output,
         rules.report.output,
+    localrule: True
 
 
 rule data:
-    localrule: True
     input:
         rules.preprocess.output,
+    localrule: True
 
 
 rule models:
-    localrule: True
     input:
         trained_models(),
+    localrule: True
 
 
 rule metrics:
-    localrule: True
     input:
         measured_runs(),
+    localrule: True
 
 
 rule tables:
-    localrule: True
     input:
         rules.summary.output,
+    localrule: True
 
 
 onsuccess:
-    print(f"Done. Tables: {RESULTS}/tables/  Figures: {RESULTS}/figures/  Report: {RESULTS}/report.html")
+    print(
+        f"Done. Tables: {RESULTS}/tables/  Figures: {RESULTS}/figures/  Report: {RESULTS}/report.html"
+    )

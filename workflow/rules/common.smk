@@ -17,7 +17,11 @@ from vaebench.errors import UserError
 from vaebench.fingerprint import code_fingerprint
 
 try:
-    config.update(configuration.complete(config, configuration.load_schema(WORKFLOW / "schemas/config.schema.yaml")))
+    config.update(
+        configuration.complete(
+            config, configuration.load_schema(WORKFLOW / "schemas/config.schema.yaml")
+        )
+    )
 except UserError as mistakes:
     raise WorkflowError(str(mistakes)) from None
 
@@ -29,7 +33,9 @@ RUN = f"{RESULTS}/runs/{{run}}/seed{{seed}}"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 
-RAW_FILES = {file["file"]: file for file in config["dataset"].values() if isinstance(file, dict)}
+RAW_FILES = {
+    file["file"]: file for file in config["dataset"].values() if isinstance(file, dict)
+}
 SPECS = configuration.expand_runs(config)
 RUNS = list(SPECS)
 SEEDS = config["seeds"]
@@ -78,7 +84,12 @@ def run_files(*names, runs=RUNS):
     return [
         path
         for run in runs
-        for path in expand(RUN + "/{name}", run=run, seed=configuration.seeds_of(SPECS[run], SEEDS), name=names)
+        for path in expand(
+            RUN + "/{name}",
+            run=run,
+            seed=configuration.seeds_of(SPECS[run], SEEDS),
+            name=names,
+        )
     ]
 
 

@@ -6,19 +6,21 @@ if config["dataset"]["generator"] is None:
     rule download:
         output:
             f"{RAW}/{{file}}",
-        wildcard_constraints:
-            file=one_of(RAW_FILES),
         log:
             f"{LOGS}/download/{{file}}.log",
         benchmark:
             f"{BENCHMARKS}/download/{{file}}.jsonl"
+        wildcard_constraints:
+            file=one_of(RAW_FILES),
         localrule: True
         resources:
             mem="1GB",
             runtime="8h",
         params:
             file=lambda wildcards: without(RAW_FILES[wildcards.file], "source"),
-            how=lambda wildcards: untracked(source=RAW_FILES[wildcards.file]["source"], **config["download"]),
+            how=lambda wildcards: untracked(
+                source=RAW_FILES[wildcards.file]["source"], **config["download"]
+            ),
         script:
             "../scripts/download.py"
 
@@ -31,8 +33,8 @@ else:
             f"{LOGS}/package/{{package}}.log",
         benchmark:
             f"{BENCHMARKS}/package/{{package}}.jsonl"
-        localrule: True
         retries: 2
+        localrule: True
         resources:
             mem="1GB",
             runtime="30m",
@@ -85,8 +87,8 @@ rule weights:
         f"{LOGS}/weights/{{network}}.log",
     benchmark:
         f"{BENCHMARKS}/weights/{{network}}.jsonl"
-    localrule: True
     retries: 2
+    localrule: True
     resources:
         mem="2GB",
         runtime="2h",
@@ -147,7 +149,10 @@ rule preprocess:
     params:
         code=code("preprocess.py"),
         settings=without(config["preprocessing"], "batch_size", "device"),
-        how=untracked(batch_size=config["preprocessing"]["batch_size"], device=config["preprocessing"]["device"]),
+        how=untracked(
+            batch_size=config["preprocessing"]["batch_size"],
+            device=config["preprocessing"]["device"],
+        ),
         dataset=DATASET,
     script:
         "../scripts/preprocess.py"

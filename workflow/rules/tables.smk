@@ -27,7 +27,11 @@ rule summary:
         runs=rules.runs_table.output[0],
         per_image=run_files("metrics/per_image.parquet"),
     output:
-        expand(f"{RESULTS}/tables/{{table}}.{{format}}", table=TABLES, format=("csv", "md", "tex")),
+        expand(
+            f"{RESULTS}/tables/{{table}}.{{format}}",
+            table=TABLES,
+            format=("csv", "md", "tex"),
+        ),
     log:
         f"{LOGS}/summary.log",
     benchmark:

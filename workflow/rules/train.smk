@@ -7,13 +7,16 @@ HOW_TO_TRAIN = ("checkpoint_minutes", "device", "eval_batch_size")
 
 def what_to_train(run):
     """The specification less what cannot change the trained model."""
-    return without(SPECS[run], "sampler") | {"training": without(SPECS[run]["training"], *HOW_TO_TRAIN)}
+    return without(SPECS[run], "sampler") | {
+        "training": without(SPECS[run]["training"], *HOW_TO_TRAIN)
+    }
 
 
 def how_to_train(run):
     """What concerns only the way to the trained model: where, how often it is saved, who watches."""
     return untracked(
-        training={key: SPECS[run]["training"][key] for key in HOW_TO_TRAIN}, tracking=config["tracking"]
+        training={key: SPECS[run]["training"][key] for key in HOW_TO_TRAIN},
+        tracking=config["tracking"],
     )
 
 
@@ -27,12 +30,12 @@ rule train:
         model=directory(f"{RUN}/final_model"),
         history=f"{RUN}/history.csv",
         provenance=f"{RUN}/provenance.json",
-    wildcard_constraints:
-        run=one_of(TRAINED),
     log:
         f"{LOGS}/train/{{run}}/seed{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/train/{{run}}/seed{{seed}}.jsonl"
+    wildcard_constraints:
+        run=one_of(TRAINED),
     threads: config["threads"]["train"]
     resources:
         mem=lambda wildcards, attempt: f"{8 * attempt}GB",
@@ -54,12 +57,12 @@ rule pretrained:
         model=directory(f"{RUN}/final_model"),
         history=f"{RUN}/history.csv",
         provenance=f"{RUN}/provenance.json",
-    wildcard_constraints:
-        run=one_of(PRETRAINED),
     log:
         f"{LOGS}/pretrained/{{run}}/seed{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/pretrained/{{run}}/seed{{seed}}.jsonl"
+    wildcard_constraints:
+        run=one_of(PRETRAINED),
     localrule: True
     resources:
         mem="8GB",

@@ -38,7 +38,7 @@ def complete(config: Mapping, schema: dict) -> dict:
     if mistakes:
         listing = "\n".join(f"  {mistake}" for mistake in mistakes)
         raise UserError(
-            f"the configuration has {len(mistakes)} mistake(s):\n{listing}\nconfig/README.md explains every key."
+            f"mistakes in the configuration, {len(mistakes)}:\n{listing}\nconfig/README.md explains every key"
         )
     return config
 

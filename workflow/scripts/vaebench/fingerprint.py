@@ -7,12 +7,15 @@ comments, docstrings and formatting, so that only a change of meaning makes a re
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 REPORTING = frozenset({"vaebench.errors", "vaebench.log", "vaebench.provenance", "vaebench.tracking"})
 IRRELEVANT = ("kind", "ctx")
+RELATIVE_NAME = re.compile(r"\w[\w-]*([./][\w-]+)*")
 
 
 def code_fingerprint(script: Path | str, package: Path | str = PACKAGE) -> str:
@@ -33,6 +36,7 @@ def code_fingerprint(script: Path | str, package: Path | str = PACKAGE) -> str:
     return digest.hexdigest()
 
 
+@cache
 def canonical(source: str) -> str:
     """Python source as a syntax tree in text form: no comments, docstrings or positions, the same on every Python.
 
@@ -41,16 +45,18 @@ def canonical(source: str) -> str:
     return _text(ast.parse(source))
 
 
-def imported_modules(source: str, module: str = "") -> Iterator[str]:
+@cache
+def imported_modules(source: str, module: str = "") -> tuple[str, ...]:
     """The dotted names a source imports, at any depth; `module` is its own name, which relative imports start from."""
+    names = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             parent = module.split(".")[: -node.level] if node.level else []
             base = ".".join([*parent, *([node.module] if node.module else [])])
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return tuple(names)
 
 
 def _collect(path: Path, package: Path, found: dict[str, Path], module: str = "") -> None:
@@ -78,14 +84,20 @@ def _files_of(name: str, package: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _data_files(source: str, folder: Path) -> Iterator[Path]:
-    """Files that a module names in strings and that lie in its folder: templates, style sheets, scripts."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and 0 < len(node.value) < 100:
-            candidate = folder / node.value
-            if candidate.is_file() and candidate.suffix != ".py":
-                yield candidate
-            elif candidate.is_dir() and candidate != folder and "." not in node.value:
-                yield from sorted(file for file in candidate.rglob("*") if file.is_file() and file.suffix != ".pyc")
+    """Files below a module's folder that it names in strings, or whose folder it names: templates, style sheets."""
+    for name in _names_in_strings(source):
+        candidate = folder / name
+        if candidate.is_file() and candidate.suffix != ".py":
+            yield candidate
+        elif candidate.is_dir() and not list(candidate.glob("*.py")):
+            yield from sorted(file for file in candidate.rglob("*") if file.is_file())
+
+
+@cache
+def _names_in_strings(source: str) -> tuple[str, ...]:
+    """The string constants that could be the name of a file or folder beside the module."""
+    constants = (node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant))
+    return tuple(text for text in constants if isinstance(text, str) and RELATIVE_NAME.fullmatch(text))
 
 
 def _text(node: object) -> str:

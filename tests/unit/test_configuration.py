@@ -1,0 +1,173 @@
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vaebench.configuration import complete, expand_runs, input_shape, load_schema, networks
+from vaebench.errors import UserError
+from vaebench.reference import key_table, with_table
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = load_schema(ROOT / "workflow/schemas/config.schema.yaml")
+STUDY = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+
+
+def merged(*changes):
+    """The study with other mappings merged over it, as Snakemake's --configfile does."""
+    config = deepcopy(STUDY)
+
+    def merge(target, change):
+        for key, value in change.items():
+            if isinstance(value, dict) and isinstance(target.get(key), dict):
+                merge(target[key], value)
+            else:
+                target[key] = value
+
+    for change in changes:
+        merge(config, change)
+    return config
+
+
+def message_of(*changes):
+    with pytest.raises(UserError) as caught:
+        complete(merged(*changes), SCHEMA)
+    return str(caught.value)
+
+
+def test_study_has_the_planned_runs():
+    config = complete(STUDY, SCHEMA)
+    runs = expand_runs(config)
+    assert list(runs) == ["vae", "beta_vae-beta0.5", "beta_vae-beta1", "beta_vae-beta4", "vqvae", "vaegan"]
+    assert [runs[f"beta_vae-beta{beta}"]["config"]["beta"] for beta in ("0.5", "1", "4")] == [0.5, 1.0, 4.0]
+    assert runs["vqvae"]["training"]["batch_size"] == 128
+    assert runs["vae"]["training"]["batch_size"] == config["training"]["batch_size"]
+    assert input_shape(config) == (3, 64, 64)
+
+
+@pytest.mark.parametrize("section", [key for key in STUDY if key not in ("dataset", "models")])
+def test_defaults_of_the_schema_are_the_study(section):
+    least = {"dataset": STUDY["dataset"], "models": STUDY["models"]}
+    assert complete(least, SCHEMA)[section] == complete(STUDY, SCHEMA)[section]
+
+
+def test_every_key_of_the_schema_has_a_description_and_optional_ones_a_default():
+    def keys(node, path):
+        for key, child in node.get("properties", {}).items():
+            target = SCHEMA["$defs"][child["$ref"].rsplit("/", 1)[-1]] if "$ref" in child else child
+            yield f"{path}{key}", child, target, key in node.get("required", [])
+            yield from keys(target, f"{path}{key}.")
+
+    for path, child, target, required in keys(SCHEMA, ""):
+        assert child.get("description") or target.get("description"), f"{path} has no description"
+        has_default = "default" in child or "default" in target
+        assert (
+            has_default
+            or required
+            or path.startswith(("models", "dataset.images", "dataset.partition"))
+            or (path.startswith(("training.optimizer", "training.components", "preprocessing.crop", "weights")))
+        ), f"{path} has no default"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"epochs": 3}, ["epochs: unknown key", "allowed: dataset"]),
+        ({"training": {"learning_rat": 0.1}}, ["training.learning_rat: unknown key", "did you mean learning_rate?"]),
+        ({"training": {"learning_rate": "1e-3"}}, ["training.learning_rate", "read as text", "write 1.0e-3"]),
+        ({"training": {"epochs": "many"}}, ["training.epochs", "'many' is not of type 'integer'"]),
+        ({"training": {"precision": "fp8"}}, ["training.precision", "choose from fp32, tf32, bf16"]),
+        (
+            {"preprocessing": {"crop": {"centre": 3}}},
+            ["preprocessing.crop.centre: unknown key", "did you mean center?"],
+        ),
+        ({"dataset": {"images": {"md5": "x"}}}, ["dataset.images.md5", "does not match"]),
+        ({"models": {"vae": {"model": "BetaVea"}}}, ["models.vae.model: unknown model", "did you mean BetaVAE?"]),
+        ({"models": {"vae": {"config": {"bta": 1}}}}, ["models.vae.config.bta: unknown field of VAE", "latent_dim"]),
+        ({"models": {"vae": {"config": {"latent_dim": "64"}}}}, ["models.vae.config.latent_dim", "no number"]),
+        ({"models": {"vae": {"config": {"latent_dim": 0}}}}, ["models.vae.config.latent_dim", "at least 1"]),
+        ({"models": {"beta_vae": {"sweep": {"gamma": [1]}}}}, ["models.beta_vae.sweep.gamma", "unknown field"]),
+        ({"models": {"beta_vae": {"sweep": {"beta": ["1e-3"]}}}}, ["models.beta_vae.sweep.beta", "write 1.0e-3"]),
+        ({"models": {"beta_vae": {"sweep": {"beta": [4, 4.0]}}}}, ["models.beta_vae.sweep.beta", "same run name"]),
+        ({"models": {"vae": {"sweep": {"training.lr": [1]}}}}, ["models.vae.sweep.training.lr", "learning_rate"]),
+        ({"models": {"vqvae": {"training": {"lr": 0.1}}}}, ["models.vqvae.training.lr: unknown key"]),
+        ({"models": {"vqvae": {"nets": {"encoder": "convnet"}}}}, ["models.vqvae.nets.encoder", "flat vector"]),
+        ({"models": {"vae": {"nets": {"decoder": "unet"}}}}, ["models.vae.nets.decoder: unknown net", "compact"]),
+        ({"models": {"vaegan": {"nets": {"discriminator": None}}}}, ["models.vaegan.nets.discriminator", "needs one"]),
+        ({"models": {"vaegan": {"config": {"reconstruction_layer": -1}}}}, ["reconstruction_layer -1", "1 to 4"]),
+        ({"preprocessing": {"size": [20, 20]}}, ["resnet takes only", "20x20"]),
+        ({"models": {"my-model": {"model": "AE"}}}, ["my-model", "does not match"]),
+        ({"models": {"new": {"nets": {}}}}, ["models.new.model: missing", "VQVAE"]),
+        ({"models": {"vae": {"pretrained": {"path": "a", "hf_hub": "b"}}}}, ["either hf_hub or path"]),
+        ({"models": dict.fromkeys(STUDY["models"])}, ["every entry is null"]),
+        ({"statistics": {"baseline": "gan"}}, ["statistics.baseline", "no entry under models"]),
+        ({"evaluation": {"distribution": {"features": ["inception"]}}}, ["needs weights.inception"]),
+    ],
+)
+def test_mistakes_are_named_with_path_and_what_is_allowed(change, expected):
+    message = message_of(change)
+    for part in expected:
+        assert part in message
+    assert "mistakes in the configuration, 1:" in message or "resnet takes only" in message
+
+
+def test_all_mistakes_are_listed_at_once():
+    message = message_of({"training": {"epochs": 0}, "seeds": [1, 1]})
+    assert "training.epochs" in message
+    assert "seeds" in message
+
+
+def test_two_entries_cannot_make_the_same_run():
+    message = message_of({"models": {"beta": {"model": "BetaVAE", "sweep": {"beta": ["x"]}}}})
+    assert "models.beta.sweep.beta" in message
+    twice = {"nets": {"encoder": "compact", "decoder": "compact"}, "model": "BetaVAE"}
+    names = complete(merged({"models": {"a": twice | {"sweep": {"beta": [1.5, 2]}}}}), SCHEMA)
+    assert {"a-beta1.5", "a-beta2"} <= set(expand_runs(names))
+
+
+def test_null_leaves_a_model_out_and_sweeps_multiply():
+    change = {"models": {"vaegan": None, "vae": {"sweep": {"latent_dim": [8, 16], "training.epochs": [1, 2]}}}}
+    runs = expand_runs(complete(merged(change), SCHEMA))
+    assert "vaegan" not in runs
+    assert [run for run in runs if run.startswith("vae-")] == [
+        "vae-latent_dim8-epochs1",
+        "vae-latent_dim8-epochs2",
+        "vae-latent_dim16-epochs1",
+        "vae-latent_dim16-epochs2",
+    ]
+    assert runs["vae-latent_dim16-epochs2"]["training"]["epochs"] == 2
+    assert runs["vae-latent_dim16-epochs2"]["config"]["latent_dim"] == 16
+
+
+@pytest.mark.parametrize(
+    ("preprocessing", "expected"),
+    [
+        ({"crop": None, "size": None}, (3, 218, 178)),
+        ({"crop": {"center": 100}, "size": None}, (3, 100, 100)),
+        ({"crop": {"center": [100, 80]}, "size": None}, (3, 100, 80)),
+        ({"crop": {"box": [15, 40, 163, 188]}, "size": None}, (3, 148, 148)),
+        ({"size": [48, 40], "channels": 1}, (1, 48, 40)),
+    ],
+)
+def test_input_shape_follows_from_crop_and_size(preprocessing, expected):
+    config = complete(STUDY, SCHEMA)
+    config["preprocessing"] |= preprocessing
+    assert input_shape(config) == expected
+
+
+def test_only_the_weights_that_are_used_are_fetched():
+    assert networks(complete(STUDY, SCHEMA)) == ["alexnet", "vgg16"]
+    assert networks(complete(merged({"evaluation": {"lpips": [], "suites": ["reconstruction"]}}), SCHEMA)) == []
+
+
+@pytest.mark.parametrize("name", ["demo", "mnist"])
+def test_shipped_configurations_are_sound(name):
+    config = complete(merged(yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())), SCHEMA)
+    models = {spec["model"] for spec in expand_runs(config).values()}
+    assert {"VAE", "BetaVAE", "VQVAE", "VAEGAN"} == models
+
+
+def test_readme_lists_the_keys_of_the_schema():
+    """`make docs` writes the table; this fails when someone forgot it."""
+    text = (ROOT / "config/README.md").read_text()
+    assert with_table(text, key_table(SCHEMA)) == text
