@@ -1,0 +1,40 @@
+"""What the file system refuses, said so that the user knows what to do."""
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vaebench.errors import UserError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turn a failure to write below `folder` into one clear UserError."""
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(folder, error) from error
+
+
+def disk_error(folder: Path, error: OSError) -> UserError:
+    """The message for a failed write below `folder`."""
+    if error.errno in FULL:
+        advice = "free some space or raise the quota, then run again; what was done is kept and nothing was replaced"
+        return UserError(f"no space left to write to {folder} ({error.strerror}): {advice}")
+    return UserError(
+        f"cannot write to {folder}: {error.strerror or error}; check that the folder exists and is writable"
+    )
+
+
+def need_space(folder: Path, needed: int) -> None:
+    """UserError when fewer than `needed` bytes are free at `folder`, an existing folder."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"no space left to write to {folder}: {free / 1e9:.2f} GB are free, {needed / 1e9:.2f} GB are needed. "
+            "Free some space, or put the data on a larger disk; nothing was replaced"
+        )

@@ -1,0 +1,179 @@
+"""Where the images are: a zip archive or a folder behind one interface, and the partition file that splits them."""
+
+import csv
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from vaebench import names
+from vaebench.decoding import ImageError
+from vaebench.errors import UserError
+from vaebench.zips import ZipReader
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2"}
+SPLITS = ("train", "eval", "test")  # the numbers 0, 1, 2 of a partition file
+
+
+class ImageSource:
+    """The images of a zip archive or of a folder and its subfolders.
+
+    Small and picklable: only the path travels to another process, files are opened there on first use.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.is_zip = self.path.is_file()
+        if not self.path.exists():
+            raise UserError(f"no images at {self.path}: no such file or folder")
+
+    def index(self) -> tuple[np.ndarray, np.ndarray]:
+        """Packed names (paths inside the source), in archive or alphabetical order, and where `read_at` finds each."""
+        if self.is_zip:
+            positions = []
+            paths = names.pack(self._remember(positions))
+            return paths, np.concatenate([np.empty(0, np.int64), *positions])
+        paths = names.pack(self._walk())
+        return paths, paths
+
+    def names(self) -> list[str]:
+        """The paths of the images inside the source."""
+        return list(names.unpack(self.index()[0]))
+
+    def read(self, name: str) -> bytes:
+        """The bytes of the image at that path; ImageError when it is damaged, KeyError when there is none."""
+        paths, locators = self.index()
+        (position,) = names.find(names.pack([name]), paths)
+        if position < 0:
+            raise KeyError(name)
+        return self.read_at(locators[position])
+
+    def read_at(self, locator: int | bytes) -> bytes:
+        """The bytes of the image at a locator of `index`; ImageError when the source is damaged there."""
+        if self.is_zip:
+            return self._zip.read(int(locator))
+        try:
+            return (self.path / locator.decode()).read_bytes()
+        except OSError as error:
+            raise ImageError(f"cannot be read: {error.strerror}") from error
+
+    def digest(self) -> str:
+        """SHA-256 that changes with the images: over the members of a zip, over paths, sizes and times in a folder."""
+        if self.is_zip:
+            return self._zip.digest()
+        sha256 = hashlib.sha256()
+        for path in self._walk():
+            status = (self.path / path).stat()
+            sha256.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+        return sha256.hexdigest()
+
+    @cached_property
+    def _zip(self) -> ZipReader:
+        return ZipReader(self.path)
+
+    def __getstate__(self) -> dict:
+        return {"path": self.path, "is_zip": self.is_zip}
+
+    def _remember(self, positions: list[np.ndarray]) -> Iterator[str]:
+        """The image names of the archive; their positions are appended to `positions` in blocks."""
+        block = []
+        for name, position in self._zip.entries():
+            if _is_image(name):
+                block.append(position)
+                yield name
+            if len(block) == names.CHUNK:
+                positions.append(np.array(block, np.int64))
+                block.clear()
+        positions.append(np.array(block, np.int64))
+
+    def _walk(self) -> Iterator[str]:
+        for folder, subfolders, files in os.walk(self.path):
+            subfolders.sort()
+            inside = PurePosixPath(os.path.relpath(folder, self.path))
+            yield from (path for file in sorted(files) if _is_image(path := str(inside / file)))
+
+
+def open_images(path: Path) -> ImageSource:
+    """The images of a zip file or folder; UserError when there is neither."""
+    return ImageSource(path)
+
+
+def _is_image(name: str) -> bool:
+    path = PurePosixPath(name)
+    hidden = path.name.startswith(".") or "__MACOSX" in path.parts
+    return path.suffix.lower() in SUFFIXES and not hidden
+
+
+class Partition(Mapping[str, int]):
+    """Image name -> 0 (train), 1 (eval) or 2 (test), in the order of the file; of a repeated name the first counts."""
+
+    def __init__(self, packed: np.ndarray, splits: np.ndarray) -> None:
+        self.names = packed  # bytes (n,)
+        self.splits = splits  # int8 (n,)
+
+    def __getitem__(self, name: str) -> int:
+        place = np.searchsorted(self.names, name.encode(), sorter=self._order)
+        if place == len(self.names) or self.names[self._order[place]] != name.encode():
+            raise KeyError(name)
+        return int(self.splits[self._order[place]])
+
+    def __iter__(self) -> Iterator[str]:
+        return names.unpack(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def _order(self) -> np.ndarray:
+        return np.argsort(self.names, kind="stable")
+
+
+def read_partition(path: Path) -> Partition:
+    """Read `name split` lines (CelebA) or a CSV of name and split with a header (Kaggle); any line ends.
+
+    UserError names the file and the line of what is neither.
+    """
+    splits = bytearray()
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        packed = names.pack(_partition_names(path, file, splits))
+    if not len(packed):
+        raise UserError(f"{path} lists no image; expected lines like `000001.jpg 0`")
+    return Partition(packed, np.frombuffer(bytes(splits), np.int8))
+
+
+def _partition_names(path: Path, lines: Iterator[str], splits: bytearray) -> Iterator[str]:
+    is_csv = Path(path).suffix.lower() == ".csv"
+    for number, line in enumerate(lines, start=1):
+        fields = next(csv.reader([line.strip()]), []) if is_csv else line.rsplit(maxsplit=1)
+        if not fields or (number == 1 and len(fields) == 2 and not fields[1].strip().isdigit()):
+            continue  # a blank line, or the header
+        if len(fields) != 2 or fields[1].strip() not in ("0", "1", "2"):
+            raise UserError(
+                f"{path}, line {number}: expected an image name and 0 (train), 1 (eval) or 2 (test), "
+                f"got {line.strip()!r}"
+            )
+        splits.append(int(fields[1]))
+        yield fields[0].strip().removeprefix("./")
+
+
+def keys(paths: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """What the partition would call each image: its path without the outer folders that the partition does not write.
+
+    `paths` and `wanted` are packed names. CelebA's `img_align_celeba/000001.jpg`, and the doubled folder of the Kaggle
+    copy, become `000001.jpg`.
+    """
+    if not len(paths):
+        return paths
+    order = np.sort(paths)
+    folders = [path.decode().split("/")[:-1] for path in (order[0], order[-1])]
+    shared = takewhile(lambda pair: pair[0] == pair[1], zip(*folders, strict=False))
+    common = "".join(f"{folder}/" for folder, _ in shared)
+    if common and np.char.startswith(wanted, common.encode()).any():
+        common = ""
+    depth = int(np.char.count(wanted, b"/").max(initial=0)) + 1
+    shorter = (path.removeprefix(common) for path in names.unpack(paths))
+    return names.pack("/".join(path.split("/")[-depth:]) for path in shorter)

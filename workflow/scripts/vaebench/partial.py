@@ -1,0 +1,195 @@
+"""An npz that is filled by several processes in any order and survives the death of all of them.
+
+The rows are written straight to their final place in `.NAME.part`; `.NAME.journal` says which ranges are there, with
+their CRC-32. The next run keeps the ranges whose bytes still have that CRC and asks for the rest. The finished file has
+the bytes of np.savez, however it came about.
+"""
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO, Self
+
+import numpy as np
+
+from vaebench.arrays import MEMBER, npy_header, open_member
+from vaebench.files import atomic_path
+
+BLOCK = 1 << 22
+LOCAL_HEADER_BYTES = 30 + len(MEMBER) + 20  # with the zip64 field that np.savez always writes
+
+
+@dataclass(frozen=True)
+class Done:
+    """Rows start..stop are on disk, with this CRC-32 and these sums of values and of squares per channel."""
+
+    start: int
+    stop: int
+    crc: int
+    sums: list[int]
+    squares: list[int]
+
+
+@dataclass(frozen=True)
+class RowWriter:
+    """Writes rows of uint8 (C, H, W) to their place in a part file; picklable, for the workers."""
+
+    path: Path
+    offset: int
+    row_bytes: int
+
+    def write(self, start: int, batches: Iterator[np.ndarray]) -> Done:
+        """Write consecutive batches (n, C, H, W) from row `start` on."""
+        crc, row, sums, squares = 0, start, 0, 0
+        file = os.open(self.path, os.O_WRONLY)
+        try:
+            for batch in batches:
+                _write_at(file, batch.data.cast("B"), self.offset + row * self.row_bytes)
+                crc = zlib.crc32(batch, crc)
+                row += len(batch)
+                sums = sums + batch.sum(axis=(0, 2, 3), dtype=np.int64)
+                squares = squares + np.square(batch, dtype=np.uint16).sum(axis=(0, 2, 3), dtype=np.int64)
+        finally:
+            os.close(file)
+        return Done(start, row, crc, np.asarray(sums).tolist(), np.asarray(squares).tolist())
+
+
+def _write_at(file: int, data: memoryview, position: int) -> None:
+    while data:
+        written = os.pwrite(file, data, position)
+        data, position = data[written:], position + written
+
+
+class PartialArray:
+    """The npz that will be at `path`: uint8 `shape` (n, C, H, W). Only work of the same `identity` is resumed."""
+
+    def __init__(self, path: Path, shape: tuple[int, int, int, int], identity: str) -> None:
+        self.path = path
+        self.shape = shape
+        self.part = path.with_name(f".{path.name}.part")
+        self.journal = path.with_name(f".{path.name}.journal")
+        self._header = npy_header(shape)
+        self._row_bytes = int(np.prod(shape[1:]))
+        self._offset = LOCAL_HEADER_BYTES + len(self._header)
+        self._end = self._offset + shape[0] * self._row_bytes
+        self._done: list[Done] = []
+        self._identity = identity
+
+    def open(self) -> Self:
+        """Take up what an earlier run left, or start anew."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._done = [done for done in self._recorded() if self._is_there(done)]
+        fresh = not self._done
+        with open(self.part, "wb" if fresh else "r+b") as file:
+            file.truncate(self._end)
+        with atomic_path(self.journal) as temporary:
+            temporary.write_text("".join(map(_line, [{"identity": self._identity}, *map(asdict, self._done)])))
+        return self
+
+    @property
+    def writer(self) -> RowWriter:
+        """What writes the rows."""
+        return RowWriter(self.part, self._offset, self._row_bytes)
+
+    def record(self, done: Done) -> None:
+        """Note a finished range; from here on it survives."""
+        self._done.append(done)
+        with open(self.journal, "a") as file:
+            file.write(_line(asdict(done)))
+
+    def missing(self, most: int) -> Iterator[tuple[int, int]]:
+        """The ranges of rows still to be written, none longer than `most`."""
+        position = 0
+        for done in [*sorted(self._done, key=lambda done: done.start), Done(self.shape[0], self.shape[0], 0, [], [])]:
+            for start in range(position, done.start, most):
+                yield start, min(start + most, done.start)
+            position = done.stop
+
+    @property
+    def rows_done(self) -> int:
+        """How many rows are written."""
+        return sum(done.stop - done.start for done in self._done)
+
+    @property
+    def bytes_left(self) -> int:
+        """How many bytes the file has yet to take from the disk."""
+        return (self.shape[0] - self.rows_done) * self._row_bytes
+
+    def mean_and_deviation(self) -> tuple[list[float], list[float]]:
+        """Per channel, over all images and pixels, in units of 1 (white): exact sums, divided in float64."""
+        count = self.shape[0] * self.shape[2] * self.shape[3]
+        mean = np.sum([done.sums for done in self._done], axis=0) / count
+        square = np.sum([done.squares for done in self._done], axis=0) / count
+        return (mean / 255).tolist(), (np.sqrt(np.maximum(square - mean**2, 0)) / 255).tolist()
+
+    def seal(self, compress: bool) -> Path:
+        """Make the rows an npz under a temporary name, which is returned; can be repeated."""
+        if compress:
+            packed = self.part.with_suffix(".packed")
+            with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+                self._copy_rows(archive)
+            return packed
+        with open(self.part, "r+b") as file:
+            file.truncate(self._end)
+            with zipfile.ZipFile(_InPlace(file, self._offset, self._end), "w") as archive:
+                self._copy_rows(archive)
+        return self.part
+
+    def publish(self, sealed: Path) -> None:
+        """Put the sealed file in its place and remove the traces."""
+        os.replace(sealed, self.path)
+        self.part.unlink(missing_ok=True)
+        self.journal.unlink(missing_ok=True)
+
+    def _copy_rows(self, archive: zipfile.ZipFile) -> None:
+        with open(self.part, "rb") as rows, open_member(archive) as member:
+            member.write(self._header)
+            rows.seek(self._offset)
+            while block := rows.read(min(BLOCK, self._end - rows.tell())):
+                member.write(block)
+
+    def _recorded(self) -> Iterator[Done]:
+        """The ranges in the journal of the same work; a line that was cut short ends it."""
+        if not (self.part.exists() and self.journal.exists()):
+            return
+        lines = self.journal.read_text().splitlines(keepends=True)
+        if not lines or lines[0] != _line({"identity": self._identity}):
+            return
+        for line in lines[1:]:
+            if not line.endswith("\n"):
+                return
+            yield Done(**json.loads(line))
+
+    def _is_there(self, done: Done) -> bool:
+        """Whether the rows still have their CRC: after a power cut the disk may know less than the journal."""
+        crc = 0
+        with open(self.part, "rb") as file:
+            file.seek(self._offset + done.start * self._row_bytes)
+            left = (done.stop - done.start) * self._row_bytes
+            while block := file.read(min(BLOCK, left)):
+                crc = zlib.crc32(block, crc)
+                left -= len(block)
+        return crc == done.crc and not left
+
+
+class _InPlace:
+    """A file for zipfile to write an archive around rows that are there already."""
+
+    def __init__(self, file: BinaryIO, start: int, stop: int) -> None:
+        self._file, self._start, self._stop = file, start, stop
+        self.seek, self.tell, self.flush = file.seek, file.tell, file.flush
+
+    def write(self, data: bytes) -> int:
+        """Write, or pass over the rows."""
+        if self._start <= self._file.tell() < self._stop:
+            self._file.seek(len(data), os.SEEK_CUR)
+            return len(data)
+        return self._file.write(data)
+
+
+def _line(record: dict) -> str:
+    return json.dumps(record) + "\n"

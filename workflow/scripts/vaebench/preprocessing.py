@@ -1,0 +1,242 @@
+"""From an archive of images to the npz of each split: decode, crop and resize, on a GPU or all cores, the same bytes."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from vaebench import gpu, names
+from vaebench.arrays import manifest_path
+from vaebench.decoding import ImageError, decode
+from vaebench.disk import disk_errors, need_space
+from vaebench.errors import UserError
+from vaebench.files import atomic_path, md5_of, sha256_of
+from vaebench.images import ImageSource, open_images
+from vaebench.partial import Done, PartialArray, RowWriter
+from vaebench.resampling import Resampler, crop_box
+from vaebench.selection import Selection, select
+from vaebench.workers import in_order, worker_pool
+
+CHUNK_BYTES = 1 << 22  # pixels that a worker holds before it writes or sends them
+LIBRARIES = ("numpy", "pillow", "simplejpeg")  # what decides about the bytes
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is done to an image: the settings that decide about the pixels."""
+
+    crop: dict | None
+    size: tuple[int, int] | None  # (height, width)
+    filter: str
+    channels: int
+    decoder: str
+
+    @classmethod
+    def of(cls, settings: dict) -> "Recipe":
+        """The recipe in the section `preprocessing` of the settings."""
+        size = settings["size"] and tuple(settings["size"])
+        return cls(settings["crop"], size, settings["filter"], settings["channels"], settings["decoder"])
+
+    def cropped(self, pixels: np.ndarray) -> np.ndarray:
+        """Cut the crop out of (height, width, channels) pixels; a view."""
+        left, top, right, bottom = crop_box(self.crop, pixels.shape[1], pixels.shape[0])
+        return pixels[top:bottom, left:right]
+
+    def resampler(self, height: int, width: int) -> Resampler:
+        """What resizes cropped images of that size."""
+        return _resampler(height, width, self.channels, self.size or (height, width), self.filter)
+
+    def image_shape(self, images: Selection) -> tuple[int, int, int]:
+        """(C, H, W) of the results; UserError when the crop does not fit an image, or the results differ in size."""
+        sizes, first = np.unique(np.stack([images.heights, images.widths], axis=1), axis=0, return_index=True)
+        results = set()
+        for (height, width), position in zip(sizes.tolist(), first, strict=True):
+            try:
+                left, top, right, bottom = crop_box(self.crop, width, height)
+            except UserError as error:
+                raise UserError(f"{images.names[position].decode()}: {error}") from error
+            results.add(self.size or (bottom - top, right - left))
+        if len(results) > 1:
+            raise UserError(
+                f"the images have {len(results)} different sizes, such as {sorted(results)[:3]}: "
+                "set preprocessing.size, or a crop, so that all become equal"
+            )
+        return self.channels, *results.pop()
+
+
+@lru_cache(maxsize=64)
+def _resampler(height: int, width: int, channels: int, size: tuple[int, int], filter_name: str) -> Resampler:
+    return Resampler(height, width, channels, size, filter_name)
+
+
+def preprocess(
+    images: Path,
+    partition: Path,
+    table: Path,
+    outputs: dict[str, Path],
+    settings: dict,
+    workers: int,
+    dataset: str,
+) -> None:
+    """Write the npz (key `data`, uint8, n x C x H x W) and the JSON manifest of each split in `outputs`.
+
+    `table` is what the validation wrote: only its sound images are used, in the order of the partition. `settings`
+    is the section `preprocessing`. Pixels equal Pillow's crop-then-resize whatever the device, workers and batches.
+    A run that was killed is resumed; nothing is replaced before everything is complete. UserError for whatever the
+    user can mend.
+    """
+    source, recipe = open_images(images), Recipe.of(settings)
+    with worker_pool(workers) as pool, disk_errors(next(iter(outputs.values())).parent):
+        device = gpu.choose(settings["device"], recipe.decoder)
+        sources = {path.name: pool.submit(md5_of, path) for path in (images, partition) if path.is_file()}
+        chosen = select(source, partition, table, outputs, settings["limit"])
+        content = _content(source, table, recipe)
+        jobs = {
+            split: Job(split, images, PartialArray(outputs[split], (len(images), *recipe.image_shape(images)), content))
+            for split, images in chosen.items()
+        }
+        _open(jobs, settings["compress"])
+        with tqdm(total=sum(map(len, chosen.values())), unit=" images", desc=f"preprocess {dataset}") as progress:
+            progress.update(sum(job.array.rows_done for job in jobs.values()))
+            for split, done in _work(pool, source, recipe, jobs, settings["batch_size"], device):
+                jobs[split].array.record(done)
+                progress.update(done.stop - done.start)
+        sealed = {split: pool.submit(job.array.seal, settings["compress"]) for split, job in jobs.items()}
+        sealed = {split: future.result() for split, future in sealed.items()}
+        digests = {split: pool.submit(sha256_of, path) for split, path in sealed.items()}
+        common = {
+            "dataset": dataset,
+            **asdict(recipe),
+            "sources": {name: {"md5": future.result()} for name, future in sources.items()},
+            "versions": {library: version(library) for library in LIBRARIES},
+        }
+        digests = {split: future.result() for split, future in digests.items()}
+        for split, job in jobs.items():
+            _write_manifest(job, {"split": split, "sha256": digests[split], **common})
+            job.array.publish(sealed[split])
+            shape = " x ".join(map(str, job.array.shape))
+            tqdm.write(
+                f"preprocess: {split} {shape}, {len(job.images.skipped)} skipped: {job.array.path}", file=sys.stderr
+            )
+
+
+@dataclass(frozen=True)
+class Job:
+    """A split: which images, and the file that they become."""
+
+    split: str
+    images: Selection
+    array: PartialArray
+
+
+def _content(source: ImageSource, table: Path, recipe: Recipe) -> str:
+    """A digest of all that decides about the pixels, so that only the same work is resumed."""
+    versions = [version(library) for library in LIBRARIES]
+    parts = [source.digest(), sha256_of(table), asdict(recipe), versions]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _open(jobs: dict[str, Job], compress: bool) -> None:
+    for job in jobs.values():
+        job.array.open()
+        need_space(job.array.path.parent, job.array.bytes_left * (2 if compress else 1))
+
+
+def _work(
+    pool: ProcessPoolExecutor, source: ImageSource, recipe: Recipe, jobs: dict[str, Job], batch_size: int, device: str
+) -> Iterator[tuple[str, Done]]:
+    """Do what is missing of all splits; yields each finished range."""
+    work = Work(source, recipe)
+    if device == "cpu":
+        yield from in_order(pool, work.resize, _tasks(jobs, batch_size))
+        return
+    frame_bytes = max(int(np.max(job.images.heights * job.images.widths)) for job in jobs.values()) * recipe.channels
+    batch_size = max(1, min(batch_size, 2 * CHUNK_BYTES // frame_bytes))
+    decode_here = recipe.decoder == "nvjpeg"
+    for split, writer, start, frames in in_order(
+        pool, work.read if decode_here else work.crop, _tasks(jobs, batch_size)
+    ):
+        if decode_here:
+            frames = [recipe.cropped(pixels) for pixels in gpu.decode(frames, recipe.channels)]
+        yield split, writer.write(start, [gpu.resize(frames, recipe.resampler)])
+
+
+def _tasks(jobs: dict[str, Job], batch_size: int) -> Iterator[tuple]:
+    for split, job in jobs.items():
+        for start, stop in job.array.missing(batch_size):
+            yield split, job.array.writer, start, job.images.names[start:stop], job.images.locators[start:stop]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the workers do with a batch of images."""
+
+    source: ImageSource
+    recipe: Recipe
+
+    def resize(
+        self, split: str, writer: RowWriter, start: int, packed: np.ndarray, locators: np.ndarray
+    ) -> tuple[str, Done]:
+        """Decode, crop and resize, and write the rows to their place."""
+        return split, writer.write(start, self._resized(packed, locators, max(1, CHUNK_BYTES // writer.row_bytes)))
+
+    def crop(
+        self, split: str, writer: RowWriter, start: int, packed: np.ndarray, locators: np.ndarray
+    ) -> tuple[str, RowWriter, int, list[np.ndarray]]:
+        """Decode and crop, for a GPU to resize."""
+        return split, writer, start, [np.ascontiguousarray(pixels) for pixels in self._cropped(packed, locators)]
+
+    def read(
+        self, split: str, writer: RowWriter, start: int, packed: np.ndarray, locators: np.ndarray
+    ) -> tuple[str, RowWriter, int, list[bytes]]:
+        """Only read, for a GPU to decode."""
+        return split, writer, start, [self.source.read_at(locator) for locator in locators]
+
+    def _resized(self, packed: np.ndarray, locators: np.ndarray, rows: int) -> Iterator[np.ndarray]:
+        for first in range(0, len(packed), rows):
+            part = slice(first, first + rows)
+            batch = None
+            for row, pixels in enumerate(self._cropped(packed[part], locators[part])):
+                resampler = self.recipe.resampler(*pixels.shape[:2])
+                if batch is None:
+                    batch = np.empty((len(packed[part]), self.recipe.channels, *resampler.size), np.uint8)
+                resampler.resize(pixels, batch[row])
+            yield batch
+
+    def _cropped(self, packed: np.ndarray, locators: np.ndarray) -> Iterator[np.ndarray]:
+        for name, locator in zip(names.unpack(packed), locators, strict=True):
+            try:
+                _, pixels = decode(self.source.read_at(locator), self.recipe.channels)
+            except ImageError as error:
+                raise UserError(
+                    f"{name} in {self.source.path} was sound when it was validated and is not now ({error}): "
+                    "the images have changed; run the validation again"
+                ) from error
+            yield self.recipe.cropped(pixels)
+
+
+def _write_manifest(job: Job, facts: dict) -> None:
+    """The card of the split's data; the ids are written in pieces, since they can be many."""
+    mean, deviation = job.array.mean_and_deviation()
+    facts = {
+        **facts,
+        "key": "data",
+        "dtype": "uint8",
+        "shape": list(job.array.shape),
+        "mean": mean,
+        "std": deviation,
+        "skipped": job.images.skipped,
+    }
+    with atomic_path(manifest_path(job.array.path)) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write(json.dumps(facts, indent=2).removesuffix("\n}") + ',\n  "ids": [')
+        for row, name in enumerate(names.unpack(job.images.names)):
+            file.write((",\n    " if row else "\n    ") + json.dumps(name))
+        file.write("\n  ]\n}\n")

@@ -1,0 +1,80 @@
+"""Which images of a data set are used: the sound ones of the table that the validation wrote, split by split."""
+
+import csv
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vaebench import names
+from vaebench.errors import UserError
+from vaebench.images import ImageSource, keys, read_partition
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The usable images of a split, in the order of the partition, and those left out."""
+
+    names: np.ndarray  # packed names (n,)
+    locators: np.ndarray  # where ImageSource.read_at finds each (n,)
+    heights: np.ndarray  # int32 (n,), pixels of the original
+    widths: np.ndarray  # int32 (n,)
+    skipped: list[dict[str, str]]  # image, reason
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def select(
+    source: ImageSource, partition: Path, table: Path, splits: Iterable[str], limit: int | None
+) -> dict[str, Selection]:
+    """{split: Selection} of the images that the table calls ok, at most `limit` (None: all) of each split.
+
+    UserError when a split has none, or when the images are no longer those that were validated.
+    """
+    columns = {split: Columns() for split in splits}
+    usable = names.pack(_usable(table, columns, limit))
+    paths, locators = source.index()
+    position = names.find(usable, keys(paths, read_partition(partition).names))
+    if (position < 0).any():
+        lost = usable[np.argmax(position < 0)].decode()
+        raise UserError(f"{source.path} no longer holds {lost}, which {table} lists; run the validation again")
+    selections, locators = {}, locators[position]
+    for split, column in columns.items():
+        if not column.rows:
+            raise UserError(
+                f"no usable image for the {split} split: see {table}, and the numbers in {partition} "
+                "(0 train, 1 eval, 2 test; each split needs at least one image)"
+            )
+        rows = np.array(column.rows)
+        heights, widths = np.array(column.heights), np.array(column.widths)
+        selections[split] = Selection(usable[rows], locators[rows], heights, widths, column.skipped)
+    return selections
+
+
+class Columns:
+    """What is collected about a split while the table is read."""
+
+    def __init__(self) -> None:
+        self.rows, self.heights, self.widths = array("q"), array("i"), array("i")
+        self.skipped: list[dict[str, str]] = []
+
+
+def _usable(table: Path, columns: dict[str, Columns], limit: int | None) -> Iterator[str]:
+    """The names of the images to use; their places in this sequence are noted in the columns of their split."""
+    count = 0
+    with open(table, encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            column = columns.get(row["split"])
+            if column is None or (limit is not None and len(column.rows) >= limit):
+                continue
+            if row["status"] != "ok":
+                column.skipped.append({"image": row["file"], "reason": f"{row['status']}: {row['reason']}"})
+                continue
+            column.rows.append(count)
+            column.heights.append(int(row["height"]))
+            column.widths.append(int(row["width"]))
+            count += 1
+            yield row["file"]

@@ -1,0 +1,172 @@
+"""Every image decoded in full before anything is built on it: the table of images and its summary."""
+
+import csv
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from vaebench import names
+from vaebench.decoding import Header, ImageError, decode
+from vaebench.disk import disk_errors
+from vaebench.errors import UserError
+from vaebench.files import atomic_path
+from vaebench.images import SPLITS, ImageSource, keys, open_images, read_partition
+from vaebench.workers import in_order, worker_pool
+
+COLUMNS = ("file", "split", "status", "reason", "bytes", "width", "height")
+BATCH = 256
+LISTED = 20  # bad images named in messages and in the summary's examples
+BAD = ("damaged", "unexpected", "missing", "duplicate")
+
+MISSING, TWICE_IN_IMAGES, TWICE_IN_PARTITION, UNLISTED = 1, 2, 3, 4  # verdicts known from the names alone
+VERDICTS = {
+    MISSING: ("missing", "not among the images"),
+    TWICE_IN_IMAGES: ("duplicate", "two images of this name"),
+    TWICE_IN_PARTITION: ("duplicate", "listed twice in the partition"),
+    UNLISTED: ("unlisted", "not in the partition"),
+}
+
+Row = tuple[str, str, str, str, int | str, int | str, int | str]
+
+
+def validate(images: Path, partition: Path, table: Path, summary: Path, settings: dict, workers: int) -> None:
+    """Decode every image of the partition and write `table` (a row per image, COLUMNS) and `summary` (JSON counts).
+
+    status is `ok`, or why the image is left out: `damaged` (checksum, decoding), `unexpected` (not the format, mode
+    or size of `settings`), `missing` (from the archive), `duplicate` (in the archive or the partition), `unlisted`
+    (not in the partition, no fault). Rows are in the order of the partition, unlisted ones last. When more than
+    `max_bad_fraction` of the partition's images are bad, the table is written, the summary is not, and a UserError
+    lists them.
+    """
+    source = open_images(images)
+    check = Check(source, {key: settings[key] for key in ("format", "mode", "width", "height")})
+    tally = Tally()
+    with worker_pool(workers) as pool, disk_errors(table.parent), atomic_path(table) as temporary:
+        listed, total, tasks = _plan(source, partition)
+        with (
+            open(temporary, "w", newline="", encoding="utf-8") as file,
+            tqdm(total=total, unit=" images", desc="validate") as progress,
+        ):
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            for rows in in_order(pool, check.batch, tasks):
+                tally.add(rows)
+                writer.writerows(rows)
+                progress.update(len(rows))
+    bad, allowed = tally.bad, settings["max_bad_fraction"]
+    if bad > allowed * listed:
+        raise UserError(_too_many(bad, listed, allowed, tally.examples, table))
+    result = {"images": listed, "bad": bad, "max_bad_fraction": allowed, **tally.as_dict()}
+    with disk_errors(summary.parent), atomic_path(summary) as temporary:
+        temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    tqdm.write(f"validate: {tally.counts['ok']} of {listed} images are sound, {bad} are not: {table}", file=sys.stderr)
+
+
+def _plan(source: ImageSource, partition: Path) -> tuple[int, int, Iterator[tuple]]:
+    """How many names the partition has, how many rows will come, and batches (names, splits, verdicts, locators)."""
+    paths, locators = source.index()
+    if not len(paths):
+        raise UserError(f"{source.path} holds no images (files named .jpg, .png, ...)")
+    wanted = read_partition(partition)
+    found = keys(paths, wanted.names)
+    position = names.find(wanted.names, found)
+    verdict = np.zeros(len(wanted), np.int8)
+    verdict[names.find(wanted.names, found[names.repeated(found)]) >= 0] = TWICE_IN_IMAGES
+    verdict[names.repeated(wanted.names)] = TWICE_IN_PARTITION
+    verdict[position < 0] = MISSING
+    unlisted = np.flatnonzero(names.find(found, wanted.names) < 0)
+
+    def tasks() -> Iterator[tuple]:
+        for start in range(0, len(wanted), BATCH):
+            part = slice(start, start + BATCH)
+            yield wanted.names[part], wanted.splits[part], verdict[part], locators[position[part]]
+        for start in range(0, len(unlisted), BATCH):
+            part = unlisted[start : start + BATCH]
+            yield found[part], np.full(len(part), -1), np.full(len(part), UNLISTED), locators[part]
+
+    return len(wanted), len(wanted) + len(unlisted), tasks()
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a worker does: read, decode and judge images."""
+
+    source: ImageSource
+    expected: dict  # format, mode, width, height; None: any
+
+    def batch(self, packed: np.ndarray, splits: np.ndarray, verdicts: np.ndarray, locators: np.ndarray) -> list[Row]:
+        """The rows of a batch of images; a non-zero verdict is known already and the image is not read."""
+        rows = []
+        for name, split, verdict, locator in zip(names.unpack(packed), splits, verdicts, locators, strict=True):
+            judged = (*VERDICTS[verdict], "", "", "") if verdict else self._image(locator)
+            rows.append((name, SPLITS[split] if split >= 0 else "", *judged))
+        return rows
+
+    def _image(self, locator: int | bytes) -> tuple:
+        size = ""
+        try:
+            data = self.source.read_at(locator)
+            size = len(data)
+            header, _ = decode(data, 3)
+        except ImageError as error:
+            return "damaged", str(error), size, "", ""
+        reason = self._unexpected(header)
+        return "unexpected" if reason else "ok", reason, size, header.width, header.height
+
+    def _unexpected(self, header: Header) -> str:
+        """How the image differs from what the settings ask for; empty when it does not."""
+        for what, wanted in self.expected.items():
+            if wanted is not None and getattr(header, what) != wanted:
+                return f"{what} is {getattr(header, what)}, expected {wanted}"
+        return ""
+
+
+class Tally:
+    """Counts over the rows, for the summary."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.splits = {split: Counter() for split in SPLITS}
+        self.reasons: Counter[str] = Counter()
+        self.examples: list[str] = []
+
+    def add(self, rows: list[Row]) -> None:
+        """Count the rows of a batch."""
+        for name, split, status, reason, *_ in rows:
+            self.counts[status] += 1
+            if split:
+                self.splits[split][status] += 1
+            if status in BAD:
+                self.reasons[f"{status}: {reason}"] += 1
+                if len(self.examples) < LISTED:
+                    self.examples.append(f"{name}: {status}, {reason}")
+
+    @property
+    def bad(self) -> int:
+        """How many images of the partition cannot be used."""
+        return sum(self.counts[status] for status in BAD)
+
+    def as_dict(self) -> dict:
+        """The counts as they stand in the summary."""
+        return {
+            "status": dict(self.counts),
+            "splits": {split: dict(counts) for split, counts in self.splits.items()},
+            "reasons": dict(self.reasons.most_common(LISTED)),
+            "examples": self.examples,
+        }
+
+
+def _too_many(bad: int, listed: int, allowed: float, examples: list[str], table: Path) -> str:
+    more = f"\n  and {bad - len(examples)} more" if bad > len(examples) else ""
+    return (
+        f"{bad} of {listed} images cannot be used, more than validation.max_bad_fraction: {allowed} allows. "
+        f"The whole list is in {table}.\n  " + "\n  ".join(examples) + more + "\n"
+        "If the archive is damaged, delete it and download it again; if these images are expected to be bad, raise "
+        "validation.max_bad_fraction."
+    )
