@@ -90,7 +90,8 @@ class ModelInfo:
     `fields` are the fields of its configuration class with their defaults, less `input_dim` and those that pythae sets
     itself. `posterior` and `prior` name the distributions over the latent variables. `sampler` is the one that draws
     from the model's own prior, or a fitted one where it has none. `smallest_batch` is the fewest images that one step
-    can be computed from. `ranges` are narrower bounds than `RANGES`, with the reason in `why`.
+    can be computed from. `differentiates`: its forward pass needs gradients. `ranges` are narrower bounds than
+    `RANGES`, with the reason in `why`.
     """
 
     name: str
@@ -102,6 +103,7 @@ class ModelInfo:
     sampler: str = "normal"
     nets: tuple[str, ...] = ("encoder", "decoder")
     smallest_batch: int = 1
+    differentiates: bool = False
     ranges: Mapping[str, Range] = field(default_factory=dict)
     why: str = ""
 
@@ -182,18 +184,20 @@ MODELS: dict[str, ModelInfo] = {
             "HVAE",
             {"n_lf": 3, "eps_lf": 1e-3, "beta_zero": 0.3, "learn_eps_lf": False, "learn_beta_zero": False},
             posterior="hamiltonian",
+            differentiates=True,
         ),
         _vae(
             "RHVAE",
             {"n_lf": 3, "eps_lf": 1e-3, "beta_zero": 0.3, "temperature": 1.5, "regularization": 0.01},
             posterior="hamiltonian",
+            differentiates=True,
             prior="riemannian",
             sampler="rhvae",
         ),
         _vae("VAE_LinNF", {"flows": ("Planar", "Planar")}, posterior="flow"),
         _vae("VAE_IAF", {"n_made_blocks": 2, "n_hidden_in_made": 3, "hidden_size": 128}, posterior="flow"),
         _autoencoder("RAE_L2", {"embedding_weight": 1e-4, "reg_weight": 1e-7}, trainer=COUPLED),
-        _autoencoder("RAE_GP", {"embedding_weight": 1e-4, "reg_weight": 1e-7}),
+        _autoencoder("RAE_GP", {"embedding_weight": 1e-4, "reg_weight": 1e-7}, differentiates=True),
         _vae(
             "Adversarial_AE",
             {"adversarial_loss_scale": 0.5, "reconstruction_loss_scale": 1.0, "deterministic_posterior": False},

@@ -1,0 +1,150 @@
+"""A run's specification made into a pythae model, and models on disk in pythae's own layout, read without pickle."""
+
+import json
+import pickle
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from pythae import models as pythae_models
+from pythae.models import BaseAE
+from pythae.models.base import BaseAEConfig
+
+from vaebench.catalog import MODELS
+from vaebench.errors import UserError
+from vaebench.nets import build
+
+SPECIFICATION = "vaebench.json"
+LATENT_DISCRIMINATOR = "Adversarial_AE"  # its discriminator judges latents; pythae brings one, a user may bring another
+
+
+def build_model(spec: Mapping, input_shape: tuple[int, int, int]) -> BaseAE:
+    """The model of a run's specification for images of `input_shape` (C, H, W).
+
+    Weights come from torch's global random numbers: seed them first. Raises `UserError` for an unknown model, field or
+    network, and for values that pythae refuses.
+    """
+    config = build_config(spec["model"], spec["config"], input_shape)
+    roles = MODELS[spec["model"]].nets
+    if spec["model"] == LATENT_DISCRIMINATOR and spec["nets"].get("discriminator"):
+        roles = (*roles, "discriminator")
+    networks = {role: build(role, _named(spec, role), spec["model"], config) for role in roles}
+    try:
+        model = getattr(pythae_models, spec["model"])(config, **networks)
+    except (AssertionError, AttributeError, TypeError, RuntimeError) as error:
+        raise UserError(f"{spec['model']} cannot be built with config {dict(spec['config'])}: {error}") from error
+    model.device = torch.device("cpu")
+    return model
+
+
+def build_config(name: str, fields: Mapping, input_shape: tuple[int, int, int]) -> BaseAEConfig:
+    """pythae's configuration object; unlike pythae it refuses fields that the model does not have."""
+    if name not in MODELS:
+        raise UserError(f"{name!r} is no model of pythae 0.1.2; choose from {', '.join(MODELS)}")
+    info = MODELS[name]
+    for field, value in fields.items():
+        if field not in info.fields:
+            raise UserError(f"{name} has no field {field!r}; it has {', '.join(info.fields)}")
+        reason = info.check(field, value)
+        if reason:
+            raise UserError(f"{name}: {field}: {reason}")
+    config_class = getattr(pythae_models, f"{name}Config", None) or getattr(pythae_models, f"{name}_Config")
+    return config_class(input_dim=tuple(input_shape), **fields)
+
+
+def save_model(model: BaseAE, spec: Mapping, folder: Path) -> None:
+    """Write `folder` as pythae does (stock `AutoModel.load_from_folder` opens it), and the specification beside.
+
+    The folder is new when it is there at all: it is written under a temporary name, and replaces an older one.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        model.save(str(temporary))
+        described = {"spec": dict(spec), "input_shape": list(model.model_config.input_dim)}
+        (temporary / SPECIFICATION).write_text(json.dumps(described, indent=2, sort_keys=True) + "\n")
+        temporary.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def load_model(folder: Path | str, device: str = "cpu", trust_pickle: bool = False) -> BaseAE:
+    """The model saved in `folder`, in eval mode on `device`.
+
+    It is rebuilt from the specification; the pickled networks that pythae writes beside it are not opened, unless
+    `trust_pickle` is set and there is no specification. Raises `UserError` when the folder holds no such model.
+    """
+    folder = Path(folder)
+    described = _read_json(folder / SPECIFICATION)
+    if described is None and not trust_pickle:
+        raise UserError(
+            f"{folder} has no {SPECIFICATION}: not a model of this pipeline; give it as `pretrained: {{path: ...}}`"
+        )
+    if described is None:
+        model = pythae_models.AutoModel.load_from_folder(str(folder))
+    else:
+        with torch.random.fork_rng(devices=[]):
+            model = build_model(described["spec"], tuple(described["input_shape"]))
+        restore_model(model, load_weights(folder / "model.pt"))
+    model.device = torch.device(device)
+    return model.to(device).eval()
+
+
+def load_weights(path: Path) -> dict:
+    """The content of a `model.pt`, read as tensors only; `UserError` for a pickle that wants to run code."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing") from error
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path} cannot be read as plain tensors: {error}") from error
+    if not isinstance(content, dict) or "model_state_dict" not in content:
+        raise UserError(f"{path} holds no `model_state_dict`")
+    return content
+
+
+def model_state(model: BaseAE) -> dict:
+    """All that makes up the model, as pythae lays out `model.pt`: the state_dict, and for RHVAE its metric.
+
+    `metric_queue` holds what RHVAE has gathered for its metric in this epoch. Tensors are copies on their device.
+    """
+    state = {"model_state_dict": {name: value.detach().clone() for name, value in model.state_dict().items()}}
+    if model.model_name == "RHVAE":
+        state |= {"M": model.M_tens.detach().clone(), "centroids": model.centroids_tens.detach().clone()}
+        state["metric_queue"] = [list(model.M), list(model.centroids)]
+    return state
+
+
+def restore_model(model: BaseAE, state: Mapping) -> None:
+    """Put what `model_state` or a `model.pt` holds into `model`, in place; `UserError` if it does not fit."""
+    try:
+        model.load_state_dict(state["model_state_dict"])
+    except RuntimeError as error:
+        raise UserError(f"the weights do not fit {model.model_name}: {error}") from error
+    if model.model_name == "RHVAE" and "M" in state:
+        device = next(model.parameters()).device
+        if len(state["M"]) > 1:  # one random matrix stands for the metric until the first epoch is over
+            model.M, model.centroids = deque([state["M"].to(device)]), deque([state["centroids"].to(device)])
+            model.update()
+        else:
+            model.M_tens, model.centroids_tens = state["M"].to(device), state["centroids"].to(device)
+        for queue, items in zip((model.M, model.centroids), state.get("metric_queue", ((), ())), strict=True):
+            queue.extend(item.to(device) for item in items)
+
+
+def _named(spec: Mapping, role: str) -> str:
+    name = spec["nets"].get(role)
+    if name is None:
+        raise UserError(f"{spec['run']}: {spec['model']} needs a network under nets.{role}")
+    return name
+
+
+def _read_json(path: Path) -> dict | None:
+    return json.loads(path.read_text()) if path.is_file() else None

@@ -1,0 +1,255 @@
+"""Encoders, decoders and discriminators by name: pythae's benchmark networks, our compact family, or a user's class.
+
+The compact family takes images of any size from 28x28 on and is small enough to train on two CPU cores. It works on a
+grid of a quarter of the image's height and width: one strided convolution goes down to it, one convolution with a pixel
+shuffle (Shi et al. 2016, arXiv 1609.05158) comes back up. Its classes use nothing of this package, so that stock pythae
+can open a saved model without it.
+"""
+
+import importlib
+from itertools import pairwise
+from math import ceil
+
+import torch
+from pythae.models.base.base_utils import ModelOutput
+from pythae.models.nn import BaseDecoder, BaseDiscriminator, BaseEncoder
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vaebench.catalog import CELEBA, CIFAR, GAUSSIAN, GRID, MNIST, MODELS, NETS, SPHERE, VECTOR, grid_size
+from vaebench.errors import UserError
+
+PATCH = 4  # pixels of the image per cell of the grid, in either direction
+STEM = 48  # channels on that grid
+WIDTHS = (96, 128)  # channels after each halving; the last one repeats
+COARSEST = 4  # a flat latent is read off a grid of at most this side
+
+
+def build(role: str, name: str, model: str, config: object) -> nn.Module:
+    """The network `name` as the `role` (encoder, decoder, discriminator) of pythae's `model`.
+
+    `config` is pythae's configuration object with `input_dim` (C, H, W) and `latent_dim`. `name` is a family of the
+    catalog or a dotted path package.module.Class, which is called with `config`. Weights come from torch's global
+    random numbers. Raises `UserError` when the network cannot be had.
+    """
+    if "." in name:
+        return _import(name)(config)
+    reason = NETS[name].check(role, model, config.input_dim, vars(config)) if name in NETS else "no such network"
+    if reason:
+        raise UserError(f"{role} {name} for {model}: {reason}")
+    head = MODELS[model].head(vars(config))
+    if name != "compact":
+        return _benchmark_class(role, name, head, tuple(config.input_dim))(config)
+    if role == "discriminator":
+        return CompactDiscriminator(config.input_dim)
+    if head == GRID:
+        network = GridEncoder if role == "encoder" else GridDecoder
+        return network(config.input_dim, config.latent_dim, grid_size(config.input_dim[1:]))
+    if role == "decoder":
+        return CompactDecoder(config.input_dim, config.latent_dim)
+    second = {VECTOR: None, GAUSSIAN: "log_covariance", SPHERE: "log_concentration"}[head]
+    return CompactEncoder(config.input_dim, config.latent_dim, second)
+
+
+def _import(path: str) -> type[nn.Module]:
+    module, _, attribute = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"the network {path} cannot be imported ({error}); give package.module.Class with the package on PYTHONPATH"
+        ) from error
+
+
+def _benchmark_class(role: str, family: str, head: str, shape: tuple[int, int, int]) -> type[nn.Module]:
+    """The class of pythae.models.nn.benchmarks, whose names tell role, family, latent and data set."""
+    data_set = {MNIST: "mnist", CIFAR: "cifar", CELEBA: "celeba"}[shape]
+    kind = {"convnet": "Conv", "resnet": "ResNet"}[family]
+    latent = {VECTOR: "AE", GAUSSIAN: "VAE", SPHERE: "SVAE", GRID: "VQVAE"}[head]
+    if role == "decoder" and head != GRID:
+        latent = "AE"
+    middle = "" if role == "discriminator" else f"_{latent}"
+    module = importlib.import_module(f"pythae.models.nn.benchmarks.{data_set}")
+    return getattr(module, f"{role.capitalize()}_{kind}{middle}_{data_set.upper()}")
+
+
+def halvings(size: tuple[int, int]) -> list[tuple[int, int]]:
+    """The grid of an image of `size` (height, width), then each halving of it (rounded up) down to `COARSEST`."""
+    sizes = [(ceil(size[0] / PATCH), ceil(size[1] / PATCH))]
+    while max(sizes[-1]) > COARSEST:
+        sizes.append((ceil(sizes[-1][0] / 2), ceil(sizes[-1][1] / 2)))
+    return sizes
+
+
+def widths(steps: int) -> list[int]:
+    """Channels of the grid and of each of `steps` halvings."""
+    return [STEM, *(WIDTHS[min(step, len(WIDTHS) - 1)] for step in range(steps))]
+
+
+def down(inputs: int, outputs: int) -> nn.Sequential:
+    """Halve a grid, rounding up."""
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+def up(inputs: int, outputs: int) -> nn.Sequential:
+    """Double a grid."""
+    return nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+def same(inputs: int, outputs: int) -> nn.Sequential:
+    """Look at a cell's neighbours; the grid keeps its size."""
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class Residual(nn.Module):
+    """x + f(x) with two convolutions (He et al. 2016, arXiv 1603.05027)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(same(channels, channels), nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape (B, channels, h, w)."""
+        return x + self.layers(x)
+
+
+class Patches(nn.Module):
+    """Images (B, C, H, W) to a grid (B, `outputs`, H/4, W/4), rounded up: black is added below and at the right."""
+
+    def __init__(self, channels: int, outputs: int, norm: bool = True) -> None:
+        super().__init__()
+        normalize = nn.BatchNorm2d(outputs) if norm else nn.Identity()
+        self.layers = nn.Sequential(nn.Conv2d(channels, outputs, PATCH, PATCH, bias=not norm), normalize, nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The grid of images x."""
+        missing = -x.shape[-2] % PATCH, -x.shape[-1] % PATCH
+        if any(missing):
+            x = functional.pad(x, (0, missing[1], 0, missing[0]))
+        return self.layers(x)
+
+
+class Pixels(nn.Module):
+    """A grid (B, `inputs`, H/4, W/4) to images (B, C, H, W) in [0, 1]."""
+
+    def __init__(self, inputs: int, input_dim: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.size = tuple(input_dim[1:])
+        self.layers = nn.Sequential(
+            nn.Conv2d(inputs, PATCH * PATCH * input_dim[0], 3, 1, 1), nn.PixelShuffle(PATCH), nn.Sigmoid()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images of the grid x, cut to size."""
+        return self.layers(x)[..., : self.size[0], : self.size[1]]
+
+
+class CompactEncoder(BaseEncoder):
+    """Images to `embedding` (B, latent_dim), and to a second answer where the model wants one.
+
+    `second` is None, log_covariance (B, latent_dim) or log_concentration (B, 1).
+    """
+
+    def __init__(self, input_dim: tuple[int, int, int], latent_dim: int, second: str | None) -> None:
+        super().__init__()
+        sizes = halvings(input_dim[1:])
+        channels = widths(len(sizes) - 1)
+        steps = [down(*pair) for pair in pairwise(channels)]
+        self.layers = nn.Sequential(Patches(input_dim[0], STEM), *steps, nn.Flatten())
+        features = channels[-1] * sizes[-1][0] * sizes[-1][1]
+        self.embedding = nn.Linear(features, latent_dim)
+        self.second = second
+        if second is not None:
+            self.heads = nn.ModuleDict(
+                {second: nn.Linear(features, 1 if second == "log_concentration" else latent_dim)}
+            )
+
+    def forward(self, x: Tensor) -> ModelOutput:
+        """Encode images x, (B, C, H, W) in [0, 1]."""
+        features = self.layers(x)
+        output = ModelOutput(embedding=self.embedding(features))
+        if self.second is not None:
+            output[self.second] = self.heads[self.second](features)
+        return output
+
+
+class CompactDecoder(BaseDecoder):
+    """Latents (B, latent_dim) to `reconstruction` (B, C, H, W) in [0, 1]."""
+
+    def __init__(self, input_dim: tuple[int, int, int], latent_dim: int) -> None:
+        super().__init__()
+        self.sizes = halvings(input_dim[1:])[::-1]
+        channels = widths(len(self.sizes) - 1)[::-1]
+        self.first = nn.Linear(latent_dim, channels[0] * self.sizes[0][0] * self.sizes[0][1])
+        self.steps = nn.ModuleList(up(*pair) for pair in pairwise(channels))
+        self.last = Pixels(STEM, input_dim)
+
+    def forward(self, z: Tensor) -> ModelOutput:
+        """Decode latents z."""
+        grid = torch.relu(self.first(z)).reshape(len(z), -1, *self.sizes[0])
+        for step, (height, width) in zip(self.steps, self.sizes[1:], strict=True):
+            grid = step(grid)[..., :height, :width]
+        return ModelOutput(reconstruction=self.last(grid))
+
+
+class GridEncoder(BaseEncoder):
+    """Images to `embedding` (B, latent_dim, h, w), a vector for each cell of `grid` (h, w)."""
+
+    def __init__(self, input_dim: tuple[int, int, int], latent_dim: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        steps = [down(STEM, WIDTHS[0])] if grid != halvings(input_dim[1:])[0] else [same(STEM, WIDTHS[0])]
+        self.layers = nn.Sequential(
+            Patches(input_dim[0], STEM), *steps, Residual(WIDTHS[0]), nn.Conv2d(WIDTHS[0], latent_dim, 1)
+        )
+
+    def forward(self, x: Tensor) -> ModelOutput:
+        """Encode images x, (B, C, H, W) in [0, 1]."""
+        return ModelOutput(embedding=self.layers(x))
+
+
+class GridDecoder(BaseDecoder):
+    """A grid of vectors (B, latent_dim, h, w) to `reconstruction` (B, C, H, W) in [0, 1]."""
+
+    def __init__(self, input_dim: tuple[int, int, int], latent_dim: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = halvings(input_dim[1:])[0]
+        step = up(WIDTHS[0], STEM) if grid != self.size else same(WIDTHS[0], STEM)
+        self.layers = nn.Sequential(same(latent_dim, WIDTHS[0]), Residual(WIDTHS[0]), step)
+        self.last = Pixels(STEM, input_dim)
+
+    def forward(self, z: Tensor) -> ModelOutput:
+        """Decode grids z."""
+        grid = self.layers(z)[..., : self.size[0], : self.size[1]]
+        return ModelOutput(reconstruction=self.last(grid))
+
+
+class CompactDiscriminator(BaseDiscriminator):
+    """Images to `embedding` (B, 1), the probability that they are real; VAEGAN also compares its inner layers.
+
+    No normalisation: statistics of a batch would tell real batches from generated ones.
+    """
+
+    def __init__(self, input_dim: tuple[int, int, int]) -> None:
+        super().__init__()
+        height, width = (ceil(side / PATCH / 4) for side in input_dim[1:])
+        self.layers = nn.ModuleList(
+            [
+                Patches(input_dim[0], STEM, norm=False),
+                nn.Sequential(nn.Conv2d(STEM, WIDTHS[0], 3, 2, 1), nn.ReLU()),
+                nn.Sequential(nn.Conv2d(WIDTHS[0], WIDTHS[1], 3, 2, 1), nn.Tanh()),
+                nn.Sequential(nn.Flatten(), nn.Linear(WIDTHS[1] * height * width, 1), nn.Sigmoid()),
+            ]
+        )
+        self.depth = len(self.layers)
+
+    def forward(self, x: Tensor, output_layer_levels: list[int] | None = None) -> ModelOutput:
+        """Judge images x; with `output_layer_levels`, also give layer i (1 to depth) under `embedding_layer_i`."""
+        output = ModelOutput()
+        levels = output_layer_levels or [self.depth]
+        for level in range(1, max(levels) + 1):
+            x = self.layers[level - 1](x)
+            if output_layer_levels is not None and level in levels:
+                output[f"embedding_layer_{level}"] = x
+        if max(levels) == self.depth:
+            output["embedding"] = x
+        return output

@@ -1,0 +1,101 @@
+"""How the device computes: threads, determinism, precision, memory layout and compilation."""
+
+import os
+import resource
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from pythae.models import BaseAE
+from pythae.models.base.base_utils import ModelOutput
+from torch import nn
+
+from vaebench.errors import UserError
+
+NETWORKS = ("encoder", "decoder", "discriminator")
+
+
+def choose_device(name: str) -> torch.device:
+    """The device for `auto`, `cuda` (also cuda:1) or `cpu`; `UserError` when there is no such GPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"training.device: {name} was asked for, but torch {torch.__version__} sees no GPU here")
+    return torch.device(name)
+
+
+@contextmanager
+def numerics(training: Mapping, device: torch.device, threads: int) -> Iterator[None]:
+    """Within the block torch uses `threads` threads, and computes as `training` says (deterministic, precision)."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA needs to be deterministic
+    former = (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.backends.cudnn.benchmark,
+        torch.get_float32_matmul_precision(),
+        torch.backends.cudnn.allow_tf32,
+    )
+    try:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(training["deterministic"], warn_only=True)
+        torch.backends.cudnn.benchmark = not training["deterministic"]
+        torch.set_float32_matmul_precision("highest" if training["precision"] == "fp32" else "high")
+        torch.backends.cudnn.allow_tf32 = training["precision"] != "fp32"
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        yield
+    finally:
+        torch.set_num_threads(former[0])
+        torch.use_deterministic_algorithms(former[1], warn_only=former[2])
+        torch.backends.cudnn.benchmark = former[3]
+        torch.set_float32_matmul_precision(former[4])
+        torch.backends.cudnn.allow_tf32 = former[5]
+
+
+def prepare(model: BaseAE, training: Mapping, device: torch.device) -> BaseAE:
+    """Move a freshly built model to the device, in the layout, precision and compilation that `training` asks for.
+
+    Its parameters stay float32 and keep their names. With bf16 the networks compute in bfloat16 and give float32, so
+    that every loss is computed in float32.
+    """
+    model = model.to(device)
+    model.device = device
+    if training["channels_last"] and training["gradients"] == "exact":
+        for name in NETWORKS:
+            if hasattr(model, name):
+                getattr(model, name).to(memory_format=torch.channels_last)
+    for name in NETWORKS:
+        network = getattr(model, name, None)
+        if network is None:
+            continue
+        if training["precision"] == "bf16":
+            network.forward = _in_bfloat16(network.forward, device.type)
+        if training["compile"]:
+            network.compile()
+    return model
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """The most memory so far: of the tensors on a GPU, of the whole process on a CPU, in MiB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def _in_bfloat16(forward: Callable[..., ModelOutput], device_type: str) -> Callable[..., ModelOutput]:
+    def wrapped(*arguments: object, **options: object) -> ModelOutput:
+        with torch.autocast(device_type, dtype=torch.bfloat16):
+            output = forward(*arguments, **options)
+        if isinstance(output, torch.Tensor):
+            return output.float()
+        for key in list(output):
+            output[key] = output[key].float()
+        return output
+
+    return wrapped
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Number of trainable numbers."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -1,0 +1,168 @@
+"""What is minimised: a list of objectives, each a loss, the parameters that follow it, their optimizer and scheduler.
+
+pythae has four trainers; they differ in nothing but this list. Each of pythae's trainers lets the gradient of one loss
+leak into the parameters of another (docs/vaegan-gradient.md); `step` gives each objective the gradient of its own loss,
+and `step_as_pythae` repeats theirs, for comparison.
+"""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from pythae.models import BaseAE
+from pythae.models.base.base_utils import ModelOutput
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from vaebench.catalog import MODELS
+from vaebench.errors import UserError
+
+# The names of pythae's outputs in the history. reg_loss is the KL divergence or the model's own estimate of it.
+TERMS = {
+    "loss": "loss",
+    "recon_loss": "reconstruction_loss",
+    "reg_loss": "kl",
+    "vq_loss": "vq",
+    "mmd_loss": "mmd",
+    "embedding_loss": "embedding",
+    "gen_reg_loss": "gradient_penalty",
+    "encoder_loss": "encoder_loss",
+    "decoder_loss": "decoder_loss",
+    "autoencoder_loss": "autoencoder_loss",
+    "discriminator_loss": "discriminator_loss",
+}
+
+
+@dataclass
+class Objective:
+    """One loss and what it trains; `name` is also its key under `training.components`."""
+
+    name: str
+    parameters: list[nn.Parameter]
+    optimizer: Optimizer
+    scheduler: LRScheduler | None
+
+    def loss(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """This objective's loss among the `losses` of a batch."""
+        return losses["loss" if self.name == "model" else f"{self.name}_loss"]
+
+    def updates(self, output: ModelOutput) -> bool:
+        """Whether this batch trains it: VAEGAN lets its discriminator and decoder wait for each other."""
+        return bool(output.get(f"update_{self.name}", True))
+
+    @property
+    def learning_rate(self) -> float:
+        """The present learning rate of its first group of parameters."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+
+def make_objectives(model: BaseAE, training: Mapping) -> list[Objective]:
+    """The objectives of `model` in the order in which pythae's trainers step them.
+
+    `training` is the resolved training block; `training["components"]` overrides learning rate, optimizer and scheduler
+    by component. Raises `UserError` for a component the model does not have, or an optimizer that torch does not have.
+    """
+    components = MODELS[model.model_name].components or ("model",)
+    unknown = set(training["components"]) - set(components)
+    if unknown:
+        known = ", ".join(MODELS[model.model_name].components) or "none: it has a single optimizer"
+        raise UserError(f"training.components: {model.model_name} has no {', '.join(sorted(unknown))} (it has {known})")
+    parameters = {
+        "model": [model],
+        "autoencoder": [model.encoder, model.decoder],
+        "encoder": [model.encoder],
+        "decoder": [model.decoder],
+        "discriminator": [getattr(model, "discriminator", None)],
+    }
+    objectives = []
+    for name in components:
+        settings = {**training, **training["components"].get(name, {})}
+        owned = [parameter for module in parameters[name] for parameter in module.parameters()]
+        decay = {"weight_decay": model.model_config.reg_weight} if _is_rae_l2_decoder(model, name) else {}
+        optimizer = _optimizer(owned, settings, decay, fused=training["gradients"] == "exact")
+        trained = [parameter for parameter in owned if parameter.requires_grad]
+        objectives.append(Objective(name, trained, optimizer, _scheduler(optimizer, settings["scheduler"])))
+    return objectives
+
+
+def losses_of(output: ModelOutput, kind: str, training: Mapping) -> dict[str, Tensor]:
+    """Each loss term of a batch as a scalar tensor, under its name in `TERMS`; "loss" is what is minimised in all.
+
+    `kind` is the catalog's trainer kind. `training["vq_scale"]` is `mean`, pythae 0.1.2's average over all numbers of
+    the grid, or `per_image`, the sum over the grid as in the paper (van den Oord et al. 2017, arXiv 1711.00937, eq. 3),
+    which is on the scale of the reconstruction term.
+    """
+    terms = {name: output[key] for key, name in TERMS.items() if output.get(key) is not None}
+    terms = {name: value.mean() if value.ndim else value for name, value in terms.items()}
+    if "vq" in terms and training["vq_scale"] == "per_image":
+        terms["vq"] = terms["vq"] * output.z[0].numel()
+        terms["loss"] = terms["reconstruction_loss"] + terms["vq"]
+    if kind == "coupled_adversarial":
+        terms["kl"] = terms["encoder_loss"] - terms["reconstruction_loss"]
+    if kind == "coupled" and training["gradients"] == "pythae":  # counts RAE_L2's one loss twice
+        terms["loss"] = terms["encoder_loss"] + terms["decoder_loss"]
+    return terms
+
+
+def step(objectives: Sequence[Objective], output: ModelOutput, losses: Mapping[str, Tensor]) -> None:
+    """One update: each objective that this batch trains follows the gradient of its own loss, all at one point."""
+    active = [objective for objective in objectives if objective.updates(output)]
+    for objective in active:
+        objective.optimizer.zero_grad(set_to_none=True)
+    for objective in active:
+        last = objective is active[-1]
+        objective.loss(losses).backward(inputs=objective.parameters, retain_graph=not last)
+    for objective in active:
+        objective.optimizer.step()
+
+
+def step_as_pythae(objectives: Sequence[Objective], output: ModelOutput, losses: Mapping[str, Tensor]) -> None:
+    """One update as pythae 0.1.2's trainers do it: each backward reaches all parameters, and some gradients add up."""
+    active = [objective for objective in objectives if objective.updates(output)]
+    for objective in active:
+        objective.optimizer.zero_grad()
+        objective.loss(losses).backward(retain_graph=len(active) > 1)
+    for objective in active:
+        objective.optimizer.step()
+
+
+def step_schedulers(objectives: Sequence[Objective], losses: Mapping[str, float]) -> None:
+    """After an epoch: every scheduler moves on, ReduceLROnPlateau by the validation value of its objective's loss."""
+    for objective in objectives:
+        if isinstance(objective.scheduler, ReduceLROnPlateau):
+            objective.scheduler.step(objective.loss(losses))
+        elif objective.scheduler is not None:
+            objective.scheduler.step()
+
+
+def _optimizer(parameters: list[nn.Parameter], settings: Mapping, extra: Mapping, fused: bool) -> Optimizer:
+    chosen = settings["optimizer"]
+    optimizer_class = getattr(torch.optim, chosen["name"], None)
+    if not (inspect.isclass(optimizer_class) and issubclass(optimizer_class, Optimizer)):
+        raise UserError(f"training.optimizer.name: torch.optim has no optimizer {chosen['name']!r}")
+    options = {"lr": settings["learning_rate"], **chosen.get("options", {}), **extra}
+    if fused and "fused" in inspect.signature(optimizer_class).parameters and not {"fused", "foreach"} & options.keys():
+        options["fused"] = True
+    try:
+        return optimizer_class(parameters, **options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"training.optimizer: {chosen['name']} refuses {options}: {error}") from error
+
+
+def _scheduler(optimizer: Optimizer, chosen: Mapping | None) -> LRScheduler | None:
+    if chosen is None:
+        return None
+    scheduler_class = getattr(torch.optim.lr_scheduler, chosen["name"], None)
+    if not inspect.isclass(scheduler_class):
+        raise UserError(f"training.scheduler.name: torch.optim.lr_scheduler has no {chosen['name']!r}")
+    try:
+        return scheduler_class(optimizer, **chosen.get("options", {}))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"training.scheduler: {chosen['name']} refuses {chosen.get('options', {})}: {error}") from error
+
+
+def _is_rae_l2_decoder(model: BaseAE, name: str) -> bool:
+    """RAE_L2's reg_weight is the weight decay of its decoder; pythae sets it outside its trainer."""
+    return model.model_name == "RAE_L2" and name == "decoder"

@@ -1,0 +1,356 @@
+"""Train one model with one seed: pythae's model, our loop. It can be killed at any moment and goes on where it was.
+
+pythae's trainers cannot resume, seed after the model is built, wait for the device at every step and mix up gradients.
+This loop does none of that; with `gradients: pythae` it repeats their arithmetic number for number, to be compared.
+"""
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
+from pathlib import Path
+
+import torch
+from pythae.models import BaseAE
+from torch import Tensor
+from tqdm import tqdm
+
+from vaebench.arrays import manifest_path, open_array
+from vaebench.catalog import MODELS
+from vaebench.checkpoint import Checkpoint, Progress, seed_everything
+from vaebench.errors import UserError
+from vaebench.files import atomic_path, sha256_of
+from vaebench.inference import reconstruct
+from vaebench.interruption import Interruption
+from vaebench.minibatches import Minibatches
+from vaebench.models import build_model, model_state, restore_model, save_model
+from vaebench.numerics import choose_device, numerics, peak_memory_mb, prepare
+from vaebench.objectives import losses_of, make_objectives, step, step_as_pythae, step_schedulers
+from vaebench.provenance import environment
+from vaebench.tracking import Tracker, open_tracker
+
+CHECK_EVERY = 64  # steps between two looks at the losses; each look waits for the device
+DIVERGED = 1e10  # pythae gives up at the same value
+ADVERSARIAL_TERMS = ("loss", "encoder_loss", "decoder_loss", "autoencoder_loss", "discriminator_loss")
+
+
+def train(
+    spec: Mapping,
+    seed: int,
+    train_data: Path,
+    eval_data: Path,
+    output: Path,
+    history: Path,
+    provenance: Path,
+    state: Path,
+    code: str,
+    threads: int,
+    tracking: str = "none",
+) -> None:
+    """Train the run `spec` with `seed` and write `output` (pythae's final_model), `history` and `provenance`.
+
+    `train_data` and `eval_data` are npz files of uint8 images (n, C, H, W). `state` is a folder for the resumable
+    state, which is used again only with the same specification, seed, `code` (a fingerprint) and data. On SIGTERM and
+    SIGUSR1 the state is saved and the process ends with 128 + the signal's number. Raises `UserError` on a wrong
+    setting, a loss that is not finite or diverges (state/failure.json then names the term and the step), and when
+    memory runs out.
+    """
+    training = spec["training"]
+    device = choose_device(training["device"])
+    data = {"train": _checksum(train_data), "eval": _checksum(eval_data)}
+    checkpoint = Checkpoint(state, _key(spec, seed, code, data))
+    with numerics(training, device, threads), Interruption() as interruption:
+        trainer = Trainer(spec, seed, train_data, eval_data, device, checkpoint, interruption)
+        attempts = checkpoint.begin_attempt({**environment(str(device)), "resumed_at_epoch": trainer.progress.epoch})
+        with open_tracker(tracking, Path(state) / "tracking", f"{spec['run']}-seed{seed}", spec) as tracker:
+            try:
+                trainer.run(tracker)
+            except (torch.OutOfMemoryError, MemoryError) as error:
+                checkpoint.fail({"reason": "out of memory", "batch_size": training["batch_size"], "error": str(error)})
+                raise UserError(_memory_advice(spec, device)) from error
+        best = trainer.best_model()
+        save_model(best, spec, output)
+    _write_history(trainer.progress.rows, history)
+    described = {
+        "spec": dict(spec),
+        "seed": seed,
+        "code": code,
+        "data": data,
+        "parameters": sum(parameter.numel() for parameter in best.parameters() if parameter.requires_grad),
+        "kept_epoch": trainer.progress.best["epoch"],
+        "kept_by": {"metric": training["select"], "value": trainer.progress.best["value"]},
+        "epochs": trainer.progress.epoch,
+        "seconds": trainer.progress.total_seconds,
+        "peak_memory_mb": peak_memory_mb(device),
+        "threads": threads,
+        "environment": environment(str(device)),
+        "attempts": attempts,
+    }
+    with atomic_path(provenance) as temporary:
+        temporary.write_text(json.dumps(described, indent=2, sort_keys=True) + "\n")
+    checkpoint.clear()
+    print(
+        f"{spec['run']} seed {seed}: {trainer.progress.epoch} epochs in {trainer.progress.total_seconds:.0f} s, "
+        f"kept epoch {trainer.progress.best['epoch']} ({training['select']}); model in {output}",
+        file=sys.stderr,
+    )
+
+
+class Trainer:
+    """One training in the making: the model, what is minimised, and how far it has come."""
+
+    def __init__(
+        self,
+        spec: Mapping,
+        seed: int,
+        train_data: Path,
+        eval_data: Path,
+        device: torch.device,
+        checkpoint: Checkpoint,
+        interruption: Interruption,
+    ) -> None:
+        self.spec, self.seed, self.device = spec, seed, device
+        self.training = spec["training"]
+        self.info = MODELS[spec["model"]]
+        self.as_pythae = self.training["gradients"] == "pythae"
+        self.checkpoint, self.interruption = checkpoint, interruption
+        images = open_array(train_data)
+        self.input_shape = images.shape[1:]
+        seed_everything(seed)
+        self.model = prepare(build_model(spec, self.input_shape), self.training, device)
+        smallest = max(self.info.smallest_batch, _smallest_for_batch_norm(self.model))
+        channels_last = self.training["channels_last"] and not self.as_pythae
+        self.train_set = Minibatches(images, self.training["batch_size"], device, smallest, channels_last)
+        validation = open_array(eval_data)
+        self.eval_set = Minibatches(validation, self.training["eval_batch_size"], device, smallest, channels_last)
+        self._check_sizes()
+        if self.as_pythae:
+            self._warm_up_as_pythae()
+        seed_everything(seed)
+        self.objectives = make_objectives(self.model, self.training)
+        self.progress = checkpoint.restore(self.model, self.objectives) or Progress()
+        self.terms: list[str] = []
+        self.saved_at = time.monotonic()
+
+    def run(self, tracker: Tracker) -> None:
+        """Train until the last epoch, or until the patience is over."""
+        epochs = self.training["epochs"]
+        if not self.progress.rows:
+            self._record("eval", 0, self.validate(0, fixed_noise=True), tracker)
+        self._check_select()
+        with tqdm(total=epochs, initial=self.progress.epoch, unit="epoch", desc=self.spec["run"]) as bar:
+            while self.progress.epoch < epochs and not self._patience_is_over():
+                self.train_epoch(tracker)
+                bar.set_postfix(self._summary())
+                bar.update()
+
+    def train_epoch(self, tracker: Tracker) -> None:
+        """Train one epoch (or the rest of one), validate, and save the state."""
+        progress, epoch = self.progress, self.progress.epoch + 1
+        if not progress.order:
+            progress.order = [torch.from_numpy(indices) for indices in self.train_set.order(shuffle=True)]
+        order = [indices.numpy() for indices in progress.order]
+        update = step_as_pythae if self.as_pythae else step
+        self.model.train()
+        started, before = time.monotonic(), progress.seconds
+        for x in self.train_set.load(order[progress.position :]):
+            output = self.model({"data": x}, epoch=epoch, dataset_size=len(self.train_set), uses_ddp=False)
+            losses = losses_of(output, self.info.trainer, self.training)
+            update(self.objectives, output, losses)
+            self.terms = list(losses)
+            progress.records.append(torch.stack([loss.detach().float() for loss in losses.values()]))
+            progress.position += 1
+            progress.seconds = before + time.monotonic() - started
+            self._look_after(epoch)
+        self._check_finite(epoch)
+        self.model.update()  # RHVAE makes its metric of what the epoch gathered
+        rates = self._speed(len(order))
+        self._record("train", epoch, self._means(progress.records, order) | rates, tracker)
+        validation = self.validate(epoch, fixed_noise=not self.as_pythae)
+        self._record("eval", epoch, validation, tracker)
+        step_schedulers(self.objectives, validation)
+        self._keep_if_best(epoch, validation)
+        progress.total_seconds += progress.seconds
+        progress.epoch, progress.order, progress.position = epoch, [], 0
+        progress.records, progress.seconds = [], 0.0
+        self._save()
+        self.checkpoint.report({"epoch": epoch, "epochs": self.training["epochs"], **rates, **self._summary()})
+        self._stop_if_asked()
+
+    def validate(self, epoch: int, fixed_noise: bool) -> dict[str, float]:
+        """Means over the validation images of every loss term, and of `mse` for deterministic reconstructions.
+
+        With `fixed_noise` each validation draws the same noise and leaves the training's random numbers alone.
+        """
+        self.model.eval()
+        records, squares = [], torch.zeros((), dtype=torch.float64, device=self.device)
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices) if fixed_noise else nullcontext():
+            if fixed_noise:
+                torch.manual_seed(self.seed)
+            order = self.eval_set.order(shuffle=not fixed_noise)
+            for x in self.eval_set.load(order):
+                losses = self._validation_losses(x, epoch)
+                records.append(torch.stack([loss.detach().float() for loss in losses.values()]))
+                squares += (reconstruct(self.model, x) - x).square().sum(dtype=torch.float64)
+        means = dict(zip(losses, self._average(records, order), strict=True))
+        return means | {"mse": float(squares) / self.eval_set.images.size}
+
+    def best_model(self) -> BaseAE:
+        """The model of the kept epoch, on the CPU and as pythae would have built it."""
+        with torch.random.fork_rng(devices=[]):
+            model = build_model(self.spec, self.input_shape)
+        restore_model(model, self.progress.best["state"])
+        return model
+
+    def _validation_losses(self, x: Tensor, epoch: int) -> dict[str, Tensor]:
+        arguments = {"epoch": epoch, "dataset_size": len(self.eval_set), "uses_ddp": False}
+        if self.info.differentiates and self.as_pythae:
+            with torch.no_grad(), suppress(RuntimeError):  # pythae tries this first, which takes random numbers
+                self.model({"data": x}, **arguments)
+        with torch.set_grad_enabled(self.info.differentiates):
+            output = self.model({"data": x.clone() if self.info.differentiates else x}, **arguments)
+            return losses_of(output, self.info.trainer, self.training)
+
+    def _warm_up_as_pythae(self) -> None:
+        """pythae tries one batch in training mode before it seeds: batch norms, EMA codebooks and metrics move."""
+        first = self.train_set.order(shuffle=True)[:1]
+        for x in self.train_set.load(first):
+            self.model({"data": x})
+
+    def _look_after(self, epoch: int) -> None:
+        """Between two steps: look for diverging losses now and then, save when it is time, stop when asked."""
+        due = time.monotonic() - self.saved_at > 60 * self.training["checkpoint_minutes"]
+        if due or self.interruption.asked or self.progress.position % CHECK_EVERY == 0:
+            self._check_finite(epoch)
+        if due or self.interruption.asked:
+            self._save()
+            self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        if self.interruption.asked:
+            print(f"Stopped by signal {self.interruption.asked}; the state is saved.", file=sys.stderr)
+            raise SystemExit(128 + self.interruption.asked)
+
+    def _save(self) -> None:
+        self.checkpoint.save(self.model, self.objectives, self.progress)
+        self.saved_at = time.monotonic()
+
+    def _check_finite(self, epoch: int) -> None:
+        """Raise `UserError` when a loss of this epoch is not a number or beyond all bounds; the last state stays."""
+        records = torch.stack(self.progress.records).cpu()
+        bad = ~(records.abs() < DIVERGED)
+        if not bad.any():
+            return
+        index, column = (int(i) for i in bad.nonzero()[0])
+        term, value = self.terms[column], float(records[index, column])
+        where = {"reason": "diverged", "term": term, "value": str(value), "epoch": epoch, "step": index + 1}
+        self.checkpoint.fail(where)
+        raise UserError(
+            f"{self.spec['run']} seed {self.seed}: {term} is {value} in step {index + 1} of epoch {epoch}; "
+            "lower training.learning_rate, or use precision fp32. The last good state is kept."
+        )
+
+    def _means(self, records: Sequence[Tensor], order: Sequence) -> dict[str, float]:
+        return dict(zip(self.terms, self._average(records, order), strict=True))
+
+    def _average(self, records: Sequence[Tensor], order: Sequence) -> list[float]:
+        """Means over the images; over the batches, whatever their sizes, where pythae is repeated."""
+        weights = torch.tensor([1 if self.as_pythae else len(indices) for indices in order], dtype=torch.float64)
+        return ((weights[:, None] * torch.stack(list(records)).cpu().double()).sum(0) / weights.sum()).tolist()
+
+    def _speed(self, batches: int) -> dict[str, float]:
+        rates = {f"learning_rate_{objective.name}": objective.learning_rate for objective in self.objectives}
+        if len(rates) == 1:
+            rates = {"learning_rate": self.objectives[0].learning_rate}
+        return rates | {
+            "images_per_second": len(self.train_set) / max(self.progress.seconds, 1e-9),
+            "seconds": self.progress.seconds,
+            "peak_memory_mb": peak_memory_mb(self.device),
+        }
+
+    def _record(self, split: str, epoch: int, values: Mapping[str, float], tracker: Tracker) -> None:
+        rows = [{"epoch": epoch, "split": split, "term": term, "value": value} for term, value in values.items()]
+        self.progress.rows.extend(rows)
+        tracker.log({f"{split}/{term}": value for term, value in values.items()}, epoch)
+
+    def _keep_if_best(self, epoch: int, validation: Mapping[str, float]) -> None:
+        value = validation.get(self.training["select"])
+        best = self.progress.best.get("value")
+        if value is None or best is None or value < best:
+            state = model_state(self.model)
+            state.pop("metric_queue", None)
+            self.progress.best = {"epoch": epoch, "value": value, "state": _to_cpu(state)}
+
+    def _patience_is_over(self) -> bool:
+        patience, best = self.training["patience"], self.progress.best
+        return patience is not None and bool(best) and self.progress.epoch - best["epoch"] >= patience
+
+    def _summary(self) -> dict[str, float]:
+        last = {row["term"]: row["value"] for row in self.progress.rows if row["split"] == "eval"}
+        return {"mse": round(last["mse"], 6), "loss": round(last["loss"], 3)}
+
+    def _check_select(self) -> None:
+        select, known = self.training["select"], {row["term"] for row in self.progress.rows if row["epoch"] == 0}
+        if self.info.trainer in ("adversarial", "coupled_adversarial"):
+            known -= set(ADVERSARIAL_TERMS)
+        if select not in {*known, "last"}:
+            raise UserError(
+                f"training.select: {select!r} cannot choose the epoch of {self.spec['model']}; take last or one of "
+                f"{', '.join(sorted(known))} (losses of adversaries say nothing of quality)"
+            )
+        if select == "last" and self.training["patience"] is not None:
+            raise UserError("training.patience needs a metric to watch; set training.select to one, such as mse")
+
+    def _check_sizes(self) -> None:
+        for batches, name in ((self.train_set, "training"), (self.eval_set, "validation")):
+            if len(batches) < batches.smallest:
+                raise UserError(f"{self.spec['model']} needs at least {batches.smallest} {name} images")
+        if self.training["batch_size"] < self.train_set.smallest:
+            raise UserError(f"training.batch_size: {self.spec['model']} needs at least {self.train_set.smallest}")
+        if self.eval_set.images.shape[1:] != self.input_shape:
+            raise UserError(
+                f"training images are {self.input_shape}, validation images {self.eval_set.images.shape[1:]}"
+            )
+
+
+def _key(spec: Mapping, seed: int, code: str, data: Mapping[str, str]) -> str:
+    """A fingerprint of all that decides the result; how often the state is saved does not."""
+    training = {name: value for name, value in spec["training"].items() if name != "checkpoint_minutes"}
+    parts = {name: spec[name] for name in ("model", "nets", "config")} | {"training": training}
+    text = json.dumps({**parts, "seed": seed, "code": code, "data": data}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _checksum(path: Path) -> str:
+    """The data's SHA-256, from the manifest beside it where there is one."""
+    manifest = manifest_path(path)
+    return json.loads(manifest.read_text())["sha256"] if manifest.is_file() else sha256_of(path)
+
+
+def _smallest_for_batch_norm(model: BaseAE) -> int:
+    """Batch norm over one image of a 1x1 grid has no variance, so that training refuses such a batch."""
+    return 2 if any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in model.modules()) else 1
+
+
+def _to_cpu(state: Mapping) -> dict:
+    return {
+        name: {key: tensor.cpu() for key, tensor in value.items()} if isinstance(value, Mapping) else value.cpu()
+        for name, value in state.items()
+    }
+
+
+def _write_history(rows: Sequence[Mapping], path: Path) -> None:
+    with atomic_path(path) as temporary:
+        lines = [f"{row['epoch']},{row['split']},{row['term']},{row['value']!r}" for row in rows]
+        temporary.write_text("\n".join(["epoch,split,term,value", *lines]) + "\n")
+
+
+def _memory_advice(spec: Mapping, device: torch.device) -> str:
+    training = spec["training"]
+    return (
+        f"{spec['run']}: out of memory on {device} with training.batch_size {training['batch_size']} and "
+        f"training.eval_batch_size {training['eval_batch_size']}; lower them, or set training.precision to bf16"
+    )
