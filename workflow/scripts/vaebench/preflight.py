@@ -1,0 +1,270 @@
+"""Look at a machine before work starts on it: each thing that would go wrong later is one line with what to do.
+
+`python -m vaebench.preflight config/config.yaml [more.yaml]` (make check) does so for the whole study and prints its
+plan; `check_job` is the first thing every GPU job does. `check` decides, on facts that `gather` collected.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from vaebench.errors import UserError
+
+PYTHONS = ((3, 11), (3, 14))  # first supported, first unsupported
+# The oldest Linux driver for each major version of CUDA (CUDA compatibility guide, minor version compatibility).
+DRIVERS = {11: "450.80.02", 12: "525.60.13", 13: "580.65.06"}
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One visible GPU: name, compute capability, memory in MB."""
+
+    name: str
+    capability: tuple[int, int]
+    memory_mb: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known about a machine; None where it could not be found out."""
+
+    python: tuple[int, int]
+    torch: str | None
+    cuda: str | None = None  # version torch was built with; None: a CPU build
+    kernels: tuple[str, ...] = ()  # architectures torch has code for: sm_80, compute_90, ...
+    driver: str | None = None
+    gpus: tuple[Gpu, ...] = ()
+    given: str | None = None  # CUDA_VISIBLE_DEVICES: what a scheduler handed out
+    slurm_job: str | None = None
+    free_bytes: float | None = None
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What the work needs: a GPU or not (`device` as in the configuration), memory, disk, and files."""
+
+    device: str = "auto"
+    memory_mb: float | None = None
+    disk_bytes: float = 0.0
+    missing_weights: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found; an error stops the work, a warning does not."""
+
+    fatal: bool
+    message: str
+
+    def __str__(self) -> str:
+        return f"{'error' if self.fatal else 'warning'}: {self.message}"
+
+
+def check(facts: Facts, needs: Needs) -> list[Finding]:
+    """Everything on the machine `facts` that stands against `needs`, the cause before its consequences.
+
+    A missing GPU is an error where the device is cuda or a scheduler gave one to this job, since the job would then
+    run for days on a CPU; elsewhere `auto` may use the CPU.
+    """
+    return [*_software(facts), *_gpu(facts, needs), *_files(facts, needs)]
+
+
+def gather(folder: Path = Path()) -> Facts:
+    """The facts of this machine; `folder` is where results will be written."""
+    built = _torch_facts()
+    return Facts(
+        python=sys.version_info[:2],
+        driver=_driver(),
+        given=os.environ.get("CUDA_VISIBLE_DEVICES"),
+        slurm_job=os.environ.get("SLURM_JOB_ID"),
+        free_bytes=shutil.disk_usage(folder).free,
+        **built,
+    )
+
+
+def check_job(device: str, memory_mb: float | None = None) -> None:
+    """First line of a GPU job's log: where it runs. Raises `UserError` when the work could not succeed here.
+
+    `device` is the configuration's; on cpu, and outside a scheduler without a GPU, there is nothing to look at.
+    """
+    where = f"SLURM job {os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else "no scheduler"
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "unset")
+    print(f"{os.uname().nodename}, {where}, CUDA_VISIBLE_DEVICES {given}, device {device}", file=sys.stderr)
+    if device == "cpu":
+        return
+    findings = check(gather(), Needs(device, memory_mb))
+    for finding in findings:
+        print(finding, file=sys.stderr)
+    fatal = [finding.message for finding in findings if finding.fatal]
+    if fatal:
+        raise UserError("this machine cannot do the job: " + "; ".join(fatal))
+
+
+def _software(facts: Facts) -> Iterator[Finding]:
+    lowest, beyond = PYTHONS
+    if not lowest <= facts.python < beyond:
+        yield Finding(
+            True,
+            f"Python {_dotted(facts.python)} is not supported: use {_dotted(lowest)} to 3.{beyond[1] - 1}, for example "
+            "with `make install PYTHON=python3.12`",
+        )
+    if facts.torch is None:
+        yield Finding(True, "torch is not installed: run `make install`, or activate the environment of the study")
+
+
+def _gpu(facts: Facts, needs: Needs) -> Iterator[Finding]:
+    wanted = needs.device.startswith("cuda") or (needs.device == "auto" and bool(facts.given))
+    if needs.device == "cpu" or facts.torch is None:
+        return
+    if not facts.gpus:
+        if wanted:
+            yield Finding(True, _why_no_gpu(facts))
+        elif facts.driver is not None:
+            yield Finding(False, f"{_why_no_gpu(facts)}; the CPU will be used")
+        return
+    for gpu in facts.gpus:
+        if not has_kernels(gpu.capability, facts.kernels):
+            yield Finding(
+                True,
+                f"torch {facts.torch} has no kernels for {gpu.name} (sm_{gpu.capability[0]}{gpu.capability[1]}; it has "
+                f"{', '.join(facts.kernels)}): ask for a newer GPU (cluster: gpu_model in profiles/slurm/config.yaml), "
+                "or install a torch built for it",
+            )
+        elif needs.memory_mb is not None and needs.memory_mb > gpu.memory_mb:
+            yield Finding(
+                True,
+                f"{gpu.name} has {gpu.memory_mb} MB of memory, this run needs about {needs.memory_mb:.0f} MB: lower "
+                "training.batch_size, set training.precision to bf16, or ask for a larger GPU",
+            )
+
+
+def _why_no_gpu(facts: Facts) -> str:
+    """Of the reasons for which torch sees no GPU, the first that applies."""
+    if facts.cuda is None:
+        return f"torch {facts.torch} is a CPU build: install the CUDA build of the lock with `make install`"
+    if facts.driver is None:
+        return (
+            "no NVIDIA driver on this machine: ask for a GPU node (cluster: gpu and gpu_model in "
+            "profiles/slurm/config.yaml), or set training.device to cpu"
+        )
+    oldest = DRIVERS.get(int(facts.cuda.split(".")[0]))
+    if oldest and _numbers(facts.driver) < _numbers(oldest):
+        return (
+            f"driver {facts.driver} is too old for torch {facts.torch}, built for CUDA {facts.cuda}: it needs {oldest} "
+            "or newer; ask the admin for a newer driver, use other nodes, or install a torch built for an older CUDA"
+        )
+    if facts.given == "":
+        return "CUDA_VISIBLE_DEVICES is empty, so no GPU may be used: ask the scheduler for one, or unset it"
+    return (
+        f"the driver {facts.driver} is there, but no GPU (CUDA_VISIBLE_DEVICES {facts.given or 'unset'}): ask the "
+        "scheduler for a GPU, and see what `nvidia-smi` says on this node"
+    )
+
+
+def has_kernels(capability: tuple[int, int], kernels: tuple[str, ...]) -> bool:
+    """Whether code for `kernels` runs on a GPU of this capability.
+
+    sm_XY is machine code, good for the same X and a Y not above the GPU's; compute_XY is compiled for any later GPU.
+    """
+    for kernel in kernels:
+        match = re.fullmatch(r"(sm|compute)_(\d+)(\d)[a-z]?", kernel)
+        if match:
+            kind, built = match[1], (int(match[2]), int(match[3]))
+            if built <= capability and (kind == "compute" or built[0] == capability[0]):
+                return True
+    return False
+
+
+def _files(facts: Facts, needs: Needs) -> Iterator[Finding]:
+    if facts.free_bytes is not None and needs.disk_bytes > facts.free_bytes:
+        yield Finding(
+            True,
+            f"{facts.free_bytes / 1e9:.1f} GB are free, the study still needs about {needs.disk_bytes / 1e9:.1f} GB: "
+            "free some space or move data/ and results/ to a larger disk and link them here",
+        )
+    for weights in needs.missing_weights:
+        yield Finding(
+            False,
+            f"{weights} is missing: the next run fetches it on the submitting machine; without network there, copy it "
+            "from another checkout",
+        )
+
+
+def _torch_facts() -> dict:
+    """What torch knows: version, CUDA, kernels and GPUs; imported here, since it takes seconds."""
+    try:
+        installed = version("torch")
+    except PackageNotFoundError:
+        return {"torch": None}
+    import torch
+
+    if not torch.cuda.is_available():
+        return {"torch": installed, "cuda": torch.version.cuda}
+    properties = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    gpus = tuple(Gpu(each.name, (each.major, each.minor), each.total_memory // 2**20) for each in properties)
+    return {
+        "torch": installed,
+        "cuda": torch.version.cuda,
+        "kernels": tuple(torch.cuda.get_arch_list()),
+        "gpus": gpus,
+    }
+
+
+def _driver() -> str | None:
+    """Version of the NVIDIA driver; None without one."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        lines = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.split()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return lines[0] if lines else None
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text))
+
+
+def _dotted(numbers: tuple[int, ...]) -> str:
+    return ".".join(map(str, numbers))
+
+
+def needs_of(config: Mapping, disk_bytes: float, folder: Path = Path()) -> Needs:
+    """What the study needs of the machine it is started on."""
+    from vaebench.configuration import networks
+
+    weights = [folder / "data" / "weights" / f"{network}.pt" for network in networks(config)]
+    missing = tuple(str(path) for path in weights if not path.is_file())
+    return Needs(config["training"]["device"], None, disk_bytes, missing)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the plan and the findings of a study; 1 when one of them is an error."""
+    from vaebench.planning import describe, make_plan, read_config
+
+    parser = argparse.ArgumentParser(prog="vaebench.preflight", description=main.__doc__)
+    parser.add_argument("config", nargs="+", type=Path, help="config/config.yaml, then what is merged over it")
+    try:
+        config = read_config(parser.parse_args(arguments).config)
+    except UserError as error:
+        print(f"error: {error}")
+        return 1
+    plan, facts = make_plan(config), gather()
+    for line in describe(plan, facts.free_bytes):
+        print(line)
+    findings = check(facts, needs_of(config, plan.disk_bytes))
+    for finding in findings:
+        print(finding)
+    if not findings:
+        print("nothing found that stands against it")
+    return int(any(finding.fatal for finding in findings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
