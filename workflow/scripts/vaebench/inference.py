@@ -140,12 +140,12 @@ def wrapped_posterior(model: BaseAE, encoding: Encoding, row: slice) -> torch.di
 
 
 @torch.no_grad()
-def decode(model: BaseAE, z: Tensor) -> Tensor:
-    """Images, float32 (B, C, H, W) clamped to [0, 1], of latents z as the model's decoder takes them."""
+def decode(model: BaseAE, z: Tensor, clamp: bool = True) -> Tensor:
+    """Images, float32 (B, C, H, W) clamped to [0, 1] unless told otherwise, of latents as the decoder takes them."""
     images = model.decoder(z).reconstruction.reshape(len(z), *model.model_config.input_dim)
     if model.model_name == "HVAE" and model.model_config.reconstruction_loss == "bce":
         images = torch.sigmoid(images)  # this one model's decoder gives logits
-    return images.clamp(0, 1)
+    return images.clamp(0, 1) if clamp else images
 
 
 def reconstruct(

@@ -1,0 +1,36 @@
+"""Images on their way to a device: batches in a fixed order, and the device itself."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def pick_device() -> str:
+    """The GPU when there is one, else the processor."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def prepare_torch(threads: int) -> str:
+    """Set the number of threads, full float32 precision on GPUs too, and give the device."""
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    return pick_device()
+
+
+def batches(images: np.ndarray, batch_size: int, device: str) -> Iterator[Tensor]:
+    """float32 batches in [0, 1] on `device` of uint8 images (n, C, H, W), in order."""
+    for start in range(0, len(images), batch_size):
+        yield to_float(images[start : start + batch_size], device)
+
+
+def to_float(images: np.ndarray, device: str) -> Tensor:
+    """uint8 images (B, C, H, W) as float32 in [0, 1] on `device`."""
+    return torch.from_numpy(np.array(images)).to(device).float().div_(255)
+
+
+def to_bytes(images: Tensor) -> np.ndarray:
+    """float images in [0, 1] as uint8, rounded to the nearest; what is not a number becomes 0."""
+    return (images.nan_to_num() * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()

@@ -1,0 +1,161 @@
+"""The result files of one evaluation: a CSV per suite, the per-image table, and arrays."""
+
+import csv
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from vaebench.files import atomic_path
+from vaebench.metrics.metric import SUITES
+from vaebench.metrics.registry import METRICS, describe
+from vaebench.provenance import environment
+
+COLUMNS = (
+    "dataset",
+    "run",
+    "model",
+    "seed",
+    "split",
+    "suite",
+    "metric",
+    "value",
+    "n",
+    "unit",
+    "higher_is_better",
+    "note",
+)
+CONTEXT_KEY = b"vaebench"
+
+
+class Suites:
+    """Collects metric values and writes them suite by suite.
+
+    A registered metric that should be there but is not, or that is not finite, becomes an empty value and a note.
+    """
+
+    def __init__(
+        self, dataset: str, run: str, model: str, seed: int, settings: dict, skipped: dict[str, str], count: int
+    ) -> None:
+        self.identity = {"dataset": dataset, "run": run, "model": model, "seed": seed, "split": settings["split"]}
+        self.settings = settings
+        self.skipped = skipped
+        self.count = count
+        self.found: dict[str, tuple[float, int, str]] = {}
+
+    def add(self, values: Mapping[str, float], count: int) -> None:
+        """Take in values by metric, measured on `count` images."""
+        for name, value in values.items():
+            note = "" if math.isfinite(value) else "not a finite number"
+            self.found[name] = (float(value), count, note)
+
+    def add_per_image(self, columns: Mapping[str, np.ndarray], count: int) -> None:
+        """Take in the mean over images of each column; one image without a finite value leaves the mean empty."""
+        for name, values in columns.items():
+            bad = int((~np.isfinite(values)).sum())
+            note = f"not a finite number for {bad} of {len(values)} images" if bad else ""
+            self.found[name] = (float(np.mean(values)) if not bad else math.nan, count, note)
+
+    def rows(self, suite: str) -> list[dict]:
+        """The rows of one suite's CSV, in the registry's order."""
+        names = [name for name in METRICS if METRICS[name].suite == suite]
+        rows = []
+        for name in names:
+            if name in self.found:
+                rows.append(self._row(name, *self.found[name]))
+            elif self._wanted(name):
+                rows.append(self._row(name, math.nan, 0, self._why_absent(name)))
+            extended = sorted(other for other in self.found if other.startswith(f"{name}/"))
+            rows += [self._row(other, *self.found[other]) for other in extended]
+        return rows
+
+    def write(self, suite: str, path: Path) -> None:
+        """Write one suite's CSV."""
+        with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows(suite))
+
+    def context(self, model: Path, data: dict[str, str], device: str) -> dict:
+        """What two results must share to be compared: data, protocol, and the environments that made them."""
+        provenance = model.parent / "provenance.json"
+        trained = json.loads(provenance.read_text(encoding="utf-8")) if provenance.exists() else {}
+        return {
+            **self.identity,
+            "data": data,
+            "images": self.count,
+            "protocol": self.settings["protocol"],
+            "evaluation_environment": environment(device),
+            "training_environment": trained.get("environment", trained),
+        }
+
+    def _row(self, name: str, value: float, count: int, note: str) -> dict:
+        metric = describe(name)
+        better = "" if metric.higher_is_better is None else metric.higher_is_better
+        shown = repr(value) if math.isfinite(value) else ""
+        return {
+            **self.identity,
+            "suite": metric.suite,
+            "metric": name,
+            "value": shown,
+            "n": count if shown else "",
+            "unit": metric.unit,
+            "higher_is_better": better,
+            "note": note,
+        }
+
+    def _wanted(self, name: str) -> bool:
+        """Whether the configuration asks for a metric; one that it does not ask for has no row at all."""
+        settings = self.settings
+        if name.startswith("legacy_"):
+            return settings["protocol"] == "legacy"
+        if name.startswith("sampled_"):
+            return settings["samples_per_image"] > 0 and self._wanted(name.removeprefix("sampled_"))
+        if "lpips_" in name:
+            return name.rpartition("_")[2] in settings["lpips"]
+        if METRICS[name].applies_to.startswith("data sets with"):
+            return False
+        for features in ("alexnet", "vgg16", "inception"):
+            if name.endswith(f"_{features}"):
+                return features in settings["distribution"]["features"]
+        if name in ("fid", "kid"):
+            return "inception" in settings["distribution"]["features"]
+        return METRICS[name].suite in SUITES
+
+    def _why_absent(self, name: str) -> str:
+        plain = name.removeprefix("self_").removeprefix("sampled_")
+        if plain in self.skipped:
+            return self.skipped[plain]
+        features = next((key for key in self.skipped if name.endswith(f"_{key}")), None)
+        if features:
+            return self.skipped[features]
+        applies_to = METRICS[name].applies_to
+        if applies_to == "all models":
+            return "too few images, or values that are not finite"
+        return f"defined for {applies_to} only"
+
+
+def write_per_image(path: Path, ids: list[str], columns: Mapping[str, np.ndarray], context: dict) -> None:
+    """A Parquet table: image (its id), index, then one float64 column per metric; `context` as JSON in its metadata."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({"image": list(ids), "index": np.arange(len(ids)), **columns})
+    table = table.replace_schema_metadata({CONTEXT_KEY: json.dumps(context, sort_keys=True)})
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def read_context(path: Path) -> dict:
+    """The context that `write_per_image` stored in a table."""
+    import pyarrow.parquet as pq
+
+    return json.loads(pq.read_schema(path).metadata[CONTEXT_KEY])
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """An npz of arrays, whole or absent."""
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **arrays)

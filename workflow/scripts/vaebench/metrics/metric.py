@@ -1,0 +1,38 @@
+"""What is written down about a metric."""
+
+from dataclasses import dataclass
+
+ALL = "all models"
+GAUSSIAN = "Gaussian posteriors"
+ESTIMATED = "posteriors without a closed-form KL"
+VQ = "VQ models"
+VAEGAN = "VAEGAN"
+LABELS = "data sets with labels"
+FACTORS = "data sets with discrete factors"
+
+SUITES = ("reconstruction", "generation", "latent", "likelihood")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric: what a row of runs.csv with this name means.
+
+    name: the key in runs.csv; label: for axes and headings; symbol: LaTeX, without dollar signs; unit: empty when it
+    has none; higher_is_better: None when neither direction is better; suite: the file it is written to; range: the
+    values it can take; formula: plain text, exact; applies_to: the models or data it is defined for; headline: shown
+    in comparison.csv; per_image: a column of per_image.parquet; function: for a metric between an image and its
+    reconstruction, the function of metrics/reconstruction.py that computes it.
+    """
+
+    name: str
+    label: str
+    symbol: str
+    unit: str
+    higher_is_better: bool | None
+    suite: str
+    range: str
+    formula: str
+    applies_to: str = ALL
+    headline: bool = False
+    per_image: bool = False
+    function: str = ""

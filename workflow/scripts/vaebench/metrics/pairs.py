@@ -1,0 +1,96 @@
+"""All metrics between images and their reconstructions, in one call per batch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vaebench.errors import UserError
+from vaebench.metrics import reconstruction
+from vaebench.metrics.perceptual import LAYOUTS, Perceptual, pooled, too_small
+from vaebench.metrics.registry_images import fidelity
+
+# Images that pass through a trunk together: enough to fill the device, few enough to stay in a processor's cache.
+CHUNK = {"cpu": 16, "cuda": 256}
+
+
+@dataclass
+class Compared:
+    """What `PairMetrics` gives for B pairs: (B,) float64 values by metric, and (B, D) float64 features by trunk."""
+
+    values: dict[str, Tensor]
+    features_x: dict[str, Tensor] = field(default_factory=dict)
+    features_y: dict[str, Tensor] = field(default_factory=dict)
+
+
+class PairMetrics:
+    """Every registered metric of a pair of images, LPIPS with the given trunks, and the trunks' pooled features.
+
+    shape: (C, H, W) of the images; lpips: of "alex", "vgg"; features: of "alexnet", "vgg16"; weights: trunk -> file.
+    `skipped` tells, by metric, why it cannot be computed at this size.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        lpips: Sequence[str],
+        features: Sequence[str],
+        weights: Mapping[str, Path],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.skipped: dict[str, str] = {}
+        self.functions = {m.name: getattr(reconstruction, m.function) for m in fidelity() if m.function}
+        self._drop_functions_that_cannot_take(shape)
+        self.lpips, self.trunks, self.features = [], {}, []
+        for net, layout in LAYOUTS.items():
+            if net not in lpips and layout.weights not in features:
+                continue
+            if min(shape[-2:]) < layout.smallest:
+                self.skipped[f"lpips_{net}"] = self.skipped[layout.weights] = too_small(layout)
+                continue
+            if layout.weights not in weights:
+                raise UserError(f"evaluation needs the {layout.weights} weights, but none are given under `weights:`")
+            self.trunks[net] = Perceptual(net, Path(weights[layout.weights])).to(device)
+            self.lpips += [net] * (net in lpips)
+            self.features += [layout.weights] * (layout.weights in features)
+        self.names = [*self.functions, *(f"lpips_{net}" for net in self.lpips)]
+        self.chunk = CHUNK[torch.device(device).type]
+
+    def __call__(self, x: Tensor, y: Tensor) -> Compared:
+        """Compare x with y, both float32 (B, C, H, W) in [0, 1]; a pair with a value that is not finite gives NaN."""
+        finite = reconstruction.finite_rows(x) & reconstruction.finite_rows(y)
+        x, y = torch.nan_to_num(x), torch.nan_to_num(y)
+        compared = Compared({name: function(x, y) for name, function in self.functions.items()})
+        for net, trunk in self.trunks.items():
+            self._through_trunk(net, trunk, x, y, compared)
+        for group in (compared.values, compared.features_x, compared.features_y):
+            for values in group.values():
+                values[~finite] = torch.nan
+        return compared
+
+    def _through_trunk(self, net: str, trunk: Perceptual, x: Tensor, y: Tensor, compared: Compared) -> None:
+        distances, features_x, features_y = [], [], []
+        for a, b in zip(x.split(self.chunk), y.split(self.chunk), strict=True):
+            activations = trunk.features(a)
+            features_x.append(pooled(activations))
+            if net in self.lpips:
+                others = trunk.features(b)
+                distances.append(trunk.distance(activations, others))
+                features_y.append(pooled(others))
+        if net in self.lpips:
+            compared.values[f"lpips_{net}"] = torch.cat(distances)
+        if trunk.layout.weights in self.features:
+            compared.features_x[trunk.layout.weights] = torch.cat(features_x)
+            if features_y:
+                compared.features_y[trunk.layout.weights] = torch.cat(features_y)
+
+    def _drop_functions_that_cannot_take(self, shape: Sequence[int]) -> None:
+        probe = torch.zeros(1, *shape)
+        for name, function in list(self.functions.items()):
+            try:
+                function(probe, probe)
+            except UserError as error:
+                self.skipped[name] = str(error)
+                del self.functions[name]

@@ -1,0 +1,190 @@
+"""Registered metrics of single images: fidelity, training objectives, the original study's."""
+
+from dataclasses import replace
+
+from vaebench.metrics.metric import GAUSSIAN, VAEGAN, Metric
+
+
+def fidelity() -> list[Metric]:
+    """Metrics between an image x and its reconstruction x̂, both in [0, 1]."""
+    return [
+        Metric(
+            "mse",
+            "MSE",
+            r"\mathrm{MSE}",
+            "",
+            False,
+            "reconstruction",
+            "[0, 1]",
+            "mean over pixels and channels of (x - x̂)²",
+            headline=True,
+            per_image=True,
+            function="mse",
+        ),
+        Metric(
+            "bce",
+            "BCE",
+            r"\mathrm{BCE}",
+            "nats/value",
+            False,
+            "reconstruction",
+            "[0, 16.2]",
+            "mean over pixels and channels of -x ln x̂ - (1-x) ln(1-x̂), x̂ clamped to [1e-7, 1-1e-7]",
+            per_image=True,
+            function="bce",
+        ),
+        Metric(
+            "lpips_alex",
+            "LPIPS (AlexNet)",
+            r"\mathrm{LPIPS}_\mathrm{alex}",
+            "",
+            False,
+            "reconstruction",
+            "[0, ∞), about [0, 1]",
+            "lpips 0.1.4, AlexNet trunk, on 2x - 1",
+            headline=True,
+            per_image=True,
+        ),
+        Metric(
+            "lpips_vgg",
+            "LPIPS (VGG)",
+            r"\mathrm{LPIPS}_\mathrm{vgg}",
+            "",
+            False,
+            "reconstruction",
+            "[0, ∞), about [0, 1]",
+            "lpips 0.1.4, VGG16 trunk, on 2x - 1",
+            headline=True,
+            per_image=True,
+        ),
+        Metric(
+            "ssim",
+            "SSIM",
+            r"\mathrm{SSIM}",
+            "",
+            True,
+            "reconstruction",
+            "[-1, 1]",
+            "structural similarity, 11x11 Gaussian window of sigma 1.5, data range 1, mean over channels (piq)",
+            headline=True,
+            per_image=True,
+            function="ssim",
+        ),
+        Metric(
+            "gmsd",
+            "GMSD",
+            r"\mathrm{GMSD}",
+            "",
+            False,
+            "reconstruction",
+            "[0, 0.5]",
+            "standard deviation of the gradient magnitude similarity map, data range 1 (piq)",
+            per_image=True,
+            function="gmsd",
+        ),
+    ]
+
+
+def sampled(entry: Metric) -> Metric:
+    """The same metric for reconstructions from a drawn latent."""
+    return replace(
+        entry,
+        name=f"sampled_{entry.name}",
+        label=f"{entry.label}, sampled z",
+        symbol=entry.symbol + r"^{z\sim q}",
+        formula=f"{entry.formula}; mean over samples_per_image draws of z from q(z|x)",
+        applies_to="stochastic posteriors",
+        headline=False,
+    )
+
+
+def self_consistency(entry: Metric) -> Metric:
+    """The same metric between a generated image and its own reconstruction."""
+    return replace(
+        entry,
+        name=f"self_{entry.name}",
+        label=f"self-{entry.label}",
+        symbol=entry.symbol + r"^\mathrm{self}",
+        suite="generation",
+        formula=f"{entry.formula}, between a generated image and its own reconstruction: consistency, not quality",
+        headline=False,
+        per_image=False,
+    )
+
+
+def objectives() -> list[Metric]:
+    """The negative ELBO and the terms that VAEGAN is trained on."""
+    nats = "nats/image"
+    vaegan = {
+        "feature_recon": "½ Σ (D_l(x) - D_l(x̂))² in layer l of the discriminator, summed over features",
+        "encoder_loss": "feature_recon + KL",
+        "decoder_loss": "(1 - a) feature_recon - a discriminator_loss",
+        "discriminator_loss": "BCE(D(x), 1) + BCE(D(G(z)), 0), z from the prior",
+        "total_loss": "encoder_loss + decoder_loss + discriminator_loss",
+    }
+    return [
+        Metric(
+            "neg_elbo",
+            "negative ELBO",
+            r"-\mathrm{ELBO}",
+            nats,
+            False,
+            "reconstruction",
+            "[0, ∞)",
+            "½ Σ (x - x̂)² + KL, both sums over one image, up to the constant of a unit-variance Gaussian",
+            GAUSSIAN,
+            headline=True,
+            per_image=True,
+        ),
+        *(
+            Metric(
+                name,
+                f"VAEGAN {name.replace('_', ' ')}",
+                rf"\mathcal{{L}}_\mathrm{{{name.split('_')[0]}}}",
+                "",
+                None,
+                "reconstruction",
+                "(-∞, ∞)",
+                f"as pythae defines it, deterministic z: {formula}",
+                VAEGAN,
+                per_image=True,
+            )
+            for name, formula in vaegan.items()
+        ),
+    ]
+
+
+def legacy() -> list[Metric]:
+    """The original study's arithmetic, kept so that old and new numbers can stand side by side."""
+    formulas = {
+        "mse": "batch mean of (x - x̂)²",
+        "bce": "β-VAE: the model's recon_loss, ½ Σ SE per image; VQVAE and VAEGAN: mean binary cross-entropy",
+        "kl": "β-VAE: reg_loss / β, although pythae's reg_loss is unscaled; VAEGAN: the summed KL",
+        "elbo": "β-VAE: recon_loss + reg_loss; VAEGAN: mean MSE + summed KL, two scales in one number",
+        "vq_loss": "VQVAE: the model's vq_loss",
+        "recon_loss": "VAEGAN: ½ SE in the discriminator's feature space",
+        "encoder_loss": "VAEGAN: the model's encoder_loss",
+        "decoder_loss": "VAEGAN: the model's decoder_loss",
+        "discriminator_loss": "VAEGAN: the model's discriminator_loss",
+        "total_loss": "VQVAE and VAEGAN: the model's loss",
+        "lpips": "LPIPS (VGG) fed images in [0, 1] instead of [-1, 1]",
+        "ssim": "batch mean of SSIM",
+        "gmsd": "batch mean of GMSD",
+    }
+    better = {"ssim": True} | dict.fromkeys(("kl", "discriminator_loss", "decoder_loss", "total_loss"))
+    return [
+        Metric(
+            f"legacy_{prefix}{name}",
+            f"legacy {prefix.replace('_', '-')}{name.replace('_', ' ')}",
+            rf"\mathrm{{{name.replace('_', ' ')}}}^\mathrm{{legacy{' self' if prefix else ''}}}",
+            "",
+            better.get(name, False),
+            "generation" if prefix else "reconstruction",
+            "as the original study printed it",
+            f"{formula}; x̂ from a sampled z; "
+            + ("64 images generated with seed 999" if prefix else "unweighted mean over batches of 64"),
+            "protocol: legacy; VAE, BetaVAE, VQVAE, VAEGAN",
+        )
+        for prefix in ("", "self_")
+        for name, formula in formulas.items()
+    ]

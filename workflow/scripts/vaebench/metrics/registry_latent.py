@@ -1,0 +1,195 @@
+"""Registered metrics of the latent space: posterior, codebook, probes, disentanglement, likelihood."""
+
+from vaebench.metrics.metric import ESTIMATED, FACTORS, GAUSSIAN, LABELS, VQ, Metric
+
+
+def latent() -> list[Metric]:
+    """Metrics of the posterior, of the codebook, and of what the latent mean tells about the labels."""
+
+    def metric(name: str, label: str, symbol: str, unit: str, better: bool | None, *rest: str, **flags: bool) -> Metric:
+        values, formula, applies_to = rest
+        return Metric(name, label, symbol, unit, better, "latent", values, formula, applies_to, **flags)
+
+    kl = "Σ_dims -½ (1 + ln σ² - μ² - σ²) between q(z|x) = N(μ, σ²) and N(0, I)"
+    auc = "area under the ROC curve of a ridge classifier on the latent mean, fitted on train, scored on held-out"
+    fit = "importances of a random forest on the latent mean for each factor"
+    return [
+        metric("kl", "KL", r"\mathrm{KL}", "nats/image", None, "[0, ∞)", kl, GAUSSIAN, headline=True, per_image=True),
+        metric(
+            "kl_estimate",
+            "KL (model's own estimate)",
+            r"\widehat{\mathrm{KL}}",
+            "nats/image",
+            None,
+            "(-∞, ∞)",
+            "the regularisation term that the model itself returns, per image",
+            ESTIMATED,
+            per_image=True,
+        ),
+        metric(
+            "active_units",
+            "active units",
+            r"\mathrm{AU}",
+            "dims",
+            None,
+            "{0, ..., L}",
+            "number of latent dimensions with Var_x(μ) > 0.01",
+            GAUSSIAN,
+            headline=True,
+        ),
+        metric(
+            "kl_per_dim",
+            "KL per dimension",
+            r"\mathrm{KL}/L",
+            "nats/dim",
+            None,
+            "[0, ∞)",
+            "mean over dimensions of the mean KL of the dimension; the vector is in latent.npz",
+            GAUSSIAN,
+        ),
+        metric(
+            "posterior_collapse",
+            "posterior collapse",
+            r"\mathrm{PC}",
+            "",
+            False,
+            "{0, 1}",
+            "1 when fewer than one latent dimension in ten is active",
+            GAUSSIAN,
+        ),
+        metric(
+            "aggregate_mean",
+            "aggregate posterior mean",
+            r"|\bar\mu|",
+            "",
+            None,
+            "[0, ∞)",
+            "mean over dimensions of |E_x μ|; 0 for the prior",
+            "models with a vector latent",
+        ),
+        metric(
+            "aggregate_variance",
+            "aggregate posterior variance",
+            r"\bar\sigma^2",
+            "",
+            None,
+            "[0, ∞)",
+            "mean over dimensions of Var_x(μ) + E_x σ²; 1 for the prior",
+            "models with a vector latent",
+        ),
+        metric(
+            "vq_commitment",
+            "commitment",
+            r"\|z_e - e\|^2",
+            "",
+            False,
+            "[0, ∞)",
+            "Σ ‖z_e - e‖² over the code grid of one image",
+            VQ,
+            per_image=True,
+        ),
+        metric(
+            "codebook_perplexity",
+            "codebook perplexity",
+            r"\exp H(e)",
+            "codes",
+            True,
+            "[1, K]",
+            "exp of the entropy of code use over all positions of all images",
+            VQ,
+            headline=True,
+        ),
+        metric("codes_used", "codes used", r"K_+", "codes", True, "{1, ..., K}", "number of distinct codes used", VQ),
+        metric("probe_auc", "probe AUC", r"\mathrm{AUC}", "", True, "[0, 1]", auc, LABELS),
+        metric(
+            "probe_balanced_accuracy",
+            "probe balanced accuracy",
+            r"\mathrm{BA}",
+            "",
+            True,
+            "[0, 1]",
+            "mean of sensitivity and specificity of the same classifier at threshold 0",
+            LABELS,
+        ),
+        metric(
+            "mig",
+            "MIG",
+            r"\mathrm{MIG}",
+            "",
+            True,
+            "[0, 1]",
+            "mutual information gap: mean over factors of (I_1 - I_2) / H(factor), μ in 20 bins",
+            FACTORS,
+        ),
+        metric(
+            "sap",
+            "SAP",
+            r"\mathrm{SAP}",
+            "",
+            True,
+            "[0, 1]",
+            "separated attribute predictability: mean over factors of the gap between the two best single dimensions",
+            FACTORS,
+        ),
+        metric(
+            "dci_disentanglement",
+            "DCI disentanglement",
+            r"\mathrm{DCI}_D",
+            "",
+            True,
+            "[0, 1]",
+            f"1 - entropy over factors of each dimension's importance, weighted; {fit}",
+            FACTORS,
+        ),
+        metric(
+            "dci_completeness",
+            "DCI completeness",
+            r"\mathrm{DCI}_C",
+            "",
+            True,
+            "[0, 1]",
+            f"1 - entropy over dimensions of each factor's importance, weighted; {fit}",
+            FACTORS,
+        ),
+        metric(
+            "dci_informativeness",
+            "DCI informativeness",
+            r"\mathrm{DCI}_I",
+            "",
+            True,
+            "[0, 1]",
+            f"held-out accuracy of the forests; {fit}",
+            FACTORS,
+        ),
+    ]
+
+
+def likelihood() -> list[Metric]:
+    """Metrics of the marginal likelihood by importance sampling."""
+    return [
+        Metric(
+            "log_likelihood",
+            "importance-weighted bound",
+            r"\log \hat p(x)",
+            "nats/image",
+            True,
+            "likelihood",
+            "(-∞, ∞)",
+            "ln 1/K Σ_k p(x|z_k) p(z_k) / q(z_k|x), p(x|z) = N(x̂(z), I) (or Bernoulli when trained on BCE)",
+            GAUSSIAN,
+            headline=True,
+            per_image=True,
+        ),
+        Metric(
+            "effective_samples",
+            "effective importance samples",
+            r"\mathrm{ESS}",
+            "samples",
+            None,
+            "likelihood",
+            "[1, K]",
+            "(Σ w)² / Σ w² of the importance weights, mean over images",
+            GAUSSIAN,
+            per_image=True,
+        ),
+    ]

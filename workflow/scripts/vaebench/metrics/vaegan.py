@@ -1,0 +1,43 @@
+"""The terms that a VAEGAN is trained on, per image, as pythae defines them (Larsen et al. 2016)."""
+
+import numpy as np
+import torch
+from pythae.models import BaseAE
+from torch import Tensor
+from torch.nn import functional
+
+from vaebench.inference import Encoding, standard_normal
+from vaebench.metrics.latent import kl_per_dimension
+
+
+@torch.no_grad()
+def vaegan_terms(
+    model: BaseAE, x: Tensor, y: Tensor, encoding: Encoding, generator: np.random.Generator
+) -> dict[str, Tensor]:
+    """feature_recon, encoder_loss, decoder_loss, discriminator_loss, total_loss: each (B,) float64.
+
+    x: images (B, C, H, W); y: their reconstructions; the discriminator is also shown images generated from prior draws
+    of `generator`, one for each x. Averaged over a batch they are pythae's losses for that x, y and those draws.
+    """
+    layer = model.reconstruction_layer
+    features = [
+        model.discriminator(images, output_layer_levels=[layer])[f"embedding_layer_{layer}"] for images in (x, y)
+    ]
+    feature_recon = 0.5 * (features[0] - features[1]).double().square().flatten(1).sum(1)
+    generated = model.decoder(standard_normal(encoding.mean, generator)).reconstruction
+    discriminator = _cross_entropy(model, x, 1.0) + _cross_entropy(model, generated, 0.0)
+    share = model.adversarial_loss_scale
+    encoder = feature_recon + kl_per_dimension(encoding.mean, encoding.log_variance).sum(1)
+    decoder = (1 - share) * feature_recon - share * discriminator
+    return {
+        "feature_recon": feature_recon,
+        "encoder_loss": encoder,
+        "decoder_loss": decoder,
+        "discriminator_loss": discriminator,
+        "total_loss": encoder + decoder + discriminator,
+    }
+
+
+def _cross_entropy(model: BaseAE, images: Tensor, label: float) -> Tensor:
+    score = model.discriminator(images).embedding.reshape(len(images), -1).mean(1)
+    return functional.binary_cross_entropy(score, torch.full_like(score, label), reduction="none").double()

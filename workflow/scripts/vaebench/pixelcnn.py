@@ -1,0 +1,94 @@
+"""An autoregressive prior over the codes of a VQ model: a small PixelCNN (van den Oord et al. 2016).
+
+pythae's own sampler fails on EMA codebooks and feeds the code's number to the network as if it were a quantity.
+"""
+
+from copy import deepcopy
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
+
+
+class MaskedConvolution(nn.Conv2d):
+    """A convolution that sees only positions before its own in reading order; `own` lets it see its own too."""
+
+    def __init__(self, channels_in: int, channels_out: int, size: int, own: bool) -> None:
+        super().__init__(channels_in, channels_out, size, padding=size // 2)
+        mask = torch.ones(size, size)
+        mask[size // 2, size // 2 + own :] = 0
+        mask[size // 2 + 1 :] = 0
+        self.register_buffer("mask", mask)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels_in, h, w) -> (B, channels_out, h, w)."""
+        return self._conv_forward(x, self.weight * self.mask, self.bias)
+
+
+class PixelCNN(nn.Module):
+    """Logits of the code at each position given those before it; codes enter through a learned embedding."""
+
+    def __init__(self, codes: int, channels: int, layers: int, size: int = 5) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(codes, channels)
+        self.first = MaskedConvolution(channels, channels, size, own=False)
+        self.blocks = nn.ModuleList(MaskedConvolution(channels, channels, size, own=True) for _ in range(layers))
+        self.logits = nn.Conv2d(channels, codes, 1)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Codes (B, h, w) int64 -> logits (B, K, h, w)."""
+        x = self.first(self.embedding(codes).permute(0, 3, 1, 2))
+        for block in self.blocks:
+            x = x + block(functional.relu(x))
+        return self.logits(functional.relu(x))
+
+
+def fit_pixelcnn(train: Tensor, held_out: Tensor, codes: int, options: dict, seed: int) -> PixelCNN:
+    """Fit a PixelCNN over a codebook of size `codes` to grids (n, h, w); keep the epoch of least held-out loss.
+
+    Stops after `options["patience"]` epochs without improvement. Also used: epochs, channels, layers, batch_size,
+    learning_rate. On the device of `train`.
+    """
+    with torch.random.fork_rng(devices=[train.device] if train.is_cuda else []):
+        torch.manual_seed(seed)
+        prior = PixelCNN(codes, options["channels"], options["layers"]).to(train.device)
+    optimizer = torch.optim.Adam(prior.parameters(), lr=options["learning_rate"])
+    order = np.random.default_rng(seed)
+    best_loss, best_state, since_best = float("inf"), None, 0
+    progress = tqdm(range(options["epochs"]), desc="fitting the code prior", unit="epoch")
+    for _ in progress:
+        for rows in torch.from_numpy(order.permutation(len(train))).split(options["batch_size"]):
+            batch = train[rows.to(train.device)]
+            optimizer.zero_grad(set_to_none=True)
+            functional.cross_entropy(prior(batch), batch).backward()
+            optimizer.step()
+        loss = _loss(prior, held_out, options["batch_size"])
+        progress.set_postfix(nats_per_code=round(loss, 4))
+        since_best += 1
+        if loss < best_loss:
+            best_loss, best_state, since_best = loss, deepcopy(prior.state_dict()), 0
+        if since_best == options["patience"]:
+            break
+    prior.load_state_dict(best_state)
+    return prior.eval()
+
+
+@torch.no_grad()
+def _loss(prior: PixelCNN, codes: Tensor, batch_size: int) -> float:
+    total = sum(float(functional.cross_entropy(prior(b), b)) * len(b) for b in codes.split(batch_size))
+    return total / len(codes)
+
+
+@torch.no_grad()
+def sample_codes(prior: PixelCNN, count: int, grid: tuple[int, int], seed: int) -> Tensor:
+    """Draw `count` grids of codes, position by position in reading order: (count, h, w) int64."""
+    device = next(prior.parameters()).device
+    generator = torch.Generator(device).manual_seed(seed)
+    codes = torch.zeros(count, *grid, dtype=torch.int64, device=device)
+    for i in range(grid[0]):
+        for j in range(grid[1]):
+            probabilities = prior(codes[:, : i + 1])[:, :, i, j].softmax(1)  # later rows cannot matter
+            codes[:, i, j] = torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
+    return codes

@@ -1,0 +1,230 @@
+"""Generated images: each family's natural sampler, or the one that the configuration names."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from pythae.models import BaseAE
+from torch import Tensor
+from tqdm import tqdm
+
+from vaebench.arrays import open_array
+from vaebench.batches import batches, prepare_torch, to_bytes
+from vaebench.errors import UserError
+from vaebench.files import atomic_path
+from vaebench.inference import central_latent, decode, draw_latent, encode, family
+from vaebench.models import load_model
+from vaebench.pixelcnn import fit_pixelcnn, sample_codes
+
+# What `auto` stands for. Gaussian models, flows and HVAE are sampled from their standard normal prior.
+NATURAL = {
+    "none": "gaussian_mixture",
+    "vq": "pixelcnn",
+    "vamp": "vamp",
+    "von_mises_fisher": "hypersphere",
+    "wrapped_normal": "poincare",
+}
+DEFAULTS = {
+    "normal": {},
+    "gaussian_mixture": {"n_components": 10, "fit_images": 20000},
+    "aggregate_posterior": {},
+    "vamp": {},
+    "hypersphere": {},
+    "poincare": {},
+    "rhvae": {"mcmc_steps_nbr": 100, "n_lf": 15, "eps_lf": 0.03},
+    "pixelcnn": {"epochs": 40, "channels": 64, "layers": 4, "batch_size": 128, "learning_rate": 1e-3, "patience": 4},
+    "uniform_codes": {},
+}
+
+
+def sample(
+    model: Path, train_data: Path, eval_data: Path, output: Path, sampler: dict, settings: dict, threads: int
+) -> None:
+    """Generate `settings["count"]` images with a trained model and write them as an npz.
+
+    The npz holds `data`, uint8 (count, C, H, W), and `sampler`, a JSON text of the sampler's name, options and seed.
+    Raises UserError for a sampler that does not fit the model and for a model that gives values that are not finite.
+    """
+    device = prepare_torch(threads)
+    network = load_model(model, device)
+    name, options = resolve_sampler(network, sampler)
+    torch.manual_seed(settings["seed"])
+    generator = np.random.default_rng(settings["seed"])
+    request = Request(network, settings["count"], options, generator, open_array(train_data), open_array(eval_data))
+    latents = SAMPLERS[name](request)
+    images = []
+    for z in tqdm(latents.split(settings["batch_size"]), desc=f"decoding {name} samples", unit="batch"):
+        batch = decode(network, z.to(device))
+        if not torch.isfinite(batch).all():
+            raise UserError(f"{model}: the model gives images that are not finite; it diverged or is damaged")
+        images.append(to_bytes(batch))
+    described = json.dumps({"name": name, "options": options, "seed": settings["seed"]}, sort_keys=True)
+    with atomic_path(output) as temporary:
+        np.savez(temporary, data=np.concatenate(images), sampler=np.array(described))
+    print(f"Generated {settings['count']} images with the sampler {name}: {output}")
+
+
+def resolve_sampler(network: BaseAE, sampler: dict) -> tuple[str, dict]:
+    """The name behind `auto`, and the options with their defaults; UserError for what does not fit the model."""
+    kind = family(network)
+    name = sampler["name"]
+    if name == "auto":
+        name = "rhvae" if network.model_name == "RHVAE" else NATURAL.get(kind, "normal")
+    if name not in DEFAULTS:
+        raise UserError(f"sampler.name: {name!r} is not known; choose auto, {', '.join(DEFAULTS)}")
+    reason = _misfit(name, kind, network.model_name)
+    if reason:
+        raise UserError(f"sampler.name: {name} does not fit {network.model_name}: {reason}")
+    given = sampler.get("options", {})
+    unknown = sorted(set(given) - set(DEFAULTS[name]))
+    if unknown:
+        raise UserError(f"sampler.options: {name} has no option {unknown[0]!r}; it has {sorted(DEFAULTS[name])}")
+    return name, DEFAULTS[name] | given
+
+
+def _misfit(name: str, kind: str, model_name: str) -> str | None:
+    if (name in ("pixelcnn", "uniform_codes")) != (kind == "vq"):
+        return "it draws codes of a VQ model" if kind != "vq" else "a VQ model needs codes: pixelcnn or uniform_codes"
+    only = {"vamp": "VAMP", "rhvae": "RHVAE", "poincare": "PoincareVAE", "hypersphere": "SVAE"}
+    return f"only {only[name]} has this prior" if name in only and only[name] != model_name else None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a sampler is given: the model, how many latents, its options, the random stream, and the images (uint8)."""
+
+    network: BaseAE
+    count: int
+    options: dict
+    generator: np.random.Generator
+    train: np.ndarray
+    held_out: np.ndarray
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.network.parameters()).device
+
+    def noise(self) -> Tensor:
+        """Standard normal (count, L)."""
+        drawn = self.generator.standard_normal((self.count, self.network.latent_dim), dtype=np.float32)
+        return torch.from_numpy(drawn).to(self.device)
+
+
+def _normal(request: Request) -> Tensor:
+    """The standard normal prior."""
+    return request.noise()
+
+
+def _hypersphere(request: Request) -> Tensor:
+    """The uniform prior on the sphere."""
+    z = request.noise()
+    return z / z.norm(dim=1, keepdim=True)
+
+
+def _gaussian_mixture(request: Request) -> Tensor:
+    """A mixture fitted to the latents of (up to `fit_images`) training images."""
+    from sklearn.mixture import GaussianMixture
+
+    latents = train_latents(request.network, request.train[: request.options["fit_images"]])
+    components = min(request.options["n_components"], len(latents))
+    seed = int(request.generator.integers(2**31))
+    mixture = GaussianMixture(components, max_iter=2000, tol=1e-3, random_state=seed).fit(latents)
+    drawn = mixture.sample(request.count)[0]
+    return torch.from_numpy(request.generator.permutation(drawn).astype(np.float32))  # sklearn sorts by component
+
+
+def train_latents(network: BaseAE, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """The central latent of each image, (n, L) float64."""
+    device = str(next(network.parameters()).device)
+    found = [central_latent(network, encode(network, x)) for x in batches(images, batch_size, device)]
+    return torch.cat(found).flatten(1).double().cpu().numpy()
+
+
+def _aggregate_posterior(request: Request) -> Tensor:
+    """A draw from the posterior of a random training image for each sample."""
+    network, generator = request.network, request.generator
+    chosen = generator.integers(len(request.train), size=request.count)
+    draws = []
+    for x in batches(request.train[chosen], 256, str(request.device)):
+        draws.append(draw_latent(network, x, encode(network, x), generator))
+    return torch.cat(draws)
+
+
+@torch.no_grad()
+def _vamp(request: Request) -> Tensor:
+    """The learned prior: the mixture of the posteriors of the pseudo-inputs, all equally likely."""
+    network = request.network
+    shape = (network.number_components, *network.model_config.input_dim)
+    output = network.encoder(network.pseudo_inputs(network.idle_input.to(request.device)).reshape(shape))
+    chosen = torch.from_numpy(request.generator.integers(len(output.embedding), size=request.count)).to(request.device)
+    return output.embedding[chosen] + request.noise() * torch.exp(0.5 * output.log_covariance[chosen])
+
+
+@torch.no_grad()
+def _poincare(request: Request) -> Tensor:
+    """The model's own prior on the Poincaré ball."""
+    network = request.network
+    prior = network.prior(loc=network._pz_mu, scale=network._pz_logvar.exp(), manifold=network.latent_manifold)
+    return prior.rsample(torch.Size([request.count])).reshape(request.count, -1)
+
+
+def _rhvae(request: Request) -> Tensor:
+    """Hamiltonian Monte Carlo on the learned metric, as pythae does it."""
+    from pythae.samplers import RHVAESampler, RHVAESamplerConfig
+
+    return RHVAESampler(request.network, RHVAESamplerConfig(**request.options)).hmc_sampling(request.count).detach()
+
+
+def _pixelcnn(request: Request) -> Tensor:
+    """Codes from an autoregressive prior that is fitted to the codes of the training images."""
+    network = request.network
+    seed = int(request.generator.integers(2**31))
+    codes = image_codes(network, request.train)
+    held_out = image_codes(network, request.held_out)
+    prior = fit_pixelcnn(codes, held_out, len(codebook(network)), request.options, seed)
+    return embed_codes(network, sample_codes(prior, request.count, codes.shape[1:], seed))
+
+
+def _uniform_codes(request: Request) -> Tensor:
+    """Every code equally likely at every position: the original study's variant."""
+    grid = image_codes(request.network, request.train[:1]).shape[1:]
+    codes = request.generator.integers(len(codebook(request.network)), size=(request.count, *grid))
+    return embed_codes(request.network, torch.from_numpy(codes))
+
+
+def codebook(network: BaseAE) -> Tensor:
+    """The code vectors (K, D); the EMA variant keeps them as a buffer, the other as an embedding layer."""
+    embeddings = network.quantizer.embeddings
+    return embeddings if isinstance(embeddings, Tensor) else embeddings.weight.detach()
+
+
+def image_codes(network: BaseAE, images: np.ndarray, batch_size: int = 256) -> Tensor:
+    """The codes of images, (n, h, w) int64."""
+    device = str(next(network.parameters()).device)
+    return torch.cat([encode(network, x).codes for x in batches(images, batch_size, device)])
+
+
+def embed_codes(network: BaseAE, codes: Tensor) -> Tensor:
+    """Codes (n, h, w) as the decoder takes them: (n, D, h, w), or (n, h·w·D) when the encoder gives a vector."""
+    vectors = codebook(network)[codes.to(codebook(network).device)].permute(0, 3, 1, 2)
+    probe = torch.zeros(1, *network.model_config.input_dim, device=vectors.device)
+    with torch.no_grad():
+        flat = network.encoder(probe).embedding.ndim == 2
+    return vectors.reshape(len(vectors), -1) if flat else vectors.contiguous()
+
+
+SAMPLERS: dict[str, Callable[[Request], Tensor]] = {
+    "normal": _normal,
+    "gaussian_mixture": _gaussian_mixture,
+    "aggregate_posterior": _aggregate_posterior,
+    "vamp": _vamp,
+    "hypersphere": _hypersphere,
+    "poincare": _poincare,
+    "rhvae": _rhvae,
+    "pixelcnn": _pixelcnn,
+    "uniform_codes": _uniform_codes,
+}
