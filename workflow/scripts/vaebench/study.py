@@ -3,8 +3,8 @@
 import json
 import math
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pandas as pd
 NOT_FINISHED = "not finished"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """One planned run: its resolved specification and the folder that holds its seeds."""
 
@@ -103,7 +103,6 @@ class Study:
     dataset: str
     runs: tuple[Run, ...]
     tables: Path
-    settings: Mapping = field(default_factory=dict)
 
     @cached_property
     def values(self) -> pd.DataFrame:
@@ -130,6 +129,24 @@ class Study:
         )
         return Interval(float(mean), float(low), float(high), int(seeds)) if math.isfinite(mean) else None
 
+    def difference(self, first: str, second: str, metric: str) -> Interval | None:
+        """First minus second over the same images, with its interval, from pairwise.csv; None if not compared."""
+        return None
+
+    @cached_property
+    def betas(self) -> dict[str, dict[str, float]]:
+        """By entry, its runs and their betas in ascending order; entries with a single beta are left out."""
+        found: dict[str, dict[str, float]] = {}
+        for run in self.runs:
+            beta = (run.spec.get("config") or {}).get("beta")
+            if beta is not None:
+                found.setdefault(run.entry, {})[run.name] = float(beta)
+        return {
+            entry: dict(sorted(betas.items(), key=lambda item: item[1]))
+            for entry, betas in found.items()
+            if len(set(betas.values())) > 1
+        }
+
     def count(self, metric: str) -> int:
         """How many runs have a value of this headline metric."""
         return sum(self.interval(run.name, metric) is not None for run in self.runs)
@@ -140,16 +157,11 @@ class Study:
 
 
 def open_study(
-    dataset: str,
-    runs: Mapping[str, Mapping],
-    seeds: list[int],
-    tables: Path,
-    folder: Path,
-    settings: Mapping | None = None,
+    dataset: str, runs: Mapping[str, Mapping], seeds: Mapping[str, Sequence[int]], tables: Path, folder: Path
 ) -> Study:
-    """The study of `runs` (specifications by name, in the order to show) whose trainings lie in `folder`."""
-    planned = tuple(Run(name, spec, Path(folder) / name, tuple(seeds)) for name, spec in runs.items())
-    return Study(dataset, planned, Path(tables), settings or {})
+    """The study of `runs` (specifications by name, in the order to show) and their seeds, trained in `folder`."""
+    planned = tuple(Run(name, spec, Path(folder) / name, tuple(seeds[name])) for name, spec in runs.items())
+    return Study(dataset, planned, Path(tables))
 
 
 def head(path: Path, count: int, key: str = "data") -> np.ndarray:

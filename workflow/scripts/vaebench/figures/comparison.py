@@ -15,17 +15,19 @@ from vaebench.figures.style import (
     PAGE,
     Look,
     axis_label,
+    last_line,
     legend,
     legend_height,
     log_scale,
     looks,
     missing,
     note,
+    panels,
     title_of,
 )
-from vaebench.figures.text import number
 from vaebench.metrics.registry import METRICS
 from vaebench.study import Interval, Run, Study
+from vaebench.text import number
 
 DISTORTIONS = ("mse", "lpips_alex", "lpips_vgg")
 
@@ -66,8 +68,7 @@ def ranks(study: Study) -> Figure:
     across = min(4, len(names))
     down = -(-len(names) // across)
     figure = Figure(figsize=(PAGE, down * (0.5 + 0.165 * len(order))), layout="constrained")
-    panels = figure.subplots(down, across, squeeze=False, sharey=True)
-    for axes, name in zip(panels.flat, names, strict=False):
+    for axes, name in zip(panels(figure, len(names), across, sharey=True), names, strict=True):
         for place, run in enumerate(order):
             value = study.interval(run, name)
             if value:
@@ -89,8 +90,6 @@ def ranks(study: Study) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(3))
         axes.margins(x=0.12)
         axes.grid(False, axis="y")
-    for axes in list(panels.flat)[len(names) :]:
-        axes.remove()
     figure.axes[0].set_yticks(range(len(order)), order)
     figure.axes[0].set_ylim(len(order) - 0.4, -0.6)
     return figure
@@ -111,20 +110,18 @@ def rate_distortion(study: Study) -> Figure:
         return missing("Rate and distortion", "no run with a Gaussian posterior has been evaluated")
     look = looks(study.runs)
     figure = Figure(figsize=(PAGE, 2.3 + legend_height(len(study.runs))), layout="constrained")
-    panels = list(figure.subplots(1, len(shown), squeeze=False).flat)
-    for axes, metric in zip(panels, shown, strict=True):
+    every = panels(figure, len(shown), len(shown))
+    for axes, metric in zip(every, shown, strict=True):
         points = {run.name: (rates[run.name], study.interval(run.name, metric)) for run in study.runs}
         points = {name: point for name, point in points.items() if point[1]}
         _draw_points(axes, points, look)
-        for members in _sweeps(study).values():
-            joined = [points[name] for name in members if name in points and points[name][0]]
-            line = ([rate.mean for rate, _ in joined], [value.mean for _, value in joined])
-            axes.plot(*line, color=look[members[-1]].color, lw=0.8, zorder=1)
+        for line, name in _sweep_lines(study, points):
+            axes.plot(*line, color=look[name].color, lw=0.8, zorder=1)
         axes.set_xlabel(axis_label("kl"))
         axes.set_title(title_of(metric))
         axes.margins(0.15)
     figure.draw_without_rendering()
-    named = [_name_points(axes, rates, study, metric, look) for axes, metric in zip(panels, shown, strict=True)]
+    named = [_name_points(axes, study, rates, metric, look) for axes, metric in zip(every, shown, strict=True)]
     if not all(named):
         legend(figure, [run for run in study.runs if rates[run.name]], look, dashes=False, markers=True)
     return figure
@@ -143,15 +140,21 @@ def _draw_points(axes: Axes, points: dict[str, tuple[Interval | None, Interval]]
             axes.text(0.995, value.mean, f"{name} (no KL)", color=one.ink, fontsize=6, **at_right)
 
 
-def _name_points(axes: Axes, rates: dict, study: Study, metric: str, look: dict[str, Look]) -> bool:
+def _sweep_lines(study: Study, points: dict) -> list[tuple[tuple[list[float], list[float]], str]]:
+    """For every entry with several runs, the line through their points, and the run whose colour it takes."""
+    lines = []
+    for members in _sweeps(study).values():
+        joined = [points[name] for name in members if name in points and points[name][0]]
+        lines.append((([rate.mean for rate, _ in joined], [value.mean for _, value in joined]), members[-1]))
+    return lines
+
+
+def _name_points(axes: Axes, study: Study, rates: dict, metric: str, look: dict[str, Look]) -> bool:
     """Write the runs' names beside their points, if they fit."""
-    points = []
-    for run in study.runs:
-        value = study.interval(run.name, metric)
-        if value and rates[run.name]:
-            points.append((rates[run.name].mean, value.mean, run.name, look[run.name].ink))
-    scale = 72 / axes.figure.dpi
-    return place_labels(axes, points, (axes.bbox.width * scale, axes.bbox.height * scale))
+    points = {run.name: (rates[run.name], study.interval(run.name, metric)) for run in study.runs}
+    points = {name: point for name, point in points.items() if all(point)}
+    named = [(rate.mean, value.mean, name, look[name].ink) for name, (rate, value) in points.items()]
+    return place_labels(axes, named, [line for line, _ in _sweep_lines(study, points)])
 
 
 def _reach(value: Interval) -> list[list[float]] | None:
@@ -169,23 +172,9 @@ def _sweeps(study: Study) -> dict[str, list[str]]:
     return {entry: names for entry, names in entries.items() if len(names) > 1}
 
 
-def beta_values(study: Study) -> dict[str, dict[str, float]]:
-    """By entry, its runs and their betas, in ascending order; entries with one beta are left out."""
-    found: dict[str, dict[str, float]] = {}
-    for run in study.runs:
-        beta = (run.spec.get("config") or {}).get("beta")
-        if beta is not None:
-            found.setdefault(run.entry, {})[run.name] = float(beta)
-    return {
-        entry: dict(sorted(betas.items(), key=lambda item: item[1]))
-        for entry, betas in found.items()
-        if len(set(betas.values())) > 1
-    }
-
-
 def beta_tradeoff(study: Study) -> Figure:
     """Along beta: what is gained in KL and lost in reconstruction, with intervals."""
-    entries = beta_values(study)
+    entries = study.betas
     quality = [name for name in ("mse", "lpips_alex", "kl", "active_units", *_generation(study)) if study.has(name)]
     if not entries or not quality:
         reason = "no entry sweeps beta over several values" if not entries else "no run has been evaluated"
@@ -194,20 +183,19 @@ def beta_tradeoff(study: Study) -> Figure:
     across = min(3, len(quality))
     down = -(-len(quality) // across)
     figure = Figure(figsize=(PAGE, 1.6 * down + 0.2), layout="constrained")
-    panels = figure.subplots(down, across, squeeze=False, sharex=True)
+    every = panels(figure, len(quality), across, sharex=True)
     ticks = sorted({beta for betas in entries.values() for beta in betas.values()})
-    for axes, metric in zip(panels.flat, quality, strict=False):
+    for axes, metric in zip(every, quality, strict=True):
         _along_beta(axes, study, entries, metric, look)
         axes.set_xscale("log" if ticks[0] > 0 else "symlog")
         axes.xaxis.set_major_locator(FixedLocator(ticks))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda beta, _: f"{beta:g}"))
         axes.set_title(title_of(metric))
-    for axes in list(panels.flat)[len(quality) :]:
-        axes.remove()
-    for axes in figure.axes[-across:]:
+    for axes in every[-across:]:
         axes.tick_params(labelbottom=True)
-    figure.supxlabel("β", fontsize=7.5)
+    for axes in last_line(every, across):
+        axes.set_xlabel("β")
     return figure
 
 

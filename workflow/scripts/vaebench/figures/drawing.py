@@ -41,7 +41,7 @@ def draw(study: Study, name: str) -> Figure:
 def draw_all(
     dataset: str,
     runs: Mapping[str, Mapping],
-    seeds: Sequence[int],
+    seeds: Mapping[str, Sequence[int]],
     tables: Path,
     folder: Path,
     output: Path,
@@ -49,9 +49,9 @@ def draw_all(
 ) -> None:
     """Write every figure of the catalog to the folder `output`, as PNG (200 dpi) and SVG.
 
-    `runs` holds the planned runs' specifications by name, in the order to show them; their trainings lie in
-    `folder`/{run}/seed{seed}, the tables in `tables`. Runs without results are named on the figures. `threads` is the
-    number of processes that draw at once.
+    `runs` holds the planned runs' specifications by name, in the order to show them, `seeds` the seeds of each; their
+    trainings lie in `folder`/{run}/seed{seed}, the tables in `tables`. Runs without results are named on the figures;
+    `threads` processes draw at once.
     """
     study = open_study(dataset, runs, seeds, tables, folder)
     write = partial(_write, study, Path(output))

@@ -1,6 +1,7 @@
 """Names beside points where there is room for them."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from matplotlib.axes import Axes
 from matplotlib.transforms import Bbox
@@ -14,13 +15,21 @@ PLACES = (
 )
 
 
-def place_labels(axes: Axes, points: Sequence[tuple[float, float, str, str]], size: tuple[float, float]) -> bool:
+def place_labels(
+    axes: Axes,
+    points: Sequence[tuple[float, float, str, str]],
+    lines: Sequence[tuple[Sequence[float], Sequence[float]]],
+) -> bool:
     """Write each (x, y, text, colour) beside its point so that nothing is covered; False if there is no room for all.
 
-    `size` is the width and height of the axes in points; the axes' limits must be final.
+    `lines` (x values, y values) are kept free too. The axes' place and limits must be final.
     """
+    size = (axes.bbox.width * 72 / axes.figure.dpi, axes.bbox.height * 72 / axes.figure.dpi)
     spots = [_in_points(axes, x, y, size) for x, y, _, _ in points]
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in spots]
+    for xs, ys in lines:
+        corners = [_in_points(axes, x, y, size) for x, y in zip(xs, ys, strict=True)]
+        taken += [Bbox.from_bounds(x - 1, y - 1, 2, 2) for a, b in pairwise(corners) for x, y in _between(a, b)]
     placed = []
     for (x, y), (_, _, text, _) in zip(spots, points, strict=True):
         for right, up, side in PLACES:
@@ -37,6 +46,12 @@ def place_labels(axes: Axes, points: Sequence[tuple[float, float, str, str]], si
             text, (x, y), (right, up), textcoords="offset points", ha=side, va="center", color=color, fontsize=6.5
         )
     return True
+
+
+def _between(start: tuple[float, float], end: tuple[float, float]) -> list[tuple[float, float]]:
+    """Points along a straight line, about three points of type apart."""
+    steps = max(2, round(max(abs(end[0] - start[0]), abs(end[1] - start[1])) / 3))
+    return [tuple(a + (b - a) * step / steps for a, b in zip(start, end, strict=True)) for step in range(steps + 1)]
 
 
 def _in_points(axes: Axes, x: float, y: float, size: tuple[float, float]) -> tuple[float, float]:

@@ -6,9 +6,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from vaebench.figures.style import INK, MUTED, PAGE, log_scale, looks, missing
-from vaebench.figures.text import interval
+from vaebench.figures.style import INK, MUTED, PAGE, last_line, log_scale, looks, missing, panels
 from vaebench.study import Run, Study
+from vaebench.text import interval
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 NORMAL_QUANTILES = (-1.6449, -0.6745, 0.0, 0.6745, 1.6449)
@@ -77,8 +77,8 @@ def aggregate_posterior(study: Study) -> Figure:
     across = min(3, len(found))
     down = -(-len(found) // across)
     figure = Figure(figsize=(PAGE, 1.35 * down + 0.5), layout="constrained")
-    panels = figure.subplots(down, across, squeeze=False, sharey=True)
-    for axes, (name, (_, arrays)) in zip(panels.flat, found.items(), strict=False):
+    every = panels(figure, len(found), across, sharey=True)
+    for axes, (name, (_, arrays)) in zip(every, found.items(), strict=True):
         quantiles = aggregate_quantiles(arrays)
         order = np.argsort(-arrays["kl_per_dim"]) if "kl_per_dim" in arrays else np.argsort(-np.ptp(quantiles, axis=0))
         quantiles = quantiles[:, order[:SHOWN_DIMS]]
@@ -91,12 +91,12 @@ def aggregate_posterior(study: Study) -> Figure:
         axes.set_title(name)
         axes.grid(False)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    for axes in list(panels.flat)[len(found) :]:
-        axes.remove()
     limit = min(6.0, max(2.5, np.abs(figure.axes[0].get_ylim()).max()))
     figure.axes[0].set_ylim(-limit, limit)
-    figure.supxlabel("latent dimension, by KL", fontsize=7.5)
-    figure.supylabel("z", fontsize=7.5)
+    for axes in last_line(every, across):
+        axes.set_xlabel("latent dimension, by KL")
+    for axes in every[::across]:
+        axes.set_ylabel("z")
     key = [
         Patch(color="#d6d6d6", label="middle 50 % of the prior"),
         Patch(color="#eeeeee", label="90 % of the prior"),
@@ -127,7 +127,7 @@ def codebook(study: Study) -> Figure:
         axes.axvline(len(usage), color=MUTED, lw=0.6, ls=(0, (2, 2)))
     axes.set_yscale("log")
     log_scale(axes.yaxis, *axes.get_ylim())
-    axes.legend(loc="upper right", bbox_to_anchor=(0.97, 1.0))
+    axes.legend(loc="upper right", bbox_to_anchor=(0.95, 1.0))
     axes.set_title("Codebook usage")
     axes.set_xlabel("code, from the most to the least used")
     axes.set_ylabel("share of positions (%)")

@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 
 from vaebench.figures.sheets import Block, Row, blocks, sheet
 from vaebench.figures.style import looks, missing
-from vaebench.figures.text import failure_of, metric_line, number
 from vaebench.metrics.registry import METRICS
 from vaebench.study import Study
+from vaebench.text import failure_of, metric_line, number
 
 COLUMNS = 10
 SHOWN_EXTREMES = 4
@@ -81,19 +81,22 @@ def extremes(study: Study) -> Figure:
 def traversals(study: Study) -> Figure:
     """One latent dimension changed at a time around one held-out image; the dimensions with the most KL on top."""
     look = looks(study.runs)
+    found = {run: run.arrays("showcase.npz") for run in study.runs}
+    found = {run: arrays for run, arrays in found.items() if arrays.get("traversal", np.empty(0)).size}
+    across = 2 if len(found) <= 8 else 3
+    shown = max(3, 16 // max(1, -(-len(found) // across)))
     parts = []
-    for run in study.runs:
-        arrays = run.arrays("showcase.npz")
-        if arrays.get("traversal", np.empty(0)).size == 0:
-            continue
+    for run, arrays in found.items():
         kl = run.arrays("metrics", "latent.npz").get("kl_per_dim")
-        dims = [int(dim) for dim in arrays["traversal_dims"]]
+        order = np.arange(len(arrays["traversal_dims"])) if kl is None else np.argsort(-kl[arrays["traversal_dims"]])
+        order = order[:shown]
+        dims = [int(dim) for dim in arrays["traversal_dims"][order]]
         labels = [f"z{dim}" + (f"   {number(kl[dim], 2)} nats" if kl is not None else "") for dim in dims]
         steps = [f"{value:+.2g}" for value in arrays["traversal_values"]]
-        parts.append(Block(run.name, arrays["traversal"], labels, steps, look[run.name]))
+        parts.append(Block(run.name, arrays["traversal"][order], labels, steps, look[run.name]))
     if not parts:
         return missing("Latent traversals", "no run with a vector latent has written showcase.npz")
-    return blocks(parts, 2 if len(parts) <= 8 else 3)
+    return blocks(parts, across)
 
 
 def interpolations(study: Study) -> Figure:

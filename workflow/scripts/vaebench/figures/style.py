@@ -123,6 +123,20 @@ def log_scale(axis: Axis, lowest: float, highest: float) -> None:
     axis.set_minor_locator(NullLocator())
 
 
+def panels(figure: Figure, count: int, across: int, **shared: bool | str) -> list[Axes]:
+    """`count` panels in lines of `across`; the places that stay empty are removed."""
+    down = -(-count // across)
+    every = list(figure.subplots(down, across, squeeze=False, **shared).flat)
+    for axes in every[count:]:
+        axes.remove()
+    return every[:count]
+
+
+def last_line(every: Sequence[Axes], across: int) -> Sequence[Axes]:
+    """The panels of the last line: those that name the horizontal axis."""
+    return every[(len(every) - 1) // across * across :]
+
+
 def note(axes: Axes, text: str) -> None:
     """Say on the face of a panel what is missing there; its scale is taken away."""
     axes.set_axis_off()

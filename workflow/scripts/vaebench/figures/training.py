@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from vaebench.figures.style import MUTED, PAGE, legend, legend_height, log_scale, looks, missing
-from vaebench.figures.text import number, unit_of_time
+from vaebench.figures.style import MUTED, PAGE, last_line, legend, legend_height, log_scale, looks, missing, panels
 from vaebench.metrics.registry import METRICS
 from vaebench.study import Run, Study
+from vaebench.text import number, unit_of_time
 
 MEASURES = ("learning_rate", "images_per_second", "peak_memory_mb", "seconds")
 DASHED = (0, (3, 2))
@@ -41,12 +41,11 @@ def training_curves(study: Study) -> Figure:
     down = -(-len(names) // across)
     runs = [run for run in study.runs if run.trained]
     figure = Figure(figsize=(PAGE, 1.35 * down + 0.4 + legend_height(len(runs))), layout="constrained")
-    panels = figure.subplots(down, across, squeeze=False).flat
-    for axes, term in zip(panels, names, strict=False):
+    every = panels(figure, len(names), across)
+    for axes, term in zip(every, names, strict=True):
         _draw_term(axes, runs, look, term)
-    for axes in list(figure.axes)[len(names) :]:
-        axes.remove()
-    figure.supxlabel("epoch", fontsize=7.5)
+    for axes in last_line(every, across):
+        axes.set_xlabel("epoch")
     legend(figure, runs, look, dashes=False, markers=True)
     splits = [
         Line2D([], [], color=MUTED, lw=0.9, ls=DASHED, label="training"),

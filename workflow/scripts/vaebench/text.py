@@ -1,4 +1,4 @@
-"""Words and numbers as figures and the report print them."""
+"""Words and numbers as the figures and the report print them."""
 
 import math
 
@@ -19,12 +19,25 @@ def number(value: float | None, digits: int = 3) -> str:
     return text.replace("-", "−")
 
 
-def interval(value: Interval, digits: int = 3) -> str:
+def interval(value: Interval) -> str:
     """A mean with its interval in brackets, or the mean alone."""
-    text = number(value.mean, digits)
-    if math.isfinite(value.low) and math.isfinite(value.high):
-        text += f" [{number(value.low, digits)}, {number(value.high, digits)}]"
-    return text
+    low, high = ends(value)
+    return f"{number(value.mean, precision(value))} [{low}, {high}]" if low else number(value.mean)
+
+
+def ends(value: Interval) -> tuple[str, str]:
+    """The ends of an interval with as many decimals as its width needs; empty without an interval."""
+    if not (math.isfinite(value.low) and math.isfinite(value.high)):
+        return "", ""
+    return number(value.low, precision(value)), number(value.high, precision(value))
+
+
+def precision(value: Interval) -> int:
+    """Significant digits (3 to 6) that show the mean and still tell two digits of its interval's half width."""
+    half = (value.high - value.low) / 2
+    if not half > 0 or value.mean == 0:
+        return 3
+    return min(6, max(3, math.floor(math.log10(abs(value.mean))) - math.floor(math.log10(half)) + 2))
 
 
 def metric_line(study: Study, run: Run, metric: str) -> str:

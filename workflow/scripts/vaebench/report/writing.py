@@ -1,0 +1,217 @@
+"""Write the report: one HTML file with everything inside, from the tables, the figures and the stored samples."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, select_autoescape
+from markupsafe import Markup
+
+from vaebench.figures.catalog import FIGURES
+from vaebench.figures.style import arrow, looks
+from vaebench.files import atomic_path
+from vaebench.metrics.registry import METRICS, describe
+from vaebench.report.findings import GRADES, SUITE_TITLES, sentences, verdicts
+from vaebench.report.images import embedded
+from vaebench.report.pages import RunPage, Strip, facts_html, originals, run_pages
+from vaebench.report.rulegraph import draw
+from vaebench.study import Study, open_study
+from vaebench.text import ends, interval, number, precision
+
+IN_PAGE = ("reconstructions", "generations")  # shown as live sheets instead of as figures
+HOW_MADE = ("crop", "size", "filter", "channels", "sources", "versions")
+SYNTHETIC = "The faces on this page are synthetic: drawn by a generator network, no photograph of a person among them."
+DIGITS = "The images on this page are handwritten digits of MNIST."
+CELEBA = (
+    "The pictures on this page are CelebA images or derived from them. CelebA is available for non-commercial research "
+    "purposes only, and its agreement forbids to copy, publish or distribute any portion of it, derived data included, "
+    "outside of your organisation: do not publish this page."
+)
+UNKNOWN = (
+    "The pictures on this page are images of {dataset} or derived from them: the licence of that data set holds here."
+)
+
+
+def write_report(
+    dataset: str,
+    runs: Mapping[str, Mapping],
+    seeds: Mapping[str, Sequence[int]],
+    tables: Path,
+    folder: Path,
+    figures: Path,
+    captions: Path,
+    manifests: Sequence[Path],
+    validation: Path,
+    rulegraph: str,
+    settings: Mapping,
+    output: Path,
+) -> None:
+    """Write the study's report to the one file `output`; it refers to no other file and to no network.
+
+    The first five arguments name the study as for the figures; `figures` is the folder with the drawn ones, `captions`
+    that of their captions (*.rst); `manifests` are the JSON files beside the data, `validation` the summary of the
+    image check, `rulegraph` what `snakemake --rulegraph` prints (or an empty string); `settings` holds
+    `generator` (null, demo_faces or mnist) and `confidence`.
+    """
+    study = open_study(dataset, runs, seeds, tables, folder)
+    look = looks(study.runs)
+    pages = run_pages(study, look)
+    shown = originals(study)
+    recorded = next((page.run for page in pages if page.run.provenance), None)
+    data = [json.loads(Path(path).read_text()) for path in manifests]
+    measured = study.values["metric"].unique() if "metric" in study.values else []
+    context = {
+        "study": study,
+        "pages": pages,
+        "page_of": {page.run.name: page for page in pages},
+        "originals": shown,
+        "strips": [strip for strip in (shown, *(strip for page in pages for strip in page.strips)) if strip],
+        "subtitle": subtitle(study),
+        "planned": sum(len(run.seeds) for run in study.runs),
+        "notice": notice(dataset, settings.get("generator")),
+        "percent": f"{100 * settings.get('confidence', 0.95):g}",
+        "n_words": counts(study),
+        "sentences": sentences(study),
+        "verdicts": verdicts(study),
+        "failures": failures(study),
+        "columns": comparison_columns(study),
+        "rows": comparison_rows(study, pages),
+        "figures": figure_sections(figures, captions),
+        "captions": {name: caption(captions, name) for name in (*IN_PAGE, "table")},
+        "manifests": data,
+        "manifest_facts": lambda manifest: {key: manifest[key] for key in HOW_MADE if key in manifest},
+        "skipped": [image | {"split": manifest["split"]} for manifest in data for image in manifest["skipped"]],
+        "validation": json.loads(Path(validation).read_text()) if Path(validation).exists() else {},
+        "provenance": recorded.provenance if recorded else {},
+        "provenance_run": recorded.name if recorded else "",
+        "provenance_words": provenance_words(study),
+        "rulegraph": Markup(draw(rulegraph)),
+        "defined": [describe(str(name)) for name in measured],
+        "metrics": METRICS,
+        "suites": SUITE_TITLES,
+        "grades": GRADES,
+    }
+    html = _environment().get_template("report.html.j2").render(context)
+    with atomic_path(output) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    print(f"Wrote the report of {len(pages)} runs, {len(html) / 1e6:.1f} MB, to {output}")
+
+
+def notice(dataset: str, generator: str | None) -> str:
+    """What the reader must know about where the pictures come from and what may be done with them."""
+    known = {"demo_faces": SYNTHETIC, "mnist": DIGITS}
+    if generator in known:
+        return known[generator]
+    return CELEBA if "celeba" in dataset.lower() else UNKNOWN.format(dataset=dataset)
+
+
+def subtitle(study: Study) -> str:
+    """How many trainings there are, and the code they were made with."""
+    trained = sum(len(run.trained) for run in study.runs)
+    seeds = sorted({seed for run in study.runs for seed in run.seeds})
+    return f"{trained} trainings, {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
+
+
+def counts(study: Study) -> str:
+    """On how many images the reconstructions were judged, in words."""
+    values = study.values
+    if "metric" not in values:
+        return ""
+    rows = values[(values["metric"] == "mse") & values["n"].notna()]
+    sizes = sorted({(str(row.split), int(row.n)) for row in rows.itertuples()})
+    return "Judged on " + ", ".join(f"{n:,} images of the split {split}" for split, n in sizes) + "." if sizes else ""
+
+
+def provenance_words(study: Study) -> str:
+    """Commits, devices and days of all trainings, in one sentence; differences between trainings are listed."""
+    records = [run.provenance for run in study.runs if run.provenance]
+    commits = {_commit(record.get("git") or {}) for record in records}
+    devices = {str((record.get("device") or {}).get("name", "")) for record in records} - {""}
+    days = sorted({str(record.get("time", ""))[:10] for record in records} - {""})
+    parts = [
+        f"Code: {', '.join(sorted(commits))}",
+        f"device: {', '.join(sorted(devices))}" if devices else "",
+        f"trained {' to '.join(dict.fromkeys((days[0], days[-1])))}" if days else "",
+    ]
+    return "; ".join(part for part in parts if part) + "."
+
+
+def _commit(git: Mapping) -> str:
+    if not git.get("commit"):
+        return "no git commit recorded"
+    return f"commit {git['commit'][:12]}" + (" with uncommitted changes" if git.get("dirty") else "")
+
+
+def failures(study: Study) -> list[dict]:
+    """Every planned training without a result: run, seed and reason."""
+    return [
+        {"run": run.name, "seed": seed, "reason": reason} for run in study.runs for seed, reason in run.failures.items()
+    ]
+
+
+def comparison_columns(study: Study) -> list[dict]:
+    """The headline metrics that any run has, with the mean of the best run where one direction is better."""
+    columns = []
+    for name, metric in METRICS.items():
+        if metric.headline and study.has(name):
+            means = [value.mean for run in study.runs if (value := study.interval(run.name, name))]
+            pick = {True: max, False: min}.get(metric.higher_is_better)
+            columns.append({"metric": metric, "arrow": arrow(metric), "best": pick(means) if pick else None})
+    return columns
+
+
+def comparison_rows(study: Study, pages: Sequence[RunPage]) -> list[dict]:
+    """A row per planned run: its page and its values by metric; a value is None where the metric does not apply."""
+    names = [column["metric"].name for column in comparison_columns(study)]
+    return [{"page": page, "values": {name: study.interval(page.run.name, name) for name in names}} for page in pages]
+
+
+def figure_sections(folder: Path, captions: Path) -> dict[str, list[dict]]:
+    """The figures by category, each with its title, caption and file as a data address; charts as vectors."""
+    sections: dict[str, list[dict]] = {}
+    for info in FIGURES.values():
+        if info.name not in IN_PAGE:
+            address = embedded(Path(folder) / f"{info.name}.{'png' if info.images else 'svg'}")
+            figure = {"info": info, "address": address, "caption": caption(captions, info.name)}
+            sections.setdefault(info.category, []).append(figure)
+    return sections
+
+
+def caption(folder: Path, name: str) -> Markup:
+    """A caption's text from its .rst file: paragraphs, ``literals`` and *emphasis* as HTML."""
+    text = escape((Path(folder) / f"{name}.rst").read_text().strip())
+    text = re.sub(r"``(.+?)``", r"<code>\1</code>", text)
+    text = re.sub(r"\*(.+?)\*", r"<em>\1</em>", text)
+    return Markup("".join(f"<p>{paragraph}</p>" for paragraph in re.split(r"\n\s*\n", text)))
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("vaebench"),
+        autoescape=select_autoescape(["html", "j2"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": number,
+        "interval": interval,
+        "ends": ends,
+        "precision": precision,
+        "facts": lambda value: Markup(facts_html(value)),
+        "cells": _cells,
+    }
+    return environment
+
+
+def _cells(strip: Strip, sheet: str, limit: int | None = None) -> Markup:
+    """The first images of a strip as buttons; each opens its column of the sheet: the same place in all its strips."""
+    return Markup(
+        "".join(
+            f'<button type="button" class="cell {strip.name}" data-sheet="{sheet}" data-column="{index}"'
+            f' style="--at:{100 * index / max(1, strip.count - 1):.4g}%"'
+            f' aria-label="{escape(strip.alt)} {index + 1}, enlarge"></button>'
+            for index in range(min(strip.count, limit or strip.count))
+        )
+    )
