@@ -10,7 +10,6 @@ from tqdm import tqdm
 
 from vaebench.arrays import open_array, read_manifest
 from vaebench.batches import batches, prepare_torch, to_bytes, to_float
-from vaebench.evaluation_files import Suites, write_npz, write_per_image
 from vaebench.inference import central_latent, decode, draw_latent, encode, family, reconstruct
 from vaebench.metrics import distribution
 from vaebench.metrics.extractors import inception_extractor, inception_features
@@ -20,6 +19,7 @@ from vaebench.metrics.pairs import PairMetrics
 from vaebench.metrics.perceptual import Perceptual
 from vaebench.metrics.vaegan import vaegan_terms
 from vaebench.models import load_model
+from vaebench.results import Suites, write_npz, write_per_image
 
 EXTREMES = 8
 TRAINING_BLOCK = 1024

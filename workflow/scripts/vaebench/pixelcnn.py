@@ -30,7 +30,7 @@ class MaskedConvolution(nn.Conv2d):
 class PixelCNN(nn.Module):
     """Logits of the code at each position given those before it; codes enter through a learned embedding."""
 
-    def __init__(self, codes: int, channels: int, layers: int, size: int = 5) -> None:
+    def __init__(self, codes: int, channels: int, layers: int, size: int = 3) -> None:
         super().__init__()
         self.embedding = nn.Embedding(codes, channels)
         self.first = MaskedConvolution(channels, channels, size, own=False)

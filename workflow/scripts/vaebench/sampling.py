@@ -35,7 +35,7 @@ DEFAULTS = {
     "hypersphere": {},
     "poincare": {},
     "rhvae": {"mcmc_steps_nbr": 100, "n_lf": 15, "eps_lf": 0.03},
-    "pixelcnn": {"epochs": 40, "channels": 64, "layers": 4, "batch_size": 128, "learning_rate": 1e-3, "patience": 4},
+    "pixelcnn": {"epochs": 15, "channels": 32, "layers": 2, "batch_size": 64, "learning_rate": 5e-3, "patience": 3},
     "uniform_codes": {},
 }
 

@@ -1,0 +1,143 @@
+"""The tables as Markdown and as LaTeX with booktabs: arrows for direction, units, and bold where the best is certain."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from vaebench.files import atomic_path
+from vaebench.metrics.registry import describe
+
+SIGNIFICANT = 4
+MOST_DECIMALS = 6
+ARROWS = {True: ("↑", r"$\uparrow$"), False: ("↓", r"$\downarrow$"), None: ("", "")}
+SPECIAL = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$", "±": r"$\pm$", "²": r"$^2$", "é": r"\'e"}
+
+
+def write_markdown(path: Path, title: str, table: object, notes: list[str], settings: dict) -> None:
+    """A table, with its notes above it, as Markdown."""
+    header, rows = cells(table, "markdown")
+    lines = [f"# {title}", ""]
+    lines += [f"> **Note:** {note}" for note in notes] + [""] * bool(notes)
+    lines += [_markdown_row(header), _markdown_row(["---"] * len(header)), *map(_markdown_row, rows)]
+    lines += ["", legend(table, settings)]
+    with atomic_path(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_latex(path: Path, title: str, table: object, notes: list[str], settings: dict) -> None:
+    """A table environment with booktabs rules; the notes stand below it and in its caption."""
+    header, rows = cells(table, "latex")
+    body = [" & ".join(row) + r" \\" for row in rows]
+    caption = " ".join([title + ".", legend(table, settings), *(f"Note: {note}" for note in notes)])
+    lines = [
+        "% needs \\usepackage{booktabs,graphicx}",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape(caption)}}}",
+        r"\resizebox{\linewidth}{!}{%",
+        rf"\begin{{tabular}}{{{'l' * text_columns(table)}{'r' * (len(header) - text_columns(table))}}}",
+        r"\toprule",
+        " & ".join(header) + r" \\",
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}}",
+        r"\end{table}",
+    ]
+    with atomic_path(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def legend(table: object, settings: dict) -> str:
+    """What the numbers and the bold face mean."""
+    level = f"{100 * settings['confidence']:g} %"
+    if isinstance(table, pd.DataFrame):
+        return (
+            f"Mean difference first minus second over the same images, with its {level} interval from "
+            f"{settings['bootstrap']} paired bootstrap resamples of the images, and the p-value after Holm's correction."
+        )
+    return (
+        f"Mean over seeds ± half the {level} Student interval; no interval for a single seed. Bold: better than every "
+        "other run, by intervals over seeds that do not meet or, with one seed, by the paired bootstrap over images."
+    )
+
+
+def cells(table: object, style: str) -> tuple[list[str], list[list[str]]]:
+    """Header and rows as text in one style, "markdown" or "latex"."""
+    return _pairwise_cells(table, style) if isinstance(table, pd.DataFrame) else _wide_cells(table, style)
+
+
+def text_columns(table: object) -> int:
+    """How many leading columns hold words."""
+    return 3 if isinstance(table, pd.DataFrame) else 2
+
+
+def _wide_cells(table: object, style: str) -> tuple[list[str], list[list[str]]]:
+    text = escape if style == "latex" else str
+    frame = table.frame
+    header = ["Run", "Model", *(heading(metric, style) for metric in table.metrics)]
+    columns = [[text(run) for run in frame["run"]], [text(model) for model in frame["model"]]]
+    for metric in table.metrics:
+        means, lows = frame[f"{metric}_mean"], frame[f"{metric}_ci_low"]
+        digits = decimals(means)
+        column = [number(mean, mean - low, digits, style) for mean, low in zip(means, lows, strict=True)]
+        winner = table.best.get(metric)
+        columns.append(
+            [bold(cell, style) if run == winner else cell for run, cell in zip(frame["run"], column, strict=True)]
+        )
+    return header, [list(row) for row in zip(*columns, strict=True)]
+
+
+def _pairwise_cells(frame: pd.DataFrame, style: str) -> tuple[list[str], list[list[str]]]:
+    text = escape if style == "latex" else str
+    header = ["Metric", "First", "Second", "Difference", "Interval", "p (Holm)"]
+    rows = []
+    for metric, group in frame.groupby("metric", sort=False):
+        digits = decimals(pd.concat([group["difference"], group["ci_low"], group["ci_high"]]))
+        for row in group.itertuples():
+            interval = f"[{row.ci_low:.{digits}f}, {row.ci_high:.{digits}f}]"
+            names = [bold(text(run), style) if run == row.better else text(run) for run in (row.run_a, row.run_b)]
+            difference = number(row.difference, math.nan, digits, style)
+            rows.append([heading(metric, style), *names, difference, interval, f"{row.p_holm:.4f}"])
+    return header, rows
+
+
+def heading(metric: str, style: str) -> str:
+    """A metric's label, the arrow of its direction, and its unit."""
+    entry = describe(metric)
+    arrow = ARROWS[entry.higher_is_better][style == "latex"]
+    unit = f"({entry.unit})" if entry.unit else ""
+    label = escape(entry.label) if style == "latex" else entry.label
+    return " ".join(part for part in (label, arrow, unit) if part)
+
+
+def decimals(values: pd.Series) -> int:
+    """Decimals that give a column's largest number four significant digits, and at most six decimals."""
+    largest = values.abs().max()
+    if not largest > 0 or not math.isfinite(largest):
+        return 0
+    return min(max(SIGNIFICANT - 1 - math.floor(math.log10(largest)), 0), MOST_DECIMALS)
+
+
+def number(value: float, half: float, digits: int, style: str) -> str:
+    """A mean, with half its interval where there is one; nothing for a value that is absent."""
+    if math.isnan(value):
+        return ""
+    sign = r" $\pm$ " if style == "latex" else " ± "
+    shown = f"{value:.{digits}f}" if style == "markdown" or value >= 0 else f"$-${-value:.{digits}f}"
+    return shown if math.isnan(half) else f"{shown}{sign}{half:.{digits}f}"
+
+
+def bold(cell: str, style: str) -> str:
+    """A cell in bold face."""
+    return rf"\textbf{{{cell}}}" if style == "latex" else f"**{cell}**"
+
+
+def escape(text: str) -> str:
+    """Text as LaTeX: its special characters, and the few signs that our labels use."""
+    return "".join(SPECIAL.get(character, character) for character in str(text).replace("\\", r"\textbackslash "))
+
+
+def _markdown_row(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
