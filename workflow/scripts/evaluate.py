@@ -2,9 +2,11 @@ from pathlib import Path
 
 from vaebench.evaluation import evaluate
 from vaebench.log import job
+from vaebench.preflight import check_job
 
 with job(snakemake.log[0]):
-    outputs = {Path(path).stem: Path(path) for path in snakemake.output}
+    check_job("auto")
+    outputs = {Path(path).name: Path(path) for path in snakemake.output}
     evaluate(
         Path(snakemake.input.model),
         snakemake.params.spec,

@@ -1,4 +1,4 @@
-"""The tables as Markdown and as LaTeX with booktabs: arrows for direction, units, and bold where the best is certain."""
+"""The tables as Markdown and as LaTeX with booktabs: arrows for direction, units, bold where the best is certain."""
 
 import math
 from pathlib import Path
@@ -55,7 +55,7 @@ def legend(table: object, settings: dict) -> str:
     if isinstance(table, pd.DataFrame):
         return (
             f"Mean difference first minus second over the same images, with its {level} interval from "
-            f"{settings['bootstrap']} paired bootstrap resamples of the images, and the p-value after Holm's correction."
+            f"{settings['bootstrap']} paired bootstrap resamples of the images, and Holm's p-value."
         )
     return (
         f"Mean over seeds ± half the {level} Student interval; no interval for a single seed. Bold: better than every "

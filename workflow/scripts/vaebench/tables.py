@@ -165,13 +165,12 @@ def pairwise(per_image: list[Path], contexts: list[dict], order: list[str], sett
     metrics = [m for m in METRICS if METRICS[m].per_image and METRICS[m].higher_is_better is not None]
     rows = []
     for metric in metrics:
-        table = (
-            pd.concat({run: c[metric] for run, (c, _) in columns.items() if metric in c}, axis=1, join="inner")
-            if any(metric in c for c, _ in columns.values())
-            else pd.DataFrame()
-        )
+        measured = {run: frame[metric] for run, (frame, _) in columns.items() if metric in frame}
+        if len(measured) < 2:
+            continue
+        table = pd.concat(measured, axis=1, join="inner")
         table = table[[run for run in order if run in table]].dropna()
-        if len(table) < 2 or table.shape[1] < 2:
+        if len(table) < 2:
             continue
         rows += _compare_columns(metric, table, {run: seeds for run, (_, seeds) in columns.items()}, settings)
     return pd.DataFrame(rows, columns=list(PAIRWISE_COLUMNS))
@@ -239,9 +238,7 @@ def _environment(environment: dict) -> tuple[str, ...]:
     packages = environment.get("packages", {})
     names = [f"{name} {packages[name]}" for name in ("torch", "pythae", "lpips", "piq") if name in packages]
     device = environment.get("device", {})
-    git = environment.get("git", {})
-    commit = [f"commit {git['commit'][:8]}{' with changes' if git.get('dirty') else ''}"] if git.get("commit") else []
-    return (*names, str(device.get("name") or device.get("type") or "unknown device"), *commit)
+    return (*names, str(device.get("name") or device.get("type") or "unknown device"))
 
 
 def failure_notes(failures: list[dict], order: list[str], values: pd.DataFrame) -> list[str]:
@@ -255,7 +252,9 @@ def failure_notes(failures: list[dict], order: list[str], values: pd.DataFrame) 
 
 
 def _row_notes(order: list[str], failures: list[dict], mixed: list[str], values: pd.DataFrame) -> dict[str, str]:
-    own = {run: [n for n in failure_notes([f for f in failures if f["run"] == run], [run], values)] for run in order}
+    """By run: why it has no values, and the first sentence of what the results mix."""
+    mixed = [f"{note.partition('.')[0]}." for note in mixed]
+    own = {run: failure_notes([f for f in failures if f["run"] == run], [run], values) for run in order}
     return {run: " ".join([*own[run], *mixed]) for run in order}
 
 
