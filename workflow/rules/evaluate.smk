@@ -22,6 +22,8 @@ rule sample:
         code=code("sample.py"),
         sampler=lambda wildcards: SPECS[wildcards.run]["sampler"],
         settings=without(config["samples"]),
+    message:
+        "Drawing images from {wildcards.run}, seed {wildcards.seed}"
     script:
         "../scripts/sample.py"
 
@@ -54,5 +56,7 @@ rule evaluate:
         settings=without(config["evaluation"], "batch_size"),
         how=untracked(batch_size=config["evaluation"]["batch_size"]),
         dataset=DATASET,
+    message:
+        "Measuring {wildcards.run}, seed {wildcards.seed}"
     script:
         "../scripts/evaluate.py"

@@ -18,6 +18,8 @@ rule runs_table:
         runtime="10m",
     params:
         code=code("runs_table.py"),
+    message:
+        "Collecting every metric of every run in {output}"
     script:
         "../scripts/runs_table.py"
 
@@ -43,5 +45,8 @@ rule summary:
     params:
         code=code("summary.py"),
         settings=without(config["statistics"]),
+        runs=RUNS,
+    message:
+        "Writing the comparison tables"
     script:
         "../scripts/summary.py"

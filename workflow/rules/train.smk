@@ -45,6 +45,8 @@ rule train:
         code=code("train.py"),
         spec=lambda wildcards: what_to_train(wildcards.run),
         how=lambda wildcards: how_to_train(wildcards.run),
+    message:
+        "Training {wildcards.run}, seed {wildcards.seed}; progress in {log}"
     script:
         "../scripts/train.py"
 
@@ -70,5 +72,7 @@ rule pretrained:
     params:
         code=code("pretrained.py"),
         spec=lambda wildcards: without(SPECS[wildcards.run], "training", "sampler"),
+    message:
+        "Importing the pretrained {wildcards.run}"
     script:
         "../scripts/pretrained.py"

@@ -1,9 +1,11 @@
 from pathlib import Path
 
 from vaebench.log import job
+from vaebench.preflight import check_job
 from vaebench.preprocessing import preprocess
 
 with job(snakemake.log[0]):
+    check_job(snakemake.params.how.device)
     outputs = {Path(path).name.removesuffix("_data.npz"): Path(path) for path in snakemake.output.arrays}
     preprocess(
         Path(snakemake.input.images),

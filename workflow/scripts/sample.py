@@ -1,10 +1,12 @@
 from pathlib import Path
 
 from vaebench.log import job
+from vaebench.preflight import check_job
 from vaebench.sampling import sample
 from vaebench.showcase import make_showcase
 
 with job(snakemake.log[0]):
+    check_job("auto")
     model = Path(snakemake.input.model)
     train, evaluation, test = map(Path, snakemake.input.data)
     settings = snakemake.params.settings

@@ -1,10 +1,12 @@
 from pathlib import Path
 
 from vaebench.log import job
+from vaebench.preflight import check_job
 from vaebench.training import train
 
 with job(snakemake.log[0]):
     spec, how = snakemake.params.spec, snakemake.params.how
+    check_job(how.training["device"])
     train(
         spec | {"training": spec["training"] | how.training},
         int(snakemake.wildcards.seed),

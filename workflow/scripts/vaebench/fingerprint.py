@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-REPORTING = frozenset({"vaebench.errors", "vaebench.log", "vaebench.provenance", "vaebench.tracking"})
+REPORTING = frozenset(f"vaebench.{name}" for name in ("errors", "log", "preflight", "provenance", "tracking"))
 IRRELEVANT = ("kind", "ctx")
 RELATIVE_NAME = re.compile(r"\w[\w-]*([./][\w-]+)*")
 
@@ -21,7 +21,7 @@ RELATIVE_NAME = re.compile(r"\w[\w-]*([./][\w-]+)*")
 def code_fingerprint(script: Path | str, package: Path | str = PACKAGE) -> str:
     """SHA-256 (64 hexadecimal digits) over the canonical syntax trees of `script` and what it imports from `package`.
 
-    Files beside a module (templates, styles) count as part of it when it names them, or their folder, in a string.
+    Files beside a module or in the package's folder (templates, styles) count as part of it when it names them, or their folder, in a string.
     Modules that only report on a job (`REPORTING`) are left out: they cannot change a result. Raises `SyntaxError` for
     code that Python cannot parse.
     """
@@ -67,7 +67,7 @@ def _collect(path: Path, package: Path, found: dict[str, Path], module: str = ""
             if dependency not in found and dependency not in REPORTING:
                 found[dependency] = file
                 _collect(file, package, found, dependency)
-    for file in _data_files(source, path.parent) if module else ():
+    for file in _data_files(source, (path.parent, package)) if module else ():
         found[file.relative_to(package).as_posix()] = file
 
 
@@ -83,10 +83,9 @@ def _files_of(name: str, package: Path) -> Iterator[tuple[str, Path]]:
                 yield ".".join(parts[:depth]), file
 
 
-def _data_files(source: str, folder: Path) -> Iterator[Path]:
-    """Files below a module's folder that it names in strings, or whose folder it names: templates, style sheets."""
-    for name in _names_in_strings(source):
-        candidate = folder / name
+def _data_files(source: str, folders: tuple[Path, ...]) -> Iterator[Path]:
+    """Files in the folders that a module names in strings, or whose folder it names: templates, style sheets."""
+    for candidate in (folder / name for name in _names_in_strings(source) for folder in folders):
         if candidate.is_file() and candidate.suffix != ".py":
             yield candidate
         elif candidate.is_dir() and not list(candidate.glob("*.py")):

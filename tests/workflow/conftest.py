@@ -1,0 +1,103 @@
+"""A copy of the project in a folder of its own, with a small study on real digits that was run to its end."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CODE = ("Snakefile", "workflow", "config", "profiles")
+
+SMALL_STUDY = """
+preprocessing: {limit: 64}
+seeds: [0]
+training: {epochs: 1}
+models:
+  vae: {config: {latent_dim: 4}}
+  beta_vae: {config: {latent_dim: 4}, sweep: {beta: [2.0]}}
+  vqvae: null
+  vaegan: null
+samples: {count: 32, showcase: {images: 4, traversal_dims: 2, traversal_steps: 3, interpolations: 1}}
+evaluation: {lpips: [alex], distribution: {features: [], limit: 32}}
+statistics: {bootstrap: 100}
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with the project's code, in which Snakemake runs."""
+
+    root: Path
+
+    def snakemake(self, *arguments, configfiles=("config/mnist.yaml", "study.yaml"), check=True):
+        """Run snakemake; its standard output and error together are in `.stdout`."""
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", *configfiles, "--", *arguments]
+        flags = [argument for argument in arguments if argument.startswith("-")]
+        targets = [argument for argument in arguments if not argument.startswith("-")]
+        command = [*command[: command.index("--")], *flags, "--", *targets]
+        result = subprocess.run(command, cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert not check or result.returncode == 0, result.stdout
+        return result
+
+    def planned(self, *arguments, **options):
+        """How many jobs of each rule a run would execute, less the target rules, which do nothing."""
+        output = self.snakemake("--dry-run", *arguments, **options).stdout
+        table = re.search(r"Job stats:\njob +count\n[- ]+\n(.*?)\n\n", output, re.DOTALL)
+        if table is None:
+            assert "Nothing to be done" in output, output
+            return Counter()
+        jobs = Counter({line.split()[0]: int(line.split()[1]) for line in table[1].splitlines()})
+        for target in ("total", "all", "data", "models", "metrics", "tables", "report_target"):
+            jobs.pop(target, None)
+        return jobs
+
+    def edit(self, path, old, new):
+        """Replace text in a file of the project."""
+        text = (self.root / path).read_text()
+        assert old in text
+        (self.root / path).write_text(text.replace(old, new, 1))
+
+    def append(self, path, text):
+        """Add text at the end of a file of the project."""
+        with open(self.root / path, "a") as file:
+            file.write(text)
+
+    def copy(self, root):
+        """The same project, its results and Snakemake's records elsewhere."""
+        shutil.copytree(self.root, root, symlinks=True)
+        return Project(root)
+
+
+def new_project(root):
+    """The project's code without any results."""
+    root.mkdir(parents=True)
+    for name in CODE:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / name, root / name)
+    return Project(root)
+
+
+@pytest.fixture(scope="session")
+def small_study(tmp_path_factory, digit_package, perceptual_weights):
+    """A finished small study; tests that change it work on a copy."""
+    project = new_project(tmp_path_factory.mktemp("study") / "project")
+    (project.root / "study.yaml").write_text(SMALL_STUDY)
+    for file in (digit_package, *perceptual_weights.values()):
+        target = project.root / file.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(file)
+    project.snakemake()
+    return project
+
+
+@pytest.fixture
+def study(small_study, tmp_path):
+    """A copy of the finished small study."""
+    return small_study.copy(tmp_path / "project")

@@ -1,0 +1,53 @@
+"""What Snakemake says before any job starts: the plan of the study, and mistakes in the configuration."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from .conftest import ROOT, new_project
+
+
+@pytest.fixture
+def project(tmp_path):
+    return new_project(tmp_path / "project")
+
+
+def test_the_study_is_planned_without_network(project):
+    command = [sys.executable, "-m", "snakemake", "--dry-run"]
+    if shutil.which("unshare") and subprocess.run(["unshare", "-rn", "true"], capture_output=True).returncode == 0:
+        command = ["unshare", "-rn", *command]
+    result = subprocess.run(command, cwd=project.root, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    jobs = dict(line.split() for line in result.stdout.splitlines() if len(line.split()) == 2)
+    expected = {"download": 2, "weights": 2, "validate": 1, "preprocess": 1, "train": 18, "sample": 18, "evaluate": 18}
+    assert {rule: int(jobs[rule]) for rule in expected} == expected
+    assert not (project.root / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ("training: {learning_rate: 1e-3}", "training.learning_rate: '1e-3' is read as text"),
+        ("models: {vae: {config: {beta: 2}}}", "models.vae.config.beta: unknown field of VAE 'beta'"),
+    ],
+)
+def test_a_mistake_stops_before_any_job(project, settings, expected):
+    (project.root / "mine.yaml").write_text(settings)
+    result = project.snakemake(configfiles=("config/demo.yaml", "mine.yaml"), check=False)
+    assert result.returncode == 1
+    assert expected in result.stdout
+    assert "Traceback" not in result.stdout
+    assert not (project.root / "data").exists()
+    assert not (project.root / "results").exists()
+
+
+def test_every_rule_says_what_it_needs():
+    """Log, benchmark, threads and resources of each rule that does work, as a cluster's scheduler needs them."""
+    for path in (ROOT / "workflow/rules").glob("*.smk"):
+        for rule in path.read_text().split("rule ")[1:]:
+            name = rule.split(":")[0]
+            if "script:" in rule:
+                for directive in ("log:", "benchmark:", "resources:", "runtime=", "mem=", "message:"):
+                    assert directive in rule, f"rule {name} of {path.name} has no {directive}"

@@ -1,0 +1,78 @@
+# What people look at: figures drawn from the tables and stored images, and one HTML file that holds it all.
+
+from vaebench.figures.catalog import FIGURES, FORMATS
+
+
+rule figures:
+    input:
+        tables=[rules.runs_table.output, rules.summary.output],
+        shown=run_files("history.csv", "provenance.json", "samples.npz", "showcase.npz"),
+        measured=run_files(
+            "metrics/per_image.parquet", "metrics/latent.npz", "metrics/extremes.npz"
+        ),
+    output:
+        png=[
+            report(
+                f"{RESULTS}/figures/{figure.name}.png",
+                caption=f"../report/{figure.name}.rst",
+                category=figure.category,
+                labels={"figure": figure.title},
+            )
+            for figure in FIGURES.values()
+        ],
+        svg=expand(f"{RESULTS}/figures/{{figure}}.svg", figure=FIGURES),
+    log:
+        f"{LOGS}/figures.log",
+    benchmark:
+        f"{BENCHMARKS}/figures.jsonl"
+    localrule: True
+    threads: 2
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        code=code("figures.py"),
+        study=planned_study(),
+    message:
+        "Drawing the figures"
+    script:
+        "../scripts/figures.py"
+
+
+rule report:
+    input:
+        figures=rules.figures.output,
+        tables=rules.figures.input.tables,
+        shown=rules.figures.input.shown,
+        measured=rules.figures.input.measured,
+        manifests=expand(f"{DATA}/{{split}}_data.json", split=SPLITS),
+        validation=rules.validate.output.summary,
+    output:
+        report(
+            f"{RESULTS}/report.html",
+            caption="../report/report.rst",
+            category="Report",
+            labels={"page": "the whole study"},
+        ),
+    log:
+        f"{LOGS}/report.log",
+    benchmark:
+        f"{BENCHMARKS}/report.jsonl"
+    localrule: True
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        code=code("report.py"),
+        study=planned_study(),
+        settings={
+            "generator": config["dataset"]["generator"],
+            "confidence": config["statistics"]["confidence"],
+        },
+        texts=text_of(*sorted((WORKFLOW / "report").glob("*"))),
+        captions=WORKFLOW / "report",
+        rulegraph=WORKFLOW / "report/rulegraph.mmd",
+    message:
+        "Writing the report {output}"
+    script:
+        "../scripts/report.py"

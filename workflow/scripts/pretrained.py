@@ -1,0 +1,13 @@
+from pathlib import Path
+
+from vaebench.log import job
+from vaebench.pretrained import import_pretrained
+
+with job(snakemake.log[0]):
+    import_pretrained(
+        snakemake.params.spec,
+        Path(snakemake.input.eval),
+        output=Path(snakemake.output.model),
+        history=Path(snakemake.output.history),
+        provenance=Path(snakemake.output.provenance),
+    )

@@ -1,0 +1,14 @@
+from pathlib import Path
+
+from vaebench.log import job
+from vaebench.tables import summary
+
+with job(snakemake.log[0]):
+    summary(
+        Path(snakemake.input.runs),
+        [Path(path) for path in snakemake.input.per_image],
+        Path(snakemake.output[0]).parent,
+        snakemake.params.settings,
+        failures=[],
+        expected=snakemake.params.runs,
+    )
