@@ -13,20 +13,14 @@ from tqdm import tqdm
 
 from vaebench.arrays import open_array
 from vaebench.batches import batches, prepare_torch, to_bytes
+from vaebench.catalog import MODELS
 from vaebench.errors import UserError
 from vaebench.files import atomic_path
 from vaebench.inference import central_latent, decode, draw_latent, encode, family
 from vaebench.models import load_model
 from vaebench.pixelcnn import fit_pixelcnn, sample_codes
 
-# What `auto` stands for. Gaussian models, flows and HVAE are sampled from their standard normal prior.
-NATURAL = {
-    "none": "gaussian_mixture",
-    "vq": "pixelcnn",
-    "vamp": "vamp",
-    "von_mises_fisher": "hypersphere",
-    "wrapped_normal": "poincare",
-}
+# The samplers and their options.
 DEFAULTS = {
     "normal": {},
     "gaussian_mixture": {"n_components": 10, "fit_images": 20000},
@@ -72,7 +66,7 @@ def resolve_sampler(network: BaseAE, sampler: dict) -> tuple[str, dict]:
     kind = family(network)
     name = sampler["name"]
     if name == "auto":
-        name = "rhvae" if network.model_name == "RHVAE" else NATURAL.get(kind, "normal")
+        name = MODELS[network.model_name].sampler
     if name not in DEFAULTS:
         raise UserError(f"sampler.name: {name!r} is not known; choose auto, {', '.join(DEFAULTS)}")
     reason = _misfit(name, kind, network.model_name)

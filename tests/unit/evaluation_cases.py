@@ -1,0 +1,88 @@
+"""Small models, images and settings for the tests of the evaluation."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from pythae import models as pythae_models
+
+from vaebench.files import sha256_of
+from vaebench.models import build_model, save_model
+
+SETTINGS = {
+    "split": "test",
+    "batch_size": 8,
+    "limit": None,
+    "suites": ["reconstruction", "generation", "latent"],
+    "protocol": "standard",
+    "lpips": ["vgg"],
+    "samples_per_image": 0,
+    "distribution": {"features": ["vgg16"], "neighbours": 3, "limit": 100},
+    "likelihood": {"samples": 8, "images": 6},
+    "factors": [],
+}
+SAMPLES = {
+    "count": 12,
+    "batch_size": 5,
+    "seed": 999,
+    "showcase": {"images": 6, "traversal_dims": 3, "traversal_steps": 5, "interpolations": 2},
+}
+SUITES = ("reconstruction", "generation", "latent", "likelihood")
+
+
+def default_model(name: str, seed: int = 0, **fields):
+    """A pythae model with its default networks for 1x28x28 images and 4 latent dimensions, in eval mode."""
+    config = getattr(pythae_models, f"{name}Config", None) or getattr(pythae_models, f"{name}_Config")
+    torch.manual_seed(seed)
+    return getattr(pythae_models, name)(config(input_dim=(1, 28, 28), **{"latent_dim": 4} | fields)).eval()
+
+
+def compact_spec(model: str, **config):
+    """The specification of a run with the compact networks."""
+    nets = {"encoder": "compact", "decoder": "compact"}
+    if model == "VAEGAN":
+        nets["discriminator"] = "compact"
+    return {"run": model.lower(), "entry": model.lower(), "model": model, "nets": nets, "config": config}
+
+
+def save_run(folder: Path, model: str, shape=(1, 28, 28), seed: int = 0, change=None, **config) -> tuple[Path, dict]:
+    """An untrained model saved as a training would; `change(model)` may damage it before."""
+    spec = compact_spec(model, **config)
+    torch.manual_seed(seed)
+    network = build_model(spec, shape).eval()
+    if change:
+        change(network)
+    save_model(network, spec, folder / "final_model")
+    return folder / "final_model", spec
+
+
+def smooth_images(count: int, shape=(1, 28, 28), seed: int = 0) -> np.ndarray:
+    """Random blurred uint8 images: rough noise, scaled up."""
+    generator = np.random.default_rng(seed)
+    coarse = generator.random((count, shape[0], 4, 4))
+    size = torch.nn.functional.interpolate(torch.from_numpy(coarse), shape[1:], mode="bicubic")
+    return (size.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+
+
+def write_data(folder: Path, images: dict[str, np.ndarray]) -> dict[str, Path]:
+    """Each split's npz and its manifest, as preprocessing writes them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {}
+    for split, array in images.items():
+        paths[split] = folder / f"{split}_data.npz"
+        np.savez(paths[split], data=array)
+        manifest = {
+            "sha256": sha256_of(paths[split]),
+            "split": split,
+            "shape": list(array.shape),
+            "ids": [f"{split}_{i:03d}.png" for i in range(len(array))],
+        }
+        paths[split].with_suffix(".json").write_text(json.dumps(manifest))
+    return paths
+
+
+def result_paths(folder: Path) -> dict[str, Path]:
+    """Where an evaluation writes, by file name."""
+    names = [*(f"{suite}.csv" for suite in SUITES), "per_image.parquet", "latent.npz", "extremes.npz"]
+    return {name: folder / "metrics" / name for name in names}
