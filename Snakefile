@@ -71,3 +71,10 @@ onsuccess:
     print(
         f"Done. Tables: {RESULTS}/tables/  Figures: {RESULTS}/figures/  Report: {RESULTS}/report.html"
     )
+
+
+onerror:
+    print(
+        "Some jobs failed. Their logs are named above; the same command goes on where they stopped."
+    )
+    summarise_finished()

@@ -1,7 +1,9 @@
 # Helpers that the rules share: where things lie, which runs there are, and what makes a result stale.
 
 import hashlib
+import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace

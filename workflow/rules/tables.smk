@@ -32,8 +32,18 @@ rule summary:
         expand(
             f"{RESULTS}/tables/{{table}}.{{format}}",
             table=TABLES,
-            format=("csv", "md", "tex"),
+            format=("md", "tex"),
         ),
+        f"{RESULTS}/tables/notes.json",
+        csv=[
+            report(
+                f"{RESULTS}/tables/{table}.csv",
+                caption="../report/table.rst",
+                category="Tables",
+                labels={"table": table},
+            )
+            for table in TABLES
+        ],
     log:
         f"{LOGS}/summary.log",
     benchmark:

@@ -5,7 +5,7 @@ from vaebench.files import link
 from vaebench.log import job
 
 with job(snakemake.log[0]):
-    how = vars(snakemake.params.how)
+    how = dict(vars(snakemake.params.how))
     file = snakemake.params.file | {"source": how.pop("source")}
     # Snakemake deletes outputs before it runs a job again; what was downloaded and checked is kept beside them.
     kept = Path("data/downloads", file["file"])

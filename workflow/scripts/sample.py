@@ -6,7 +6,7 @@ from vaebench.sampling import sample
 from vaebench.showcase import make_showcase
 
 with job(snakemake.log[0]):
-    check_job("auto")
+    check_job(snakemake.config["training"]["device"])
     model = Path(snakemake.input.model)
     train, evaluation, test = map(Path, snakemake.input.data)
     settings = snakemake.params.settings

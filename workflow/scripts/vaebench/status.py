@@ -59,7 +59,7 @@ def status_of(
     failure = _read(training.folder / "training_state" / "failure.json")
     if not failure and now - log.stat().st_mtime < FRESH:
         return Status(training.name, "running", f"without a scheduler, {reached}{_remaining(progress)}")
-    return Status(training.name, "failed", f"{reached}; {_last_line(log)}; see {log}")
+    return Status(training.name, "failed", f"{reached}; {last_line(log)}; see {log}")
 
 
 def read_queue(text: str, folder: Path) -> dict[str, Job]:
@@ -111,7 +111,7 @@ def _read(path: Path) -> dict | None:
     return json.loads(path.read_text()) if path.is_file() else None
 
 
-def _last_line(path: Path, tail: int = 8192) -> str:
+def last_line(path: Path, tail: int = 8192) -> str:
     """The last line of a log that says something, without the progress bars that overwrite themselves."""
     with open(path, "rb") as file:
         file.seek(max(0, path.stat().st_size - tail))

@@ -1,0 +1,108 @@
+"""The two shipped studies from nothing to their tables: real digits, on which the science must hold, and the demo."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vaebench.arrays import open_array
+
+from .conftest import ROOT, new_project
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+
+BETAS = ["beta_vae-beta0.5", "beta_vae-beta1", "beta_vae-beta4"]
+RUNS = ["vae", *BETAS, "vqvae", "vaegan"]
+
+
+def run(name, folder, packages, weights):
+    """A finished run of a shipped configuration in a folder of its own."""
+    project = new_project(folder / "project")
+    for file in (packages, weights):
+        target = project.root / file.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(file, target)
+    project.snakemake(configfiles=(f"config/{name}.yaml",))
+    return project
+
+
+@pytest.fixture(scope="module")
+def mnist(tmp_path_factory, digit_package, perceptual_weights):
+    return run("mnist", tmp_path_factory.mktemp("mnist"), digit_package, perceptual_weights["alexnet"])
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory, face_package, perceptual_weights):
+    return run("demo", tmp_path_factory.mktemp("demo"), face_package, perceptual_weights["alexnet"])
+
+
+def mean_over_seeds(project, dataset):
+    """Mean over seeds of each metric: a table run x metric."""
+    values = pd.read_csv(project.root / f"results/{dataset}/tables/runs.csv")
+    return values.groupby(["run", "metric"])["value"].mean().unstack()
+
+
+def mse_of_the_mean_image(project, dataset):
+    """Error of answering every test image with the mean training image, all in [0, 1]."""
+    train, test = (open_array(project.root / f"data/{dataset}/{split}_data.npz") / 255 for split in ("train", "test"))
+    return float(np.mean((test - train.mean(0)) ** 2))
+
+
+def test_science_on_digits(mnist):
+    """What is known of these models must come out on real data, as the mean over two seeds."""
+    table = mean_over_seeds(mnist, "mnist")
+    kl, mse = table["kl"], table["mse"]
+    assert kl[BETAS[0]] > kl[BETAS[1]] > kl[BETAS[2]], "KL falls with beta"
+    assert mse[BETAS[0]] < mse[BETAS[1]] < mse[BETAS[2]], "MSE rises with beta"
+    assert mse["vqvae"] < mse[BETAS[2]]
+    assert (mse[RUNS] < mse_of_the_mean_image(mnist, "mnist")).all()
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_training_halves_the_error(mnist, name):
+    for seed in (0, 1):
+        history = pd.read_csv(mnist.root / f"results/mnist/runs/{name}/seed{seed}/history.csv")
+        mse = history[(history["split"] == "eval") & (history["term"] == "mse")].set_index("epoch")["value"]
+        assert mse.min() < mse[0] / 2, f"{name}: {mse[0]} before training, {mse.min()} after"
+
+
+def test_beta_of_one_is_the_vae(mnist):
+    """BetaVAE with beta 1 is the VAE: the same seeds must give the same model."""
+    table = mean_over_seeds(mnist, "mnist")
+    assert table.loc["vae", "mse"] == pytest.approx(table.loc["beta_vae-beta1", "mse"], rel=1e-6)
+
+
+def test_tables_hold_every_run_with_intervals(mnist):
+    comparison = pd.read_csv(mnist.root / "results/mnist/tables/comparison.csv").set_index("run")
+    assert list(comparison.index) == RUNS
+    assert (comparison["mse_n_seeds"] == 2).all()
+    inside = (comparison["mse_ci_low"] < comparison["mse_mean"]) & (comparison["mse_mean"] < comparison["mse_ci_high"])
+    assert inside.all()
+    runs = pd.read_csv(mnist.root / "results/mnist/tables/runs.csv")
+    again = runs[runs["metric"] == "mse"].groupby("run")["value"].mean()
+    assert np.allclose(comparison["mse_mean"], again[RUNS], rtol=1e-12)
+    not_applicable = runs[(runs["run"] == "vqvae") & (runs["metric"] == "kl")]
+    assert not_applicable["value"].isna().all()
+
+
+def test_snakemakes_own_report_is_built(mnist):
+    mnist.snakemake("--report", "report.zip", configfiles=("config/mnist.yaml",))
+    assert (mnist.root / "report.zip").stat().st_size > 100_000
+
+
+def test_demo_compares_four_families_on_synthetic_faces(demo):
+    table = mean_over_seeds(demo, "demo")
+    baseline = mse_of_the_mean_image(demo, "demo")
+    assert set(RUNS) == set(table.index)
+    assert (table.loc[RUNS, "mse"] < baseline / 2).all()
+    assert (table.loc[RUNS, "lpips_alex"] > 0.001).all()
+    page = (demo.root / "results/demo/report.html").read_text()
+    assert "synthetic" in page
+    assert all(name in page for name in RUNS)
+    summary = json.loads((demo.root / "results/demo/validation/summary.json").read_text())
+    assert (summary["images"], summary["bad"]) == (3005, 5)
+    manifest = json.loads((demo.root / "data/demo/train_data.json").read_text())
+    assert len(manifest["ids"]) == 2400
+    assert len(manifest["skipped"]) == 5
