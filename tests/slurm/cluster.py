@@ -1,7 +1,9 @@
 """A whole SLURM on loopback for tests: munge, one controller, one node with fake GPUs, and (on request) accounting.
 
 No systemd, no root-owned folders, nothing written outside its own folder: own key, own ports, own configuration, and
-every daemon is ended by its own pid. `Cluster` is a context manager; `environment` is what a client needs.
+every daemon is ended by its own pid. With `isolated` all of it lives in a network namespace that has a loopback and
+nothing else: a job that reaches for the internet fails. `Cluster` is a context manager; `environment` and `prefix` are
+what a client needs.
 """
 
 import json
@@ -17,6 +19,8 @@ from pathlib import Path
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
 ACCOUNTING_DAEMONS = ("slurmdbd", "mariadbd")
+# The second address: with 127.0.0.1 alone, glibc holds that this machine has no IPv4, and resolves nothing for SLURM.
+LOOPBACK = "ip link set lo up && ip address add 10.255.255.1/32 dev lo"
 # Character devices that do no harm: SLURM accepts nothing else as a GPU's device file.
 STAND_INS = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random")
 
@@ -38,15 +42,19 @@ class Cluster:
     root: Path
     gpus: int = 2
     cpus: int = 4
-    memory_mb: int = 16000
+    memory_mb: int = 256000
     accounting: bool = False
+    isolated: bool = False
     ports: list[int] = field(default_factory=list)
+    prefix: list[str] = field(default_factory=list)
 
     def __enter__(self) -> "Cluster":
         for folder in ("log", "run", "state", "spool", "bin", "dev"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         self.ports = _free_ports(4)
         try:
+            if self.isolated:
+                self._leave_the_network()
             self._start_munge()
             if self.accounting:
                 self._start_accounting()
@@ -73,18 +81,14 @@ class Cluster:
 
     def run(self, *command: str, seconds: float = 30) -> str:
         """Standard output of a client command such as `squeue`; CalledProcessError when it fails."""
-        result = subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, timeout=seconds, check=False
-        )
+        result = self._call(*command, seconds=seconds)
         if result.returncode:
             raise AssertionError(f"{' '.join(command)}: {result.stderr.strip() or result.stdout.strip()}")
         return result.stdout
 
     def node_state(self) -> str:
         """State of the node in words: idle, mixed, allocated, down, ... ; empty while the controller is silent."""
-        command = ["sinfo", "-h", "-N", "-n", "node1", "-p", "gpu", "-o", "%T"]
-        result = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=30, check=False)
-        return result.stdout.strip()
+        return self._call("sinfo", "-h", "-N", "-n", "node1", "-p", "gpu", "-o", "%T").stdout.strip()
 
     def jobs(self) -> list[dict]:
         """Every job the controller remembers: id, state, comment, partition, restarts, gpus."""
@@ -106,16 +110,31 @@ class Cluster:
     def stop(self) -> None:
         """Cancel what runs and end this cluster's own daemons, controller first so that it can save its state."""
         if (self.root / "run" / "slurmctld.pid").exists():
-            subprocess.run(
-                ["scancel", "-u", str(os.getuid())], env=self.environment, capture_output=True, timeout=20, check=False
-            )
+            self._call("scancel", "--user", _user())
             time.sleep(1)
-        for name in ("slurmctld", "slurmd", *ACCOUNTING_DAEMONS, "munged"):
+        for name in ("slurmctld", "slurmd", *ACCOUNTING_DAEMONS, "munged", "namespace"):
             _end(self.root / "run" / f"{name}.pid")
         for folder in sorted(Path("/sys/fs/cgroup").glob("*/slurm_node1"), reverse=True):
             for inner in [*sorted(folder.rglob("*/"), reverse=True), folder]:
                 if inner.is_dir():
                     _remove_cgroup(inner)
+
+    def _call(self, *command: str, seconds: float = 30) -> subprocess.CompletedProcess:
+        whole = [*self.prefix, *command]
+        return subprocess.run(whole, env=self.environment, capture_output=True, text=True, timeout=seconds, check=False)
+
+    def _leave_the_network(self) -> None:
+        """Hold a network namespace open that has only a loopback, and enter it with every command from now on."""
+        holder = subprocess.Popen(
+            ["unshare", "--net", "sh", "-c", f"{LOOPBACK} && echo ready && exec sleep infinity"],
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        (self.root / "run" / "namespace.pid").write_text(str(holder.pid))
+        if holder.stdout.readline() != "ready\n":
+            raise RuntimeError("no network namespace can be made on this machine")
+        self.prefix = ["nsenter", f"--net=/proc/{holder.pid}/ns/net"]
 
     def _start_munge(self) -> None:
         key = self.root / "munge.key"
@@ -143,9 +162,9 @@ class Cluster:
         server += [f"--socket={socket_path}", f"--pid-file={run / 'mariadbd.pid'}", "--bind-address=127.0.0.1"]
         server += [f"--port={self.ports[3]}", "--innodb-buffer-pool-size=64M", "--innodb-lock-wait-timeout=900"]
         with open(log / "mariadbd.log", "w") as file:
-            subprocess.Popen(server, stdout=file, stderr=file, start_new_session=True)
+            subprocess.Popen([*self.prefix, *server], stdout=file, stderr=file, start_new_session=True)
         client = ["mariadb", "--no-defaults", "-uroot", "-S", str(socket_path)]
-        self._wait_for("the database", lambda: _succeeds([*client, "-e", "select 1"]), seconds=60)
+        self._wait_for("the database", lambda: not self._call(*client, "-e", "select 1").returncode, seconds=60)
         grants = "".join(
             f"create user slurm@{host} identified by 'slurm'; grant all on slurm_acct_db.* to slurm@{host};"
             for host in ("127.0.0.1", "localhost")
@@ -155,16 +174,12 @@ class Cluster:
         self._write("slurmdbd.conf", self._slurmdbd_conf())
         (self.root / "slurmdbd.conf").chmod(0o600)
         self._daemon("slurmdbd")
-        self._wait_for(
-            "slurmdbd",
-            lambda: _succeeds(["sacctmgr", "-n", "list", "cluster"], self.environment),
-            seconds=60,
-        )
+        self._wait_for("slurmdbd", lambda: not self._call("sacctmgr", "-n", "list", "cluster").returncode, seconds=60)
         for what in (["cluster", "test"], ["account", "lab"], ["user", user, "account=lab"]):
             self.run("sacctmgr", "-i", "add", *what)
 
     def _slurm_conf(self) -> str:
-        host, user = socket.gethostname().split(".")[0], _user()
+        host, user = _host(), _user()
         enforced = _memory_cgroup()
         accounting = "AccountingStorageType=accounting_storage/none"
         if self.accounting:
@@ -186,8 +201,7 @@ class Cluster:
         )
 
     def _slurmdbd_conf(self) -> str:
-        host = socket.gethostname().split(".")[0]
-        return SLURMDBD_CONF.format(root=self.root, host=host, user=_user(), port=self.ports[2], sql=self.ports[3])
+        return SLURMDBD_CONF.format(root=self.root, host=_host(), user=_user(), port=self.ports[2], sql=self.ports[3])
 
     def _gres_conf(self) -> str:
         lines = ["AutoDetect=off"]
@@ -209,13 +223,11 @@ class Cluster:
         (self.root / name).write_text(text)
 
     def _daemon(self, name: str, *arguments: str) -> None:
-        result = subprocess.run(
-            [_program(name), *arguments], env=self.environment, capture_output=True, text=True, timeout=60, check=False
-        )
+        result = self._call(_program(name), *arguments, seconds=60)
         if result.returncode:
             raise RuntimeError(f"{name} did not start: {result.stderr.strip() or result.stdout.strip()}")
 
-    def _wait_for(self, what: str, ready, seconds: float) -> None:  # noqa: ANN001
+    def _wait_for(self, what: str, ready, seconds: float) -> None:
         end = time.monotonic() + seconds
         while not ready():
             if time.monotonic() > end:
@@ -230,6 +242,10 @@ class Cluster:
 def _program(name: str) -> str | None:
     """Path of a daemon; they live in sbin, which is not on every user's PATH."""
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/local/sbin")
+
+
+def _host() -> str:
+    return socket.gethostname().split(".")[0]
 
 
 def _user() -> str:
@@ -259,8 +275,12 @@ def _remove_cgroup(folder: Path) -> None:
         return  # still busy; an empty cgroup costs nothing
 
 
-def _succeeds(command: list[str], environment: dict[str, str] | None = None) -> bool:
-    return subprocess.run(command, env=environment, capture_output=True, timeout=30, check=False).returncode == 0
+def can_isolate() -> bool:
+    """Whether this user may make a network namespace (root may, in most containers too)."""
+    try:
+        return not subprocess.run(["unshare", "--net", "sh", "-c", LOOPBACK], check=False).returncode
+    except FileNotFoundError:
+        return False
 
 
 def _end(pid_file: Path) -> None:
@@ -331,8 +351,8 @@ EnforcePartLimits=ALL
 NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 CPUs={cpus} SocketsPerBoard=1 CoresPerSocket={cpus} \
 ThreadsPerCore=1 RealMemory={memory} Gres=gpu:a100:{gpus} State=UNKNOWN
 PartitionName=short Nodes=node1 Default=YES MaxTime=00:30:00 DefaultTime=00:05:00 PriorityTier=10 PreemptMode=OFF
-PartitionName=gpu Nodes=node1 MaxTime=02:00:00 DefaultTime=00:05:00 PriorityTier=10 PreemptMode=OFF
-PartitionName=scavenge Nodes=node1 MaxTime=02:00:00 DefaultTime=00:05:00 PriorityTier=1 GraceTime=20
+PartitionName=gpu Nodes=node1 MaxTime=2-00:00:00 DefaultTime=00:05:00 PriorityTier=10 PreemptMode=OFF
+PartitionName=scavenge Nodes=node1 MaxTime=2-00:00:00 DefaultTime=00:05:00 PriorityTier=1 GraceTime=0
 """
 
 SLURM_CONF_ACCOUNTING = """\
