@@ -1,4 +1,4 @@
-"""The npz files of images, pythae's format: key `data`, uint8, n x C x H x W. Written as a stream, read as a memory map."""
+"""The npz files of images: pythae's format (key `data`, uint8, n x C x H x W), written as a stream, read as a map."""
 
 import json
 import struct

@@ -26,8 +26,11 @@ class Header:
     height: int
 
 
-def decode(data: bytes, channels: int) -> tuple[Header, np.ndarray]:
+def decode(data: bytes, channels: int, buffer: bytearray | None = None) -> tuple[Header, np.ndarray]:
     """Decode an image file in full.
+
+    `buffer`, grown when needed, may hold the pixels, which then last until its next use: fresh memory for every image
+    costs a quarter of the time.
 
     Returns the header and the pixels, uint8 (height, width, channels), equal to Pillow's `convert("RGB")` (3
     channels) or `convert("L")` (1 channel). Raises ImageError for whatever is cut short, damaged, or no image.
@@ -35,19 +38,22 @@ def decode(data: bytes, channels: int) -> tuple[Header, np.ndarray]:
     if not data:
         raise ImageError("empty file")
     if data.startswith(JPEG_START):
-        pixels = _decode_plain_jpeg(data, channels)
+        pixels = _decode_plain_jpeg(data, channels, buffer)
         if pixels is not None:
             height, width, _ = pixels.shape
             return Header("JPEG", "RGB", width, height), pixels
     return _decode_any(data, channels)
 
 
-def _decode_plain_jpeg(data: bytes, channels: int) -> np.ndarray | None:
+def _decode_plain_jpeg(data: bytes, channels: int, buffer: bytearray | None) -> np.ndarray | None:
     """A colour JPEG by libjpeg-turbo, which takes less than half of Pillow's time; None for other kinds."""
     try:
-        if channels != 3 or simplejpeg.decode_jpeg_header(data)[2] != "YCbCr":
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        if channels != 3 or colours != "YCbCr":
             return None
-        return simplejpeg.decode_jpeg(data, "RGB")
+        if buffer is not None and len(buffer) < height * width * 3:
+            buffer.extend(bytes(height * width * 3 - len(buffer)))
+        return simplejpeg.decode_jpeg(data, "RGB", buffer=buffer)
     except ValueError as error:
         raise ImageError(f"damaged JPEG: {error}") from error
 

@@ -24,8 +24,8 @@ QUOTA = (
     "copy), share the copy and put its id into the list of sources; or use a mirror"
 )
 SIGN_IN = (
-    "Google Drive asks for a sign-in: the file is not shared with everyone. Ask its owner to share it with `anyone with "
-    "the link`, or sign in to Google in a browser, export its cookies.txt and set download.cookies to it"
+    "Google Drive asks for a sign-in: the file is not shared with everyone. Ask its owner to share it with `anyone "
+    "with the link`, or sign in to Google in a browser, export its cookies.txt and set download.cookies to it"
 )
 NOT_FOUND = "Google Drive knows no such file (404): check the id in the list of sources"
 TOO_MANY = "Google Drive gets too many requests from this address (429): wait an hour, or use a mirror"

@@ -30,8 +30,8 @@ class Done:
     start: int
     stop: int
     crc: int
-    sums: list[int]
-    squares: list[int]
+    sums: list[float]
+    squares: list[float]
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,28 @@ class RowWriter:
 
     def write(self, start: int, batches: Iterator[np.ndarray]) -> Done:
         """Write consecutive batches (n, C, H, W) from row `start` on."""
-        crc, row, sums, squares = 0, start, 0, 0
+        crc, row, products = 0, start, 0.0
         file = os.open(self.path, os.O_WRONLY)
         try:
             for batch in batches:
                 _write_at(file, batch.data.cast("B"), self.offset + row * self.row_bytes)
                 crc = zlib.crc32(batch, crc)
                 row += len(batch)
-                sums = sums + batch.sum(axis=(0, 2, 3), dtype=np.int64)
-                squares = squares + np.square(batch, dtype=np.uint16).sum(axis=(0, 2, 3), dtype=np.int64)
+                products += _products(batch)
         finally:
             os.close(file)
-        return Done(start, row, crc, np.asarray(sums).tolist(), np.asarray(squares).tolist())
+        return Done(start, row, crc, products[0, 1:].tolist(), products.diagonal()[1:].tolist())
+
+
+def _products(batch: np.ndarray) -> np.ndarray:
+    """Scalar products of the channels, and of a channel of ones, with each other; exact: integers below 2^53."""
+    channels = batch.shape[1]
+    values = np.ones((channels + 1, batch[0, 0].size))
+    products = np.zeros((channels + 1, channels + 1))
+    for image in batch:
+        values[1:] = image.reshape(channels, -1)
+        products += values @ values.T
+    return products
 
 
 def _write_at(file: int, data: memoryview, position: int) -> None:

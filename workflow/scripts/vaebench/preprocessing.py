@@ -1,4 +1,4 @@
-"""From an archive of images to the npz of each split: decode, crop and resize, on a GPU or all cores, the same bytes."""
+"""From an archive of images to the npz of each split: decode, crop and resize, on CPU or GPU with the same bytes."""
 
 import hashlib
 import json
@@ -192,7 +192,7 @@ class Work:
         self, split: str, writer: RowWriter, start: int, packed: np.ndarray, locators: np.ndarray
     ) -> tuple[str, RowWriter, int, list[np.ndarray]]:
         """Decode and crop, for a GPU to resize."""
-        return split, writer, start, [np.ascontiguousarray(pixels) for pixels in self._cropped(packed, locators)]
+        return split, writer, start, [pixels.copy() for pixels in self._cropped(packed, locators)]
 
     def read(
         self, split: str, writer: RowWriter, start: int, packed: np.ndarray, locators: np.ndarray
@@ -212,9 +212,11 @@ class Work:
             yield batch
 
     def _cropped(self, packed: np.ndarray, locators: np.ndarray) -> Iterator[np.ndarray]:
+        """The crops one by one; each lasts until the next is asked for."""
+        buffer = bytearray()
         for name, locator in zip(names.unpack(packed), locators, strict=True):
             try:
-                _, pixels = decode(self.source.read_at(locator), self.recipe.channels)
+                _, pixels = decode(self.source.read_at(locator), self.recipe.channels, buffer)
             except ImageError as error:
                 raise UserError(
                     f"{name} in {self.source.path} was sound when it was validated and is not now ({error}): "

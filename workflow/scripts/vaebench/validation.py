@@ -102,18 +102,18 @@ class Check:
 
     def batch(self, packed: np.ndarray, splits: np.ndarray, verdicts: np.ndarray, locators: np.ndarray) -> list[Row]:
         """The rows of a batch of images; a non-zero verdict is known already and the image is not read."""
-        rows = []
+        rows, buffer = [], bytearray()
         for name, split, verdict, locator in zip(names.unpack(packed), splits, verdicts, locators, strict=True):
-            judged = (*VERDICTS[verdict], "", "", "") if verdict else self._image(locator)
+            judged = (*VERDICTS[verdict], "", "", "") if verdict else self._image(locator, buffer)
             rows.append((name, SPLITS[split] if split >= 0 else "", *judged))
         return rows
 
-    def _image(self, locator: int | bytes) -> tuple:
+    def _image(self, locator: int | bytes, buffer: bytearray) -> tuple:
         size = ""
         try:
             data = self.source.read_at(locator)
             size = len(data)
-            header, _ = decode(data, 3)
+            header, _ = decode(data, 3, buffer)
         except ImageError as error:
             return "damaged", str(error), size, "", ""
         reason = self._unexpected(header)
