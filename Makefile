@@ -54,9 +54,9 @@ test-slurm: $(READY) ## the study on a real SLURM on loopback (needs munge, slur
 test-slurm-accounting: $(READY) ## the same with slurmdbd and MariaDB, status by sacct
 	VAEBENCH_SLURM_ACCOUNTING=1 $(BIN)/pytest -m slurm tests/slurm/test_accounting.py
 
-docs: $(READY) ## write the table of configuration keys from the schema
-	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.reference workflow/schemas/config.schema.yaml config/README.md
+docs: $(READY) ## write the parts of the documentation that are made from the code
 	$(BIN)/snakemake --quiet --configfile config/config.yaml --rulegraph mermaid-js > workflow/report/rulegraph.mmd
+	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.reference
 
 install: $(READY) ## set up .venv only
 

@@ -1,17 +1,15 @@
-"""The table of every configuration key, made from the schema so that the two cannot disagree.
+"""The parts of the documentation that are made from the code, so that the two cannot disagree (`make docs`).
 
-`python -m vaebench.reference SCHEMA README` writes it between the markers of config/README.md.
+`python -m vaebench.reference` writes the table of configuration keys into config/README.md, from the schema, and the
+rule graph into README.md, from workflow/report/rulegraph.mmd.
 """
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from vaebench.configuration import load_schema
 from vaebench.files import atomic_path
-
-BEGIN, END = "<!-- keys: begin (make docs) -->", "<!-- keys: end -->"
 
 
 def key_table(schema: Mapping) -> str:
@@ -29,11 +27,26 @@ def key_table(schema: Mapping) -> str:
     return "\n\n".join(parts)
 
 
-def with_table(text: str, table: str) -> str:
-    """The README's text with the part between the markers replaced by the table."""
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
+def mermaid(rulegraph: str) -> str:
+    """The rule graph that Snakemake prints as a Markdown block; colours and title are left out."""
+    lines = [line for line in rulegraph.splitlines() if line.startswith(("flowchart", "\t")) and "\tstyle" not in line]
+    return "\n".join(["```mermaid", *lines, "```"])
+
+
+def with_part(text: str, name: str, part: str) -> str:
+    """The text with what lies between the markers called `name` replaced by `part`."""
+    begin, end = f"<!-- {name}: begin (make docs) -->", f"<!-- {name}: end -->"
+    before, rest = text.split(begin)
+    after = rest.split(end)[1]
+    return f"{before}{begin}\n\n{part}\n\n{end}{after}"
+
+
+def documents(root: Path) -> dict[Path, str]:
+    """The documents with made parts below the project's folder, and what they must say."""
+    keys = key_table(load_schema(root / "workflow/schemas/config.schema.yaml"))
+    graph = mermaid((root / "workflow/report/rulegraph.mmd").read_text())
+    parts = {root / "config/README.md": ("keys", keys), root / "README.md": ("rulegraph", graph)}
+    return {path: with_part(path.read_text(), name, part) for path, (name, part) in parts.items()}
 
 
 def _rows(node: Mapping, schema: Mapping, prefix: str) -> Iterator[tuple[str, str, str, str]]:
@@ -77,7 +90,6 @@ def _default(child: Mapping, described: Mapping) -> str:
 
 
 if __name__ == "__main__":
-    readme = Path(sys.argv[2])
-    text = with_table(readme.read_text(), key_table(load_schema(sys.argv[1])))
-    with atomic_path(readme) as temporary:
-        temporary.write_text(text)
+    for document, content in documents(Path(__file__).parents[3]).items():
+        with atomic_path(document) as temporary:
+            temporary.write_text(content)
