@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from scipy.ndimage import gaussian_filter, zoom
 
 from vaebench.metrics.registry import METRICS
+from vaebench.results import write_per_image
 from vaebench.tables import runs_table, summary
 
 DATASET = "fake"
@@ -177,8 +177,9 @@ def _write_metrics(path: Path, fake: Fake, seed: int, images: np.ndarray) -> Non
         scalars |= {"active_units": float(arrays["active"].sum())}
     np.savez(path / "latent.npz", **arrays)
     ids = [f"{number:06d}.jpg" for number in range(len(images))]
-    frame = pd.DataFrame({"image": ids, "index": np.arange(len(images)), **per_image})
-    frame.to_parquet(path / "per_image.parquet")
+    context = {"run": fake.name, "seed": seed, "split": "test", "images": len(images), "protocol": "standard"}
+    context |= {"data": {"test": "ab" * 32}, "training_environment": {}, "evaluation_environment": {}}
+    write_per_image(path / "per_image.parquet", ids, per_image, context)
     ends = {"best": np.argsort(mse)[:8], "worst": np.argsort(-mse)[:8]}
     parts = {"index": np.arange(len(images)), "original": images, "reconstruction": reconstructions}
     np.savez(

@@ -131,6 +131,14 @@ class Study:
 
     def difference(self, first: str, second: str, metric: str) -> Interval | None:
         """First minus second over the same images, with its interval, from pairwise.csv; None if not compared."""
+        table = self.table("pairwise")
+        if "metric" not in table:
+            return None
+        for sign, (a, b) in ((1, (first, second)), (-1, (second, first))):
+            found = table[(table["metric"] == metric) & (table["run_a"] == a) & (table["run_b"] == b)]
+            for row in found.itertuples():
+                low, high = sorted((sign * row.ci_low, sign * row.ci_high))
+                return Interval(sign * row.difference, low, high, int(min(row.n_seeds_a, row.n_seeds_b)))
         return None
 
     @cached_property

@@ -26,18 +26,18 @@ def interval(value: Interval) -> str:
 
 
 def ends(value: Interval) -> tuple[str, str]:
-    """The ends of an interval with as many decimals as its width needs; empty without an interval."""
-    if not (math.isfinite(value.low) and math.isfinite(value.high)):
+    """The ends of an interval with as many decimals as its width needs; empty without an interval or a width."""
+    if not value.high > value.low:
         return "", ""
     return number(value.low, precision(value)), number(value.high, precision(value))
 
 
 def precision(value: Interval) -> int:
-    """Significant digits (3 to 6) that show the mean and still tell two digits of its interval's half width."""
+    """Significant digits (3 to 5) that show the mean and still tell two digits of its interval's half width."""
     half = (value.high - value.low) / 2
     if not half > 0 or value.mean == 0:
         return 3
-    return min(6, max(3, math.floor(math.log10(abs(value.mean))) - math.floor(math.log10(half)) + 2))
+    return min(5, max(3, math.floor(math.log10(abs(value.mean))) - math.floor(math.log10(half)) + 2))
 
 
 def metric_line(study: Study, run: Run, metric: str) -> str:

@@ -29,6 +29,7 @@ from vaebench.metrics.registry import METRICS
 from vaebench.study import Interval, Run, Study
 from vaebench.text import number
 
+ERROR_FLOOR = 1e-9  # of an MSE on a logarithmic axis
 DISTORTIONS = ("mse", "lpips_alex", "lpips_vgg")
 
 
@@ -67,7 +68,7 @@ def ranks(study: Study) -> Figure:
     order, table, look = by_mean_rank(study), ranking(study), looks(study.runs)
     across = min(4, len(names))
     down = -(-len(names) // across)
-    figure = Figure(figsize=(PAGE, down * (0.5 + 0.165 * len(order))), layout="constrained")
+    figure = Figure(figsize=(PAGE, down * (0.6 + 0.165 * len(order))), layout="constrained")
     for axes, name in zip(panels(figure, len(names), across, sharey=True), names, strict=True):
         for place, run in enumerate(order):
             value = study.interval(run, name)
@@ -85,7 +86,7 @@ def ranks(study: Study) -> Figure:
                 fontsize=6,
                 weight=weight,
             )
-        axes.set_title(title_of(name), fontsize=7)
+        axes.set_title(title_of(name).replace(" (", "\n("), fontsize=7)
         axes.tick_params(axis="y", length=0)
         axes.xaxis.set_major_locator(MaxNLocator(3))
         axes.margins(x=0.12)
@@ -109,7 +110,7 @@ def rate_distortion(study: Study) -> Figure:
     if not any(rates.values()) or not shown:
         return missing("Rate and distortion", "no run with a Gaussian posterior has been evaluated")
     look = looks(study.runs)
-    figure = Figure(figsize=(PAGE, 2.3 + legend_height(len(study.runs))), layout="constrained")
+    figure = Figure(figsize=(PAGE, 2.3 + legend_height(study.runs)), layout="constrained")
     every = panels(figure, len(shown), len(shown))
     for axes, metric in zip(every, shown, strict=True):
         points = {run.name: (rates[run.name], study.interval(run.name, metric)) for run in study.runs}
@@ -225,12 +226,12 @@ def _along_beta(
 def image_errors(study: Study) -> Figure:
     """The MSE of every held-out image, sorted per run; and for each image, one run's error against another's."""
     errors = {run.name: per_image(run, "mse") for run in study.runs}
-    errors = {name: values for name, values in errors.items() if values is not None}
+    errors = {name: values.clip(lower=ERROR_FLOOR) for name, values in errors.items() if values is not None}
     if not errors:
         return missing("Reconstruction error by image", "no run has written metrics/per_image.parquet")
     look = looks(study.runs)
     runs = [run for run in study.runs if run.name in errors]
-    figure = Figure(figsize=(PAGE, 2.2 + legend_height(len(runs))), layout="constrained")
+    figure = Figure(figsize=(PAGE, 2.2 + legend_height(runs)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     for name, values in errors.items():
         share = (np.arange(len(values)) + 0.5) / len(values) * 100
@@ -240,12 +241,12 @@ def image_errors(study: Study) -> Figure:
     left.set_title("MSE of every held-out image, sorted per run")
     left.set_xlabel("images with a lower error (%)")
     left.set_ylabel(axis_label("mse"))
-    _against(right, study, errors, look)
+    _against(right, errors, look)
     legend(figure, runs, look)
     return figure
 
 
-def _against(axes: Axes, study: Study, errors: dict[str, pd.Series], look: dict[str, Look]) -> None:
+def _against(axes: Axes, errors: dict[str, pd.Series], look: dict[str, Look]) -> None:
     """A dot per image: its error under the two runs with the lowest mean error."""
     if len(errors) < 2:
         note(axes, "one run: nothing to compare")
@@ -259,9 +260,9 @@ def _against(axes: Axes, study: Study, errors: dict[str, pd.Series], look: dict[
     log_scale(axes.xaxis, *limits)
     log_scale(axes.yaxis, *limits)
     above = (joined["y"] > joined["x"]).mean()
-    axes.set_title(f"{number(100 * float(above))} % of images: {best} is closer", fontsize=7)
-    axes.set_xlabel(f"MSE under {best}")
-    axes.set_ylabel(f"MSE under {second}")
+    axes.set_title(f"{best} is closer\non {number(100 * float(above))} % of images", fontsize=7)
+    axes.set_xlabel(f"MSE of {best}")
+    axes.set_ylabel(f"MSE of {second}")
 
 
 def per_image(run: Run, column: str) -> pd.Series | None:

@@ -46,21 +46,22 @@ def draw_all(
     folder: Path,
     output: Path,
     threads: int = 1,
+    formats: Sequence[str] = FORMATS,
 ) -> None:
-    """Write every figure of the catalog to the folder `output`, as PNG (200 dpi) and SVG.
+    """Write every figure of the catalog to the folder `output` in the given formats: PNG (200 dpi) and SVG.
 
     `runs` holds the planned runs' specifications by name, in the order to show them, `seeds` the seeds of each; their
-    trainings lie in `folder`/{run}/seed{seed}, the tables in `tables`. Runs without results are named on the figures;
+    trainings lie in `folder`/{run}/seed{seed}, the tables in `tables`. Runs without results are named on the figures.
     `threads` processes draw at once.
     """
     study = open_study(dataset, runs, seeds, tables, folder)
-    write = partial(_write, study, Path(output))
+    write = partial(_write, study, Path(output), formats)
     with ProcessPoolExecutor(threads, mp_context=get_context("fork")) as pool:
         for _ in tqdm(pool.map(write, DRAWINGS), total=len(DRAWINGS), desc="figures", unit="figure"):
             pass
-    print(f"Wrote {len(DRAWINGS)} figures as {' and '.join(FORMATS)} to {output}")
+    print(f"Wrote {len(DRAWINGS)} figures as {' and '.join(formats)} to {output}")
 
 
-def _write(study: Study, output: Path, name: str) -> None:
+def _write(study: Study, output: Path, formats: Sequence[str], name: str) -> None:
     with look_of_vaebench():
-        save(DRAWINGS[name](study), output / name, FORMATS)
+        save(DRAWINGS[name](study), output / name, formats)

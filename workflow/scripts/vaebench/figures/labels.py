@@ -22,14 +22,18 @@ def place_labels(
 ) -> bool:
     """Write each (x, y, text, colour) beside its point so that nothing is covered; False if there is no room for all.
 
-    `lines` (x values, y values) are kept free too. The axes' place and limits must be final.
+    `lines` (x values, y values) and texts already there are kept free too. The axes' place and limits must be final.
     """
-    size = (axes.bbox.width * 72 / axes.figure.dpi, axes.bbox.height * 72 / axes.figure.dpi)
+    scale = 72 / axes.figure.dpi
+    size = (axes.bbox.width * scale, axes.bbox.height * scale)
     spots = [_in_points(axes, x, y, size) for x, y, _, _ in points]
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in spots]
     for xs, ys in lines:
         corners = [_in_points(axes, x, y, size) for x, y in zip(xs, ys, strict=True)]
         taken += [Bbox.from_bounds(x - 1, y - 1, 2, 2) for a, b in pairwise(corners) for x, y in _between(a, b)]
+    for text in axes.texts:
+        extent = text.get_window_extent().translated(-axes.bbox.x0, -axes.bbox.y0)
+        taken.append(Bbox(extent.get_points() * scale))
     placed = []
     for (x, y), (_, _, text, _) in zip(spots, points, strict=True):
         for right, up, side in PLACES:

@@ -14,6 +14,7 @@ from vaebench.figures.style import INK, MUTED, PAGE, Look
 DPI = 200  # of the PNG
 GAP = 2  # pixels between two images
 WIDEST_CELL = 0.75  # inches
+TALLEST = 18.0  # inches of a sheet of many runs
 EDGE = 0.05  # inches around the sheet
 
 
@@ -55,7 +56,8 @@ def sheet(rows: Sequence[Row], columns: int, split_after: int | None = None, hea
         canvas = np.insert(canvas, [cut] * (4 * GAP), 255, axis=1)
         starts.append(cut + 5 * GAP)
     margin = label_width([row.label for row in rows])
-    dots = max(1, min(round((PAGE - margin) * DPI / canvas.shape[1]), int(WIDEST_CELL * DPI / width)))
+    fitting = round((PAGE - margin) * DPI / canvas.shape[1]), int(TALLEST * DPI / canvas.shape[0])
+    dots = max(1, min(*fitting, int(WIDEST_CELL * DPI / width)))
     tall, wide = canvas.shape[0] * dots / DPI, canvas.shape[1] * dots / DPI
     top = 0.2 if headings else EDGE
     figure = Figure(figsize=(margin + wide + EDGE, tall + top + EDGE))

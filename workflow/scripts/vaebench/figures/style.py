@@ -19,7 +19,6 @@ from vaebench.study import Run
 
 COLUMN = 3.4  # width of one column of a two-column page, inches
 PAGE = 7.0  # width of the page
-LEGEND_COLUMNS = 4
 INK = "#222222"
 MUTED = "#767676"
 # Okabe and Ito, "Color Universal Design" (2008), without yellow and black, which vanish on paper and among text.
@@ -99,7 +98,7 @@ def axis_label(name: str) -> str:
 
 
 def legend(
-    figure: Figure, runs: Iterable[Run], look: dict[str, Look], dashes: bool = True, markers: bool = False
+    figure: Figure, runs: Sequence[Run], look: dict[str, Look], dashes: bool = True, markers: bool = False
 ) -> None:
     """One legend for the whole figure, under its panels, with the runs in their order."""
     handles = [
@@ -107,17 +106,22 @@ def legend(
                marker=look[run.name].marker if markers else None, label=run.name)
         for run in runs
     ]  # fmt: skip
-    figure.legend(handles=handles, loc="outside lower left", ncols=LEGEND_COLUMNS)
+    figure.legend(handles=handles, loc="outside lower left", ncols=_legend_columns(runs))
 
 
-def legend_height(count: int) -> float:
-    """Inches that a legend of so many runs takes."""
-    return 0.1 + 0.15 * -(-count // LEGEND_COLUMNS)
+def legend_height(runs: Sequence[Run]) -> float:
+    """Inches that a legend of these runs takes."""
+    return 0.1 + 0.15 * -(-len(runs) // _legend_columns(runs))
+
+
+def _legend_columns(runs: Sequence[Run]) -> int:
+    longest = max(len(run.name) for run in runs)
+    return max(1, min(4, int(PAGE / (0.055 * longest + 0.5))))
 
 
 def log_scale(axis: Axis, lowest: float, highest: float) -> None:
     """A logarithmic axis with plain numbers: at 1, 2 and 5 of each decade where there are few decades."""
-    few = highest / lowest < 300
+    few = 0 < highest < 300 * lowest
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=9))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())

@@ -19,9 +19,14 @@ TERM_ORDER = ("loss", "reconstruction_loss", "recon_loss", "kl", "reg_loss", "vq
 
 def terms(study: Study) -> list[str]:
     """Every loss term of any run, the common ones first; measures of speed and memory are not among them."""
-    found = {term for run in study.runs for term in run.history["term"].unique()} - set(MEASURES)
+    found = {term for run in study.runs for term in loss_terms(run)}
     known = [term for term in TERM_ORDER if term in found]
     return known + sorted(found - set(known))
+
+
+def loss_terms(run: Run) -> list[str]:
+    """The loss terms of one run: what its history holds besides learning rates, speed and memory."""
+    return [term for term in run.history["term"].unique() if not term.startswith(MEASURES)]
 
 
 def band(run: Run, term: str, split: str) -> pd.DataFrame:
@@ -40,7 +45,7 @@ def training_curves(study: Study) -> Figure:
     across = min(3, len(names))
     down = -(-len(names) // across)
     runs = [run for run in study.runs if run.trained]
-    figure = Figure(figsize=(PAGE, 1.35 * down + 0.4 + legend_height(len(runs))), layout="constrained")
+    figure = Figure(figsize=(PAGE, 1.35 * down + 0.4 + legend_height(runs)), layout="constrained")
     every = panels(figure, len(names), across)
     for axes, term in zip(every, names, strict=True):
         _draw_term(axes, runs, look, term)

@@ -1,11 +1,13 @@
 """The summary in words: who is best at what, and whether the study's intervals support it."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from vaebench.metrics.registry import METRICS
 from vaebench.study import Interval, Study
+from vaebench.tables import clear_winner
 from vaebench.text import interval, number
 
 SUITE_TITLES = {
@@ -14,19 +16,16 @@ SUITE_TITLES = {
     "latent": "Latent space",
     "likelihood": "Likelihood",
 }
-GRADES = {
-    "supported": "supported",
-    "open": "not told apart",
-    "unknown": "no interval",
-}
+GRADES = {"clear": "told apart from all", "open": "not told apart", "unknown": "no interval"}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The best run of one headline metric against its runner-up.
+    """The best run of one headline metric, and what the study's intervals say of its lead.
 
-    `grade` is `supported` when an interval separates the two, `open` when it does not, `unknown` without an interval;
-    `difference` is best minus runner-up over the same images, None where the study has no paired comparison.
+    `rivals` are the runs that the best is not told apart from; `grade` is `clear` when there are none, `open` when
+    there are, `unknown` when neither several seeds nor images were there to tell. `difference` is best minus runner-up
+    over the same images, None where it was not compared.
     """
 
     metric: str
@@ -35,75 +34,67 @@ class Verdict:
     second: str
     second_value: Interval
     difference: Interval | None
+    rivals: tuple[str, ...]
     grade: str
 
 
-def verdicts(study: Study) -> list[Verdict]:
-    """One verdict per headline metric that has a better direction and at least two runs with a value."""
-    result = []
-    for name, metric in METRICS.items():
-        if not metric.headline or metric.higher_is_better is None:
-            continue
-        values = {run.name: study.interval(run.name, name) for run in study.runs}
-        ranked = sorted(
-            ((run, value) for run, value in values.items() if value),
-            key=lambda item: -item[1].mean if metric.higher_is_better else item[1].mean,
-        )
-        if len(ranked) > 1:
-            (best, best_value), (second, second_value) = ranked[:2]
-            difference = study.difference(best, second, name)
-            grade = _grade(best_value, second_value, difference)
-            result.append(Verdict(name, best, best_value, second, second_value, difference, grade))
-    return result
+def verdicts(study: Study, confidence: float) -> list[Verdict]:
+    """One verdict per headline metric that has a better direction and at least two runs with a value.
+
+    Two runs are told apart by the rule of the tables (`vaebench.tables.clear_winner`).
+    """
+    names = [name for name, metric in METRICS.items() if metric.headline and metric.higher_is_better is not None]
+    return [_verdict(study, name, 1 - confidence) for name in names if study.count(name) > 1]
 
 
-def _grade(best: Interval, second: Interval, difference: Interval | None) -> str:
-    """A paired difference decides; without one, whether the two intervals overlap."""
-    if difference is not None and math.isfinite(difference.low):
-        return "open" if difference.low <= 0 <= difference.high else "supported"
-    if not (math.isfinite(best.low) and math.isfinite(second.low)):
-        return "unknown"
-    apart = best.high < second.low or second.high < best.low
-    return "supported" if apart else "open"
+def _verdict(study: Study, name: str, alpha: float) -> Verdict:
+    values = {run.name: value for run in study.runs if (value := study.interval(run.name, name))}
+    sign = -1 if METRICS[name].higher_is_better else 1
+    best, second, *_ = ranked = sorted(values, key=lambda run: sign * values[run].mean)
+    parts = pd.DataFrame(
+        [(value.mean, value.low, value.high) for value in values.values()],
+        index=list(values),
+        columns=["mean", "ci_low", "ci_high"],
+    )
+    pairs = study.table("pairwise")
+    rivals = tuple(run for run in ranked[1:] if clear_winner(name, parts.loc[[best, run]], pairs, alpha) != best)
+    difference = study.difference(best, second, name)
+    known = difference is not None or not parts.loc[[best, second]].isna().any(axis=None)
+    grade = "unknown" if not known else "open" if rivals else "clear"
+    return Verdict(name, best, values[best], second, values[second], difference, rivals, grade)
 
 
-def sentences(study: Study) -> list[str]:
-    """What the numbers say, one sentence each: the winners by suite, beta, collapse, codebooks and failures."""
-    found = verdicts(study)
-    return [
-        *_winners(found),
-        *_beta(study),
-        *_collapse(study),
-        *_codebooks(study),
-    ]
+def sentences(study: Study, found: Sequence[Verdict]) -> list[str]:
+    """What the numbers say, one sentence each: the winners by suite, then beta, collapse and codebooks."""
+    return [*_winners(found), *_beta(study), *_collapse(study), *_codebooks(study)]
 
 
 def _winners(found: Sequence[Verdict]) -> list[str]:
-    """One sentence per suite and best run, with the metrics that its intervals support and those they leave open."""
+    """One sentence per suite and best run: its metrics, grouped by which runs the intervals leave level with it."""
     groups: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in found:
         groups.setdefault((METRICS[verdict.metric].suite, verdict.best), []).append(verdict)
     result = []
     for (suite, best), group in groups.items():
-        parts = [
-            f"{_listing([_with_value(verdict) for verdict in group if verdict.grade == grade])} ({words})"
-            for grade, words in (
-                ("supported", "the interval separates it from the runner-up"),
-                ("open", "not told apart from " + _runners_up(group, "open")),
-                ("unknown", "no interval: one seed"),
-            )
-            if any(verdict.grade == grade for verdict in group)
-        ]
+        parts = []
+        for rivals in dict.fromkeys(verdict.rivals if verdict.grade != "unknown" else None for verdict in group):
+            same = [verdict for verdict in group if rivals == (verdict.rivals if verdict.grade != "unknown" else None)]
+            parts.append(f"{_listing([_with_value(verdict) for verdict in same])} ({_evidence(rivals)})")
         result.append(f"{SUITE_TITLES[suite]}: {best} is best by {'; by '.join(parts)}.")
     return result
 
 
+def _evidence(rivals: tuple[str, ...] | None) -> str:
+    """What the intervals say, in words, given the runs that were not told apart from the best."""
+    if rivals is None:
+        return "without an interval: a single seed cannot tell"
+    if not rivals:
+        return "told apart from every other run"
+    return f"not told apart from {_listing(rivals) if len(rivals) <= 4 else f'{len(rivals)} others'}"
+
+
 def _with_value(verdict: Verdict) -> str:
     return f"{METRICS[verdict.metric].label} {number(verdict.best_value.mean)}"
-
-
-def _runners_up(group: Sequence[Verdict], grade: str) -> str:
-    return _listing(list(dict.fromkeys(verdict.second for verdict in group if verdict.grade == grade)))
 
 
 def _beta(study: Study) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from vaebench.figures.style import Look
-from vaebench.figures.training import MEASURES, band, costs, terms
+from vaebench.figures.training import band, costs, loss_terms, terms
 from vaebench.metrics.registry import METRICS, describe
 from vaebench.report.images import strip
 from vaebench.report.minicharts import line_chart
@@ -127,7 +127,7 @@ def metric_rows(study: Study, run: Run) -> list[dict]:
 
 def _charts(study: Study, run: Run) -> list[str]:
     """A small chart per loss term of the run."""
-    own = set(run.history["term"]) - set(MEASURES)
+    own = loss_terms(run)
     charts = []
     for term in terms(study):
         if term in own:

@@ -13,7 +13,7 @@ from vaebench.figures.catalog import FIGURES
 from vaebench.figures.style import arrow, looks
 from vaebench.files import atomic_path
 from vaebench.metrics.registry import METRICS, describe
-from vaebench.report.findings import GRADES, SUITE_TITLES, sentences, verdicts
+from vaebench.report.findings import GRADES, SUITE_TITLES, Verdict, sentences, verdicts
 from vaebench.report.images import embedded
 from vaebench.report.pages import RunPage, Strip, facts_html, originals, run_pages
 from vaebench.report.rulegraph import draw
@@ -62,6 +62,8 @@ def write_report(
     recorded = next((page.run for page in pages if page.run.provenance), None)
     data = [json.loads(Path(path).read_text()) for path in manifests]
     measured = study.values["metric"].unique() if "metric" in study.values else []
+    confidence = settings["confidence"]
+    found = verdicts(study, confidence)
     context = {
         "study": study,
         "pages": pages,
@@ -71,12 +73,13 @@ def write_report(
         "subtitle": subtitle(study),
         "planned": sum(len(run.seeds) for run in study.runs),
         "notice": notice(dataset, settings.get("generator")),
-        "percent": f"{100 * settings.get('confidence', 0.95):g}",
+        "percent": f"{100 * confidence:g}",
         "n_words": counts(study),
-        "sentences": sentences(study),
-        "verdicts": verdicts(study),
+        "sentences": sentences(study, found),
+        "verdicts": found,
+        "notes": notes(study),
         "failures": failures(study),
-        "columns": comparison_columns(study),
+        "columns": comparison_columns(study, found),
         "rows": comparison_rows(study, pages),
         "figures": figure_sections(figures, captions),
         "captions": {name: caption(captions, name) for name in (*IN_PAGE, "table")},
@@ -126,7 +129,7 @@ def counts(study: Study) -> str:
 
 def provenance_words(study: Study) -> str:
     """Commits, devices and days of all trainings, in one sentence; differences between trainings are listed."""
-    records = [run.provenance for run in study.runs if run.provenance]
+    records = [run.provenance.get("environment", run.provenance) for run in study.runs if run.provenance]
     commits = {_commit(record.get("git") or {}) for record in records}
     devices = {str((record.get("device") or {}).get("name", "")) for record in records} - {""}
     days = sorted({str(record.get("time", ""))[:10] for record in records} - {""})
@@ -151,20 +154,27 @@ def failures(study: Study) -> list[dict]:
     ]
 
 
-def comparison_columns(study: Study) -> list[dict]:
-    """The headline metrics that any run has, with the mean of the best run where one direction is better."""
-    columns = []
-    for name, metric in METRICS.items():
-        if metric.headline and study.has(name):
-            means = [value.mean for run in study.runs if (value := study.interval(run.name, name))]
-            pick = {True: max, False: min}.get(metric.higher_is_better)
-            columns.append({"metric": metric, "arrow": arrow(metric), "best": pick(means) if pick else None})
-    return columns
+def notes(study: Study) -> list[str]:
+    """What the tables say of results that do not share data, protocol or environment."""
+    path = study.tables / "notes.json"
+    return (
+        [note for note in json.loads(path.read_text()) if note.startswith("These results mix")] if path.exists() else []
+    )
+
+
+def comparison_columns(study: Study, found: Sequence[Verdict]) -> list[dict]:
+    """The headline metrics that any run has, each with its direction and its verdict, if there is one."""
+    by_metric = {verdict.metric: verdict for verdict in found}
+    return [
+        {"metric": metric, "arrow": arrow(metric), "verdict": by_metric.get(name)}
+        for name, metric in METRICS.items()
+        if metric.headline and study.has(name)
+    ]
 
 
 def comparison_rows(study: Study, pages: Sequence[RunPage]) -> list[dict]:
     """A row per planned run: its page and its values by metric; a value is None where the metric does not apply."""
-    names = [column["metric"].name for column in comparison_columns(study)]
+    names = [name for name, metric in METRICS.items() if metric.headline]
     return [{"page": page, "values": {name: study.interval(page.run.name, name) for name in names}} for page in pages]
 
 

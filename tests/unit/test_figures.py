@@ -1,0 +1,377 @@
+import subprocess
+import sys
+import warnings
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from fake_study import DEMO, Fake, build_study
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from vaebench.figures import latent
+from vaebench.figures.catalog import FIGURES
+from vaebench.figures.drawing import DRAWINGS, draw, draw_all
+from vaebench.figures.sheets import GAP, mosaic
+from vaebench.figures.style import HUES, look_of_vaebench, looks, save
+from vaebench.study import head, open_study
+
+ROOT = Path(__file__).parents[2]
+CHARTS = [name for name, info in FIGURES.items() if not info.images]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    return open_study(**build_study(tmp_path_factory.mktemp("demo"), shape=(3, 24, 24)))
+
+
+@pytest.fixture(scope="module")
+def troubled(tmp_path_factory):
+    """One run failed in all seeds, one in a single seed; grey images that are not square."""
+    fakes = (Fake("vae"), Fake("lost", failed=(0, 1)), Fake("half", badness=0.8, failed=(0,)), Fake("vq", codes=32))
+    return open_study(**build_study(tmp_path_factory.mktemp("troubled"), fakes, seeds=(0, 1), shape=(1, 20, 28)))
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory):
+    fakes = tuple(Fake(f"model_with_a_long_name_{number}", badness=number / 25) for number in range(25))
+    return open_study(**build_study(tmp_path_factory.mktemp("crowd"), fakes, seeds=(0,), shape=(3, 16, 16)))
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return open_study(**build_study(tmp_path_factory.mktemp("alone"), (Fake("vae"),), seeds=(0,), shape=(3, 16, 16)))
+
+
+def mean_of(study, metric):
+    """Means over seeds straight from runs.csv, by run."""
+    values = pd.read_csv(study.tables / "runs.csv")
+    return values[values["metric"] == metric].groupby("run")["value"].mean().dropna()
+
+
+@pytest.fixture(scope="module")
+def drawn(request):
+    """Figures by kind of study and name, each drawn and laid out once."""
+    kept = {}
+
+    def get(kind, name):
+        if (kind, name) not in kept:
+            figure = draw(request.getfixturevalue(kind), name)
+            with look_of_vaebench():
+                FigureCanvasAgg(figure)
+                figure.draw_without_rendering()
+            kept[kind, name] = figure
+        return kept[kind, name]
+
+    return get
+
+
+def panel(figure, title):
+    return next(axes for axes in figure.axes if axes.get_title(loc="left").startswith(title))
+
+
+def line(axes, gid):
+    return next(line for line in axes.lines if line.get_gid() == gid)
+
+
+def texts(figure):
+    return " ".join(text.get_text() for axes in figure.axes for text in axes.texts)
+
+
+def test_every_figure_of_the_catalog_is_drawn_and_has_a_caption():
+    assert list(DRAWINGS) == list(FIGURES)
+    for name in FIGURES:
+        caption = (ROOT / f"workflow/report/{name}.rst").read_text()
+        assert len(caption.split()) >= 20, name
+
+
+def test_rate_and_distortion_are_the_means_of_runs_csv(demo):
+    figure = draw(demo, "rate_distortion")
+    kl, mse, lpips = (mean_of(demo, name) for name in ("kl", "mse", "lpips_alex"))
+    for title, means in (("MSE", mse), ("LPIPS (AlexNet)", lpips)):
+        axes = panel(figure, title)
+        for run in kl.index:
+            assert line(axes, run).get_xdata() == pytest.approx(kl[run])
+            assert line(axes, run).get_ydata() == pytest.approx(means[run])
+        assert line(axes, "vqvae").get_ydata() == pytest.approx([means["vqvae"]] * 2)  # level: it has no KL
+    assert "vqvae (no KL)" in texts(figure)
+
+
+def test_ranks_follow_the_direction_of_each_metric(demo):
+    figure = draw(demo, "ranks")
+    order = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    for title, metric, ascending in (
+        ("MSE ↓", "mse", True),
+        ("SSIM ↑", "ssim", False),
+        ("recall", "recall_vgg16", False),
+    ):
+        axes, means = panel(figure, title), mean_of(demo, metric)
+        expected = means.rank(ascending=ascending).astype(int)
+        assert [text.get_text() for text in axes.texts] == [str(expected[run]) for run in order]
+        dots = {int(dot.get_ydata()[0]): dot for dot in axes.lines if len(dot.get_xdata()) == 1}
+        for place, run in enumerate(order):
+            assert dots[place].get_xdata()[0] == pytest.approx(means[run])
+            assert (dots[place].get_markerfacecolor() != "white") == (expected[run] == 1)
+
+
+def test_training_curves_are_means_and_bands_ranges_over_seeds(demo):
+    figure = draw(demo, "training_curves")
+    axes = panel(figure, "reconstruction loss")
+    run = demo.runs[0]
+    frames = [pd.read_csv(run.path(seed, "history.csv")) for seed in run.seeds]
+    history = pd.concat(frames).query("term == 'reconstruction_loss' and split == 'eval' and epoch > 0")
+    expected = history.groupby("epoch")["value"].agg(["mean", "min", "max"])
+    drawn = line(axes, "vae:reconstruction_loss:eval")
+    np.testing.assert_allclose(drawn.get_ydata(), expected["mean"])
+    band = axes.collections[1].get_paths()[0].vertices[:, 1]
+    assert band.min() == pytest.approx(expected["min"].min())
+    assert band.max() == pytest.approx(expected["max"].max())
+    titles = {axes.get_title(loc="left") for axes in figure.axes}
+    assert {"KL", "MSE", "vq", "VAEGAN discriminator loss"} <= titles
+
+
+def cells(figure, shape, rows, columns):
+    """The images of a sheet, cut out of what is drawn: (rows, columns, C, H, W)."""
+    canvas = np.asarray(figure.axes[0].images[0].get_array())
+    channels, height, width = shape
+    images = np.stack(
+        [
+            [canvas[y * (height + GAP) :, x * (width + GAP) :][:height, :width] for x in range(columns)]
+            for y in range(rows)
+        ]
+    )
+    return images.transpose(0, 1, 4, 2, 3)[:, :, :channels]
+
+
+def test_reconstruction_sheet_shows_the_same_images_in_the_same_order_for_all_runs(demo):
+    drawn = cells(draw(demo, "reconstructions"), (3, 24, 24), 1 + len(demo.runs), 10)
+    first = np.load(demo.runs[0].path(0, "showcase.npz"))
+    np.testing.assert_array_equal(drawn[0], first["originals"])
+    for row, run in zip(drawn[1:], demo.runs, strict=True):
+        np.testing.assert_array_equal(row, np.load(run.path(0, "showcase.npz"))["reconstructions"])
+
+
+def test_run_that_shows_other_images_is_left_out_of_the_sheet(tmp_path):
+    arguments = build_study(tmp_path, (Fake("vae"), Fake("other")), seeds=(0,), shape=(3, 16, 16))
+    path = arguments["folder"] / "other/seed0/showcase.npz"
+    arrays = dict(np.load(path))
+    np.savez(path, **arrays | {"index": arrays["index"] + 1})
+    assert "shows other images" in texts(draw(open_study(**arguments), "reconstructions"))
+
+
+def test_extremes_stand_above_their_reconstructions(demo):
+    canvas = np.asarray(draw(demo, "extremes").axes[0].images[0].get_array())
+    arrays = np.load(demo.runs[0].path(0, "metrics", "extremes.npz"))
+    step = 24 + GAP
+    np.testing.assert_array_equal(canvas[:24, :24], arrays["best_original"][0].transpose(1, 2, 0))
+    np.testing.assert_array_equal(canvas[step : step + 24, -24:], arrays["worst_reconstruction"][3].transpose(1, 2, 0))
+
+
+def test_traversals_are_ordered_by_kl(demo):
+    labels = [text.get_text() for text in draw(demo, "traversals").axes[0].texts if text.get_text().startswith("z")]
+    kl = np.load(demo.runs[0].path(0, "metrics", "latent.npz"))["kl_per_dim"]
+    shown = [int(label.split()[0][1:]) for label in labels]
+    assert shown == sorted(shown, key=lambda dim: -kl[dim])
+
+
+def test_png_shows_each_pixel_of_an_image_as_a_square_of_dots(demo, tmp_path):
+    with look_of_vaebench():
+        save(DRAWINGS["reconstructions"](demo), tmp_path / "sheet", ("png",))
+    png = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB"))
+    image = np.load(demo.runs[0].path(0, "showcase.npz"))["originals"][0].transpose(1, 2, 0)
+    dots = 4
+    enlarged = image.repeat(dots, axis=0).repeat(dots, axis=1)
+    corners = np.argwhere((png == image[0, 0]).all(axis=2))
+    found = [(y, x) for y, x in corners if np.array_equal(png[y : y + 24 * dots, x : x + 24 * dots], enlarged)]
+    assert len(found) == 1
+
+
+def test_latent_dimensions_are_sorted_and_counted(demo):
+    figure = draw(demo, "latent_dimensions")
+    arrays = np.load(demo.runs[3].path(0, "metrics", "latent.npz"))
+    drawn = line(figure.axes[0], demo.runs[3].name).get_ydata()
+    np.testing.assert_allclose(drawn, np.maximum(np.sort(arrays["kl_per_dim"])[::-1], latent.FLOOR))
+    assert f"{int(arrays['active'].sum())} of 16" in texts(figure)
+    assert "vqvae" not in [label.get_text() for label in figure.axes[1].get_yticklabels()]
+
+
+def test_aggregate_posterior_quantiles_match_closed_forms():
+    means, log_variances = np.full((20000, 1), 2.0, np.float32), np.full((20000, 1), np.log(0.25), np.float32)
+    drawn = latent.aggregate_quantiles({"posterior_means": means, "posterior_log_variances": log_variances})
+    np.testing.assert_allclose(drawn[:, 0], 2 + 0.5 * np.array(latent.NORMAL_QUANTILES), atol=0.03)
+    spread = np.linspace(-1, 1, 10001)[:, None]
+    np.testing.assert_allclose(latent.aggregate_quantiles({"posterior_means": spread})[:, 0], [-0.9, -0.5, 0, 0.5, 0.9])
+
+
+def test_codebook_shows_used_codes_only(demo):
+    axes = draw(demo, "codebook").axes[0]
+    usage = np.load(demo.runs[4].path(0, "metrics", "latent.npz"))["code_usage"]
+    drawn = line(axes, "vqvae").get_ydata()
+    assert len(drawn) == (usage > 0).sum()
+    assert drawn.sum() == pytest.approx(100)
+    assert "50 of 64 codes" in axes.get_legend().get_texts()[0].get_text()
+
+
+def test_image_errors_are_those_of_the_per_image_table(demo):
+    figure = draw(demo, "image_errors")
+    frames = {run.name: pd.read_parquet(run.path(0, "metrics", "per_image.parquet")) for run in demo.runs}
+    for name, frame in frames.items():
+        np.testing.assert_allclose(line(figure.axes[0], name).get_ydata(), np.sort(frame["mse"]))
+    best, second = sorted(frames, key=lambda name: frames[name]["mse"].mean())[:2]
+    closer = 100 * (frames[best]["mse"] < frames[second]["mse"]).mean()
+    assert figure.axes[1].get_title(loc="left") == f"{best} is closer\non {closer:.3g} % of images"
+
+
+def test_beta_tradeoff_runs_along_beta(demo):
+    axes = panel(draw(demo, "beta_tradeoff"), "KL")
+    kl = mean_of(demo, "kl")
+    drawn = next(line for line in axes.lines if len(line.get_xdata()) == 3)
+    assert list(drawn.get_xdata()) == [0.5, 1.0, 4.0]
+    np.testing.assert_allclose(drawn.get_ydata(), [kl[f"beta_vae-beta{beta}"] for beta in ("0.5", "1", "4")])
+
+
+def test_cost_is_the_mean_over_seeds(demo):
+    figure = draw(demo, "cost")
+    speeds = [
+        pd.read_csv(demo.runs[0].path(seed, "history.csv")).query("term == 'images_per_second'")["value"].median()
+        for seed in (0, 1, 2)
+    ]
+    assert f"{np.mean(speeds):.3g}" in [text.get_text() for text in panel(figure, "Throughput").texts]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figure_without_data_says_so(name, tmp_path):
+    runs = {fake.name: fake.spec for fake in DEMO[:2]}
+    study = open_study("none", runs, {run: [0] for run in runs}, tmp_path / "tables", tmp_path / "runs")
+    assert "No data: no " in texts(draw(study, name))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("kind", ["demo", "troubled", "crowd", "alone"])
+def test_every_figure_of_every_kind_of_study_is_drawn_without_a_warning(kind, name, drawn):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = drawn(kind, name)
+    width, height = figure.get_size_inches()
+    assert width <= 8.8
+    assert height <= 22
+
+
+def tick_labels(axis):
+    """The tick labels that are seen: those within the limits of the axis."""
+    low, high = sorted(axis.get_view_interval())
+    return [
+        tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high and tick.label1.get_visible()
+    ]
+
+
+@pytest.mark.parametrize("name", CHARTS)
+@pytest.mark.parametrize("kind", ["demo", "troubled", "crowd"])
+def test_no_two_labels_overlap(kind, name, drawn):
+    figure = drawn(kind, name)
+    renderer = figure.canvas.get_renderer()
+    boxes = []
+    for axes in figure.axes:
+        shown = [*axes.texts, *tick_labels(axes.xaxis), *tick_labels(axes.yaxis), axes.xaxis.label, axes.yaxis.label]
+        shown += [axes.title, axes._left_title] + (axes.get_legend().get_texts() if axes.get_legend() else [])
+        boxes += [(text.get_text(), text.get_window_extent(renderer)) for text in shown if text.get_visible()]
+    for key in figure.legends:
+        boxes += [(text.get_text(), text.get_window_extent(renderer)) for text in key.get_texts()]
+    inside = figure.bbox.padded(1)
+    boxes = [(text, box) for text, box in boxes if text.strip() and inside.overlaps(box)]
+    clashes = [(a, b) for (a, one), (b, two) in combinations(boxes, 2) if one.padded(-1).overlaps(two.padded(-1))]
+    assert not clashes
+    assert all(box.x0 >= -1 and box.x1 <= figure.bbox.x1 + 1 for _, box in boxes)
+
+
+def test_failed_runs_are_named_with_their_reason(troubled):
+    for name in ("reconstructions", "generations", "extremes"):
+        assert "the loss is not a number (term kl, step 130)" in texts(draw(troubled, name)), name
+    assert troubled.runs[2].failures == {0: "the loss is not a number (term kl, step 130)"}
+
+
+def test_first_seed_that_has_a_result_is_shown(troubled):
+    shown = cells(draw(troubled, "reconstructions"), (1, 20, 28), 5, 10)
+    np.testing.assert_array_equal(shown[3], np.load(troubled.runs[2].path(1, "showcase.npz"))["reconstructions"])
+
+
+def test_mosaic_of_grey_images_keeps_their_shape():
+    images = np.full((2, 1, 3, 5), 7, np.uint8)
+    canvas = mosaic([images, images[:1]], 2)
+    assert canvas.shape == (2 * 3 + GAP, 2 * 5 + GAP, 3)
+    assert (canvas[:3, :5] == 7).all()
+    assert (canvas[3 + GAP :, 5 + GAP :] == 255).all()
+
+
+def test_runs_keep_their_look_in_every_figure(demo):
+    look = looks(demo.runs)
+    dots = draw(demo, "rate_distortion")
+    curves = draw(demo, "training_curves")
+    for run in ("vae", "beta_vae-beta4", "vaegan"):
+        assert line(dots.axes[0], run).get_color() == look[run].color
+        assert line(curves.axes[0], f"{run}:loss:eval").get_color() == look[run].color
+
+
+def test_25_runs_are_told_apart(crowd):
+    look = looks(crowd.runs)
+    assert len({(one.color, str(one.dash), one.marker) for one in look.values()}) == 25
+
+
+# Machado, Oliveira and Fernandes, IEEE TVCG 15 (2009), severity 1, on linear RGB
+BLIND = {
+    "protanopia": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
+    "deuteranopia": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
+    "tritanopia": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
+}
+
+
+def to_lab(linear):
+    """CIE L*a*b* of linear sRGB, white D65."""
+    matrix = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    x, y, z = np.cbrt(np.clip(matrix @ linear, 0, None) / np.array([0.9505, 1.0, 1.089]))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("kind", [None, *BLIND])
+def test_first_four_hues_differ_to_every_eye(kind):
+    colors = [np.array(to_rgb(hue)) for hue in HUES[:4]]
+    linear = [np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) for rgb in colors]
+    seen = [to_lab(np.clip(np.array(BLIND[kind]) @ rgb, 0, 1) if kind else rgb) for rgb in linear]
+    assert min(np.linalg.norm(a - b) for a, b in combinations(seen, 2)) > 15
+
+
+def test_files_are_the_same_bytes_each_time_and_the_png_has_200_dpi(alone, tmp_path):
+    arguments = {"dataset": alone.dataset, "runs": {"vae": alone.runs[0].spec}, "seeds": {"vae": [0]}}
+    places = {"tables": alone.tables, "folder": alone.runs[0].folder.parent}
+    draw_all(**arguments, **places, output=tmp_path / "all")
+    written = sorted(path.name for path in (tmp_path / "all").iterdir())
+    assert written == sorted(f"{name}.{suffix}" for name in FIGURES for suffix in ("png", "svg"))
+    for name in ("reconstructions", "latent_dimensions"):
+        with look_of_vaebench():
+            save(DRAWINGS[name](alone), tmp_path / name, ("png", "svg"))
+        for suffix in ("png", "svg"):
+            again = tmp_path / f"{name}.{suffix}"
+            assert again.read_bytes() == (tmp_path / "all" / again.name).read_bytes(), again.name
+    assert Image.open(tmp_path / "all/ranks.png").info["dpi"] == pytest.approx((200, 200), abs=0.1)
+
+
+@pytest.mark.parametrize("writer", [np.savez, np.savez_compressed])
+def test_head_reads_the_first_images_of_stored_and_deflated_files(writer, tmp_path):
+    images = np.arange(5 * 3 * 4 * 4, dtype=np.uint8).reshape(5, 3, 4, 4)
+    writer(tmp_path / "samples.npz", data=images, sampler=np.array("x"))
+    np.testing.assert_array_equal(head(tmp_path / "samples.npz", 2), images[:2])
+    np.testing.assert_array_equal(head(tmp_path / "samples.npz", 9), images)
+
+
+def test_figures_and_report_import_no_torch():
+    modules = "vaebench.figures.drawing, vaebench.report.writing, vaebench.paper"
+    check = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True, env={"PYTHONPATH": str(ROOT / "workflow/scripts")})
+
+
+def test_catalog_imports_nothing_heavy():
+    check = "import sys, vaebench.figures.catalog; sys.exit('matplotlib' in sys.modules or 'numpy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True, env={"PYTHONPATH": str(ROOT / "workflow/scripts")})
