@@ -1,0 +1,337 @@
+import json
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from fake_study import DEMO, Fake, build_study
+
+from vaebench.figures.catalog import FIGURES, FORMATS
+from vaebench.metrics.registry import METRICS
+from vaebench.report import rulegraph
+from vaebench.report.findings import sentences, verdicts
+from vaebench.report.writing import caption, notice, write_report
+from vaebench.study import open_study
+from vaebench.text import duration, ends, interval, number
+
+ROOT = Path(__file__).parents[2]
+DOT = """digraph snakemake_dag {
+    0[label = "all", color = "0.13 0.6 0.85", style="rounded"];
+    1[label = "train"];
+    2[label = "data"];
+    1 -> 0
+    2 -> 1
+    2 -> 0
+}"""
+MERMAID = """flowchart TB
+    id0[all]
+    id1[train]
+    id2[data]
+    style id0 fill:#D9BF57,stroke-width:2px
+    id1 --> id0
+    id2 --> id1
+    id2 --> id0
+"""
+VOID = {"meta", "link", "img", "br", "hr", "input", "path", "rect", "polyline"}
+
+
+def stand_in_figures(folder):
+    """Files in place of drawn figures: the report only embeds them."""
+    folder.mkdir(parents=True)
+    for name in FIGURES:
+        for suffix in FORMATS:
+            (folder / f"{name}.{suffix}").write_bytes(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
+    return folder
+
+
+def written(folder, fakes=DEMO, generator="demo_faces", **kind):
+    arguments = build_study(folder, fakes, **({"shape": (3, 16, 16)} | kind))
+    output = folder / "results/fake/report.html"
+    write_report(
+        **arguments,
+        figures=stand_in_figures(folder / "figures"),
+        captions=ROOT / "workflow/report",
+        manifests=[folder / f"data/fake/{split}_data.json" for split in ("train", "eval", "test")],
+        validation=folder / "results/fake/validation/summary.json",
+        rulegraph=DOT,
+        settings={"generator": generator, "confidence": 0.95},
+        output=output,
+    )
+    return arguments, output.read_text()
+
+
+class Page(HTMLParser):
+    """The page as a flat list of (tag, attributes, text so far inside it), with a check that tags are balanced."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.elements, self.open = [], []
+        self.feed(html)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        element = {"tag": tag, "text": "", **dict(attrs)}
+        self.elements.append(element)
+        if tag not in VOID:
+            self.open.append(element)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append({"tag": tag, "text": "", **dict(attrs)})
+
+    def handle_endtag(self, tag):
+        assert self.open.pop()["tag"] == tag
+
+    def handle_data(self, data):
+        for element in self.open:
+            element["text"] += data
+
+    def all(self, *tags):
+        return [element for element in self.elements if element["tag"] in tags]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    return written(tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture(scope="module")
+def page(demo):
+    return Page(demo[1])
+
+
+@pytest.fixture(scope="module")
+def troubled(tmp_path_factory):
+    fakes = (Fake("vae"), Fake("<b>lost</b>", failed=(0, 1)), Fake("half", badness=0.8, failed=(0,)))
+    return written(tmp_path_factory.mktemp("troubled"), fakes, seeds=(0, 1), shape=(1, 20, 28), generator=None)
+
+
+def comparison_cells(html):
+    """(run, cells) of the comparison table, a cell as (value, class)."""
+    table = re.search(r'<table class="sortable">.*?</table>', html, re.DOTALL).group()
+    rows = []
+    for row in re.findall(r"<tr>\s*<th scope=\"row\".*?</tr>", table, re.DOTALL):
+        run = re.search(r"</span>([^<]+)</a>", row).group(1)
+        rows.append((run, re.findall(r'<td data-value="([^"]*)"(?: class="([^"]*)")?', row)[1:]))
+    return rows
+
+
+def test_comparison_table_holds_the_means_of_runs_csv(demo):
+    arguments, html = demo
+    values = pd.read_csv(arguments["tables"] / "runs.csv")
+    means = values.dropna(subset="value").groupby(["run", "metric"])["value"].mean().unstack()
+    names = [name for name, metric in METRICS.items() if metric.headline and name in means]
+    rows = comparison_cells(html)
+    assert [run for run, _ in rows] == list(arguments["runs"])
+    for run, cells in rows:
+        assert len(cells) == len(names)
+        for name, (value, _) in zip(names, cells, strict=True):
+            if pd.isna(means.loc[run, name]):
+                assert value == ""
+            else:
+                assert float(value) == pytest.approx(means.loc[run, name])
+
+
+def test_best_mean_of_each_column_is_bold(demo):
+    arguments, html = demo
+    rows = comparison_cells(html)
+    values = pd.read_csv(arguments["tables"] / "runs.csv").dropna(subset="value")
+    means = values.groupby(["run", "metric"])["value"].mean().unstack()
+    names = [name for name, metric in METRICS.items() if metric.headline and name in means]
+    for column, name in enumerate(names):
+        bold = [run for run, cells in rows if "best" in cells[column][1]]
+        better, found = METRICS[name].higher_is_better, means[name].dropna()
+        if better is None or len(found) < 2:
+            assert bold == []
+        else:
+            assert bold == [found.idxmax() if better else found.idxmin()]
+
+
+def test_summary_names_the_winner_and_its_value(demo):
+    arguments, html = demo
+    values = pd.read_csv(arguments["tables"] / "runs.csv")
+    mse = values[values["metric"] == "mse"].groupby("run")["value"].mean()
+    assert f"Reconstruction: {mse.idxmin()} is best by MSE {number(mse.min())}" in html
+    assert "Raising β of beta_vae from 0.5 to 4 takes KL from" in html
+    assert "told apart from every other run" in html
+
+
+def test_lead_without_support_is_said_to_be_open(tmp_path):
+    twins = (Fake("one", badness=0.500), Fake("two", badness=0.5000001))
+    study = open_study(**build_study(tmp_path, twins, shape=(3, 16, 16)))
+    found = {verdict.metric: verdict for verdict in verdicts(study, 0.95)}
+    assert found["recall_vgg16"].grade == "open"
+    assert found["recall_vgg16"].rivals == (found["recall_vgg16"].second,)
+    assert "not told apart from" in " ".join(sentences(study, list(found.values())))
+
+
+def test_single_seed_is_judged_by_images_where_there_are_any_and_unknown_elsewhere(tmp_path):
+    study = open_study(**build_study(tmp_path, DEMO[:2], seeds=(0,), shape=(3, 16, 16)))
+    found = {verdict.metric: verdict for verdict in verdicts(study, 0.95)}
+    pairs = pd.read_csv(study.tables / "pairwise.csv").query("metric == 'mse'").iloc[0]
+    assert found["mse"].grade == "clear"
+    assert found["mse"].difference.mean == pytest.approx(-abs(pairs["difference"]))
+    assert found["mse"].difference.low <= found["mse"].difference.mean <= found["mse"].difference.high
+    assert found["fd_vgg16"].grade == "unknown"
+    assert "a single seed cannot tell" in " ".join(sentences(study, list(found.values())))
+
+
+def test_single_run_compares_nothing(tmp_path):
+    _, html = written(tmp_path, (Fake("vae"),), seeds=(0,))
+    assert "there is nothing to compare" in html
+    assert "1 run compared" in html
+
+
+def test_failed_trainings_are_listed_with_their_reason_and_escaped(troubled):
+    _, html = troubled
+    assert "3 of 6 trainings without a result" in html
+    assert html.count("the loss is not a number (term kl, step 130)") >= 3
+    assert "<b>lost" not in html
+    assert "&lt;b&gt;lost&lt;/b&gt;" in html
+    assert re.search(r"Seed 0 has no result: the loss is not a number", html)
+
+
+def test_grey_images_that_are_not_square_keep_their_aspect(troubled):
+    assert set(re.findall(r"aspect-ratio:([\d.]+)", troubled[1])) == {"1.4"}
+
+
+def test_page_refers_to_no_file_and_no_network(demo, page):
+    html = demo[1]
+    text = re.sub(r"data:[\w/+-]+;base64,[A-Za-z0-9+/=]+", "data:", html)
+    assert not re.search(r"https?:|//[a-z]", re.sub(r"(?m)^\s*//.*$", "", text))
+    for element in page.elements:
+        for attribute in ("src", "href", "srcset", "action"):
+            assert element.get(attribute, "#").startswith(("#", "data:")), element
+    assert set(re.findall(r"url\(\"?(.{5})", html)) == {"data:"}
+    assert "@import" not in text
+
+
+def test_page_can_be_read_without_seeing_it(page):
+    for image in page.all("img"):
+        assert len(image["alt"]) > 20
+    for button in page.all("button"):
+        assert button["text"].strip() or button.get("aria-label"), button
+    for heading in page.all("th"):
+        assert heading.get("scope") in ("row", "col")
+    for region in page.all("div"):
+        if "scroll" in region.get("class", ""):
+            assert region["tabindex"] == "0"
+            assert region["aria-label"]
+    levels = [int(element["tag"][1]) for element in page.all("h1", "h2", "h3")]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert page.all("html")[0]["lang"] == "en"
+
+
+def test_every_link_leads_somewhere_and_identifiers_are_unique(page):
+    identifiers = [element["id"] for element in page.elements if "id" in element]
+    assert len(identifiers) == len(set(identifiers))
+    targets = {element["href"][1:] for element in page.all("a")}
+    assert targets <= set(identifiers)
+
+
+def test_every_figure_and_every_run_is_on_the_page(demo, page):
+    headings = [element["text"] for element in page.all("h3")]
+    for name, figure in FIGURES.items():
+        assert name in ("reconstructions", "generations") or figure.title in headings
+    articles = page.all("article")
+    assert len(articles) == len(demo[0]["runs"])
+    for article, run in zip(articles, demo[0]["runs"], strict=True):
+        assert run in article["text"]
+        for part in ("Reconstructions", "Generated images", "Training", "Metrics", "Specification", "Provenance"):
+            assert part in article["text"]
+
+
+def test_provenance_data_card_skipped_images_and_rules_are_on_the_page(demo):
+    html = demo[1]
+    assert "commit 0123456789ab" in html
+    assert "000017.jpg" in html
+    assert "truncated: 118 of 9000 bytes" in html
+    assert "lanczos" in html
+    assert "train needs data" in html
+    assert "40 images of the split test" in html
+
+
+@pytest.mark.parametrize(
+    ("dataset", "generator", "words"),
+    [
+        ("demo", "demo_faces", "synthetic"),
+        ("mnist", "mnist", "handwritten digits"),
+        ("celeba", None, "non-commercial research"),
+        ("flowers", None, "licence of that data set"),
+    ],
+)
+def test_notice_says_what_the_pictures_are(dataset, generator, words):
+    assert words in notice(dataset, generator)
+
+
+def test_report_is_small_and_the_same_each_time(demo, tmp_path):
+    assert len(demo[1]) < 3e6
+    assert written(tmp_path)[1] == demo[1]
+
+
+def test_mixed_results_are_announced(tmp_path):
+    arguments = build_study(tmp_path, DEMO[:2], seeds=(0,), shape=(3, 16, 16))
+    notes = arguments["tables"] / "notes.json"
+    notes.write_text(json.dumps(["These results mix 2 data sets. a; b.", "x has no result."]))
+    output = tmp_path / "report.html"
+    places = {"figures": stand_in_figures(tmp_path / "figures"), "captions": ROOT / "workflow/report"}
+    settings = {"generator": "mnist", "confidence": 0.95}
+    empty = {"manifests": [], "validation": tmp_path / "none.json", "rulegraph": ""}
+    write_report(**arguments, **places, **empty, settings=settings, output=output)
+    assert "These results mix 2 data sets." in output.read_text()
+
+
+@pytest.mark.parametrize("text", [DOT, MERMAID])
+def test_rule_graph_is_read_from_both_of_snakemakes_formats(text):
+    nodes, edges = rulegraph.parse(text)
+    assert sorted(nodes.values()) == ["all", "data", "train"]
+    assert {(nodes[start], nodes[end]) for start, end in edges} == {
+        ("data", "train"),
+        ("train", "all"),
+        ("data", "all"),
+    }
+
+
+def test_rules_stand_below_what_they_wait_for():
+    rng = np.random.default_rng(0)
+    nodes = [f"n{number}" for number in range(30)]
+    edges = [(nodes[a], nodes[b]) for a in range(30) for b in range(a + 1, 30) if rng.random() < 0.1]
+    depth = {node: number for number, layer in enumerate(rulegraph.layers(nodes, edges)) for node in layer}
+    assert set(depth) == set(nodes)
+    assert all(depth[start] < depth[end] for start, end in edges)
+
+
+def test_rule_graph_is_left_out_without_text():
+    assert rulegraph.draw("") == ""
+
+
+def test_captions_are_escaped_and_lightly_marked_up(tmp_path):
+    (tmp_path / "x.rst").write_text("a < b, ``code`` and *stress*\n\nsecond")
+    assert caption(tmp_path, "x") == "<p>a &lt; b, <code>code</code> and <em>stress</em></p><p>second</p>"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.012345, "0.0123"), (1234567.0, "1.23e+06"), (-2.5, "−2.50"), (0, "0"), (float("nan"), "–"), (None, "–"),
+     (98765.4, "98,800"), (0.00001234, "1.23e-05"), (7, "7")],
+)  # fmt: skip
+def test_numbers_have_three_significant_digits(value, shown):
+    assert number(value) == shown
+
+
+def test_interval_has_as_many_digits_as_its_width_needs():
+    from vaebench.study import Interval
+
+    assert interval(Interval(0.0015741, 0.0015725, 0.0015756, 3)) == "0.0015741 [0.0015725, 0.0015756]"
+    assert interval(Interval(72.51, 70.2, 74.8, 3)) == "72.5 [70.2, 74.8]"
+    assert ends(Interval(2.0, float("nan"), float("nan"), 1)) == ("", "")
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(42, "42 s"), (210, "3.5 min"), (7200, "2.0 h"), (181440, "2.1 days")])
+def test_durations(seconds, shown):
+    assert duration(seconds) == shown
