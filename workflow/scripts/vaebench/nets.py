@@ -101,6 +101,13 @@ def same(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
 
 
+def keep_energy(convolution: nn.Conv2d) -> None:
+    """Set the weights so that, after half of the outputs are rectified, a sum of squares is about that of the input."""
+    numbers = convolution.out_channels / (convolution.in_channels * convolution.stride[0] * convolution.stride[1])
+    nn.init.normal_(convolution.weight, std=(2 / (numbers * convolution.weight[0].numel())) ** 0.5)
+    nn.init.zeros_(convolution.bias)
+
+
 class Residual(nn.Module):
     """x + f(x) with two convolutions (He et al. 2016, arXiv 1603.05027)."""
 
@@ -116,10 +123,11 @@ class Residual(nn.Module):
 class Patches(nn.Module):
     """Images (B, C, H, W) to a grid (B, `outputs`, H/4, W/4), rounded up: black is added below and at the right."""
 
-    def __init__(self, channels: int, outputs: int, norm: bool = True) -> None:
+    def __init__(self, channels: int, outputs: int) -> None:
         super().__init__()
-        normalize = nn.BatchNorm2d(outputs) if norm else nn.Identity()
-        self.layers = nn.Sequential(nn.Conv2d(channels, outputs, PATCH, PATCH, bias=not norm), normalize, nn.ReLU())
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, outputs, PATCH, PATCH, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """The grid of images x."""
@@ -226,20 +234,24 @@ class GridDecoder(BaseDecoder):
 class CompactDiscriminator(BaseDiscriminator):
     """Images to `embedding` (B, 1), the probability that they are real; VAEGAN also compares its inner layers.
 
-    No normalisation: statistics of a batch would tell real batches from generated ones.
+    No batch norm: it would hide a difference in brightness or contrast between real and reconstructed batches. Instead
+    every layer begins by keeping squared differences as large as in the images, so that comparing any layer is on the
+    scale of comparing pixels.
     """
 
     def __init__(self, input_dim: tuple[int, int, int]) -> None:
         super().__init__()
-        height, width = (ceil(side / PATCH / 4) for side in input_dim[1:])
+        height, width = (ceil(side // PATCH / 4) for side in input_dim[1:])
         self.layers = nn.ModuleList(
             [
-                Patches(input_dim[0], STEM, norm=False),
-                nn.Sequential(nn.Conv2d(STEM, WIDTHS[0], 3, 2, 1), nn.ReLU()),
-                nn.Sequential(nn.Conv2d(WIDTHS[0], WIDTHS[1], 3, 2, 1), nn.Tanh()),
+                nn.Sequential(nn.Conv2d(input_dim[0], STEM, PATCH, PATCH), nn.LeakyReLU(0.2)),
+                nn.Sequential(nn.Conv2d(STEM, WIDTHS[0], 3, 2, 1), nn.LeakyReLU(0.2)),
+                nn.Sequential(nn.Conv2d(WIDTHS[0], WIDTHS[1], 3, 2, 1), nn.LeakyReLU(0.2)),
                 nn.Sequential(nn.Flatten(), nn.Linear(WIDTHS[1] * height * width, 1), nn.Sigmoid()),
             ]
         )
+        for convolution, _ in list(self.layers)[:3]:
+            keep_energy(convolution)
         self.depth = len(self.layers)
 
     def forward(self, x: Tensor, output_layer_levels: list[int] | None = None) -> ModelOutput:

@@ -194,7 +194,7 @@ class Trainer:
             for x in self.eval_set.load(order):
                 losses = self._validation_losses(x, epoch)
                 records.append(torch.stack([loss.detach().float() for loss in losses.values()]))
-                squares += (reconstruct(self.model, x) - x).square().sum(dtype=torch.float64)
+                squares += (reconstruct(self.model, x.detach()) - x.detach()).square().sum(dtype=torch.float64)
         means = dict(zip(losses, self._average(records, order), strict=True))
         return means | {"mse": float(squares) / self.eval_set.images.size}
 

@@ -1,0 +1,170 @@
+"""A training that is killed at any moment ends in the very weights and history of one that was left alone."""
+
+import csv
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+
+import pytest
+import torch
+from training_cases import make_spec, outputs, run, write_data
+
+import vaebench.training as training
+from vaebench.errors import UserError
+from vaebench.models import load_weights
+
+TIMING = {"images_per_second", "seconds", "peak_memory_mb"}
+CASES = {
+    "plateau": make_spec(
+        "VAE", epochs=3, scheduler={"name": "ReduceLROnPlateau", "options": {"patience": 0, "factor": 0.5}}
+    ),
+    "ema_codebook": make_spec("VQVAE", config={"use_ema": True}, epochs=3),
+    "adversarial": make_spec("FactorVAE", epochs=3),
+    "coupled": make_spec("RAE_L2", epochs=3, scheduler={"name": "StepLR", "options": {"step_size": 1}}),
+    "coupled_adversarial": make_spec(
+        "VAEGAN", epochs=3, components={"discriminator": {"scheduler": {"name": "StepLR", "options": {"step_size": 1}}}}
+    ),
+    "metric": make_spec("RHVAE", epochs=3),
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+def in_a_process(function, *arguments):
+    """Run in a forked process, so that it can be killed, and give its exit code."""
+    process = multiprocessing.get_context("fork").Process(target=function, args=arguments)
+    process.start()
+    process.join(120)
+    return process.exitcode
+
+
+def train_and_kill(spec, data, folder, number, epoch, position):
+    """Train, and send this process a signal after the given step."""
+    look_after = training.Trainer._look_after
+
+    def look_and_kill(trainer, now):
+        if (now, trainer.progress.position) == (epoch, position):
+            os.kill(os.getpid(), number)
+        look_after(trainer, now)
+
+    training.Trainer._look_after = look_and_kill
+    run(spec, data, folder)
+
+
+def result(folder):
+    paths = outputs(folder)
+    with open(paths["history"]) as file:
+        rows = [tuple(row.values()) for row in csv.DictReader(file) if row["term"] not in TIMING]
+    return load_weights(paths["output"] / "model.pt"), rows
+
+
+def assert_equal(one, other):
+    assert one[1] == other[1]
+    for key, value in one[0].items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(value, other[0][key])
+        else:
+            assert all(torch.equal(tensor, other[0][key][name]) for name, tensor in value.items())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_killed_training_ends_as_if_left_alone(name, data, tmp_path):
+    spec = CASES[name]
+    run(spec, data, tmp_path / "whole")
+    expected = result(tmp_path / "whole")
+    for number, epoch, position in ((signal.SIGTERM, 1, 2), (signal.SIGUSR1, 2, 1), (signal.SIGKILL, 3, 2)):
+        code = in_a_process(train_and_kill, spec, data, tmp_path / "killed", number, epoch, position)
+        assert code == (-number if number == signal.SIGKILL else 128 + number)
+        assert not (tmp_path / "killed/final_model").exists()
+    run(spec, data, tmp_path / "killed")
+    assert_equal(result(tmp_path / "killed"), expected)
+    provenance = json.loads(outputs(tmp_path / "killed")["provenance"].read_text())
+    assert len(provenance["attempts"]) == 4
+    assert [attempt["resumed_at_epoch"] for attempt in provenance["attempts"]] == [0, 0, 1, 2]
+
+
+def test_state_saved_within_an_epoch_survives_a_kill(data, tmp_path):
+    spec = make_spec("VQVAE", config={"use_ema": True}, checkpoint_minutes=0)
+    run(spec, data, tmp_path / "whole")
+    assert in_a_process(train_and_kill, spec, data, tmp_path / "killed", signal.SIGKILL, 1, 3) == -signal.SIGKILL
+    state = torch.load(outputs(tmp_path / "killed")["state"] / "state.pt", weights_only=True)
+    assert (state["progress"]["epoch"], state["progress"]["position"]) == (0, 2)
+    run(spec, data, tmp_path / "killed")
+    assert_equal(result(tmp_path / "killed"), result(tmp_path / "whole"))
+
+
+def test_kills_at_random_moments(data, tmp_path):
+    spec = make_spec("VAE", epochs=6, checkpoint_minutes=0)
+    run(spec, data, tmp_path / "whole")
+    chance = random.Random(0)
+    context = multiprocessing.get_context("fork")
+    for _ in range(4):
+        process = context.Process(target=run, args=(spec, data, tmp_path / "killed"))
+        process.start()
+        time.sleep(chance.uniform(0.1, 0.8))
+        process.kill()
+        process.join()
+    run(spec, data, tmp_path / "killed")
+    assert_equal(result(tmp_path / "killed"), result(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("change", ["parameter", "code", "data", "seed"])
+def test_another_training_does_not_use_the_state(change, data, tmp_path, capfd):
+    spec = make_spec("VAE", epochs=2)
+    in_a_process(train_and_kill, spec, data, tmp_path / "run", signal.SIGTERM, 2, 1)
+    assert (outputs(tmp_path / "run")["state"] / "state.pt").is_file()
+    arguments = {"seed": 0, "code": "code"}
+    if change == "parameter":
+        spec = make_spec("VAE", epochs=2, learning_rate=2e-3)
+    elif change == "data":
+        (tmp_path / "other").mkdir()
+        data = write_data(tmp_path / "other", train_count=42)
+    else:
+        arguments[change] = 1 if change == "seed" else "other code"
+    run(spec, data, tmp_path / "run", **arguments)
+    assert "discarded" in capfd.readouterr().err
+    run(spec, data, tmp_path / "fresh", **arguments)
+    assert_equal(result(tmp_path / "run"), result(tmp_path / "fresh"))
+
+
+def test_the_same_training_goes_on_where_it_was(data, tmp_path, capfd):
+    spec = make_spec("VAE", epochs=2)
+    in_a_process(train_and_kill, spec, data, tmp_path, signal.SIGTERM, 2, 1)
+    run({**spec, "training": {**spec["training"], "checkpoint_minutes": 3}}, data, tmp_path)
+    assert "discarded" not in capfd.readouterr().err
+    assert not (outputs(tmp_path)["state"] / "state.pt").exists()
+
+
+def test_diverging_loss_names_term_and_step_and_keeps_the_state(data, tmp_path):
+    spec = make_spec("VAE", epochs=3, learning_rate=1e30, optimizer={"name": "SGD", "options": {}})
+    with pytest.raises(UserError, match=r"in step \d of epoch 1; lower training.learning_rate"):
+        run(spec, data, tmp_path)
+    failure = json.loads((outputs(tmp_path)["state"] / "failure.json").read_text())
+    assert failure["reason"] == "diverged"
+    assert failure["step"] == 2
+    assert failure["term"] in ("loss", "reconstruction_loss", "kl")
+    assert not outputs(tmp_path)["output"].exists()
+
+
+def test_the_last_good_state_stays_after_a_late_divergence(data, tmp_path, monkeypatch):
+    real = training.losses_of
+    calls = []
+
+    def sometimes_nan(*arguments):
+        calls.append(1)
+        losses = real(*arguments)
+        return losses if len(calls) < 12 else losses | {"kl": losses["kl"] * float("nan")}
+
+    monkeypatch.setattr(training, "losses_of", sometimes_nan)
+    spec = make_spec("VAE", epochs=4)
+    with pytest.raises(UserError, match=r"kl is nan in step \d of epoch"):
+        run(spec, data, tmp_path)
+    state = torch.load(outputs(tmp_path)["state"] / "state.pt", weights_only=True)
+    assert state["progress"]["epoch"] >= 1
+    assert all(torch.isfinite(value).all() for value in state["model"]["model_state_dict"].values())

@@ -1,0 +1,97 @@
+"""What the tests of training share: real digits, small specifications for every model, and one call to train."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from vaebench.training import train
+
+TRAINING = {
+    "epochs": 2,
+    "batch_size": 16,
+    "eval_batch_size": 16,
+    "learning_rate": 1e-3,
+    "optimizer": {"name": "Adam", "options": {}},
+    "scheduler": None,
+    "components": {},
+    "gradients": "exact",
+    "vq_scale": "per_image",
+    "precision": "fp32",
+    "channels_last": True,
+    "compile": False,
+    "deterministic": True,
+    "select": "mse",
+    "patience": None,
+    "checkpoint_minutes": 10,
+    "device": "cpu",
+}
+# Settings that make a model small or set what its defaults refuse.
+FIELDS = {
+    "VAEGAN": {"reconstruction_layer": 2},
+    "IWAE": {"number_samples": 3},
+    "CIWAE": {"number_samples": 3},
+    "MIWAE": {"number_samples": 3, "number_gradient_estimates": 2},
+    "PIWAE": {"number_samples": 3, "number_gradient_estimates": 2},
+    "VAMP": {"number_components": 5},
+    "VQVAE": {"num_embeddings": 16},
+    "VAE_IAF": {"hidden_size": 16},
+    "MSSSIM_VAE": {"beta": 1e-3},
+    "DisentangledBetaVAE": {"C": 5.0, "warmup_epoch": 2},
+    "HVAE": {"n_lf": 1},
+    "RHVAE": {"n_lf": 1},
+    "WAE_MMD": {"reg_weight": 10.0},
+}
+
+
+def digits(count: int, start: int = 0) -> np.ndarray:
+    """Real handwritten digits of scikit-learn, enlarged to uint8 (count, 1, 32, 32)."""
+    images = load_digits().images[start : start + count] * (255 / 16)
+    return np.kron(images, np.ones((4, 4))).round().astype(np.uint8)[:, None]
+
+
+def write_data(folder: Path, train_count: int = 40, eval_count: int = 20) -> dict[str, Path]:
+    """npz files of digits, without manifests."""
+    paths = {"train_data": folder / "train_data.npz", "eval_data": folder / "eval_data.npz"}
+    np.savez(paths["train_data"], data=digits(train_count))
+    np.savez(paths["eval_data"], data=digits(eval_count, 1000))
+    return paths
+
+
+def make_spec(model: str, net: str = "compact", config: dict | None = None, **training) -> dict:
+    """A run's specification with the compact networks and a latent of 4."""
+    return {
+        "run": model.lower(),
+        "entry": model.lower(),
+        "model": model,
+        "nets": {"encoder": net, "decoder": net, "discriminator": net if model == "VAEGAN" else None},
+        "config": {"latent_dim": 4, **FIELDS.get(model, {}), **(config or {})},
+        "training": {**TRAINING, **training},
+        "sampler": {"name": "auto", "options": {}},
+        "pretrained": None,
+    }
+
+
+def outputs(folder: Path) -> dict[str, Path]:
+    """Where a training in `folder` writes."""
+    return {
+        "output": folder / "final_model",
+        "history": folder / "history.csv",
+        "provenance": folder / "provenance.json",
+        "state": folder / "training_state",
+    }
+
+
+def run(spec: dict, data: dict[str, Path], folder: Path, seed: int = 0, code: str = "code", **more) -> dict[str, Path]:
+    """Train, and give the paths of the results."""
+    paths = outputs(folder)
+    train(spec, seed, **data, **paths, code=code, threads=1, **more)
+    return paths
+
+
+def read_history(path: Path, split: str, term: str) -> list[float]:
+    """The values of one term, by epoch."""
+    with open(path) as file:
+        rows = [row for row in csv.DictReader(file) if (row["split"], row["term"]) == (split, term)]
+    return [float(row["value"]) for row in rows]
