@@ -23,7 +23,7 @@ models:
   vqvae: null
   vaegan: null
 samples: {count: 32, showcase: {images: 4, traversal_dims: 2, traversal_steps: 3, interpolations: 1}}
-evaluation: {lpips: [alex], distribution: {features: [], limit: 32}}
+evaluation: {distribution: {features: [], limit: 32}}
 statistics: {bootstrap: 100}
 """
 

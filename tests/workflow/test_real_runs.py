@@ -30,7 +30,7 @@ def run(name, folder, packages, weights):
 
 @pytest.fixture(scope="module")
 def mnist(tmp_path_factory, digit_package, perceptual_weights):
-    return run("mnist", tmp_path_factory.mktemp("mnist"), digit_package, perceptual_weights["alexnet"])
+    return run("mnist", tmp_path_factory.mktemp("mnist"), digit_package, perceptual_weights["vgg16"])
 
 
 @pytest.fixture(scope="module")
