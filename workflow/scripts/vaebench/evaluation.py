@@ -143,7 +143,7 @@ def pass_over_images(task: Task, summary: LatentSummary) -> Pass:
             values["neg_elbo"] = 0.5 * (x - y).double().square().flatten(1).sum(1) + values["kl"]
         elif encoding.family == "vq":
             values["vq_commitment"] = vq_commitment(encoding)
-        elif (estimate := kl_estimate(model, encoding, noise)) is not None:
+        elif (estimate := kl_estimate(model, x, encoding, noise)) is not None:
             values["kl_estimate"] = estimate
         if model.model_name == "VAEGAN":
             values |= vaegan_terms(model, x, y, encoding, prior)

@@ -110,6 +110,8 @@ def draw_latent(model: BaseAE, x: Tensor, encoding: Encoding, generator: np.rand
         noise = standard_normal(encoding.mean, generator)
         z = encoding.mean + noise * torch.exp(0.5 * encoding.log_variance)
         return through_flow(model, z)[0] if encoding.family == "flow" else z
+    if encoding.family == "wrapped_normal" and model.model_config.posterior_distribution == "wrapped_normal":
+        return _draw_wrapped_normal(model, encoding, generator)
     seeds = generator.integers(2**63, size=len(x))
     draws = []
     with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
@@ -124,19 +126,28 @@ def standard_normal(like: Tensor, generator: np.random.Generator) -> Tensor:
     return torch.from_numpy(generator.standard_normal(tuple(like.shape), dtype=np.float32)).to(like)
 
 
+def _draw_wrapped_normal(model: BaseAE, encoding: Encoding, generator: np.random.Generator) -> Tensor:
+    """PoincareVAE's posterior: a normal in the tangent space at 0, carried to the location (Nagano et al. 2019)."""
+    ball = model.latent_manifold
+    origin = torch.zeros_like(encoding.mean)
+    tangent = standard_normal(encoding.mean, generator) * torch.exp(0.5 * encoding.log_variance)
+    tangent = tangent / ball.lambda_x(origin, keepdim=True)
+    return ball.expmap(encoding.mean, ball.transp(origin, encoding.mean, tangent))
+
+
 def _draw_one(model: BaseAE, x: Tensor, encoding: Encoding, row: slice) -> Tensor:
     if encoding.family == "von_mises_fisher":
         return model._sample_von_mises(encoding.mean[row], encoding.concentration[row])
     if encoding.family == "wrapped_normal":
-        return wrapped_posterior(model, encoding, row).rsample(torch.Size([1])).squeeze(0)
+        return ball_posterior(model, encoding, row).rsample(torch.Size([1])).squeeze(0)
     with torch.enable_grad():  # the leapfrog steps differentiate the decoder
         return model({"data": x}).z.detach()
 
 
-def wrapped_posterior(model: BaseAE, encoding: Encoding, row: slice) -> torch.distributions.Distribution:
+def ball_posterior(model: BaseAE, encoding: Encoding, rows: slice = slice(None)) -> torch.distributions.Distribution:
     """PoincareVAE's posterior for some rows of an encoding."""
-    scale = torch.exp(0.5 * encoding.log_variance[row])
-    return model.posterior(loc=encoding.mean[row], scale=scale, manifold=model.latent_manifold)
+    scale = torch.exp(0.5 * encoding.log_variance[rows])
+    return model.posterior(loc=encoding.mean[rows], scale=scale, manifold=model.latent_manifold)
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ import torch
 from pythae.models import BaseAE
 from torch import Tensor
 
-from vaebench.inference import Encoding, standard_normal, through_flow, wrapped_posterior
+from vaebench.inference import Encoding, ball_posterior, draw_latent, standard_normal, through_flow
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. 2016: a dimension is active when the variance of its mean over images exceeds it
 COLLAPSED_SHARE = 0.1
@@ -26,7 +26,7 @@ def vq_commitment(encoding: Encoding) -> Tensor:
 
 
 @torch.no_grad()
-def kl_estimate(model: BaseAE, encoding: Encoding, generator: np.random.Generator) -> Tensor | None:
+def kl_estimate(model: BaseAE, x: Tensor, encoding: Encoding, generator: np.random.Generator) -> Tensor | None:
     """The model's own KL term per image, (B,) float64, for posteriors or priors without the closed form.
 
     One draw of z for VAMP, flows and PoincareVAE; exact for SVAE; None where the model has no such term.
@@ -34,7 +34,10 @@ def kl_estimate(model: BaseAE, encoding: Encoding, generator: np.random.Generato
     if encoding.family == "von_mises_fisher":
         return model._compute_kl(encoding.mean.shape[-1], encoding.concentration).double()
     if encoding.family == "wrapped_normal":
-        return _wrapped_kl(model, encoding, generator)
+        z = draw_latent(model, x, encoding, generator).unsqueeze(0)
+        prior = model.prior(loc=model._pz_mu, scale=model._pz_logvar.exp(), manifold=model.latent_manifold)
+        ratio = ball_posterior(model, encoding).log_prob(z) - prior.log_prob(z)
+        return ratio.double().sum(-1).squeeze(0)
     if encoding.family not in ("vamp", "flow"):
         return None
     noise = standard_normal(encoding.mean, generator)
@@ -44,18 +47,6 @@ def kl_estimate(model: BaseAE, encoding: Encoding, generator: np.random.Generato
         return log_q - model._log_p_z(z).double()
     z, log_determinant = through_flow(model, z)
     return log_q + 0.5 * z.double().square().sum(1) - log_determinant.double()
-
-
-def _wrapped_kl(model: BaseAE, encoding: Encoding, generator: np.random.Generator) -> Tensor:
-    prior = model.prior(loc=model._pz_mu, scale=model._pz_logvar.exp(), manifold=model.latent_manifold)
-    estimates = []
-    with torch.random.fork_rng(devices=[encoding.mean.device] if encoding.mean.is_cuda else []):
-        for i, seed in enumerate(generator.integers(2**63, size=len(encoding.mean))):
-            torch.manual_seed(int(seed))
-            posterior = wrapped_posterior(model, encoding, slice(i, i + 1))
-            z = posterior.rsample(torch.Size([1]))
-            estimates.append((posterior.log_prob(z) - prior.log_prob(z)).double().sum().reshape(1))
-    return torch.cat(estimates)
 
 
 @dataclass

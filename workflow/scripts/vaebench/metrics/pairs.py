@@ -61,7 +61,7 @@ class PairMetrics:
     def __call__(self, x: Tensor, y: Tensor) -> Compared:
         """Compare x with y, both float32 (B, C, H, W) in [0, 1]; a pair with a value that is not finite gives NaN."""
         finite = reconstruction.finite_rows(x) & reconstruction.finite_rows(y)
-        x, y = torch.nan_to_num(x), torch.nan_to_num(y)
+        x, y = (torch.where(finite.view(-1, 1, 1, 1), images, 0.0) for images in (x, y))
         compared = Compared({name: function(x, y) for name, function in self.functions.items()})
         for net, trunk in self.trunks.items():
             self._through_trunk(net, trunk, x, y, compared)

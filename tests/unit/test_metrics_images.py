@@ -1,0 +1,169 @@
+"""Per-image metrics against piq, lpips, torchmetrics, scikit-image and closed forms, and with hard images."""
+
+import lpips
+import numpy as np
+import piq
+import pytest
+import torch
+from skimage.metrics import structural_similarity
+
+from vaebench.errors import UserError
+from vaebench.metrics import reconstruction
+from vaebench.metrics.pairs import PairMetrics
+from vaebench.metrics.perceptual import LAYOUTS, Perceptual, pooled
+
+GENERATOR = torch.Generator().manual_seed(0)
+X = torch.rand(5, 3, 64, 64, generator=GENERATOR)
+Y = (X + 0.2 * torch.randn(X.shape, generator=GENERATOR)).clamp(0, 1)
+
+
+def reference_lpips(net: str, weights) -> lpips.LPIPS:
+    """The lpips package's own network with its trunk's convolutions filled in order."""
+    model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False).eval()
+    state = torch.load(weights[LAYOUTS[net].weights], weights_only=True)
+    convolutions = [module for module in model.net.modules() if isinstance(module, torch.nn.Conv2d)]
+    indices = [i for stage in LAYOUTS[net].stages for i in stage]
+    for convolution, i in zip(convolutions, indices, strict=True):
+        convolution.load_state_dict({part: state[f"features.{i}.{part}"] for part in ("weight", "bias")})
+    return model
+
+
+def test_mse_and_bce_are_their_formulas_in_float64():
+    x, y = X.double().numpy(), Y.double().numpy()
+    p = y.clip(1e-7, 1 - 1e-7)
+    np.testing.assert_allclose(reconstruction.mse(X, Y), ((x - y) ** 2).mean((1, 2, 3)), rtol=1e-6)
+    expected = -(x * np.log(p) + (1 - x) * np.log(1 - p)).mean((1, 2, 3))
+    np.testing.assert_allclose(reconstruction.bce(X, Y), expected, rtol=1e-12)
+
+
+def test_bce_is_finite_at_the_ends():
+    black, white = torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)
+    assert reconstruction.bce(white, black).item() == pytest.approx(-np.log(1e-7), rel=1e-9)
+    assert reconstruction.bce(white, white).item() == pytest.approx(-np.log1p(-1e-7), rel=1e-6)
+
+
+def test_ssim_and_gmsd_are_piqs_and_agree_with_other_libraries():
+    torch.testing.assert_close(
+        reconstruction.ssim(X, Y), piq.ssim(X, Y, data_range=1.0, reduction="none").double(), atol=1e-6, rtol=0
+    )
+    torch.testing.assert_close(
+        reconstruction.gmsd(X, Y), piq.gmsd(X, Y, data_range=1.0, reduction="none").double(), atol=1e-6, rtol=0
+    )
+    ours = reconstruction.ssim(X, Y)
+    for i in range(len(X)):
+        _, map_ = structural_similarity(
+            X[i].double().numpy(),
+            Y[i].double().numpy(),
+            channel_axis=0,
+            data_range=1.0,
+            gaussian_weights=True,
+            use_sample_covariance=False,
+            full=True,
+        )
+        assert ours[i].item() == pytest.approx(map_[:, 5:-5, 5:-5].mean(), abs=1e-4)
+
+
+@pytest.mark.parametrize("net", ["alex", "vgg"])
+def test_lpips_is_the_packages(net, perceptual_weights):
+    ours = Perceptual(net, perceptual_weights[LAYOUTS[net].weights])
+    with torch.no_grad():
+        expected = reference_lpips(net, perceptual_weights)(2 * X[:3] - 1, 2 * Y[:3] - 1).flatten().double()
+    torch.testing.assert_close(
+        ours.distance(ours.features(X[:3]), ours.features(Y[:3])), expected, atol=1e-6, rtol=1e-6
+    )
+
+
+def test_lpips_gives_the_published_value(perceptual_weights):
+    """torchmetrics' LPIPS documentation prints 0.3494 for these two random images."""
+    random = np.random.RandomState(123)
+    x, y = (torch.from_numpy(random.rand(10, 3, 100, 100)).float() for _ in range(2))
+    trunk = Perceptual("vgg", perceptual_weights["vgg16"])
+    parts = [trunk.distance(trunk.features(a), trunk.features(b)) for a, b in zip(x.split(2), y.split(2), strict=True)]
+    assert torch.cat(parts).mean().item() == pytest.approx(0.3494, abs=2e-4)
+
+
+def test_lpips_is_zero_for_equal_images_and_symmetric(perceptual_weights):
+    trunk = Perceptual("alex", perceptual_weights["alexnet"])
+    x, y = trunk.features(X), trunk.features(Y)
+    assert torch.equal(trunk.distance(x, x), torch.zeros(5, dtype=torch.float64))
+    torch.testing.assert_close(trunk.distance(x, y), trunk.distance(y, x), rtol=1e-12, atol=0)
+
+
+def test_grey_images_count_as_three_equal_channels(perceptual_weights):
+    trunk = Perceptual("vgg", perceptual_weights["vgg16"])
+    grey = X[:2, :1, :28, :28]
+    for one, three in zip(trunk.features(grey), trunk.features(grey.repeat(1, 3, 1, 1)), strict=True):
+        assert torch.equal(one, three)
+
+
+def test_missing_and_wrong_weights_are_named(tmp_path, perceptual_weights):
+    with pytest.raises(UserError, match=r"vgg16\.pt: the vgg16 weights are missing"):
+        Perceptual("vgg", tmp_path / "vgg16.pt")
+    with pytest.raises(UserError, match="not a torchvision vgg16: features"):
+        Perceptual("vgg", perceptual_weights["alexnet"])
+    with pytest.raises(UserError, match="needs the vgg16 weights"):
+        PairMetrics((3, 64, 64), ["vgg"], [], {})
+
+
+def compare(x, y, weights, lpips_nets=("alex",), features=("alexnet",)):
+    return PairMetrics(x.shape[1:], lpips_nets, features, weights)(x, y)
+
+
+def test_one_pass_gives_distances_and_features(perceptual_weights):
+    compared = compare(X, Y, perceptual_weights)
+    trunk = Perceptual("alex", perceptual_weights["alexnet"])
+    assert set(compared.values) == {"mse", "bce", "ssim", "gmsd", "lpips_alex"}
+    assert all(value.shape == (5,) and value.dtype == torch.float64 for value in compared.values.values())
+    torch.testing.assert_close(compared.features_x["alexnet"], pooled(trunk.features(X)), atol=1e-6, rtol=1e-6)
+
+
+def test_features_come_without_lpips(perceptual_weights):
+    compared = compare(X, Y, perceptual_weights, lpips_nets=(), features=("alexnet",))
+    assert "lpips_alex" not in compared.values
+    assert compared.features_x["alexnet"].shape == (5, 256)
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        pytest.param(torch.full((2, 3, 64, 64), 0.5), torch.full((2, 3, 64, 64), 0.5), id="constant and identical"),
+        pytest.param(torch.zeros(2, 3, 64, 64), torch.ones(2, 3, 64, 64), id="black against white"),
+        pytest.param(torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64), id="one black image"),
+        pytest.param(torch.rand(2, 1, 64, 64), torch.rand(2, 1, 64, 64), id="grey"),
+        pytest.param(torch.rand(2, 3, 50, 71), torch.rand(2, 3, 50, 71), id="odd and not square"),
+    ],
+)
+def test_hard_images_give_finite_values(x, y, perceptual_weights):
+    compared = compare(x, y, perceptual_weights)
+    assert all(torch.isfinite(value).all() for value in compared.values.values())
+    if torch.equal(x, y):
+        assert compared.values["mse"].max() == 0
+        assert compared.values["ssim"].min() == pytest.approx(1, abs=1e-6)
+
+
+def test_a_value_that_is_not_finite_spoils_its_own_image_only(perceptual_weights):
+    damaged = Y.clone()
+    damaged[2, 0, 0, 0] = torch.nan
+    damaged[4, 1, 5, 5] = torch.inf
+    whole, partly = compare(X, Y, perceptual_weights).values, compare(X, damaged, perceptual_weights).values
+    for name in whole:
+        assert torch.isnan(partly[name]).tolist() == [False, False, True, False, True]
+        torch.testing.assert_close(partly[name][[0, 1, 3]], whole[name][[0, 1, 3]], atol=1e-6, rtol=1e-6)
+
+
+def test_what_an_image_is_too_small_for_is_told(perceptual_weights):
+    metrics = PairMetrics((1, 28, 28), ["alex", "vgg"], ["alexnet"], perceptual_weights)
+    assert "lpips_vgg" in metrics.names
+    assert "lpips_alex" not in metrics.names
+    assert metrics.skipped["lpips_alex"] == "alexnet needs images of at least 31 x 31 pixels"
+    tiny = PairMetrics((1, 8, 8), [], [], {})
+    assert tiny.skipped["ssim"] == "SSIM needs images of at least 11 x 11 pixels"
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_values_do_not_depend_on_the_batches(size, perceptual_weights):
+    metrics = PairMetrics((3, 64, 64), ["alex"], ["alexnet"], perceptual_weights)
+    whole = metrics(X, Y)
+    parts = [metrics(a, b) for a, b in zip(X.split(size), Y.split(size), strict=True)]
+    for name, values in whole.values.items():
+        torch.testing.assert_close(torch.cat([part.values[name] for part in parts]), values, atol=1e-9, rtol=1e-6)

@@ -1,0 +1,282 @@
+"""Latent diagnostics, VAEGAN's terms, the likelihood and the probes against closed forms and other implementations."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from evaluation_cases import compact_spec, default_model
+from pythae.models.base.base_utils import ModelOutput
+from pythae.models.nn import BaseDecoder, BaseEncoder
+from scipy.stats import multivariate_normal
+from sklearn.linear_model import RidgeClassifier
+from sklearn.metrics import balanced_accuracy_score, mutual_info_score, roc_auc_score
+
+from vaebench.inference import central_latent, encode, reconstruct
+from vaebench.metrics.disentanglement import concentration, disentanglement, mutual_information, mutual_information_gap
+from vaebench.metrics.latent import (
+    LatentSummary,
+    Moments,
+    codebook_metrics,
+    kl_estimate,
+    kl_per_dimension,
+    vq_commitment,
+)
+from vaebench.metrics.likelihood import importance_weighted_bound
+from vaebench.metrics.probes import area_under_curve, probe
+from vaebench.metrics.vaegan import vaegan_terms
+from vaebench.models import build_model
+
+X = torch.rand(7, 1, 28, 28, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize("name", ["VAE", "BetaVAE", "INFOVAE_MMD", "DisentangledBetaVAE"])
+def test_kl_is_pythaes_where_pythae_is_right(name):
+    model = default_model(name)
+    encoding = encode(model, X)
+    ours = kl_per_dimension(encoding.mean, encoding.log_variance).sum(1).mean()
+    assert ours.item() == pytest.approx(model({"data": X}).reg_loss.item(), rel=1e-5)
+
+
+def test_kl_is_torchs():
+    mean, log_variance = torch.randn(9, 5).double(), torch.randn(9, 5).double()
+    normal = torch.distributions.Normal
+    expected = torch.distributions.kl_divergence(normal(mean, torch.exp(0.5 * log_variance)), normal(0.0, 1.0))
+    torch.testing.assert_close(kl_per_dimension(mean, log_variance), expected)
+
+
+@pytest.mark.parametrize("name", ["VAMP", "VAE_IAF", "VAE_LinNF", "SVAE", "PoincareVAE"])
+def test_kl_estimates_agree_with_pythaes_own_on_average(name):
+    model = default_model(name)
+    x = X[:1].expand(3000, -1, -1, -1)
+    ours = kl_estimate(model, x, encode(model, x), np.random.default_rng(0))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        theirs = model({"data": x}).reg_loss
+    assert ours.dtype == torch.float64
+    spread = 4 * ours.std().item() / math.sqrt(len(x)) * math.sqrt(2) + 1e-6
+    assert ours.mean().item() == pytest.approx(theirs.item(), abs=spread)
+
+
+def test_models_without_such_a_term_have_no_estimate():
+    for name in ("HVAE", "AE"):
+        model = default_model(name)
+        assert kl_estimate(model, X, encode(model, X), np.random.default_rng(0)) is None
+
+
+def test_streamed_moments_are_numpys_whatever_the_batches():
+    values = np.random.default_rng(0).normal(1e4, 1e-2, (101, 3))
+    for cuts in ([], [1], [50, 51], list(range(1, 101))):
+        moments = Moments()
+        for part in np.split(values, cuts):
+            moments.update(part)
+        np.testing.assert_allclose(moments.mean, values.mean(0), rtol=1e-14)
+        np.testing.assert_allclose(moments.variance, values.var(0), rtol=1e-8)
+
+
+def summarise(model, x, size, **options):
+    summary = LatentSummary(**options)
+    for part in x.split(size):
+        encoding = encode(model, part)
+        summary.update(encoding, central_latent(model, encoding))
+    return summary
+
+
+def test_the_latent_summary_does_not_depend_on_the_batches():
+    model = default_model("VAE")
+    whole, parts = summarise(model, X, 7), summarise(model, X, 2)
+    assert whole.metrics() == pytest.approx(parts.metrics(), rel=1e-6)
+    assert whole.arrays()["posterior_means"].shape == (7, 4)
+    np.testing.assert_allclose(whole.arrays()["posterior_means"], parts.arrays()["posterior_means"], atol=1e-6)
+    assert summarise(model, X, 3, keep=5).arrays()["posterior_log_variances"].shape == (5, 4)
+
+
+def test_a_collapsed_posterior_is_flagged():
+    model = default_model("VAE")
+    for parameter in model.encoder.parameters():
+        parameter.data.zero_()
+    metrics = summarise(model, X, 4).metrics()
+    assert metrics["active_units"] == 0
+    assert metrics["posterior_collapse"] == 1
+    assert metrics["kl_per_dim"] == 0
+    assert metrics["aggregate_variance"] == pytest.approx(1)
+
+
+def test_active_units_follow_the_variance_of_the_mean():
+    summary = LatentSummary()
+    encoding = encode(default_model("VAE"), X)
+    mean = torch.zeros(7, 4)
+    mean[:, 1] = torch.linspace(-1, 1, 7)
+    mean[:, 2] = torch.linspace(-0.1, 0.1, 7)  # variance 0.0044
+    summary.update(type(encoding)("gaussian", mean, torch.zeros(7, 4)), mean)
+    assert summary.active.tolist() == [False, True, False, False]
+
+
+def test_codebook_metrics_are_counts_and_entropy():
+    assert codebook_metrics(np.array([5, 5, 5, 5, 0])) == {"codebook_perplexity": pytest.approx(4), "codes_used": 4}
+    assert codebook_metrics(np.array([0, 9])) == {"codebook_perplexity": pytest.approx(1), "codes_used": 1}
+
+
+@pytest.mark.parametrize("ema", [False, True])
+def test_commitment_is_pythaes_mean_made_a_sum(ema):
+    spec = compact_spec("VQVAE", latent_dim=8, num_embeddings=16, use_ema=ema)
+    torch.manual_seed(0)
+    model = build_model(spec, (1, 28, 28)).eval()
+    encoding = encode(model, X)
+    factor = model.model_config.commitment_loss_factor + (0 if ema else model.model_config.quantization_loss_factor)
+    expected = model({"data": X}).vq_loss.item() / factor * encoding.mean[0].numel()
+    assert vq_commitment(encoding).mean().item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_vaegan_terms_average_to_pythaes_losses():
+    spec = compact_spec("VAEGAN", latent_dim=8, reconstruction_layer=2, adversarial_loss_scale=0.7)
+    torch.manual_seed(0)
+    model = build_model(spec, (1, 28, 28)).eval()
+    encoding = encode(model, X)
+    y = reconstruct(model, X)
+    ours = vaegan_terms(model, X, y, encoding, np.random.default_rng(4))
+    z_prior = torch.from_numpy(np.random.default_rng(4).standard_normal((7, 8), dtype=np.float32))
+    with torch.no_grad():
+        theirs = model.loss_function(y, X, encoding.mean, z_prior, encoding.mean, encoding.log_variance)
+    for name, expected in zip(
+        ("feature_recon", "encoder_loss", "decoder_loss", "discriminator_loss"), theirs[:4], strict=True
+    ):
+        assert ours[name].shape == (7,)
+        assert ours[name].mean().item() == pytest.approx(expected.item(), rel=1e-5), name
+    assert ours["total_loss"].mean().item() == pytest.approx(sum(term.item() for term in theirs[1:4]), rel=1e-5)
+
+
+class LinearEncoder(BaseEncoder):
+    """The exact posterior of a linear-Gaussian model, times a given error of its deviation."""
+
+    def __init__(self, weight, offset, log_factor):
+        super().__init__()
+        precision = torch.eye(weight.shape[1]) + weight.T @ weight
+        self.gain, self.offset = torch.linalg.solve(precision, weight.T), offset
+        self.log_variance = -torch.log(torch.diagonal(precision)) + log_factor
+
+    def forward(self, x):
+        mean = (x.flatten(1) - self.offset) @ self.gain.T
+        return ModelOutput(embedding=mean, log_covariance=self.log_variance.expand_as(mean))
+
+
+class LinearDecoder(BaseDecoder):
+    def __init__(self, weight, offset):
+        super().__init__()
+        self.weight, self.offset = weight, offset
+
+    def forward(self, z):
+        return ModelOutput(reconstruction=(z @ self.weight.T + self.offset).reshape(-1, 1, 3, 3))
+
+
+def linear_gaussian(log_factor):
+    """x = W z + b + noise with orthogonal columns, so that the posterior is diagonal."""
+    from pythae.models import VAE, VAEConfig
+
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.linalg.qr(torch.randn(9, 2, generator=generator))[0] * torch.tensor([2.0, 0.5])
+    offset = torch.rand(9, generator=generator)
+    config = VAEConfig(input_dim=(1, 3, 3), latent_dim=2)
+    model = VAE(config, LinearEncoder(weight, offset, log_factor), LinearDecoder(weight, offset)).eval()
+    return model, multivariate_normal(offset.numpy(), (weight @ weight.T + torch.eye(9)).double().numpy())
+
+
+def test_the_bound_is_exact_when_the_posterior_is():
+    model, marginal = linear_gaussian(0.0)
+    x = torch.randn(5, 1, 3, 3, generator=torch.Generator().manual_seed(1))
+    bound, effective = importance_weighted_bound(model, x, 4, np.random.default_rng(0))
+    np.testing.assert_allclose(bound, marginal.logpdf(x.flatten(1).numpy()), atol=1e-4)
+    np.testing.assert_allclose(effective, 4, rtol=1e-3)
+
+
+def test_the_bound_converges_from_below_when_the_posterior_is_wrong():
+    model, marginal = linear_gaussian(0.7)
+    x = torch.randn(40, 1, 3, 3, generator=torch.Generator().manual_seed(1))
+    exact = marginal.logpdf(x.flatten(1).numpy()).mean()
+    gaps = []
+    for samples in (1, 10, 5000):
+        bound, effective = importance_weighted_bound(model, x, samples, np.random.default_rng(0))
+        assert (effective <= samples + 1e-9).all()
+        gaps.append(exact - bound.numpy().mean())
+    assert gaps[0] > gaps[1] > gaps[2]
+    assert gaps[2] == pytest.approx(0, abs=5e-3)
+
+
+def test_the_bound_does_not_depend_on_the_batches():
+    model = default_model("VAE")
+    whole, _ = importance_weighted_bound(model, X, 6, np.random.default_rng(0))
+    generator = np.random.default_rng(0)
+    parts = [importance_weighted_bound(model, part, 6, generator)[0] for part in X.split(3)]
+    torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-6, atol=0)
+
+
+def test_a_bernoulli_model_uses_its_own_likelihood():
+    model = default_model("VAE", reconstruction_loss="bce")
+    bound, _ = importance_weighted_bound(model, X.round(), 3, np.random.default_rng(0))
+    assert (bound < 0).all()
+    assert bound.mean().item() > -28 * 28
+
+
+def test_the_probe_is_sklearns_ridge_classifier():
+    random = np.random.default_rng(0)
+    train, held_out = random.normal(size=(400, 6)), random.normal(size=(150, 6))
+    labels = [z[:, :2] + 0.7 * random.normal(size=(len(z), 2)) > [0.0, 1.2] for z in (train, held_out)]
+    scores = probe(train, labels[0], held_out, labels[1])
+    standard = [(z - train.mean(0)) / train.std(0) for z in (train, held_out)]
+    for i in range(2):
+        reference = RidgeClassifier(alpha=1.0, class_weight="balanced").fit(standard[0], labels[0][:, i])
+        decision = reference.decision_function(standard[1])
+        assert scores["auc"][i] == pytest.approx(roc_auc_score(labels[1][:, i], decision), abs=1e-3)
+        expected = balanced_accuracy_score(labels[1][:, i], decision > 0)
+        assert scores["balanced_accuracy"][i] == pytest.approx(expected, abs=2e-2)
+
+
+def test_a_label_of_one_class_has_no_score():
+    z = np.random.default_rng(0).normal(size=(20, 2))
+    labels = np.stack([np.ones(20, bool), z[:, 0] > 0], axis=1)
+    scores = probe(z, labels, z, labels)
+    assert np.isnan(scores["auc"]).tolist() == [True, False]
+
+
+def test_area_under_curve_counts_ties_half():
+    truth = np.array([True, False, True, False, False])
+    scores = np.array([1.0, 1.0, 3.0, 0.0, 3.0])
+    assert area_under_curve(scores, truth) == pytest.approx(roc_auc_score(truth, scores))
+
+
+def factor_latents(count=1500):
+    random = np.random.default_rng(0)
+    factors = np.stack([random.integers(0, 5, count), random.integers(0, 3, count)], axis=1)
+    noise = random.normal(size=(count, 2))
+    return factors, np.concatenate([factors + 0.01 * random.normal(size=factors.shape), noise], axis=1)
+
+
+def test_disentangled_latents_score_high_and_rotated_ones_low():
+    factors, latents = factor_latents()
+    rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(4, 4)))[0]
+    good, bad = disentanglement(latents, factors, 0), disentanglement(latents @ rotation, factors, 0)
+    assert good["mig"] > 0.95
+    assert good["sap"] > 0.35
+    assert good["dci_disentanglement"] > 0.8
+    assert good["dci_completeness"] > 0.8
+    assert good["dci_informativeness"] > 0.97
+    for name in ("mig", "sap", "dci_disentanglement", "dci_completeness"):
+        assert bad[name] < good[name] - 0.15, name
+
+
+def test_mutual_information_is_sklearns_and_the_gap_has_its_closed_form():
+    factors, _ = factor_latents()
+    a, b = factors[:, 0], (factors[:, 0] + factors[:, 1]) % 4
+    assert mutual_information(a, b) == pytest.approx(mutual_info_score(a, b))
+    assert mutual_information_gap(np.stack([a, a], 1).astype(float), a[:, None]) == pytest.approx(0, abs=1e-12)
+
+
+def test_concentration_has_its_closed_form():
+    assert concentration(np.eye(3), axis=1) == pytest.approx(1)
+    assert concentration(np.ones((4, 3)), axis=1) == pytest.approx(0, abs=1e-12)
+    assert concentration(np.zeros((4, 3)), axis=0) == 0
+
+
+def test_factors_that_do_not_vary_are_left_out():
+    _, latents = factor_latents(50)
+    assert disentanglement(latents, np.ones((50, 2), int), 0) == {}
