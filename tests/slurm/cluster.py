@@ -91,16 +91,15 @@ class Cluster:
         return self._call("sinfo", "-h", "-N", "-n", "node1", "-p", "gpu", "-o", "%T").stdout.strip()
 
     def jobs(self) -> list[dict]:
-        """Every job the controller remembers: id, state, comment, partition, restarts, gpus."""
+        """Every job the controller remembers: id, state, comment, folder, restarts, start and end in seconds."""
         rows = json.loads(self.run("squeue", "--json"))["jobs"]
         return [
             {
                 "id": row["job_id"],
                 "state": row["job_state"],
                 "comment": row["comment"],
-                "partition": row["partition"],
+                "folder": row["current_working_directory"],
                 "restarts": row["restart_cnt"],
-                "tres": row["tres_req_str"],
                 "start": row["start_time"],
                 "end": row["end_time"],
             }

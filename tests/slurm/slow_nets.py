@@ -1,4 +1,4 @@
-"""An encoder that takes its time, so that a test can disturb a training; and, when told so, all the memory it can get."""
+"""An encoder that takes its time, so that a test can disturb a training; and, when told so, all memory it can get."""
 
 import time
 from pathlib import Path

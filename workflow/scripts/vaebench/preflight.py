@@ -89,17 +89,20 @@ def gather(folder: Path = Path()) -> Facts:
     )
 
 
-def check_job(device: str, memory_mb: float | None = None) -> None:
+def check_job(device: str, spec: Mapping | None = None, train_data: Path | None = None) -> None:
     """First line of a GPU job's log: where it runs. Raises `UserError` when the work could not succeed here.
 
-    `device` is the configuration's; on cpu, and outside a scheduler without a GPU, there is nothing to look at.
+    `device` is the configuration's; on cpu, and outside a scheduler without a GPU, there is nothing to look at. For a
+    training, `spec` and its images (an npz file) also tell whether the GPU's memory will do.
     """
     where = f"SLURM job {os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else "no scheduler"
     given = os.environ.get("CUDA_VISIBLE_DEVICES", "unset")
     print(f"{os.uname().nodename}, {where}, CUDA_VISIBLE_DEVICES {given}, device {device}", file=sys.stderr)
     if device == "cpu":
         return
-    findings = check(gather(), Needs(device, memory_mb))
+    facts = gather()
+    memory_mb = _training_memory_mb(spec, train_data) if facts.gpus and spec and train_data else None
+    findings = check(facts, Needs(device, memory_mb))
     for finding in findings:
         print(finding, file=sys.stderr)
     fatal = [finding.message for finding in findings if finding.fatal]
@@ -195,6 +198,13 @@ def _files(facts: Facts, needs: Needs) -> Iterator[Finding]:
             f"{weights} is missing: the next run fetches it on the submitting machine; without network there, copy it "
             "from another checkout",
         )
+
+
+def _training_memory_mb(spec: Mapping, train_data: Path) -> float:
+    from vaebench.arrays import open_array
+    from vaebench.footprint import training_memory_mb
+
+    return training_memory_mb(spec, open_array(train_data).shape[1:])
 
 
 def _torch_facts() -> dict:

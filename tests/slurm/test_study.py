@@ -1,0 +1,155 @@
+"""The study on a real SLURM, in peace and with every kind of trouble: both end with the same numbers."""
+
+import json
+import re
+import signal
+
+import pandas as pd
+import pytest
+import torch
+from conftest import RUNS
+from workplace import CONFIGS, gpu_index, hold_gpus, wait_until
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
+# How fast it went is not a result.
+TIMINGS = ("images_per_second", "seconds", "peak_memory_mb")
+
+
+def submitted(place):
+    """How often each kind of job was submitted, by its comment without wildcards."""
+    names = [job["comment"].split("_wildcards_")[0] for job in place.jobs()]
+    return {name: names.count(name) for name in names}
+
+
+def test_one_free_gpu_serialises_and_interrupt_cancels(prepared, cluster, tmp_path):
+    place = prepared.copy(tmp_path / "study")
+    holder = hold_gpus(cluster, 4, seconds=300)
+    process = place.start("--", "models")
+
+    def states():
+        return sorted(job["state"] for job in place.jobs("rule_train"))
+
+    try:
+        wait_until("a training", lambda: states() == ["PENDING", "PENDING", "RUNNING"], seconds=90)
+        running = next(job for job in place.jobs("rule_train") if job["state"] == "RUNNING")
+        run = re.fullmatch(r"rule_train_wildcards_(.*)_0", running["comment"])[1]
+        wait_until("its first epoch", lambda: place.epoch(run) > 0, seconds=90)
+        assert "Resources" in cluster.run("squeue", "--noheader", "--states=PENDING", "--format=%r")
+        assert states() == ["PENDING", "PENDING", "RUNNING"]
+        assert f"CUDA_VISIBLE_DEVICES {gpu_index(cluster, running['id'])}," in place.log(run)
+        process.send_signal(signal.SIGINT)
+        status, output = place.finish(process, seconds=90)
+    finally:
+        place.kill(process)
+        cluster.run("scancel", holder)
+    assert status == 1, output
+    wait_until("the jobs to be gone", lambda: set(states()) <= {"CANCELLED", "FAILED"}, seconds=20)
+    assert not (place.run_folder(run) / "history.csv").exists()
+    assert (place.run_folder(run) / "training_state" / "state.pt").exists()
+
+
+def test_full_study(studies):
+    status, output = studies.calm_result
+    assert status == 0, output
+    assert submitted(studies.calm) == {"rule_train": 3, "rule_judge_evaluate_sample": 3}
+    assert {job["state"] for job in studies.calm.jobs()} == {"COMPLETED"}
+    tables = studies.calm.folder / "results" / "mnist" / "tables"
+    assert set(pd.read_csv(tables / "runs.csv")["run"]) == set(RUNS)
+    logs = list((studies.calm.folder / ".snakemake" / "slurm_logs").rglob("*.log"))
+    assert {path.stem for path in logs} >= {str(job["id"]) for job in studies.calm.jobs()}
+
+
+def test_jobs_ask_for_what_the_profile_says(studies, cluster):
+    job = studies.calm.training_jobs("out_of_time")[0]
+    described = cluster.run("scontrol", "show", "job", str(job["id"]))
+    for expected in ("TresPerJob=gres:gpu:a100:1", "TimeLimit=00:30:00", "MinMemoryNode=3000M", "Requeue=1"):
+        assert expected in described
+
+
+def test_disturbed_study_ends(studies):
+    assert studies.error is None, f"{studies.evidence} {studies.error!r}\n{studies.rough_result[1][-6000:]}"
+    assert studies.rough_result[0] == 0, studies.rough_result[1]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "states"),
+    [
+        ("cancel", {"CANCELLED", "FAILED"}),
+        # Warned by the profile's --signal, the training saved its state and ended before its time did.
+        ("time", {"FAILED"}),
+        ("memory", {"FAILED", "OUT_OF_MEMORY"}),
+    ],
+)
+def test_the_job_in_trouble_ended_and_another_followed(studies, trouble, states):
+    job = next(job for job in studies.rough.jobs() if job["id"] == studies.evidence[trouble])
+    assert job["state"] in states
+    later = [other for other in studies.rough.jobs(job["comment"]) if other["id"] > job["id"]]
+    assert later, "the plugin did not submit it again"
+
+
+@pytest.mark.parametrize("trouble", ["preempt", "node"])
+def test_the_job_in_trouble_was_requeued(studies, trouble):
+    job = next(job for job in studies.rough.jobs() if job["id"] == studies.evidence[trouble])
+    assert job["restarts"] >= 1
+
+
+def test_the_time_limit_was_not_exceeded(studies):
+    job = next(job for job in studies.rough.jobs() if job["id"] == studies.evidence["time"])
+    assert job["end"] - job["start"] < 60
+
+
+def test_memory_was_the_reason(studies):
+    log = studies.rough.folder / ".snakemake" / "slurm_logs"
+    text = next(log.rglob(f"{studies.evidence['memory']}.log")).read_text().lower()
+    assert "oom" in text or "memory" in text
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_training_resumed_and_ends_with_the_same_numbers(studies, run):
+    calm, rough = (place.run_folder(run) for place in (studies.calm, studies.rough))
+    attempts = json.loads((rough / "provenance.json").read_text())["attempts"]
+    resumed_at = [attempt["resumed_at_epoch"] for attempt in attempts]
+    assert len(attempts) >= 2
+    assert resumed_at == sorted(resumed_at)
+    assert resumed_at[1] >= 2, "a later attempt began anew"
+    histories = [pd.read_csv(folder / "history.csv") for folder in (calm, rough)]
+    kept = [history[~history["term"].isin(TIMINGS)].reset_index(drop=True) for history in histories]
+    pd.testing.assert_frame_equal(*kept, check_exact=True)
+    weights = [torch.load(folder / "final_model" / "model.pt", weights_only=False) for folder in (calm, rough)]
+    first, second = (each["model_state_dict"] for each in weights)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_tables_are_the_same(studies):
+    folders = [place.folder / "results" / "mnist" / "tables" for place in (studies.calm, studies.rough)]
+    names = sorted(path.name for path in folders[0].glob("*.csv"))
+    assert "runs.csv" in names
+    for name in names:
+        assert (folders[0] / name).read_text() == (folders[1] / name).read_text(), name
+
+
+def test_second_run_finds_nothing_to_do(studies):
+    before = studies.calm.jobs()
+    status, output = studies.calm.snakemake(seconds=90)
+    assert status == 0, output
+    assert "Nothing to be done" in output
+    assert studies.calm.jobs() == before
+
+
+def test_edited_metric_and_failing_run(studies):
+    """An edit of a metric submits evaluations only; beside them a run that diverges is listed and stops nobody."""
+    place = studies.calm
+    metric = place.folder / "workflow" / "scripts" / "vaebench" / "metrics" / "reconstruction.py"
+    metric.write_text(metric.read_text() + "\n\ndef _unused() -> None:\n    return None\n")
+    known = {job["id"] for job in place.jobs()}
+    configs = (*CONFIGS, "tests/slurm/failing.yaml")
+    status, output = place.snakemake("--retries", "0", seconds=240, configs=configs)
+    assert status == 1, output
+    new = [job for job in place.jobs() if job["id"] not in known]
+    assert sorted(job["comment"] for job in new) == ["rule_judge_evaluate"] * 3 + ["rule_train_wildcards_diverging_0"]
+    assert {job["state"] for job in new if "judge" in job["comment"]} == {"COMPLETED"}
+    failure = json.loads((place.run_folder("diverging") / "training_state" / "failure.json").read_text())
+    assert failure["reason"] == "diverged"
+    tables = place.folder / "results" / "mnist" / "tables"
+    assert "diverging" in (tables / "comparison.md").read_text()

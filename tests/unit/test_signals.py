@@ -1,0 +1,44 @@
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
+CHILD = """
+import signal, sys, time
+caught = []
+for number in (signal.SIGTERM, signal.SIGUSR1):
+    signal.signal(number, lambda number, frame: caught.append(number))
+print("child is ready", flush=True)
+while not caught:
+    time.sleep(0.01)
+print(f"child got {caught[0]}", flush=True)
+"""
+PARENT = """
+import signal, subprocess, sys
+sys.path.insert(0, {scripts!r})
+from vaebench.signals import relay_warnings
+relay_warnings()
+# As Snakemake does, later and for itself:
+signal.signal(signal.SIGTERM, lambda number, frame: print("parent notes it", flush=True))
+child = subprocess.Popen([sys.executable, "-c", {child!r}], start_new_session=True)
+child.wait()
+print("parent goes on", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.timeout(60)
+def test_a_warning_reaches_the_child_and_leaves_the_parent_s_own_handler(number):
+    source = textwrap.dedent(PARENT).format(scripts=str(SCRIPTS), child=CHILD)
+    parent = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout.readline() == "child is ready\n"
+    parent.send_signal(number)
+    rest, _ = parent.communicate(timeout=30)
+    assert f"child got {int(number)}" in rest
+    assert "parent goes on" in rest
+    assert ("parent notes it" in rest) == (number == signal.SIGTERM)
+    assert parent.returncode == 0
