@@ -1,7 +1,7 @@
 """A Google Drive on this machine, for the unmodified clients.
 
-A proxy takes their CONNECT requests for any host and joins them to a server that speaks TLS with a certificate made for the
-occasion; HTTPS_PROXY and REQUESTS_CA_BUNDLE are all a client needs to know.
+A proxy takes their CONNECT requests for any host and joins them to a server that speaks TLS with a certificate made for
+the occasion; HTTPS_PROXY and REQUESTS_CA_BUNDLE are all a client needs to know.
 """
 
 import re
@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 HOSTS = ("drive.google.com", "drive.usercontent.google.com", "docs.google.com", "accounts.google.com", "mirror.example")
 QUOTA_PAGE = """<html><head><title>Google Drive - Quota exceeded</title></head><body>
 <p class="uc-error-caption">Sorry, you can't view or download this file at this time.</p>
-<p class="uc-error-subcaption">Too many users have viewed or downloaded this file recently. Please try accessing it later.</p>
+<p class="uc-error-subcaption">Too many users have viewed or downloaded this file recently. Please try later.</p>
 </body></html>"""
 CONFIRM_PAGE = """<html><body><p>Google Drive can't scan this file for viruses.</p>
 <form id="download-form" action="https://drive.usercontent.google.com/download" method="get">\
@@ -50,8 +50,10 @@ class FakeDrive:
         certificate, key = self.folder / "cert.pem", self.folder / "key.pem"
         names = ",".join(f"DNS:{host}" for host in HOSTS)
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=fake"]
-            + ["-keyout", key, "-out", certificate, "-addext", f"subjectAltName={names}"],
+            [
+                *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=fake"),
+                *("-keyout", key, "-out", certificate, "-addext", f"subjectAltName={names}"),
+            ],
             check=True,
             capture_output=True,
         )

@@ -108,7 +108,7 @@ def test_too_many_requests_are_waited_out(drive, tmp_path, monkeypatch):
 
 def test_a_body_cut_short_is_kept_and_resumed(drive, tmp_path):
     drive.files[ID] = FakeFile("confirm", BODY, cuts=1)
-    with pytest.raises(UserError, match="ended early.*kept"):
+    with pytest.raises(UserError, match=r"ended early.*kept"):
         fetch(block({"drive": ID}), tmp_path / "images.zip", SETTINGS)
     (partial,) = tmp_path.iterdir()
     assert partial.suffix == ".part"
@@ -148,7 +148,7 @@ def test_a_wrong_md5_is_an_error_and_the_file_is_gone(drive, tmp_path, source):
 @pytest.mark.parametrize("source", [{"drive": ID}, {"url": f"https://mirror.example/{ID}"}])
 def test_a_full_disk_is_one_clear_error(drive, tmp_path, source):
     drive.files[ID] = FakeFile(body=BODY)
-    with largest_file(600_000), pytest.raises(UserError, match="no space left.*free some space"):
+    with largest_file(600_000), pytest.raises(UserError, match=r"no space left.*free some space"):
         fetch(block(source, {"path": "/nowhere"}), tmp_path / "images.zip", SETTINGS)
     assert not (tmp_path / "images.zip").exists()
 
@@ -165,7 +165,7 @@ def test_the_next_source_is_tried_and_the_first_is_named_when_all_fail(drive, tm
     fetch(block({"drive": ID}, {"drive": other}), tmp_path / "images.zip", SETTINGS)
     assert (tmp_path / "images.zip").read_bytes() == BODY
     (tmp_path / "images.zip").unlink()
-    with pytest.raises(UserError, match="(?s)drive 0B7.*quota.*path /nowhere.*no such file"):
+    with pytest.raises(UserError, match=r"(?s)drive 0B7.*quota.*path /nowhere.*no such file"):
         fetch(block({"drive": ID}, {"path": "/nowhere"}), tmp_path / "images.zip", SETTINGS)
 
 

@@ -1,12 +1,13 @@
 """Crop and antialiased resize, equal to Pillow's `crop().resize()` to the last bit, on CPU and GPU.
 
-Pillow resamples 8-bit images with integer weights (22 fractional bits), first along the rows, then along the columns,
+Pillow resamples 8-bit images with integer weights (22 fractional bits), along the rows and along the columns,
 and rounds to 8 bits after each pass. Both passes are linear maps, so here they are products with two matrices. In
 float64 every product and sum is exact (all are multiples of 2^-22 below 2^31), so the order of the additions and the
 device do not matter.
 """
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -89,28 +90,25 @@ class Resampler:
         self.size = size
         self.rows = weights(width, size[1], filter_name)
         self.columns = weights(height, size[0], filter_name)
+        self.rows_first = _rows_first(self.rows, self.columns, filter_name)
         self._row_bands, self._column_bands = bands(self.rows, transpose=True), bands(self.columns)
         self._rows_overshoot, self._columns_overshoot = (self.rows < 0).any(), (self.columns < 0).any()
         # What one image passes through on a CPU: pixels by row, channel and column.
         self._image = np.empty((height, channels, width))
-        self._narrow = np.empty((height, channels, size[1]))
+        between = (height, channels, size[1]) if self.rows_first else (size[0], channels, width)
+        self._between = np.empty(between)
         self._small = np.empty((size[0], channels, size[1]))
 
     def resize(self, image: np.ndarray, output: np.ndarray) -> None:
         """Resize one uint8 image (height, width, channels) into `output`, uint8 (channels, *size)."""
-        height, width, _ = self.shape
-        if self.size == (height, width):
+        if self.size == self.shape[:2]:
             output[:] = image.transpose(2, 0, 1)
             return
         self._image[:] = image.transpose(0, 2, 1)
-        lines, narrow = self._image.reshape(-1, width), self._narrow.reshape(-1, self.size[1])
-        for band in self._row_bands:
-            np.matmul(lines[:, band.inputs], band.weights, out=narrow[:, band.outputs])
-        np.trunc(_add_half(narrow, self._rows_overshoot), out=narrow)
-        narrow, small = self._narrow.reshape(height, -1), self._small.reshape(self.size[0], -1)
-        for band in self._column_bands:
-            np.matmul(band.weights, narrow[band.inputs], out=small[band.outputs])
-        _add_half(small, self._columns_overshoot)
+        first, second = (self._across, self._down) if self.rows_first else (self._down, self._across)
+        first(self._image, self._between)
+        np.trunc(self._between, out=self._between)
+        second(self._between, self._small)
         output[:] = self._small.astype(np.uint8).transpose(1, 0, 2)
 
     def resize_batch(self, images: "torch.Tensor") -> "torch.Tensor":
@@ -121,8 +119,41 @@ class Resampler:
         if self.size == self.shape[:2]:
             return images.contiguous()
         rows, columns = (torch.from_numpy(matrix).to(images.device) for matrix in (self.rows, self.columns))
-        narrow = (images.to(torch.float64) @ rows.T).add_(0.5).clamp_(0, 255).trunc_()
-        return (columns @ narrow).add_(0.5).clamp_(0, 255).to(torch.uint8)
+        x = images.to(torch.float64)
+        x = (x @ rows.T if self.rows_first else columns @ x).add_(0.5).clamp_(0, 255).trunc_()
+        return (columns @ x if self.rows_first else x @ rows.T).add_(0.5).clamp_(0, 255).to(torch.uint8)
+
+    def _across(self, image: np.ndarray, result: np.ndarray) -> None:
+        """Resize (h, channels, w) along the last axis."""
+        lines, shorter = image.reshape(-1, image.shape[-1]), result.reshape(-1, result.shape[-1])
+        for band in self._row_bands:
+            np.matmul(lines[:, band.inputs], band.weights, out=shorter[:, band.outputs])
+        _add_half(shorter, self._rows_overshoot)
+
+    def _down(self, image: np.ndarray, result: np.ndarray) -> None:
+        """Resize (h, channels, w) along the first axis."""
+        lines, fewer = image.reshape(len(image), -1), result.reshape(len(result), -1)
+        for band in self._column_bands:
+            np.matmul(band.weights, lines[band.inputs], out=fewer[band.outputs])
+        _add_half(fewer, self._columns_overshoot)
+
+
+def _rows_first(rows: np.ndarray, columns: np.ndarray, filter_name: str) -> bool:
+    """Whether Pillow resizes along the rows first, which decides about the rounding in between.
+
+    It depends on the geometry and on Pillow's version (since 13 it may start with the columns), so Pillow is asked.
+    """
+    probe = np.random.default_rng(0).integers(0, 256, (columns.shape[1], rows.shape[1]), dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(probe).resize((len(rows), len(columns)), FILTERS[filter_name]))
+
+    def rounded(values: np.ndarray) -> np.ndarray:
+        return np.floor(_add_half(values, overshoot=True))
+
+    if np.array_equal(rounded(columns @ rounded(probe @ rows.T)), expected):
+        return True
+    if np.array_equal(rounded(rounded(columns @ probe) @ rows.T), expected):
+        return False
+    raise RuntimeError(f"Pillow {version('pillow')} resizes in a way that vaebench does not know; use Pillow 11 to 13")
 
 
 def _add_half(values: np.ndarray, overshoot: bool) -> np.ndarray:

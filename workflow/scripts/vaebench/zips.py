@@ -90,8 +90,8 @@ class ZipReader:
         """Number of members, size and start of the central directory, from the record at the end of the file."""
         tail_start = max(0, self._size - END.size - FULL16)
         tail = os.pread(self._file, self._size - tail_start, tail_start)
-        place = tail.rfind(b"PK\x05\x06")
-        if place < 0 or len(tail) - place < END.size:
+        place = _last_record(tail)
+        if place < 0:
             html = os.pread(self._file, 512, 0).lstrip()[:1] == b"<"
             raise self._broken("it is an HTML page, not an archive" if html else "it is no zip, or was cut short")
         _, count, length, start, _ = END.unpack_from(tail, place)
@@ -109,6 +109,17 @@ class ZipReader:
 
     def _broken(self, why: str) -> UserError:
         return UserError(f"cannot read {self.path}: {why}. Delete it and download it again.")
+
+
+def _last_record(tail: bytes) -> int:
+    """Where the record that ends the archive begins (or -1); only its comment, which may look like one, is behind it."""
+    place = tail.rfind(b"PK\x05\x06")
+    while place >= 0:
+        fits = len(tail) - place >= END.size
+        if fits and place + END.size + END.unpack_from(tail, place)[-1] == len(tail):
+            return place
+        place = tail.rfind(b"PK\x05\x06", 0, place)
+    return -1
 
 
 def _inflate(data: bytes, size: int) -> bytes:

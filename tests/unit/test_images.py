@@ -1,0 +1,230 @@
+"""Zip and folder behind one interface, against zipfile and the file system; the partition in its known forms."""
+
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+from image_cases import encoded, faces, picture, write_zip
+
+from vaebench import names
+from vaebench.decoding import ImageError
+from vaebench.errors import UserError
+from vaebench.images import keys, open_images, read_partition
+from vaebench.zips import ZipReader
+
+CONTENT = {f"top/{row}.jpg": bytes([row]) * (row * 1000 + 1) for row in range(5)}
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_zip_gives_what_zipfile_gives(tmp_path, compression):
+    path = write_zip(tmp_path / "a.zip", CONTENT, compression)
+    source = pickle.loads(pickle.dumps(open_images(path)))
+    with zipfile.ZipFile(path) as archive:
+        assert source.names() == archive.namelist()
+        assert all(source.read(name) == archive.read(name) for name in source.names())
+    with pytest.raises(KeyError):
+        source.read("top/none.jpg")
+
+
+def test_a_zip_with_zip64_records_comments_and_unicode_names(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.comment = b"a comment that holds PK\x05\x06 somewhere" + b" " * 200
+        with archive.open("top/ünïcode 1.jpg", "w", force_zip64=True) as member:
+            member.write(b"one")
+        archive.writestr("top/2.jpg", b"two")
+    source = open_images(path)
+    assert [source.read(name) for name in source.names()] == [b"one", b"two"]
+
+
+def test_a_zip_of_more_than_65535_members_needs_the_zip64_directory(tmp_path):
+    """zipfile itself takes ten seconds for so many members: most of them are made by repeating one entry."""
+    count = 66_000
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("one.jpg", b"one")
+        archive.filelist *= count
+    source = open_images(path)
+    paths, places = source.index()
+    assert len(paths) == count
+    assert source.read_at(places[-1]) == b"one"
+    assert paths.nbytes + places.nbytes < count * 20
+
+
+def test_values_that_overflow_32_bits_are_taken_from_the_zip64_field(tmp_path):
+    """A sparse archive whose second member starts beyond 4 GB."""
+    path = tmp_path / "a.zip"
+    with open(path, "wb") as file:
+        file.seek(5_000_000_000)
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("far.jpg", b"far away")
+    source = open_images(path)
+    assert source.read("far.jpg") == b"far away"
+
+
+def test_folders_hidden_files_and_other_files_are_no_images(tmp_path):
+    path = write_zip(
+        tmp_path / "a.zip", {"d/": b"", "d/1.JPG": b"1", "__MACOSX/d/._1.jpg": b"", "d/.2.jpg": b"", "d/list.txt": b""}
+    )
+    assert open_images(path).names() == ["d/1.JPG"]
+
+
+def test_a_folder_is_walked_in_order(tmp_path):
+    for name, data in CONTENT.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "zero.png").write_bytes(b"0")
+    source = open_images(tmp_path)
+    assert source.names() == ["zero.png", *CONTENT]
+    assert source.read("top/3.jpg") == CONTENT["top/3.jpg"]
+    before = source.digest()
+    (tmp_path / "zero.png").write_bytes(b"00")
+    assert source.digest() != before
+
+
+@pytest.mark.parametrize("cut", [10, 30, 300])
+def test_an_archive_cut_short_is_an_error(tmp_path, cut):
+    path = write_zip(tmp_path / "a.zip", CONTENT)
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(UserError, match=r"cut short.*download it again"):
+        open_images(path).names()
+
+
+def test_what_is_no_archive_is_named(tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"<!DOCTYPE html><html>quota</html>")
+    with pytest.raises(UserError, match="HTML page"):
+        open_images(tmp_path / "a.zip").names()
+    (tmp_path / "a.zip").write_bytes(b"")
+    with pytest.raises(UserError, match="no zip"):
+        open_images(tmp_path / "a.zip").names()
+    with pytest.raises(UserError, match="no such file or folder"):
+        open_images(tmp_path / "none")
+
+
+def test_a_damaged_list_of_members_is_an_error(tmp_path):
+    path = write_zip(tmp_path / "a.zip", CONTENT)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02")] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="list of members is damaged"):
+        open_images(path).names()
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_every_flipped_byte_of_a_member_is_noticed(tmp_path, compression):
+    path = write_zip(tmp_path / "a.zip", {"1.jpg": encoded(picture(0, 40, 40))}, compression)
+    source = open_images(path)
+    _, (place,) = source.index()
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo("1.jpg")
+    start = info.header_offset + 30 + len(info.filename)
+    for position in range(start, start + info.compress_size, 37):
+        with open(path, "r+b") as file:
+            file.seek(position)
+            (old,) = file.read(1)
+            file.seek(position)
+            file.write(bytes([old ^ 4]))
+        with pytest.raises(ImageError):
+            open_images(path).read_at(place)
+        with open(path, "r+b") as file:
+            file.seek(position)
+            file.write(bytes([old]))
+    assert open_images(path).read_at(place)
+
+
+def test_members_that_cannot_be_read_say_why(tmp_path):
+    path = write_zip(tmp_path / "a.zip", {"1.jpg": b"1" * 100}, zipfile.ZIP_BZIP2)
+    with pytest.raises(ImageError, match="compression method 12"):
+        open_images(path).read("1.jpg")
+    path = write_zip(tmp_path / "b.zip", {"1.jpg": b"1" * 100})
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match="encrypted"):
+        open_images(path).read("1.jpg")
+    data[data.index(b"PK\x01\x02") + 8] &= 0xFE
+    data[0] = 0
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match="no file at its place"):
+        open_images(path).read("1.jpg")
+
+
+def test_the_digest_of_a_zip_changes_with_any_member(tmp_path):
+    digests = set()
+    for content in (CONTENT, CONTENT | {"top/3.jpg": b"x"}, CONTENT | {"top/9.jpg": b""}):
+        digests.add(ZipReader(write_zip(tmp_path / "a.zip", content)).digest())
+    assert len(digests) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("p.txt", "000001.jpg 0\r\n000002.jpg 1\r\n000003.jpg 2\r\n"),
+        ("p.txt", "000001.jpg 0\n000002.jpg   1\n\n000003.jpg\t2"),
+        ("p.csv", "image_id,partition\n000001.jpg,0\n000002.jpg,1\n000003.jpg,2\n"),
+        ("p.csv", '\ufeffimage_id,partition\r\n"000001.jpg","0"\r\n000002.jpg, 1\r\n000003.jpg,2\r\n'),
+        ("p.txt", "file split\n./000001.jpg 0\n./000002.jpg 1\n./000003.jpg 2\n"),
+    ],
+)
+def test_partition_files(tmp_path, name, text):
+    (tmp_path / name).write_bytes(text.encode())
+    partition = read_partition(tmp_path / name)
+    assert dict(partition) == {"000001.jpg": 0, "000002.jpg": 1, "000003.jpg": 2}
+    assert "000004.jpg" not in partition
+    assert len(partition) == 3
+
+
+def test_names_with_spaces_and_commas(tmp_path):
+    (tmp_path / "p.txt").write_text("my image, one.jpg 0\nb.jpg 2\n")
+    assert dict(read_partition(tmp_path / "p.txt")) == {"my image, one.jpg": 0, "b.jpg": 2}
+    (tmp_path / "p.csv").write_text('name,split\n"my image, one.jpg",0\nb.jpg,2\n')
+    assert dict(read_partition(tmp_path / "p.csv")) == {"my image, one.jpg": 0, "b.jpg": 2}
+
+
+@pytest.mark.parametrize(
+    "text", ["1.jpg 0\n2.jpg 3\n", "1.jpg 0\n2.jpg\n", "1.jpg 0\n<html>\n", "1.jpg 0\n2.jpg train\n"]
+)
+def test_a_bad_line_is_named(tmp_path, text):
+    (tmp_path / "p.txt").write_text(text)
+    with pytest.raises(UserError, match=r"p\.txt, line 2: expected an image name"):
+        read_partition(tmp_path / "p.txt")
+
+
+def test_an_empty_partition(tmp_path):
+    (tmp_path / "p.txt").write_text("\n")
+    with pytest.raises(UserError, match="lists no image"):
+        read_partition(tmp_path / "p.txt")
+
+
+@pytest.mark.parametrize(
+    ("paths", "wanted", "expected"),
+    [
+        (["img_align_celeba/1.jpg"], ["1.jpg"], ["1.jpg"]),
+        (
+            ["img_align_celeba/img_align_celeba/1.jpg", "img_align_celeba/img_align_celeba/2.jpg"],
+            ["1.jpg"],
+            ["1.jpg", "2.jpg"],
+        ),
+        (["top/a/1.jpg", "top/b/1.jpg"], ["a/1.jpg"], ["a/1.jpg", "b/1.jpg"]),
+        (["top/a/1.jpg", "top/2.jpg"], ["a/1.jpg", "2.jpg"], ["a/1.jpg", "2.jpg"]),
+        (["img/1.jpg", "img/2.jpg"], ["img/1.jpg"], ["img/1.jpg", "img/2.jpg"]),
+        (["train/1.jpg", "test/1.jpg"], ["train/1.jpg"], ["train/1.jpg", "test/1.jpg"]),
+        (["preview.jpg", "celeba/1.jpg"], ["1.jpg"], ["preview.jpg", "1.jpg"]),
+    ],
+)
+def test_what_the_partition_calls_an_image(paths, wanted, expected):
+    assert list(names.unpack(keys(names.pack(paths), names.pack(wanted)))) == expected
+
+
+def test_names_are_packed_found_and_counted():
+    packed = names.pack(f"{row}.jpg" for row in range(10_000))
+    assert packed.nbytes == 80_000
+    assert list(names.unpack(packed[9_998:])) == ["9998.jpg", "9999.jpg"]
+    wanted = names.pack(["9999.jpg", "none", "0.jpg"])
+    assert names.find(wanted, packed).tolist() == [9999, -1, 0]
+    assert names.find(wanted, packed[:0]).tolist() == [-1, -1, -1]
+    assert names.repeated(names.pack(["a", "b", "a", "c", "b", "a"])).tolist() == [True, True, True, False, True, True]
+    assert names.find(names.pack(["a"]), names.pack(["b", "a", "a"])).tolist() == [1]
+    assert not len(names.pack([]))
+    assert np.array_equal(names.pack(faces(0)), np.empty(0, "S1"))
