@@ -12,12 +12,15 @@ import torch
 from pythae import models as pythae_models
 from pythae.models import BaseAE
 from pythae.models.base import BaseAEConfig
+from torch import nn
 
 from vaebench.catalog import MODELS
 from vaebench.errors import UserError
 from vaebench.nets import build
 
 SPECIFICATION = "vaebench.json"
+# Names of networks that only imported models have: pythae's own multi-layer perceptron, and one kept as a pickle.
+DEFAULT, PICKLED = "default", "pickled"
 LATENT_DISCRIMINATOR = "Adversarial_AE"  # its discriminator judges latents; pythae brings one, a user may bring another
 
 
@@ -28,16 +31,26 @@ def build_model(spec: Mapping, input_shape: tuple[int, int, int]) -> BaseAE:
     network, and for values that pythae refuses.
     """
     config = build_config(spec["model"], spec["config"], input_shape)
-    roles = MODELS[spec["model"]].nets
-    if spec["model"] == LATENT_DISCRIMINATOR and spec["nets"].get("discriminator"):
-        roles = (*roles, "discriminator")
-    networks = {role: build(role, _named(spec, role), spec["model"], config) for role in roles}
+    networks = {
+        role: build_network(role, _named(spec, role), spec["model"], config) for role in roles_of(spec["model"])
+    }
     try:
         model = getattr(pythae_models, spec["model"])(config, **networks)
     except (AssertionError, AttributeError, TypeError, RuntimeError) as error:
         raise UserError(f"{spec['model']} cannot be built with config {dict(spec['config'])}: {error}") from error
     model.device = torch.device("cpu")
     return model
+
+
+def roles_of(model: str) -> tuple[str, ...]:
+    """The networks that the class `model` takes: encoder, decoder, and perhaps a discriminator."""
+    roles = MODELS[model].nets
+    return (*roles, "discriminator") if model == LATENT_DISCRIMINATOR else roles
+
+
+def build_network(role: str, name: str, model: str, config: BaseAEConfig) -> nn.Module | None:
+    """The network `name` (see `nets.build`); None, pythae's sign for its own, when it is `DEFAULT`."""
+    return None if name == DEFAULT else build(role, name, model, config)
 
 
 def build_config(name: str, fields: Mapping, input_shape: tuple[int, int, int]) -> BaseAEConfig:
@@ -78,8 +91,9 @@ def save_model(model: BaseAE, spec: Mapping, folder: Path) -> None:
 def load_model(folder: Path | str, device: str = "cpu", trust_pickle: bool = False) -> BaseAE:
     """The model saved in `folder`, in eval mode on `device`.
 
-    It is rebuilt from the specification; the pickled networks that pythae writes beside it are not opened, unless
-    `trust_pickle` is set and there is no specification. Raises `UserError` when the folder holds no such model.
+    It is rebuilt from the specification; the pickled networks that pythae writes beside it are not opened, unless the
+    specification says so (a pretrained model imported with `trust_pickle`), or there is none and `trust_pickle` is set.
+    Raises `UserError` when the folder holds no such model.
     """
     folder = Path(folder)
     described = _read_json(folder / SPECIFICATION)
@@ -87,7 +101,7 @@ def load_model(folder: Path | str, device: str = "cpu", trust_pickle: bool = Fal
         raise UserError(
             f"{folder} has no {SPECIFICATION}: not a model of this pipeline; give it as `pretrained: {{path: ...}}`"
         )
-    if described is None:
+    if described is None or PICKLED in described["spec"]["nets"].values():
         model = pythae_models.AutoModel.load_from_folder(str(folder))
     else:
         with torch.random.fork_rng(devices=[]):
@@ -141,6 +155,8 @@ def restore_model(model: BaseAE, state: Mapping) -> None:
 
 def _named(spec: Mapping, role: str) -> str:
     name = spec["nets"].get(role)
+    if name is None and role == "discriminator" and spec["model"] == LATENT_DISCRIMINATOR:
+        return DEFAULT
     if name is None:
         raise UserError(f"{spec['run']}: {spec['model']} needs a network under nets.{role}")
     return name

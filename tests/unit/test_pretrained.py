@@ -1,0 +1,245 @@
+"""Models that pythae saved, from a folder and from a Hub on this machine: imported without running their pickles."""
+
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pythae.models import AE, VAE, WAE_MMD, AEConfig, RHVAEConfig, VAEConfig, WAE_MMD_Config
+from pythae.models import RHVAE as RiemannianVAE
+from pythae.models.nn import BaseEncoder
+from pythae.models.nn.benchmarks.mnist import Decoder_ResNet_AE_MNIST, Encoder_ResNet_AE_MNIST
+
+from vaebench.errors import UserError
+from vaebench.inference import reconstruct
+from vaebench.models import load_model
+from vaebench.pretrained import import_pretrained
+
+SHAPE = (1, 28, 28)
+
+
+class Payload:
+    """Unpickling it creates a file: a stand-in for any code."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return (Path(self.path).touch, ())
+
+
+class OwnEncoder(BaseEncoder):
+    """A network that nobody knows."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.layer = torch.nn.Linear(784, config.latent_dim)
+
+    def forward(self, x):
+        from pythae.models.base.base_utils import ModelOutput
+
+        return ModelOutput(embedding=self.layer(x.flatten(1)))
+
+
+@pytest.fixture
+def eval_data(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (20, *SHAPE), dtype=np.uint8)
+    np.savez(tmp_path / "eval_data.npz", data=images)
+    return tmp_path / "eval_data.npz"
+
+
+def resnet_wae(folder):
+    config = WAE_MMD_Config(input_dim=SHAPE, latent_dim=5)
+    model = WAE_MMD(config, Encoder_ResNet_AE_MNIST(config), Decoder_ResNet_AE_MNIST(config))
+    model.save(str(folder))
+    return model.eval()
+
+
+def spec_of(source, **more):
+    nets = {"encoder": None, "decoder": None, "discriminator": None}
+    return {
+        "run": "imported",
+        "entry": "imported",
+        "model": None,
+        "nets": nets,
+        "config": {},
+        "pretrained": source,
+    } | more
+
+
+def paths_in(folder):
+    return {
+        "output": folder / "final_model",
+        "history": folder / "history.csv",
+        "provenance": folder / "provenance.json",
+    }
+
+
+def assert_same(model, folder):
+    x = torch.rand(3, *SHAPE)
+    model.device = torch.device("cpu")
+    loaded = load_model(folder / "final_model")
+    assert torch.equal(reconstruct(loaded, x), reconstruct(model.eval(), x))
+
+
+def test_benchmark_networks_are_recognised_and_pickles_not_opened(tmp_path, eval_data):
+    model = resnet_wae(tmp_path / "saved")
+    for name in ("encoder.pkl", "decoder.pkl"):
+        (tmp_path / "saved" / name).write_bytes(pickle.dumps(Payload(tmp_path / "executed")))
+    import_pretrained(spec_of({"path": str(tmp_path / "saved")}), eval_data, **paths_in(tmp_path))
+    assert not (tmp_path / "executed").exists()
+    assert_same(model, tmp_path)
+    provenance = json.loads((tmp_path / "provenance.json").read_text())
+    assert provenance["spec"]["model"] == "WAE_MMD"
+    assert provenance["spec"]["nets"] == {"encoder": "resnet", "decoder": "resnet"}
+    assert (tmp_path / "history.csv").read_text().startswith("epoch,split,term,value\n0,eval,mse,")
+
+
+@pytest.mark.parametrize(
+    ("model_class", "config_class"), [(VAE, VAEConfig), (AE, AEConfig), (RiemannianVAE, RHVAEConfig)]
+)
+def test_pythaes_default_networks_are_rebuilt(model_class, config_class, tmp_path, eval_data):
+    model = model_class(config_class(input_dim=SHAPE, latent_dim=3))
+    if model_class is RiemannianVAE:
+        model({"data": torch.rand(6, *SHAPE)})
+        model.update()
+    model.save(str(tmp_path / "saved"))
+    import_pretrained(spec_of({"path": str(tmp_path / "saved")}), eval_data, **paths_in(tmp_path))
+    assert_same(model, tmp_path)
+    if model_class is RiemannianVAE:
+        assert torch.equal(load_model(tmp_path / "final_model").M_tens, model.M_tens)
+
+
+def test_unknown_network_is_refused_with_the_ways_out(tmp_path, eval_data):
+    config = AEConfig(input_dim=SHAPE, latent_dim=3)
+    AE(config, encoder=OwnEncoder(config)).save(str(tmp_path / "saved"))
+    spec = spec_of({"path": str(tmp_path / "saved")})
+    with pytest.raises(UserError, match=r"encoder.*not opened.*trust_pickle"):
+        import_pretrained(spec, eval_data, **paths_in(tmp_path))
+    assert not (tmp_path / "final_model").exists()
+
+
+def test_own_class_by_dotted_path_and_trusted_pickle_both_work(tmp_path, eval_data, capsys):
+    config = AEConfig(input_dim=SHAPE, latent_dim=3)
+    model = AE(config, encoder=OwnEncoder(config))
+    model.save(str(tmp_path / "saved"))
+    source = {"path": str(tmp_path / "saved")}
+    named = spec_of(source, nets={"encoder": f"{__name__}.OwnEncoder", "decoder": None})
+    import_pretrained(named, eval_data, **paths_in(tmp_path / "named"))
+    assert_same(model, tmp_path / "named")
+    import_pretrained(spec_of(source | {"trust_pickle": True}), eval_data, **paths_in(tmp_path / "trusted"))
+    assert "WARNING: trust_pickle" in capsys.readouterr().err
+    assert_same(model, tmp_path / "trusted")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "model.pt").unlink(), "has no model.pt"),
+        (lambda folder: (folder / "model.pt").write_bytes(pickle.dumps(Payload(folder / "executed"))), "plain tensors"),
+        (lambda folder: edit(folder, input_dim=[3, 64, 64]), "the data are"),
+        (lambda folder: edit(folder, name="HRQVAEConfig"), "no model of pythae 0.1.2"),
+        (lambda folder: edit(folder, latent_dim=6), "no network among"),
+    ],
+)
+def test_what_cannot_be_imported_is_said(damage, message, tmp_path, eval_data):
+    resnet_wae(tmp_path / "saved")
+    damage(tmp_path / "saved")
+    with pytest.raises(UserError, match=message):
+        import_pretrained(spec_of({"path": str(tmp_path / "saved")}), eval_data, **paths_in(tmp_path))
+    assert not (tmp_path / "saved/executed").exists()
+    assert not (tmp_path / "final_model").exists()
+
+
+def edit(folder, **changes):
+    path = folder / "model_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_another_model_than_the_config_says_is_refused(tmp_path, eval_data):
+    resnet_wae(tmp_path / "saved")
+    with pytest.raises(UserError, match="the config says VAE"):
+        import_pretrained(spec_of({"path": str(tmp_path / "saved")}, model="VAE"), eval_data, **paths_in(tmp_path))
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of the Hub as a download needs: the model's description, and its files."""
+
+    def do_HEAD(self):
+        self.answer(body=False)
+
+    def do_GET(self):
+        self.answer(body=True)
+
+    def answer(self, body):
+        self.server.asked.append(self.path)
+        name = self.path.split("?")[0].rsplit("/", 1)[-1]
+        path = self.server.folder / name
+        files = sorted(item.name for item in self.server.folder.iterdir())
+        if self.path.startswith("/api/models/someone/model/tree"):
+            listing = [{"type": "file", "path": file, "size": 1, "oid": "0" * 40} for file in files]
+            content, headers = json.dumps(listing).encode(), {"Content-Type": "application/json"}
+        elif self.path.startswith("/api/models/someone/model"):
+            described = {"id": "someone/model", "sha": "1" * 40, "siblings": [{"rfilename": file} for file in files]}
+            content, headers = json.dumps(described).encode(), {"Content-Type": "application/json"}
+        elif path.is_file():
+            content, headers = path.read_bytes(), {"ETag": f'"{name}"', "X-Repo-Commit": "1" * 40}
+        else:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        for key, value in {**headers, "Content-Length": str(len(content))}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test_model_from_the_hub_is_imported_and_its_pickle_not_even_fetched(tmp_path, eval_data):
+    model = resnet_wae(tmp_path / "hub")
+    (tmp_path / "hub/encoder.pkl").write_bytes(pickle.dumps(Payload(tmp_path / "executed")))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server.folder, server.asked = tmp_path / "hub", []
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    spec = spec_of({"hf_hub": "someone/model"})
+    arguments = {key: str(value) for key, value in paths_in(tmp_path).items()}
+    code = (
+        "import json, sys; from pathlib import Path; from vaebench.pretrained import import_pretrained; "
+        "spec, data, paths = json.loads(sys.argv[1]); "
+        "import_pretrained(spec, Path(data), **{key: Path(value) for key, value in paths.items()})"
+    )
+    environment = os.environ | {
+        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+        "HF_HOME": str(tmp_path / "cache"),
+        "HF_HUB_DISABLE_XET": "1",
+        "PYTHONPATH": "workflow/scripts",
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", code, json.dumps([spec, str(eval_data), arguments])],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    server.shutdown()
+    assert result.returncode == 0, result.stderr
+    assert not (tmp_path / "executed").exists()
+    assert not any(".pkl" in path for path in server.asked)
+    assert_same(model, tmp_path)
+
+
+def test_final_model_can_be_read_after_its_source_is_gone(tmp_path, eval_data):
+    model = resnet_wae(tmp_path / "saved")
+    import_pretrained(spec_of({"path": str(tmp_path / "saved")}), eval_data, **paths_in(tmp_path))
+    shutil.rmtree(tmp_path / "saved")
+    assert_same(model, tmp_path)
