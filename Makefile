@@ -39,6 +39,13 @@ lock: $(READY) ## resolve the dependencies of pyproject.toml anew
 	$(BIN)/uv pip compile --universal --generate-hashes --no-annotate --extra dev --python-version 3.11 --upgrade \
 		--custom-compile-command "make lock" --quiet pyproject.toml --output-file requirements.lock
 
+paper: $(READY) ## LaTeX tables and vector figures of a study for a manuscript (CONFIG=config/demo.yaml)
+	$(SNAKEMAKE) $(if $(CONFIG),--configfile $(CONFIG)) -- paper
+
+readme: $(READY) ## the picture in the README, from the demo
+	$(SNAKEMAKE) --configfile config/demo.yaml
+	mkdir -p docs/figures && cp results/demo/figures/reconstructions.png docs/figures/
+
 check: $(READY) ## look at this machine and a study's plan before starting it (CONFIG=config/demo.yaml)
 	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.preflight config/config.yaml $(CONFIG)
 
@@ -68,5 +75,5 @@ $(READY): requirements.lock
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --requirement requirements.lock
 	@touch $@
 
-.PHONY: help demo mnist test test-fast lint check status efficiency test-slurm \
+.PHONY: help demo mnist test test-fast lint paper readme check status efficiency test-slurm \
 	test-slurm-accounting lock docs install

@@ -29,7 +29,8 @@ def test_nothing_is_stale_after_a_run(small_study):
         ("tables.py", TABLES),
         ("statistics.py", TABLES),
         ("figures/comparison.py", LOOK),
-        ("report.py", {"report": 1}),
+        ("report/findings.py", {"report": 1}),
+        ("templates/report.css", {"report": 1}),
         ("nets.py", runs(2)),
         ("models.py", runs(2)),
         ("training.py", runs(2)),
@@ -38,7 +39,7 @@ def test_nothing_is_stale_after_a_run(small_study):
     ],
 )
 def test_edited_module(study, module, jobs):
-    study.append(f"{LIBRARY}/{module}", NEW_MEANING)
+    study.append(f"{LIBRARY}/{module}", NEW_MEANING if module.endswith(".py") else "\np { margin: 0 }\n")
     assert study.planned() == jobs
 
 
@@ -47,6 +48,7 @@ def test_edited_module(study, module, jobs):
     [
         ("statistics: {confidence: 0.9, bootstrap: 100}", SUMMARY),
         ("samples: {count: 33}", {"sample": 2, "evaluate": 2} | TABLES),
+        ("evaluation: {lpips: [vgg]}", {"weights_ready": 1, "evaluate": 2} | TABLES),
         ("evaluation: {limit: 20}", {"evaluate": 2} | TABLES),
         ("models: {vae: {config: {latent_dim: 5}}}", runs(1)),
         ("models: {beta_vae: {training: {epochs: 2}}}", runs(1)),

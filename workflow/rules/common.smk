@@ -51,6 +51,7 @@ SEEDS = config["seeds"]
 SPLITS = ("train", "eval", "test")
 SUITES = configuration.suites(config)
 NETWORKS = configuration.networks(config)
+HOW_TO_TRAIN = ("checkpoint_minutes", "device", "eval_batch_size")
 PACKAGES = ("gan_face_generate", "mlxtend")
 
 
@@ -80,6 +81,11 @@ def untracked(**settings):
 def without(settings, *keys):
     """The settings less the keys that cannot change a result."""
     return {key: value for key, value in sorted(settings.items()) if key not in keys}
+
+
+def what_to_train(run):
+    """The specification of a run less what cannot change its trained model."""
+    return SPECS[run] | {"training": without(SPECS[run]["training"], *HOW_TO_TRAIN)}
 
 
 def raw(kind):
@@ -120,4 +126,8 @@ def measured_runs():
 def planned_study():
     """The data set's name, and each planned run with its seeds and specification in the order of the configuration."""
     seeds = {run: configuration.seeds_of(spec, SEEDS) for run, spec in SPECS.items()}
-    return {"dataset": DATASET, "runs": SPECS, "seeds": seeds}
+    return {
+        "dataset": DATASET,
+        "runs": {run: what_to_train(run) for run in RUNS},
+        "seeds": seeds,
+    }

@@ -78,6 +78,33 @@ rule report:
         "../scripts/report.py"
 
 
+rule paper:
+    input:
+        tables=rules.figures.input.tables,
+        shown=rules.figures.input.shown,
+        measured=rules.figures.input.measured,
+    output:
+        directory(f"{RESULTS}/paper"),
+    log:
+        f"{LOGS}/paper.log",
+    benchmark:
+        f"{BENCHMARKS}/paper.jsonl"
+    localrule: True
+    threads: 2
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        code=code("paper.py"),
+        study=planned_study(),
+        texts=text_of(*sorted((WORKFLOW / "report").glob("*"))),
+        captions=WORKFLOW / "report",
+    message:
+        "Writing tables and figures for a manuscript to {output}"
+    script:
+        "../scripts/paper.py"
+
+
 def summarise_finished():
     """Tables, figures and report of the trainings that finished, in a process of its own; the next run replaces them."""
     study = planned_study() | {

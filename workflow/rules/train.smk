@@ -2,14 +2,6 @@
 
 TRAINED = [run for run, spec in SPECS.items() if spec["pretrained"] is None]
 PRETRAINED = [run for run, spec in SPECS.items() if spec["pretrained"] is not None]
-HOW_TO_TRAIN = ("checkpoint_minutes", "device", "eval_batch_size")
-
-
-def what_to_train(run):
-    """The specification less what cannot change the trained model."""
-    return without(SPECS[run], "sampler") | {
-        "training": without(SPECS[run]["training"], *HOW_TO_TRAIN)
-    }
 
 
 def how_to_train(run):
@@ -43,7 +35,7 @@ rule train:
         gpu=1,
     params:
         code=code("train.py"),
-        spec=lambda wildcards: what_to_train(wildcards.run),
+        spec=lambda wildcards: without(what_to_train(wildcards.run), "sampler"),
         how=lambda wildcards: how_to_train(wildcards.run),
     message:
         "Training {wildcards.run}, seed {wildcards.seed}; progress in {log}"

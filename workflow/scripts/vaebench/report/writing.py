@@ -199,7 +199,7 @@ def caption(folder: Path, name: str) -> Markup:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("vaebench"),
+        loader=PackageLoader("vaebench", "templates"),
         autoescape=select_autoescape(["html", "j2"]),
         trim_blocks=True,
         lstrip_blocks=True,
