@@ -37,7 +37,8 @@ def picture(seed, width=178, height=218, mode="RGB"):
 def encoded(image, kind="JPEG", **options):
     """The bytes of an image file."""
     buffer = io.BytesIO()
-    image.save(buffer, kind, **({"quality": 85} | options if kind == "JPEG" else options))
+    defaults = {"quality": 85} if kind == "JPEG" else {}
+    image.save(buffer, kind, **defaults | options)
     return buffer.getvalue()
 
 
@@ -50,7 +51,7 @@ def write_zip(path, files, compression=zipfile.ZIP_STORED):
 
 
 def write_celeba(folder, files):
-    """`img_align_celeba/{name}` for each of {name: bytes}, and a partition file in CelebA's form; returns both paths."""
+    """`img_align_celeba/{name}` for each of {name: bytes}, and a partition file in CelebA's form; both paths."""
     images = write_zip(folder / "images.zip", {f"img_align_celeba/{name}": data for name, data in files.items()})
     return images, write_partition(folder / "partition.txt", files)
 

@@ -26,11 +26,23 @@ class Header:
     height: int
 
 
-def decode(data: bytes, channels: int, buffer: bytearray | None = None) -> tuple[Header, np.ndarray]:
+class Memory:
+    """Bytes that are used for one image after the other."""
+
+    def __init__(self) -> None:
+        self._bytes = np.empty(0, np.uint8)
+
+    def of(self, size: int) -> np.ndarray:
+        """At least `size` bytes."""
+        if len(self._bytes) < size:
+            self._bytes = np.empty(size, np.uint8)
+        return self._bytes
+
+
+def decode(data: bytes, channels: int, memory: Memory | None = None) -> tuple[Header, np.ndarray]:
     """Decode an image file in full.
 
-    `buffer`, grown when needed, may hold the pixels, which then last until its next use: fresh memory for every image
-    costs a quarter of the time.
+    With `memory` the pixels may last only until its next use: fresh memory for every image costs a quarter of the time.
 
     Returns the header and the pixels, uint8 (height, width, channels), equal to Pillow's `convert("RGB")` (3
     channels) or `convert("L")` (1 channel). Raises ImageError for whatever is cut short, damaged, or no image.
@@ -38,22 +50,20 @@ def decode(data: bytes, channels: int, buffer: bytearray | None = None) -> tuple
     if not data:
         raise ImageError("empty file")
     if data.startswith(JPEG_START):
-        pixels = _decode_plain_jpeg(data, channels, buffer)
+        pixels = _decode_plain_jpeg(data, channels, memory)
         if pixels is not None:
             height, width, _ = pixels.shape
             return Header("JPEG", "RGB", width, height), pixels
     return _decode_any(data, channels)
 
 
-def _decode_plain_jpeg(data: bytes, channels: int, buffer: bytearray | None) -> np.ndarray | None:
+def _decode_plain_jpeg(data: bytes, channels: int, memory: Memory | None) -> np.ndarray | None:
     """A colour JPEG by libjpeg-turbo, which takes less than half of Pillow's time; None for other kinds."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
         if channels != 3 or colours != "YCbCr":
             return None
-        if buffer is not None and len(buffer) < height * width * 3:
-            buffer.extend(bytes(height * width * 3 - len(buffer)))
-        return simplejpeg.decode_jpeg(data, "RGB", buffer=buffer)
+        return simplejpeg.decode_jpeg(data, "RGB", buffer=memory and memory.of(height * width * 3))
     except ValueError as error:
         raise ImageError(f"damaged JPEG: {error}") from error
 

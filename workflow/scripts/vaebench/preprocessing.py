@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from vaebench import gpu, names
 from vaebench.arrays import manifest_path
-from vaebench.decoding import ImageError, decode
+from vaebench.decoding import ImageError, Memory, decode
 from vaebench.disk import disk_errors, need_space
 from vaebench.errors import UserError
 from vaebench.files import atomic_path, md5_of, sha256_of
@@ -213,10 +213,10 @@ class Work:
 
     def _cropped(self, packed: np.ndarray, locators: np.ndarray) -> Iterator[np.ndarray]:
         """The crops one by one; each lasts until the next is asked for."""
-        buffer = bytearray()
+        memory = Memory()
         for name, locator in zip(names.unpack(packed), locators, strict=True):
             try:
-                _, pixels = decode(self.source.read_at(locator), self.recipe.channels, buffer)
+                _, pixels = decode(self.source.read_at(locator), self.recipe.channels, memory)
             except ImageError as error:
                 raise UserError(
                     f"{name} in {self.source.path} was sound when it was validated and is not now ({error}): "

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from vaebench import names
-from vaebench.decoding import Header, ImageError, decode
+from vaebench.decoding import Header, ImageError, Memory, decode
 from vaebench.disk import disk_errors
 from vaebench.errors import UserError
 from vaebench.files import atomic_path
@@ -102,18 +102,18 @@ class Check:
 
     def batch(self, packed: np.ndarray, splits: np.ndarray, verdicts: np.ndarray, locators: np.ndarray) -> list[Row]:
         """The rows of a batch of images; a non-zero verdict is known already and the image is not read."""
-        rows, buffer = [], bytearray()
+        rows, memory = [], Memory()
         for name, split, verdict, locator in zip(names.unpack(packed), splits, verdicts, locators, strict=True):
-            judged = (*VERDICTS[verdict], "", "", "") if verdict else self._image(locator, buffer)
+            judged = (*VERDICTS[verdict], "", "", "") if verdict else self._image(locator, memory)
             rows.append((name, SPLITS[split] if split >= 0 else "", *judged))
         return rows
 
-    def _image(self, locator: int | bytes, buffer: bytearray) -> tuple:
+    def _image(self, locator: int | bytes, memory: Memory) -> tuple:
         size = ""
         try:
             data = self.source.read_at(locator)
             size = len(data)
-            header, _ = decode(data, 3, buffer)
+            header, _ = decode(data, 3, memory)
         except ImageError as error:
             return "damaged", str(error), size, "", ""
         reason = self._unexpected(header)

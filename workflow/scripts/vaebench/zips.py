@@ -112,7 +112,7 @@ class ZipReader:
 
 
 def _last_record(tail: bytes) -> int:
-    """Where the record that ends the archive begins (or -1); only its comment, which may look like one, is behind it."""
+    """Where the record that ends the archive begins, or -1; only its comment, which may look like one, is behind."""
     place = tail.rfind(b"PK\x05\x06")
     while place >= 0:
         fits = len(tail) - place >= END.size
