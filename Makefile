@@ -8,6 +8,7 @@ RESULTS ?= results/celeba
 BIN := .venv/bin
 READY := .venv/installed
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 UV_VERSION := 0.13.9
 unexport PYTHONDONTWRITEBYTECODE
 export UV_LINK_MODE ?= copy
@@ -24,10 +25,10 @@ mnist: $(READY) ## the same on 5,000 real MNIST digits
 	$(SNAKEMAKE) --configfile config/mnist.yaml
 
 test: $(READY) ## every test that needs no cluster
-	$(BIN)/pytest -m "not slurm"
+	$(PYTEST) -m "not slurm"
 
 test-fast: $(READY) ## the tests that run no pipeline
-	$(BIN)/pytest -m "not slurm and not slow"
+	$(PYTEST) -m "not slurm and not slow"
 
 lint: $(READY) ## style of Python and Snakemake code
 	$(BIN)/ruff check .
