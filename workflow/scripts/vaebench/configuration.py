@@ -180,7 +180,7 @@ def _explain(error: ValidationError) -> str:
 
 def _model_mistakes(config: Mapping) -> Iterator[str]:
     """What the schema cannot know: models, their fields, sweeps, nets, names, and references between sections."""
-    names: dict[str, str] = {}
+    names: set[str] = set()
     entries = {entry: settings for entry, settings in config["models"].items() if settings is not None}
     if not entries:
         yield "models: every entry is null; give at least one model"
@@ -192,8 +192,8 @@ def _model_mistakes(config: Mapping) -> Iterator[str]:
         for values in _combinations(settings.get("sweep", {})):
             spec = _resolve(entry, settings, values, config["training"])
             if spec["run"] in names:
-                yield f"models.{entry}: run {spec['run']!r} is also made by models.{names[spec['run']]}; rename one"
-            names[spec["run"]] = entry
+                yield f"models.{entry}: two runs would be called {spec['run']!r}; change a value of its sweep"
+            names.add(spec["run"])
             if spec["pretrained"] is None:
                 yield from _net_mistakes(f"models.{entry}", spec, config)
     baseline = config["statistics"]["baseline"]
@@ -229,8 +229,6 @@ def _entry_mistakes(path: str, settings: Mapping) -> Iterator[str]:
         else:
             for value in values:
                 yield from _field_mistakes(f"{path}.sweep.{key}", model, key, value, fields)
-        if len({_label(value) for value in values}) < len(values):
-            yield f"{path}.sweep.{key}: two of its values give the same run name; remove or change one"
 
 
 def _field_mistakes(path: str, model: str, field: str, value: object, fields: Mapping) -> Iterator[str]:
