@@ -220,6 +220,10 @@ def _entry_mistakes(path: str, settings: Mapping) -> Iterator[str]:
     fields = MODELS[model].fields
     for field, value in settings.get("config", {}).items():
         yield from _field_mistakes(f"{path}.config.{field}", model, field, value, fields)
+    for component in settings.get("training", {}).get("components", {}):
+        if component not in MODELS[model].components:
+            known = _listing(MODELS[model].components) or "none, it has one optimizer"
+            yield f"{path}.training.components.{component}: {model} has no such part; allowed: {known}"
     for key, values in settings.get("sweep", {}).items():
         if key.startswith("training."):
             if key.removeprefix("training.") not in TRAINING_SWEEPS:
