@@ -16,12 +16,13 @@ SETTINGS = {
     "limit": None,
     "suites": ["reconstruction", "generation", "latent"],
     "protocol": "standard",
-    "lpips": ["vgg"],
+    "lpips": [],
     "samples_per_image": 0,
-    "distribution": {"features": ["vgg16"], "neighbours": 3, "limit": 100},
+    "distribution": {"features": [], "neighbours": 3, "limit": 100},
     "likelihood": {"samples": 8, "images": 6},
     "factors": [],
 }
+WITH_VGG = {"lpips": ["vgg"], "distribution": {"features": ["vgg16"], "neighbours": 3, "limit": 100}}
 SAMPLES = {
     "count": 12,
     "batch_size": 5,

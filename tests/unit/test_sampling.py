@@ -115,7 +115,7 @@ def test_the_aggregate_posterior_comes_from_the_training_images(data):
     _, request = request_for(model, 50, data)
     drawn = SAMPLERS["aggregate_posterior"](request)
     means = encode(model, torch.from_numpy(np.array(open_array(data["train"]))).float() / 255).mean
-    assert torch.cdist(drawn, means).min(1).values.max() < 1e-4
+    assert torch.cdist(drawn, means).min(1).values.max() < 1e-3
 
 
 def test_the_sphere_is_the_sphere(data):

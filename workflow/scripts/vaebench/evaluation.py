@@ -1,15 +1,17 @@
 """One trained model measured: a pass over held-out images, a pass over its samples, and what follows from both."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from pythae.models import BaseAE
+from torch import Tensor
 from tqdm import tqdm
 
 from vaebench.arrays import open_array, read_manifest
-from vaebench.batches import batches, prepare_torch, to_bytes, to_float
+from vaebench.batches import aligned_batches, prepare_torch, to_bytes, to_float
 from vaebench.inference import central_latent, decode, draw_latent, encode, family, reconstruct
 from vaebench.metrics import distribution
 from vaebench.metrics.extractors import inception_extractor, inception_features
@@ -57,12 +59,16 @@ class Pass:
     values: dict[str, list[np.ndarray]] = field(default_factory=dict)
     features: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
-    def add(self, values: dict, features: dict, room: int) -> None:
-        """Take in a batch's values, and its features while there is `room` for them."""
+    count: int = 0
+
+    def add(self, values: dict, features: dict, kept: int, limit: int) -> None:
+        """Take in the values of the first `kept` images of a batch, and their features up to `limit` in all."""
+        room = max(min(kept, limit - self.count), 0)
         for name, found in values.items():
-            self.values.setdefault(name, []).append(found.cpu().numpy())
+            self.values.setdefault(name, []).append(found[:kept].cpu().numpy())
         for name, found in features.items():
-            self.features.setdefault(name, []).append(found[: max(room, 0)].float().cpu().numpy())
+            self.features.setdefault(name, []).append(found[:room].float().cpu().numpy())
+        self.count += kept
 
     def columns(self) -> dict[str, np.ndarray]:
         """Per-image values, (n,) float64 by metric."""
@@ -131,8 +137,7 @@ def pass_over_images(task: Task, summary: LatentSummary) -> Pass:
     model, found = task.model, Pass()
     noise, prior = task.generator(0), task.generator(1)
     draws = [task.generator(2 + k) for k in range(task.settings["samples_per_image"])]
-    seen = 0
-    for x in tqdm(_batches(task, task.images), desc="held-out images", total=_steps(task, task.images), unit="batch"):
+    for x, kept in _batches(task, task.images, "held-out images"):
         encoding = encode(model, x)
         latent = central_latent(model, encoding)
         y = decode(model, latent)
@@ -150,21 +155,17 @@ def pass_over_images(task: Task, summary: LatentSummary) -> Pass:
         if draws and encoding.family not in DETERMINISTIC:
             drawn = [task.pairs(x, decode(model, draw_latent(model, x, encoding, g))).values for g in draws]
             values |= {f"sampled_{name}": torch.stack([d[name] for d in drawn]).mean(0) for name in drawn[0]}
-        summary.update(encoding, latent)
-        found.add(values, compared.features_x, task.limit - seen)
-        seen += len(x)
+        summary.update(encoding.head(kept), latent[:kept])
+        found.add(values, compared.features_x, kept, task.limit)
     return found
 
 
 def pass_over_samples(task: Task, held_out: Pass) -> dict[str, np.ndarray]:
     """Reconstruct every generated image; its features join those of the held-out images as `generated/...`."""
-    found, seen = Pass(), 0
-    for x in tqdm(
-        _batches(task, task.samples), desc="generated images", total=_steps(task, task.samples), unit="batch"
-    ):
+    found = Pass()
+    for x, kept in _batches(task, task.samples, "generated images"):
         compared = task.pairs(x, reconstruct(task.model, x))
-        found.add(compared.values, compared.features_x, task.limit - seen)
-        seen += len(x)
+        found.add(compared.values, compared.features_x, kept, task.limit)
     held_out.features |= {f"generated/{name}": parts for name, parts in found.features.items()}
     return found.columns()
 
@@ -218,9 +219,11 @@ def add_likelihood(task: Task, suites: Suites) -> None:
 
     options, generator = task.settings["likelihood"], task.generator(1000)
     chosen = task.images[: options["images"]]
-    found = [importance_weighted_bound(task.model, x, options["samples"], generator) for x in _batches(task, chosen)]
-    bound, effective = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
-    suites.add_per_image({"log_likelihood": bound, "effective_samples": effective}, len(chosen))
+    found = Pass()
+    for x, kept in _batches(task, chosen, "importance samples"):
+        bound, effective = importance_weighted_bound(task.model, x, options["samples"], generator)
+        found.add({"log_likelihood": bound, "effective_samples": effective}, {}, kept, 0)
+    suites.add_per_image(found.columns(), len(chosen))
 
 
 def add_legacy(task: Task, suites: Suites) -> None:
@@ -261,9 +264,9 @@ def extremes(task: Task, mse: np.ndarray) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _batches(task: Task, images: np.ndarray):
-    return batches(images, task.settings["batch_size"], task.device)
-
-
-def _steps(task: Task, images: np.ndarray) -> int:
-    return -(-len(images) // task.settings["batch_size"])
+def _batches(task: Task, images: np.ndarray, label: str) -> Iterator[tuple[Tensor, int]]:
+    found = aligned_batches(images, task.settings["batch_size"], task.device)
+    with tqdm(total=len(images), desc=label, unit="image") as progress:
+        for x, kept in found:
+            yield x, kept
+            progress.update(kept)

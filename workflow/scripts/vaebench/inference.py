@@ -39,6 +39,11 @@ class Encoding:
     codes: Tensor | None = None
     quantised: Tensor | None = None
 
+    def head(self, count: int) -> "Encoding":
+        """The encoding of the first `count` images."""
+        parts = (self.mean, self.log_variance, self.concentration, self.codes, self.quantised)
+        return Encoding(self.family, *(part if part is None else part[:count] for part in parts))
+
 
 def family(model: BaseAE) -> str:
     """The posterior's family: gaussian, none, vq, vamp, flow, hamiltonian, von_mises_fisher or wrapped_normal."""
