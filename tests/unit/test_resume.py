@@ -99,6 +99,18 @@ def test_state_saved_within_an_epoch_survives_a_kill(data, tmp_path):
     assert_equal(result(tmp_path / "killed"), result(tmp_path / "whole"))
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_stopped_after_the_last_batch_of_an_epoch(number, data, tmp_path):
+    """Nothing of the epoch is left to train, but its losses are still to be recorded."""
+    spec = make_spec("VAE", epochs=2)
+    run(spec, data, tmp_path / "whole")
+    assert in_a_process(train_and_kill, spec, data, tmp_path / "killed", number, 1, 3) == 128 + number
+    state = torch.load(outputs(tmp_path / "killed")["state"] / "state.pt", weights_only=True)
+    assert state["progress"]["position"] == len(state["progress"]["order"]) == 3
+    run(spec, data, tmp_path / "killed")
+    assert_equal(result(tmp_path / "killed"), result(tmp_path / "whole"))
+
+
 def test_kills_at_random_moments(data, tmp_path):
     spec = make_spec("VAE", epochs=6, checkpoint_minutes=0)
     run(spec, data, tmp_path / "whole")

@@ -24,14 +24,15 @@ class Progress:
     """How far a training has come.
 
     `epoch` epochs are finished. Of the next one, `order` holds the image indices of each batch, `position` batches are
-    done, and `records` (position, terms) are their losses. `rows` is the history so far. `best` is the epoch that is
-    kept: its number, the value of the metric it was chosen by, and its weights.
+    done, and `records` (position, terms) are their losses, named by `terms`. `rows` is the history so far. `best` is the
+    epoch that is kept: its number, the value of the metric it was chosen by, and its weights.
     """
 
     epoch: int = 0
     order: list[Tensor] = field(default_factory=list)
     position: int = 0
     records: list[Tensor] = field(default_factory=list)
+    terms: list[str] = field(default_factory=list)
     seconds: float = 0.0
     total_seconds: float = 0.0
     rows: list[dict] = field(default_factory=list)

@@ -131,7 +131,6 @@ class Trainer:
         seed_everything(seed)
         self.objectives = make_objectives(self.model, self.training)
         self.progress = checkpoint.restore(self.model, self.objectives) or Progress()
-        self.terms: list[str] = []
         self.saved_at = time.monotonic()
 
     def run(self, tracker: Tracker) -> None:
@@ -159,7 +158,7 @@ class Trainer:
             output = self.model({"data": x}, epoch=epoch, dataset_size=len(self.train_set), uses_ddp=False)
             losses = losses_of(output, self.info.trainer, self.training)
             update(self.objectives, output, losses)
-            self.terms = list(losses)
+            progress.terms = list(losses)
             progress.records.append(torch.stack([loss.detach().float() for loss in losses.values()]))
             progress.position += 1
             progress.seconds = before + time.monotonic() - started
@@ -245,7 +244,7 @@ class Trainer:
         if not bad.any():
             return
         index, column = (int(i) for i in bad.nonzero()[0])
-        term, value = self.terms[column], float(records[index, column])
+        term, value = self.progress.terms[column], float(records[index, column])
         where = {"reason": "diverged", "term": term, "value": str(value), "epoch": epoch, "step": index + 1}
         self.checkpoint.fail(where)
         raise UserError(
@@ -254,7 +253,7 @@ class Trainer:
         )
 
     def _means(self, records: Sequence[Tensor], order: Sequence) -> dict[str, float]:
-        return dict(zip(self.terms, self._average(records, order), strict=True))
+        return dict(zip(self.progress.terms, self._average(records, order), strict=True))
 
     def _average(self, records: Sequence[Tensor], order: Sequence) -> list[float]:
         """Means over the images; over the batches, whatever their sizes, where pythae is repeated."""
