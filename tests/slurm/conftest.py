@@ -2,19 +2,20 @@
 
 import os
 import threading
+import time
 from dataclasses import dataclass, field
 
 import pytest
 from cluster import Cluster, can_isolate, missing
 from workplace import Workplace, hold_gpus, wait_until
 
-GPUS = 5
+GPUS = 6
 RUNS = ("cancelled_and_preempted", "out_of_memory_and_node", "out_of_time")
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory):
-    """A cluster of one node with five fake GPUs, cut off from every network where this user may do that."""
+    """A cluster of one node with six fake GPUs, cut off from every network where this user may do that."""
     reason = missing()
     if reason:
         pytest.skip(reason)
@@ -78,7 +79,10 @@ def _do_everything(rough: Workplace, cluster: Cluster, evidence: dict[str, int])
     cluster.run("scancel", str(evidence["cancel"]))
     cancelled_at = rough.epoch(soft)
     evidence["time"] = _running(rough, slow, beyond=2)
-    cluster.run("scontrol", "update", f"JobId={evidence['time']}", "TimeLimit=1")
+    started = _job(cluster, evidence["time"])["start"]
+    # One to two minutes from now: less than the warning time of the profile, so that SLURM warns at its next look.
+    minutes = int(time.time() - started) // 60 + 2
+    cluster.run("scontrol", "update", f"JobId={evidence['time']}", f"TimeLimit={minutes}")
     evidence["memory"] = rough.training_jobs(hard)[0]["id"]
     evidence["preempt"] = _running(rough, soft, beyond=cancelled_at + 2, other_than=evidence["cancel"])
     others = sum(job["state"] == "RUNNING" and job["id"] != evidence["preempt"] for job in cluster.jobs())

@@ -7,7 +7,7 @@ import signal
 import pandas as pd
 import pytest
 import torch
-from conftest import RUNS
+from conftest import GPUS, RUNS
 from workplace import CONFIGS, gpu_index, hold_gpus, wait_until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
@@ -23,7 +23,7 @@ def submitted(place):
 
 def test_one_free_gpu_serialises_and_interrupt_cancels(prepared, cluster, tmp_path):
     place = prepared.copy(tmp_path / "study")
-    holder = hold_gpus(cluster, 4, seconds=300)
+    holder = hold_gpus(cluster, GPUS - 1, seconds=300)
     process = place.start("--", "models")
 
     def states():
@@ -75,7 +75,7 @@ def test_disturbed_study_ends(studies):
     ("trouble", "states"),
     [
         ("cancel", {"CANCELLED", "FAILED"}),
-        # Warned by the profile's --signal, the training saved its state and ended before its time did.
+        # Not TIMEOUT: warned by the profile's --signal, the training saved its state and ended before its time did.
         ("time", {"FAILED"}),
         ("memory", {"FAILED", "OUT_OF_MEMORY"}),
     ],
@@ -91,11 +91,6 @@ def test_the_job_in_trouble_ended_and_another_followed(studies, trouble, states)
 def test_the_job_in_trouble_was_requeued(studies, trouble):
     job = next(job for job in studies.rough.jobs() if job["id"] == studies.evidence[trouble])
     assert job["restarts"] >= 1
-
-
-def test_the_time_limit_was_not_exceeded(studies):
-    job = next(job for job in studies.rough.jobs() if job["id"] == studies.evidence["time"])
-    assert job["end"] - job["start"] < 60
 
 
 def test_memory_was_the_reason(studies):
