@@ -12,7 +12,8 @@ from vaebench.figures.catalog import FIGURES
 from vaebench.figures.drawing import draw_all
 from vaebench.files import atomic_path
 
-ON_THE_PAGE = ("reconstructions", "rate_distortion", "ranks")
+TABLES_ON_THE_PAGE = ("reconstruction", "generation")
+FIGURES_ON_THE_PAGE = {"reconstructions": 0.3, "rate_distortion": 0.17, "ranks": 0.18}  # and the page height of each
 SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -61,11 +62,11 @@ def figure_environment(name: str, captions: Path) -> str:
 
 
 def page(dataset: str) -> str:
-    """A document of one page: the comparison table and the figures that say most."""
-    heights = (0.36, 0.2, 0.2)
-    shown = "\n".join(
-        f"\\includegraphics[width=\\linewidth,height={height}\\textheight,keepaspectratio]{{{name}.pdf}}\\par\\vfill"
-        for name, height in zip(ON_THE_PAGE, heights, strict=True)
+    """A document of one page: the tables and figures that say most."""
+    tables = "\n".join(f"\\input{{{name}.tex}}\\par\\bigskip" for name in TABLES_ON_THE_PAGE)
+    figures = "\n".join(
+        f"\\includegraphics[width=\\linewidth,height={height}\\textheight,keepaspectratio]{{{name}.pdf}}\\par\\medskip"
+        for name, height in FIGURES_ON_THE_PAGE.items()
     )
     return f"""\\documentclass[a4paper]{{article}}
 \\usepackage[T1]{{fontenc}}
@@ -74,17 +75,24 @@ def page(dataset: str) -> str:
 \\usepackage[margin=15mm]{{geometry}}
 % booktabs where it is installed, plain rules where it is not
 \\IfFileExists{{booktabs.sty}}{{\\usepackage{{booktabs}}}}{{%
-  \\let\\toprule\\hline \\let\\midrule\\hline \\let\\bottomrule\\hline
-  \\newcommand{{\\cmidrule}}[2][]{{\\cline{{#2}}}} \\newcommand{{\\addlinespace}}[1][]{{}}}}
+  \\let\\toprule\\hline \\let\\midrule\\hline \\let\\bottomrule\\hline}}
 % tables stay where they are put
 \\makeatletter\\renewenvironment{{table}}[1][]{{\\par\\def\\@captype{{table}}}}{{\\par}}\\makeatother
 \\pagestyle{{empty}}
 \\setlength{{\\parindent}}{{0pt}}
+\\newsavebox{{\\onepage}}
 \\begin{{document}}
-\\centering
+\\begin{{lrbox}}{{\\onepage}}\\begin{{minipage}}[b]{{\\linewidth}}\\centering
 {{\\large\\bfseries {escaped(dataset)}}}\\par\\medskip
-\\input{{comparison.tex}}\\par\\vfill
-{shown}
+{tables}
+{figures}
+\\end{{minipage}}\\end{{lrbox}}
+% shrunk where it is taller than the page
+\\ifdim\\dimexpr\\ht\\onepage+\\dp\\onepage\\relax>\\textheight
+  \\centering\\resizebox{{!}}{{0.99\\textheight}}{{\\usebox{{\\onepage}}}}
+\\else
+  \\usebox{{\\onepage}}
+\\fi
 \\end{{document}}
 """
 
@@ -105,7 +113,8 @@ def compile_page(folder: Path) -> Path | None:
             )
         with atomic_path(folder / "paper.pdf") as temporary:
             shutil.copyfile(Path(scratch) / "paper.pdf", temporary)
-    print(f"Compiled {folder / 'paper.pdf'}")
+    pages = re.search(r"\((\d+ pages?)", result.stdout)
+    print(f"Compiled {folder / 'paper.pdf'}: {pages.group(1) if pages else 'pages unknown'}")
     return folder / "paper.pdf"
 
 
