@@ -24,8 +24,8 @@ class Progress:
     """How far a training has come.
 
     `epoch` epochs are finished. Of the next one, `order` holds the image indices of each batch, `position` batches are
-    done, and `records` (position, terms) are their losses, named by `terms`. `rows` is the history so far. `best` is the
-    epoch that is kept: its number, the value of the metric it was chosen by, and its weights.
+    done, and `records` (position, terms) are their losses, named by `terms`. `rows` is the history so far. `best` is
+    the epoch that is kept: its number, the value of the metric it was chosen by, and its weights.
     """
 
     epoch: int = 0
