@@ -17,7 +17,6 @@ from typing import BinaryIO, Self
 import numpy as np
 
 from vaebench.arrays import MEMBER, npy_header, open_member
-from vaebench.files import atomic_path
 
 BLOCK = 1 << 22
 LOCAL_HEADER_BYTES = 30 + len(MEMBER) + 20  # with the zip64 field that np.savez always writes
@@ -80,14 +79,17 @@ class PartialArray:
     def __init__(self, path: Path, shape: tuple[int, int, int, int], identity: str) -> None:
         self.path = path
         self.shape = shape
-        self.part = path.with_name(f".{path.name}.part")
-        self.journal = path.with_name(f".{path.name}.journal")
+        self.part, self.journal = self.aside("part"), self.aside("journal")
         self._header = npy_header(shape)
         self._row_bytes = int(np.prod(shape[1:]))
         self._offset = LOCAL_HEADER_BYTES + len(self._header)
         self._end = self._offset + shape[0] * self._row_bytes
         self._done: list[Done] = []
         self._identity = identity
+
+    def aside(self, kind: str) -> Path:
+        """A hidden name beside the file; `publish` removes whatever has one."""
+        return self.path.with_name(f".{self.path.name}.{kind}")
 
     def open(self) -> Self:
         """Take up what an earlier run left, or start anew."""
@@ -96,8 +98,9 @@ class PartialArray:
         fresh = not self._done
         with open(self.part, "wb" if fresh else "r+b") as file:
             file.truncate(self._end)
-        with atomic_path(self.journal) as temporary:
-            temporary.write_text("".join(map(_line, [{"identity": self._identity}, *map(asdict, self._done)])))
+        lines = [{"identity": self._identity}, *map(asdict, self._done)]
+        self.aside("new").write_text("".join(map(_line, lines)))
+        os.replace(self.aside("new"), self.journal)
         return self
 
     @property
@@ -139,7 +142,7 @@ class PartialArray:
     def seal(self, compress: bool) -> Path:
         """Make the rows an npz under a temporary name, which is returned; can be repeated."""
         if compress:
-            packed = self.part.with_suffix(".packed")
+            packed = self.aside("packed")
             with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
                 self._copy_rows(archive)
             return packed
@@ -152,8 +155,8 @@ class PartialArray:
     def publish(self, sealed: Path) -> None:
         """Put the sealed file in its place and remove the traces."""
         os.replace(sealed, self.path)
-        self.part.unlink(missing_ok=True)
-        self.journal.unlink(missing_ok=True)
+        for path in self.path.parent.glob(f".{self.path.name}.*"):
+            path.unlink()
 
     def _copy_rows(self, archive: zipfile.ZipFile) -> None:
         with open(self.part, "rb") as rows, open_member(archive) as member:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -18,7 +19,7 @@ from vaebench.arrays import manifest_path
 from vaebench.decoding import ImageError, Memory, decode
 from vaebench.disk import disk_errors, need_space
 from vaebench.errors import UserError
-from vaebench.files import atomic_path, md5_of, sha256_of
+from vaebench.files import md5_of, sha256_of
 from vaebench.images import ImageSource, open_images
 from vaebench.partial import Done, PartialArray, RowWriter
 from vaebench.resampling import Resampler, crop_box
@@ -237,8 +238,10 @@ def _write_manifest(job: Job, facts: dict) -> None:
         "std": deviation,
         "skipped": job.images.skipped,
     }
-    with atomic_path(manifest_path(job.array.path)) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    temporary = job.array.aside("manifest")
+    with open(temporary, "w", encoding="utf-8") as file:
         file.write(json.dumps(facts, indent=2).removesuffix("\n}") + ',\n  "ids": [')
         for row, name in enumerate(names.unpack(job.images.names)):
             file.write((",\n    " if row else "\n    ") + json.dumps(name))
         file.write("\n  ]\n}\n")
+    os.replace(temporary, manifest_path(job.array.path))

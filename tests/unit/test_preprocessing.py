@@ -1,0 +1,349 @@
+"""The arrays of a data set against Pillow and np.savez, whatever the workers, batches and interruptions."""
+
+import hashlib
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pytest
+from image_cases import (
+    PATTERN,
+    RECIPE,
+    SETTINGS,
+    by_pillow,
+    encoded,
+    faces,
+    picture,
+    write_celeba,
+    write_partition,
+    write_zip,
+)
+
+from vaebench import gpu
+from vaebench.arrays import open_array, read_manifest
+from vaebench.errors import UserError
+from vaebench.preprocessing import preprocess
+from vaebench.validation import validate
+
+SPLITS = ("train", "eval", "test")
+ANYTHING = {"format": None, "mode": None, "width": None, "height": None}
+CROP = (15, 35, 163, 183)
+SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
+
+
+def outputs_in(folder):
+    return {split: folder / f"{split}_data.npz" for split in SPLITS}
+
+
+def prepare(folder, images, partition, workers=1, validation=ANYTHING, **changes):
+    """Validate and preprocess; returns {split: array}."""
+    folder.mkdir(exist_ok=True)
+    validate(images, partition, folder / "images.csv", folder / "summary.json", SETTINGS | validation, 1)
+    outputs = outputs_in(folder)
+    preprocess(images, partition, folder / "images.csv", outputs, RECIPE | changes, workers, "small")
+    return {split: open_array(path) for split, path in outputs.items()}
+
+
+def split_of(files, split):
+    return [data for row, data in enumerate(files.values()) if SPLITS[PATTERN[row % len(PATTERN)]] == split]
+
+
+@pytest.mark.parametrize("filter_name", ["lanczos", "bicubic", "bilinear"])
+def test_equal_to_pillow_and_to_savez(tmp_path, filter_name):
+    files = faces(20)
+    arrays = prepare(tmp_path / "out", *write_celeba(tmp_path, files), filter=filter_name)
+    for split, array in arrays.items():
+        expected = np.stack([by_pillow(data, CROP, (64, 64), filter_name) for data in split_of(files, split)])
+        assert np.array_equal(array, expected)
+        np.savez(tmp_path / "numpys.npz", data=expected)
+        assert (tmp_path / "out" / f"{split}_data.npz").read_bytes() == (tmp_path / "numpys.npz").read_bytes()
+        with np.load(tmp_path / "out" / f"{split}_data.npz") as archive:  # how pythae's example reads it
+            assert (archive["data"] / 255.0).shape == expected.shape
+
+
+@pytest.mark.parametrize(
+    ("changes", "crop", "size"),
+    [
+        ({"crop": {"center": 140}, "size": [32, 32]}, (19, 39, 159, 179), (32, 32)),
+        ({"crop": {"box": [15, 40, 163, 188]}}, (15, 40, 163, 188), (64, 64)),
+        ({"crop": None, "size": [60, 40]}, None, (60, 40)),
+        ({"crop": {"center": [200, 100]}, "size": None}, (39, 9, 139, 209), None),
+        ({"crop": None, "size": None}, None, None),
+        ({"crop": None, "size": [100, 256], "filter": "bicubic"}, None, (100, 256)),
+    ],
+)
+def test_geometries(tmp_path, changes, crop, size):
+    files = faces(5)
+    array = prepare(tmp_path / "out", *write_celeba(tmp_path, files), **changes)["train"]
+    filter_name = changes.get("filter", "lanczos")
+    assert np.array_equal(
+        array, np.stack([by_pillow(data, crop, size, filter_name) for data in split_of(files, "train")])
+    )
+
+
+def test_grey_digits_in_png_and_colour_images_as_grey(tmp_path):
+    digits = {f"{row}.png": encoded(picture(row, 28, 28, "L"), "PNG") for row in range(5)}
+    recipe = {"crop": None, "size": None, "channels": 1}
+    array = prepare(tmp_path / "out", *write_celeba(tmp_path, digits), **recipe)["train"]
+    assert array.shape == (3, 1, 28, 28)
+    assert np.array_equal(
+        array, np.stack([by_pillow(data, None, None, "lanczos", 1) for data in split_of(digits, "train")])
+    )
+    files = faces(5)
+    array = prepare(tmp_path / "grey", *write_celeba(tmp_path, files), channels=1)["train"]
+    assert np.array_equal(
+        array, np.stack([by_pillow(data, CROP, (64, 64), "lanczos", 1) for data in split_of(files, "train")])
+    )
+
+
+def test_a_folder_of_images_of_several_sizes_and_formats(tmp_path):
+    shapes = [(40, 50), (60, 30), (40, 50), (33, 47), (90, 90)]
+    kinds = ["JPEG", "PNG", "JPEG", "JPEG", "PNG"]
+    files = {
+        f"kind/{row}.{kind.lower()}": encoded(picture(row, *shape), kind)
+        for row, (shape, kind) in enumerate(zip(shapes, kinds, strict=True))
+    }
+    for name, data in files.items():
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "images" / name).write_bytes(data)
+    partition = write_partition(tmp_path / "partition.txt", files)
+    array = prepare(tmp_path / "out", tmp_path / "images", partition, crop={"center": 30}, size=[20, 24])["train"]
+    for row, (data, (width, height)) in enumerate(zip(split_of(files, "train"), shapes[:3], strict=True)):
+        left, top = round((width - 30) / 2), round((height - 30) / 2)
+        assert np.array_equal(array[row], by_pillow(data, (left, top, left + 30, top + 30), (20, 24), "lanczos"))
+    with pytest.raises(UserError, match=r"2 different sizes.*set preprocessing\.size"):
+        prepare(tmp_path / "out", tmp_path / "images", partition, crop=None, size=None)
+    with pytest.raises(UserError, match=r"kind/1\.png: preprocessing\.crop .* does not fit"):
+        prepare(tmp_path / "out", tmp_path / "images", partition, crop={"center": 35})
+
+
+def test_the_kaggle_layout(tmp_path):
+    files = faces(5)
+    folder = "img_align_celeba/img_align_celeba"
+    images = write_zip(tmp_path / "archive.zip", {f"{folder}/{name}": data for name, data in files.items()})
+    partition = tmp_path / "list_eval_partition.csv"
+    rows = [f"{name},{PATTERN[row]}" for row, name in enumerate(files)]
+    partition.write_text("\n".join(["image_id,partition", *rows]))
+    array = prepare(tmp_path / "out", images, partition)["train"]
+    expected = [by_pillow(data, CROP, (64, 64), "lanczos") for data in split_of(files, "train")]
+    assert np.array_equal(array, np.stack(expected))
+
+
+def test_the_bytes_depend_neither_on_workers_nor_on_batches(tmp_path):
+    images, partition = write_celeba(tmp_path, faces(30))
+    contents = set()
+    for row, (workers, batch_size) in enumerate([(1, 1), (3, 5), (2, 512)]):
+        prepare(tmp_path / str(row), images, partition, workers, batch_size=batch_size)
+        contents.add(b"".join(path.read_bytes() for path in outputs_in(tmp_path / str(row)).values()))
+    assert len(contents) == 1
+
+
+def test_compressed(tmp_path):
+    images, partition = write_celeba(tmp_path, faces(5))
+    plain = prepare(tmp_path / "plain", images, partition)["train"]
+    with pytest.warns(UserWarning, match="compressed"):
+        packed = prepare(tmp_path / "packed", images, partition, compress=True)["train"]
+    assert np.array_equal(plain, packed)
+    np.savez_compressed(tmp_path / "numpys.npz", data=plain)
+    assert (tmp_path / "packed" / "train_data.npz").read_bytes() == (tmp_path / "numpys.npz").read_bytes()
+
+
+def test_the_manifest_is_the_card_of_the_data(tmp_path):
+    files = faces(12) | {"bad.jpg": b"", "none.png": encoded(picture(1), "PNG")}
+    files = dict(sorted(files.items(), key=lambda item: len(item[1])))  # the bad one first: a training image
+    images, partition = write_celeba(tmp_path, files)
+    arrays = prepare(tmp_path / "out", images, partition, validation={"format": "JPEG"}, limit=4)
+    manifest = read_manifest(tmp_path / "out" / "train_data.npz")
+    array = arrays["train"]
+    assert manifest["shape"] == list(array.shape) == [4, 3, 64, 64]
+    assert manifest["ids"] == [name for row, name in enumerate(files) if PATTERN[row % 5] == 0][1:5]
+    assert manifest["skipped"] == [{"image": "bad.jpg", "reason": "damaged: empty file"}]
+    assert manifest["sha256"] == hashlib.sha256((tmp_path / "out" / "train_data.npz").read_bytes()).hexdigest()
+    assert np.allclose(manifest["mean"], array.mean((0, 2, 3)) / 255, atol=1e-12)
+    assert np.allclose(manifest["std"], array.std((0, 2, 3)) / 255, atol=1e-12)
+    assert manifest["sources"]["images.zip"]["md5"] == hashlib.md5(images.read_bytes()).hexdigest()
+    assert (manifest["split"], manifest["dataset"], manifest["filter"]) == ("train", "small", "lanczos")
+    assert (manifest["crop"], manifest["size"]) == ({"center": 148}, [64, 64])
+    assert manifest["versions"].keys() >= {"numpy", "pillow", "simplejpeg"}
+
+
+def test_a_split_without_images_is_named(tmp_path):
+    images, partition = write_celeba(tmp_path, faces(3))
+    with pytest.raises(UserError, match="no usable image for the eval split"):
+        prepare(tmp_path / "out", images, partition)
+
+
+def test_images_that_changed_since_the_validation_are_noticed(tmp_path):
+    files = faces(5)
+    images, partition = write_celeba(tmp_path, files)
+    prepare(tmp_path / "out", images, partition)
+    old = (tmp_path / "out" / "train_data.npz").read_bytes()
+    table, outputs = tmp_path / "out" / "images.csv", outputs_in(tmp_path / "out")
+    write_celeba(tmp_path, files | {"000001.jpg": files["000001.jpg"][:900]})
+    with pytest.raises(UserError, match=r"000001\.jpg .* run the validation again"):
+        preprocess(images, partition, table, outputs, RECIPE, 1, "small")
+    write_celeba(tmp_path, dict(list(files.items())[1:]))
+    with pytest.raises(UserError, match=r"no longer holds 000001\.jpg"):
+        preprocess(images, write_partition(partition, files), table, outputs, RECIPE, 1, "small")
+    assert (tmp_path / "out" / "train_data.npz").read_bytes() == old
+
+
+def test_a_full_disk_is_one_clear_error_and_the_old_file_stays(tmp_path):
+    images, partition = write_celeba(tmp_path, faces(40))
+    prepare(tmp_path / "out", images, partition, limit=2)
+    old = {path: path.read_bytes() for path in outputs_in(tmp_path / "out").values()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(UserError, match=r"no space left to write to .*nothing was replaced"):
+            prepare(tmp_path / "out", images, partition)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path: path.read_bytes() for path in old} == old
+
+
+def test_a_disk_that_is_too_small_is_noticed_before_the_work(tmp_path, monkeypatch):
+    images, partition = write_celeba(tmp_path, faces(5))
+    monkeypatch.setattr("vaebench.disk.shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(UserError, match=r"0\.00 GB are free, 0\.00 GB are needed"):
+        prepare(tmp_path / "out", images, partition)
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path):
+    images, partition = write_celeba(tmp_path, faces(5))
+    validate(images, partition, tmp_path / "images.csv", tmp_path / "summary.json", SETTINGS, 1)
+    outputs = {split: Path("/proc/vaebench") / f"{split}_data.npz" for split in SPLITS}
+    with pytest.raises(UserError, match="cannot write to /proc/vaebench"):
+        preprocess(images, partition, tmp_path / "images.csv", outputs, RECIPE, 1, "small")
+
+
+def test_a_gpu_that_is_not_there_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    images, partition = write_celeba(tmp_path, faces(5))
+    with pytest.raises(UserError, match="no usable GPU"):
+        prepare(tmp_path / "out", images, partition, device="cuda")
+    with pytest.raises(UserError, match="nvjpeg needs a GPU"):
+        prepare(tmp_path / "out", images, partition, decoder="nvjpeg")
+
+
+def test_the_road_over_a_device_gives_the_same_bytes(tmp_path, monkeypatch):
+    """What a GPU does, run by PyTorch on the CPU: workers crop, the device resizes."""
+    images, partition = write_celeba(tmp_path, faces(20))
+    prepare(tmp_path / "cpu", images, partition)
+    monkeypatch.setattr("vaebench.gpu.choose", lambda device, decoder: "cuda")
+    resize = gpu.resize
+    monkeypatch.setattr("vaebench.gpu.resize", lambda frames, resampler: resize(frames, resampler, "cpu"))
+    prepare(tmp_path / "device", images, partition, workers=2)
+    for split in SPLITS:
+        assert (tmp_path / "cpu" / f"{split}_data.npz").read_bytes() == (
+            tmp_path / "device" / f"{split}_data.npz"
+        ).read_bytes()
+
+
+RUN = """
+import json, sys
+from pathlib import Path
+from types import SimpleNamespace
+from vaebench.preprocessing import preprocess
+images, partition, table, folder, settings, workers = json.loads(sys.argv[1])
+outputs = {split: Path(folder, split + "_data.npz") for split in ("train", "eval", "test")}
+preprocess(Path(images), Path(partition), Path(table), outputs, settings, workers, "small")
+"""
+
+
+def start(images, partition, table, folder, **changes):
+    arguments = json.dumps([str(images), str(partition), str(table), str(folder), RECIPE | changes, 2])
+    environment = os.environ | {"PYTHONPATH": str(SCRIPTS), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, "-c", RUN, arguments], env=environment, stderr=subprocess.PIPE)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """800 images and their validated table."""
+    folder, files = tmp_path_factory.mktemp("many"), list(faces(8).values())
+    images, partition = write_celeba(folder, {f"{row:04d}.jpg": files[row % 8] for row in range(800)})
+    validate(images, partition, folder / "images.csv", folder / "summary.json", SETTINGS, 2)
+    return images, partition, folder / "images.csv"
+
+
+def batches_done(folder):
+    """How many batches the journals know."""
+    return sum(len(path.read_text().splitlines()) - 1 for path in folder.glob(".*.journal"))
+
+
+def wait_for(process, folder, batches):
+    """Until that many batches are done, or the process is."""
+    while process.poll() is None and batches_done(folder) < batches:
+        time.sleep(0.005)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_killed_at_random_moments_the_work_is_resumed_to_the_same_bytes(tmp_path, many):
+    preprocess(*many, outputs_in(tmp_path / "whole"), RECIPE | {"batch_size": 512}, 2, "small")
+    folder, chance = tmp_path / "killed", random.Random(0)
+    lost = []
+    for _ in range(4):
+        before = batches_done(folder) if folder.exists() else 0
+        process = start(*many, folder, batch_size=16)
+        wait_for(process, folder, before + chance.randint(1, 8))
+        time.sleep(chance.uniform(0, 0.02))
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        process.wait()
+        _, alive = psutil.wait_procs(children, timeout=5)
+        assert not alive, "workers outlive their parent"
+        lost.append(batches_done(folder) < before)
+    assert not any(lost)
+    assert 0 < batches_done(folder) < 60
+    process = start(*many, folder, batch_size=50)
+    _, text = process.communicate(timeout=120)
+    assert process.returncode == 0, text.decode()
+    assert contents(folder) == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_an_interrupt_ends_all_processes(tmp_path, many, name):
+    process = start(*many, tmp_path, batch_size=16)
+    wait_for(process, tmp_path, 3)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(getattr(signal, name))
+    process.wait(20)
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert not alive
+    assert process.returncode != 0
+    assert not list(tmp_path.glob("*.npz"))
+
+
+def test_a_killed_worker_is_named(tmp_path, many):
+    process = start(*many, tmp_path, batch_size=16)
+    wait_for(process, tmp_path, 3)
+    psutil.Process(process.pid).children()[0].kill()
+    _, text = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert b"a worker process was killed" in text
+    assert batches_done(tmp_path) >= 3
+
+
+def test_reading_is_from_the_zip_itself(tmp_path):
+    """Deflated members as well, and nothing is unpacked to disk."""
+    files = faces(5)
+    images = write_zip(
+        tmp_path / "images.zip", {f"d/{name}": data for name, data in files.items()}, zipfile.ZIP_DEFLATED
+    )
+    partition = write_partition(tmp_path / "partition.txt", files)
+    array = prepare(tmp_path / "out", images, partition)["train"]
+    assert np.array_equal(array[0], by_pillow(next(iter(files.values())), CROP, (64, 64), "lanczos"))
+    assert not list(tmp_path.rglob("*.jpg"))
