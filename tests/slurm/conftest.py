@@ -59,9 +59,13 @@ def studies(prepared, cluster, tmp_path_factory):
     calm, rough = both.calm.start(), both.rough.start()
     disturber = threading.Thread(target=_disturb, args=(both, cluster))
     disturber.start()
-    both.rough_result = both.rough.finish(rough, seconds=600)
-    both.calm_result = both.calm.finish(calm, seconds=300)
-    disturber.join(timeout=10)
+    try:
+        both.rough_result = both.rough.finish(rough, seconds=600)
+        both.calm_result = both.calm.finish(calm, seconds=300)
+        disturber.join(timeout=10)
+    finally:
+        both.rough.kill(rough)
+        both.calm.kill(calm)
     return both
 
 
