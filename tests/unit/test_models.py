@@ -1,0 +1,109 @@
+"""Models from specifications, and models on disk."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from training_cases import make_spec
+
+from vaebench.errors import UserError
+from vaebench.models import build_model, load_model, load_weights, model_state, restore_model, save_model
+
+SHAPE = (1, 32, 32)
+
+
+def test_same_seed_same_weights():
+    def weights(seed):
+        torch.manual_seed(seed)
+        return torch.nn.utils.parameters_to_vector(build_model(make_spec("VAE"), SHAPE).parameters())
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"config": {"latent_dmi": 3}}, "has no field 'latent_dmi'"),
+        ({"config": {"latent_dim": 0}}, "at least 1"),
+        ({"model": "GAN"}, "no model of pythae"),
+        ({"nets": {"encoder": "compact", "decoder": None}}, "nets.decoder"),
+        ({"nets": {"encoder": "huge", "decoder": "compact"}}, "no such network"),
+    ],
+)
+def test_wrong_specifications_are_refused(change, message):
+    with pytest.raises(UserError, match=message):
+        build_model(make_spec("VAE") | change, SHAPE)
+
+
+def test_svae_with_a_latent_that_underflows_is_refused():
+    with pytest.raises(UserError, match="at most 32"):
+        build_model(make_spec("SVAE", config={"latent_dim": 64}), SHAPE)
+
+
+@pytest.mark.parametrize("model", ["VAE", "VQVAE", "VAEGAN", "RHVAE"])
+def test_saved_model_loads_in_stock_pythae_without_this_package(model, tmp_path):
+    torch.manual_seed(0)
+    network = build_model(make_spec(model), SHAPE).eval()
+    x = torch.rand(4, *SHAPE)
+    torch.save({"x": x, "z": network.encoder(x).embedding}, tmp_path / "expected.pt")
+    save_model(network, make_spec(model), tmp_path / "final_model")
+    code = (
+        "import sys, torch; from pythae.models import AutoModel; "
+        "model = AutoModel.load_from_folder(sys.argv[1]).eval(); expected = torch.load(sys.argv[2]); "
+        "assert torch.equal(model.encoder(expected['x']).embedding, expected['z']); "
+        "assert 'vaebench' not in sys.modules; print(model.model_name)"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [sys.executable, "-c", code, str(tmp_path / "final_model"), str(tmp_path / "expected.pt")]
+    result = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == model
+
+
+def test_loading_opens_no_pickle_and_keeps_the_random_numbers(tmp_path):
+    network = build_model(make_spec("VAE"), SHAPE).eval()
+    save_model(network, make_spec("VAE"), tmp_path / "final_model")
+    for pickled in (tmp_path / "final_model").glob("*.pkl"):
+        pickled.write_bytes(b"not even a pickle")
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    loaded = load_model(tmp_path / "final_model")
+    assert torch.equal(torch.rand(1), expected)
+    assert not loaded.training
+    x = torch.rand(2, *SHAPE)
+    assert torch.equal(loaded.encoder(x).embedding, network.encoder(x).embedding)
+    described = json.loads((tmp_path / "final_model/vaebench.json").read_text())
+    assert described == {"spec": make_spec("VAE"), "input_shape": list(SHAPE)}
+
+
+def test_rhvae_keeps_its_metric(tmp_path):
+    torch.manual_seed(0)
+    network = build_model(make_spec("RHVAE"), SHAPE)
+    for _ in range(2):
+        network({"data": torch.rand(6, *SHAPE)})
+    network.update()
+    network({"data": torch.rand(6, *SHAPE)})
+    copy = build_model(make_spec("RHVAE"), SHAPE)
+    restore_model(copy, model_state(network))
+    z = torch.randn(3, 4)
+    assert torch.equal(copy.G(z), network.G(z))
+    assert [len(item) for item in copy.M] == [6]
+    network.update()
+    copy.update()
+    assert torch.equal(copy.G_inv(z), network.G_inv(z))
+
+
+def test_folder_without_specification_is_refused(tmp_path):
+    with pytest.raises(UserError, match="pretrained"):
+        load_model(tmp_path)
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    save_model(build_model(make_spec("VAE"), SHAPE), make_spec("VAE"), tmp_path / "final_model")
+    with pytest.raises(UserError, match="do not fit"):
+        restore_model(build_model(make_spec("AE"), SHAPE), load_weights(tmp_path / "final_model/model.pt"))

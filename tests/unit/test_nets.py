@@ -1,0 +1,108 @@
+"""Networks by name: shapes at every allowed size, and what the compact family promises."""
+
+import math
+
+import pytest
+import torch
+from pythae import models as pythae_models
+
+from vaebench.catalog import GRID, MODELS, NETS
+from vaebench.errors import UserError
+from vaebench.models import build_config
+from vaebench.nets import CompactDiscriminator, build, keep_energy
+
+SIZES = [(1, 28, 28), (3, 28, 45), (3, 33, 29), (1, 64, 50), (3, 64, 64), (3, 109, 90), (3, 218, 178)]
+HEADS = {"AE": ["embedding"], "VAE": ["embedding", "log_covariance"], "SVAE": ["embedding", "log_concentration"]}
+
+
+def config_for(model, shape, **fields):
+    return build_config(model, {"latent_dim": 6, **fields}, shape)
+
+
+@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize("model", [*HEADS, "VQVAE"])
+def test_compact_encoder_and_decoder_fit_every_size(model, shape):
+    config = config_for(model, shape)
+    encoder, decoder = (build(role, "compact", model, config).eval() for role in ("encoder", "decoder"))
+    output = encoder(torch.rand(2, *shape))
+    assert list(output) == HEADS.get(model, ["embedding"])
+    assert output.embedding.shape[1:] == NETS["compact"].latent_shape(model, shape, vars(config))
+    images = decoder(output.embedding).reconstruction
+    assert images.shape == (2, *shape)
+    assert images.min() >= 0
+    assert images.max() <= 1
+
+
+@pytest.mark.parametrize("shape", SIZES)
+def test_compact_discriminator_gives_layers_and_probability(shape):
+    network = CompactDiscriminator(shape).eval()
+    x = torch.rand(2, *shape)
+    layers = network(x, output_layer_levels=[1, 3])
+    assert set(layers) == {"embedding_layer_1", "embedding_layer_3"}
+    probability = network(x).embedding
+    assert probability.shape == (2, 1)
+    assert ((probability > 0) & (probability < 1)).all()
+    assert torch.equal(network(x, output_layer_levels=[network.depth]).embedding_layer_4, probability)
+    assert network.depth == NETS["compact"].discriminator_depth
+
+
+def test_compact_networks_are_small_at_64_pixels():
+    shape = (3, 64, 64)
+    for model, latent in (("VAE", 32), ("VQVAE", 64)):
+        config = config_for(model, shape, latent_dim=latent)
+        networks = [build(role, "compact", model, config) for role in ("encoder", "decoder")]
+        assert sum(p.numel() for network in networks for p in network.parameters()) < 800_000
+
+
+def test_discriminator_layers_start_on_the_scale_of_pixels():
+    """Squared differences of two images, summed over each layer's outputs, are about those of the pixels."""
+    torch.manual_seed(0)
+    network = CompactDiscriminator((3, 64, 64))
+    a, b = torch.randn(2, 64, 3, 64, 64)
+    pixels = (a - b).square().sum()
+    for level in (1, 2, 3):
+        layers = [network(x, output_layer_levels=[level])[f"embedding_layer_{level}"].detach() for x in (a, b)]
+        assert 1 / 3 < float((layers[0] - layers[1]).square().sum() / pixels) < 3
+
+
+def test_keep_energy_matches_its_formula():
+    torch.manual_seed(0)
+    convolution = torch.nn.Conv2d(16, 32, 3, 2, 1)
+    keep_energy(convolution)
+    assert float(convolution.weight.std()) == pytest.approx(math.sqrt(2 * 16 * 4 / (32 * 16 * 9)), rel=0.05)
+
+
+@pytest.mark.parametrize("family", ["convnet", "resnet"])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (3, 64, 64)])
+@pytest.mark.parametrize("model", ["AE", "VAE", "SVAE", "VQVAE", "VAEGAN"])
+def test_catalog_agrees_with_pythaes_networks(family, shape, model):
+    fields = {"reconstruction_layer": 2} if model == "VAEGAN" else {}
+    config = config_for(model, shape, **fields)
+    for role in MODELS[model].nets:
+        if NETS[family].check(role, model, shape, vars(config)):
+            with pytest.raises(UserError):
+                build(role, family, model, config)
+            continue
+        network = build(role, family, model, config).eval()
+        latent = NETS[family].latent_shape(model, shape, vars(config)) if role != "discriminator" else (1,)
+        if role == "decoder":
+            assert network(torch.randn(2, *latent)).reconstruction.shape == (2, *shape)
+        else:
+            assert network(torch.rand(2, *shape)).embedding.shape == (2, *latent)
+        if role == "discriminator":
+            assert network.depth == NETS[family].discriminator_depth
+
+
+def test_vqvae_quantises_vectors_not_single_numbers():
+    config = config_for("VQVAE", (3, 64, 64), num_embeddings=7)
+    networks = {role: build(role, "compact", "VQVAE", config) for role in ("encoder", "decoder")}
+    model = pythae_models.VQVAE(config, **networks)
+    assert model.quantizer.embeddings.weight.shape == (7, 6)
+    assert model({"data": torch.rand(2, 3, 64, 64)}).quantized_indices.shape == (2, 1, 8, 8)
+    assert MODELS["VQVAE"].head({}) == GRID
+
+
+@pytest.mark.parametrize("path", ["no.such.Network", "torch.nn.NoSuchNetwork"])
+def test_own_network_that_cannot_be_imported_is_named(path):
+    with pytest.raises(UserError, match=path):
+        build("encoder", path, "AE", config_for("AE", (1, 28, 28)))

@@ -1,0 +1,194 @@
+"""Training: history, selection, patience, precision, the scale of the VQ term, refusals, provenance."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+from training_cases import digits, make_spec, outputs, read_history, run, write_data
+
+from vaebench.errors import UserError
+from vaebench.inference import reconstruct
+from vaebench.minibatches import Minibatches, _ahead
+from vaebench.models import build_model, load_model
+from vaebench.objectives import losses_of
+from vaebench.training import Trainer
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+def test_history_has_every_term_and_starts_before_training(data, tmp_path):
+    paths = run(make_spec("VAEGAN"), data, tmp_path)
+    with open(paths["history"]) as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows if (row["split"], row["term"]) == ("eval", "mse")] == ["0", "1", "2"]
+    terms = {row["term"] for row in rows if row["split"] == "train"}
+    adversarial = {"encoder_loss", "decoder_loss", "discriminator_loss"}
+    rates = {f"learning_rate_{name}" for name in ("encoder", "decoder", "discriminator")}
+    measured = {"images_per_second", "seconds", "peak_memory_mb"}
+    assert terms == {"loss", "reconstruction_loss", "kl"} | adversarial | rates | measured
+
+
+def test_kl_of_vaegan_is_the_closed_form(data, tmp_path):
+    paths = run(make_spec("VAEGAN", epochs=1), data, tmp_path)
+    model = load_model(paths["output"])
+    output = model.encoder(torch.from_numpy(np.load(data["eval_data"])["data"]).float() / 255)
+    mean, log_variance = output.embedding, output.log_covariance
+    kl = -0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum(1).mean()
+    assert read_history(paths["history"], "eval", "kl")[-1] == pytest.approx(float(kl), rel=1e-3)
+
+
+def test_mse_is_that_of_the_saved_model(data, tmp_path):
+    paths = run(make_spec("BetaVAE", config={"beta": 4.0}), data, tmp_path)
+    x = torch.from_numpy(np.load(data["eval_data"])["data"]).float() / 255
+    mse = float((reconstruct(load_model(paths["output"]), x) - x).double().square().mean())
+    kept = json.loads(paths["provenance"].read_text())
+    assert kept["kept_by"] == {"metric": "mse", "value": min(read_history(paths["history"], "eval", "mse")[1:])}
+    assert kept["kept_by"]["value"] == pytest.approx(mse, rel=1e-5)
+
+
+def test_validation_changes_nothing_in_the_training(data, tmp_path):
+    weights = []
+    for size in (7, 20):
+        paths = run(make_spec("VAE", eval_batch_size=size, select="last"), data, tmp_path / str(size))
+        weights.append(torch.load(paths["output"] / "model.pt", weights_only=True)["model_state_dict"])
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_epoch_with_the_lowest_metric_is_kept_and_patience_stops(data, tmp_path, monkeypatch):
+    course = iter([0.9, 0.5, 0.3, 0.4, 0.35, 0.2])
+    monkeypatch.setattr(Trainer, "validate", lambda *_, **__: {"loss": 1.0, "mse": next(course)})
+    paths = run(make_spec("VAE", epochs=9, patience=2), data, tmp_path)
+    provenance = json.loads(paths["provenance"].read_text())
+    assert provenance["epochs"] == 4
+    assert provenance["kept_epoch"] == 2
+    assert provenance["kept_by"] == {"metric": "mse", "value": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "message"),
+    [
+        ("VAE", {"select": "psnr"}, "take last or one of .*mse"),
+        ("VAEGAN", {"select": "loss"}, "losses of adversaries"),
+        ("FactorVAE", {"select": "autoencoder_loss"}, "losses of adversaries"),
+        ("VAE", {"select": "last", "patience": 3}, "patience needs a metric"),
+        ("VAE", {"optimizer": {"name": "Adamm"}}, "no optimizer 'Adamm'"),
+        ("VAE", {"optimizer": {"name": "Adam", "options": {"beta": 1}}}, "Adam refuses"),
+        ("VAE", {"scheduler": {"name": "StepLR", "options": {"verbose": True}}}, "StepLR refuses"),
+        ("VAE", {"components": {"decoder": {"learning_rate": 1.0}}}, "single optimizer"),
+        ("FactorVAE", {"batch_size": 1}, "at least 2"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(model, settings, message, data, tmp_path):
+    with pytest.raises(UserError, match=message):
+        run(make_spec(model, **settings), data, tmp_path)
+    assert not outputs(tmp_path)["output"].exists()
+
+
+def test_no_gpu_is_said(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="sees no GPU"):
+        run(make_spec("VAE", device="cuda"), data, tmp_path)
+
+
+@pytest.mark.parametrize("model", ["VAE", "VQVAE", "VAEGAN", "FactorVAE"])
+def test_bfloat16_and_compilation_keep_names_and_come_close(model, data, tmp_path):
+    exact = run(make_spec(model, epochs=3), data, tmp_path / "fp32")
+    rough = run(make_spec(model, epochs=3, precision="bf16"), data, tmp_path / "bf16")
+    a, b = (read_history(paths["history"], "eval", "mse")[-1] for paths in (exact, rough))
+    assert b == pytest.approx(a, rel=0.05)
+    state = torch.load(rough["output"] / "model.pt", weights_only=True)["model_state_dict"]
+    assert {value.dtype for value in state.values()} <= {torch.float32, torch.int64}
+    assert set(state) == set(build_model(make_spec(model), (1, 32, 32)).state_dict())
+
+
+def test_channels_last_changes_only_rounding(data, tmp_path):
+    histories = []
+    for channels_last in (True, False):
+        optimizer = {"name": "SGD", "options": {}}
+        spec = make_spec("VAE", channels_last=channels_last, optimizer=optimizer, learning_rate=1e-5)
+        paths = run(spec, data, tmp_path / str(channels_last))
+        histories.append(read_history(paths["history"], "eval", "loss"))
+    assert histories[0] == pytest.approx(histories[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("use_ema", [False, True])
+def test_vq_term_per_image_is_the_papers_sum(use_ema):
+    fields = {"use_ema": use_ema, "commitment_loss_factor": 0.25}
+    model = build_model(make_spec("VQVAE", config=fields), (1, 32, 32)).eval()
+    x = torch.from_numpy(digits(6)).float() / 255
+    output = model({"data": x})
+    grid = model.encoder(x).embedding
+    distance = (grid - output.z).square().sum((1, 2, 3)).mean()
+    factor = 0.25 if use_ema else 1.25
+    training = {"vq_scale": "per_image", "gradients": "exact"}
+    terms = losses_of(output, "single", training)
+    assert float(terms["vq"]) == pytest.approx(factor * float(distance), rel=1e-4)
+    sse = (output.recon_x - x).square().sum((1, 2, 3)).mean()
+    assert float(terms["loss"]) == pytest.approx(float(sse) + factor * float(distance), rel=1e-5)
+    assert float(losses_of(output, "single", training | {"vq_scale": "mean"})["loss"]) == pytest.approx(
+        float(output.loss), rel=1e-6
+    )
+
+
+def test_out_of_memory_names_the_batch_size(data, tmp_path, monkeypatch):
+    def no_room(trainer, tracker):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Trainer, "train_epoch", no_room)
+    with pytest.raises(UserError, match=r"batch_size 16 .* lower them"):
+        run(make_spec("VAE"), data, tmp_path)
+    failure = json.loads((outputs(tmp_path)["state"] / "failure.json").read_text())
+    assert failure["reason"] == "out of memory"
+
+
+def test_provenance_says_where_the_model_comes_from(data, tmp_path):
+    (tmp_path / "data").mkdir()
+    data = write_data(tmp_path / "data")
+    for path in data.values():
+        path.with_suffix(".json").write_text(json.dumps({"sha256": "of " + path.stem}))
+    provenance = json.loads(run(make_spec("VAE"), data, tmp_path, seed=7)["provenance"].read_text())
+    assert provenance["seed"] == 7
+    assert provenance["code"] == "code"
+    assert provenance["data"] == {"train": "of train_data", "eval": "of eval_data"}
+    assert provenance["spec"] == make_spec("VAE")
+    assert len(provenance["attempts"]) == 1
+    assert re.fullmatch(r"[0-9a-f]{40}", provenance["environment"]["git"]["commit"] or "0" * 40)
+    assert provenance["peak_memory_mb"] > 0
+
+
+def test_order_is_that_of_torchs_own_loader():
+    images = np.zeros((41, 1, 2, 2), np.uint8)
+    torch.manual_seed(5)
+    expected = [batch.tolist() for batch in DataLoader(range(41), batch_size=10, shuffle=True)]
+    after = torch.rand(1)
+    torch.manual_seed(5)
+    assert [batch.tolist() for batch in Minibatches(images, 10, CPU).order(shuffle=True)] == expected
+    assert torch.equal(torch.rand(1), after)
+    merged = Minibatches(images, 10, CPU, smallest=2).order(shuffle=False)
+    assert [len(batch) for batch in merged] == [10, 10, 10, 11]
+
+
+def test_bytes_become_the_floats_that_pythae_uses():
+    images = np.arange(256, dtype=np.uint8).reshape(16, 1, 4, 4)
+    batches = Minibatches(images, 5, CPU)
+    found = torch.cat(list(batches.load(batches.order(shuffle=False))))
+    assert torch.equal(found, torch.from_numpy(images / 255.0).float())
+
+
+def test_batches_made_ahead_keep_their_order_and_hand_on_errors():
+    assert list(_ahead(iter(range(50)))) == list(range(50))
+    items = _ahead(1 / (3 - i) for i in range(9))
+    with pytest.raises(ZeroDivisionError):
+        list(items)
+    early = _ahead(iter(range(1000)))
+    assert next(early) == 0
+    early.close()
