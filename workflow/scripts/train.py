@@ -5,10 +5,11 @@ from vaebench.preflight import check_job
 from vaebench.training import train
 
 with job(snakemake.log[0]):
-    spec, how = snakemake.params.spec, snakemake.params.how
-    check_job(how.training["device"])
+    how = snakemake.params.how
+    spec = snakemake.params.spec | {"training": snakemake.params.spec["training"] | how.training}
+    check_job(how.training["device"], spec, Path(snakemake.input.train))
     train(
-        spec | {"training": spec["training"] | how.training},
+        spec,
         int(snakemake.wildcards.seed),
         Path(snakemake.input.train),
         Path(snakemake.input.eval),
