@@ -290,6 +290,8 @@ def test_no_two_labels_overlap(kind, name, drawn):
 def test_failed_runs_are_named_with_their_reason(troubled):
     for name in ("reconstructions", "generations", "extremes"):
         assert "the loss is not a number (term kl, step 130)" in texts(draw(troubled, name)), name
+    assert "lost: no result" in [text.get_text() for text in draw(troubled, "training_curves").legends[0].get_texts()]
+    assert "lost" in [label.get_text() for label in draw(troubled, "ranks").axes[0].get_yticklabels()]
     assert troubled.runs[2].failures == {0: "the loss is not a number (term kl, step 130)"}
 
 

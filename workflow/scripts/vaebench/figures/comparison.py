@@ -53,11 +53,12 @@ def ranking(study: Study) -> pd.DataFrame:
 
 
 def by_mean_rank(study: Study) -> list[str]:
-    """The runs with any value, best first by the mean rank over the metrics that every such run has."""
+    """All runs, best first by the mean rank over the metrics that all measured runs have; runs without values last."""
     ranks = ranking(study).dropna(how="all")
     shared = ranks.dropna(axis="columns")
     order = (shared if not shared.empty else ranks).mean(axis="columns")
-    return list(order.sort_values(kind="stable").index)
+    measured = list(order.sort_values(kind="stable").index)
+    return measured + [run.name for run in study.runs if run.name not in measured]
 
 
 def ranks(study: Study) -> Figure:
@@ -130,6 +131,9 @@ def rate_distortion(study: Study) -> Figure:
 
 def _draw_points(axes: Axes, points: dict[str, tuple[Interval | None, Interval]], look: dict[str, Look]) -> None:
     """A point per run with a KL; a run without one is a level line, since only its distortion is known."""
+    rates = sorted(rate.mean for rate, _ in points.values() if rate)
+    crowded_right = bool(rates) and sum(rate > (rates[0] + rates[-1]) / 2 for rate in rates) > len(rates) / 2
+    end = {"x": 0.005, "ha": "left"} if crowded_right else {"x": 0.995, "ha": "right"}
     for name, (rate, value) in points.items():
         one = look[name]
         if rate:
@@ -137,8 +141,8 @@ def _draw_points(axes: Axes, points: dict[str, tuple[Interval | None, Interval]]
             axes.errorbar(rate.mean, value.mean, **reach, fmt=one.marker, color=one.color, ms=5, lw=1, gid=name)
         else:
             axes.axhline(value.mean, color=one.color, ls=(0, (4, 2)), lw=0.9, zorder=0, gid=name)
-            at_right = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom"}
-            axes.text(0.995, value.mean, f"{name} (no KL)", color=one.ink, fontsize=6, **at_right)
+            place = {"y": value.mean, "va": "bottom", "transform": axes.get_yaxis_transform(), **end}
+            axes.text(s=f"{name} (no KL)", color=one.ink, fontsize=6, **place)
 
 
 def _sweep_lines(study: Study, points: dict) -> list[tuple[tuple[list[float], list[float]], str]]:
@@ -230,8 +234,7 @@ def image_errors(study: Study) -> Figure:
     if not errors:
         return missing("Reconstruction error by image", "no run has written metrics/per_image.parquet")
     look = looks(study.runs)
-    runs = [run for run in study.runs if run.name in errors]
-    figure = Figure(figsize=(PAGE, 2.2 + legend_height(runs)), layout="constrained")
+    figure = Figure(figsize=(PAGE, 2.2 + legend_height(study.runs)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     for name, values in errors.items():
         share = (np.arange(len(values)) + 0.5) / len(values) * 100
@@ -242,7 +245,7 @@ def image_errors(study: Study) -> Figure:
     left.set_xlabel("images with a lower error (%)")
     left.set_ylabel(axis_label("mse"))
     _against(right, errors, look)
-    legend(figure, runs, look)
+    legend(figure, study.runs, look)
     return figure
 
 

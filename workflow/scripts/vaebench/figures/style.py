@@ -100,10 +100,11 @@ def axis_label(name: str) -> str:
 def legend(
     figure: Figure, runs: Sequence[Run], look: dict[str, Look], dashes: bool = True, markers: bool = False
 ) -> None:
-    """One legend for the whole figure, under its panels, with the runs in their order."""
+    """One legend for the whole figure, under its panels, with the runs in their order; the untrained ones say so."""
     handles = [
         Line2D([], [], color=look[run.name].color, ls=look[run.name].dash if dashes else "-",
                marker=look[run.name].marker if markers else None, label=run.name)
+        if run.trained else Line2D([], [], ls="none", label=f"{run.name}: no result")
         for run in runs
     ]  # fmt: skip
     figure.legend(handles=handles, loc="outside lower left", ncols=_legend_columns(runs))

@@ -45,13 +45,13 @@ def training_curves(study: Study) -> Figure:
     across = min(3, len(names))
     down = -(-len(names) // across)
     runs = [run for run in study.runs if run.trained]
-    figure = Figure(figsize=(PAGE, 1.35 * down + 0.4 + legend_height(runs)), layout="constrained")
+    figure = Figure(figsize=(PAGE, 1.35 * down + 0.4 + legend_height(study.runs)), layout="constrained")
     every = panels(figure, len(names), across)
     for axes, term in zip(every, names, strict=True):
         _draw_term(axes, runs, look, term)
     for axes in last_line(every, across):
         axes.set_xlabel("epoch")
-    legend(figure, runs, look, dashes=False, markers=True)
+    legend(figure, study.runs, look, dashes=False, markers=True)
     splits = [
         Line2D([], [], color=MUTED, lw=0.9, ls=DASHED, label="training"),
         Line2D([], [], color=MUTED, label="validation"),
