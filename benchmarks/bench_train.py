@@ -1,0 +1,235 @@
+"""Training speed: our loop against pythae's trainer, with the same model, batch size and data, in one interleaved run.
+
+Each round trains the same images once with either; the best round counts, since other work on the machine only slows.
+The ratio of processor time is given too, which other work hardly changes. Prints one table and writes one CSV. On a GPU our loop is also run in bf16, and the share of the card's peak is given.
+"""
+
+import argparse
+import csv
+import logging
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow/scripts"))
+
+from pythae.data.datasets import BaseDataset
+from pythae.trainers import (
+    BaseTrainer,
+    BaseTrainerConfig,
+    CoupledOptimizerAdversarialTrainer,
+    CoupledOptimizerAdversarialTrainerConfig,
+)
+from torch.utils.flop_counter import FlopCounterMode
+
+from vaebench.arrays import write_array
+from vaebench.checkpoint import Checkpoint, seed_everything
+from vaebench.interruption import Interruption
+from vaebench.models import build_model
+from vaebench.numerics import choose_device, numerics
+from vaebench.tracking import NoTracker
+from vaebench.training import Trainer
+
+SHAPE = (3, 64, 64)
+CASES = [
+    ("VAE", "convnet", "convnet"),
+    ("VAE", "resnet", "resnet"),
+    ("VAE", "compact", "compact"),
+    ("VQVAE", "resnet", "resnet"),
+    ("VQVAE", "compact", "compact"),
+    ("VAEGAN", "convnet", "convnet"),
+    ("VAEGAN", "resnet", "convnet"),
+    ("VAEGAN", "compact", "compact"),
+]
+FIELDS = {
+    "VAE": {"latent_dim": 64},
+    "VQVAE": {"latent_dim": 64, "num_embeddings": 512},
+    "VAEGAN": {"latent_dim": 64, "reconstruction_layer": 2},
+}
+PEAK_TFLOPS = {"A100": 312, "H100": 989, "H200": 989}  # dense bf16, from the makers' data sheets
+
+
+def main() -> None:
+    """Measure every case that was asked for."""
+    arguments = parse()
+    logging.disable(logging.INFO)
+    device = choose_device(arguments.device)
+    modes = [("fp32", False)] + ([("fp32", True)] if arguments.compile else [])
+    modes += [("bf16", False)] if device.type == "cuda" else []
+    rows = []
+    for model, nets, discriminator in CASES:
+        if arguments.only and f"{model}-{nets}" not in arguments.only:
+            continue
+        count = arguments.images if nets == "compact" else arguments.images_of_large_nets
+        for precision, compiled in modes:
+            spec = specification(model, nets, discriminator, precision, compiled, arguments.batch_size)
+            with tempfile.TemporaryDirectory() as folder:
+                rows.append(compare(spec, count, Path(folder), device, arguments))
+            print_row(rows[-1])
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    with open(arguments.output, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    print(f"written to {arguments.output}")
+
+
+def compare(spec: dict, count: int, folder: Path, device: torch.device, arguments: argparse.Namespace) -> dict:
+    """Images per second of both loops, round by round in turn."""
+    images = np.random.default_rng(0).integers(0, 256, (count, *SHAPE), dtype=np.uint8)
+    for name, part in (("train", images), ("eval", images[:2])):
+        write_array(folder / f"{name}_data.npz", part)
+    with numerics(spec["training"], device, arguments.threads), Interruption() as interruption:
+        data = folder / "train_data.npz", folder / "eval_data.npz"
+        ours = Trainer(spec, 0, *data, device, Checkpoint(folder / "state", "bench"), interruption)
+        theirs = stock_trainer(spec, images, folder, device)
+        speeds, processor = {"ours": [], "theirs": []}, {"ours": [], "theirs": []}
+        for epoch in range(1, arguments.rounds + 2):  # the first round warms up
+            started = time.process_time()
+            ours.train_epoch(NoTracker())
+            processor["ours"].append(time.process_time() - started)
+            speeds["ours"].append(_last(ours, "images_per_second"))
+            _wait(device)
+            started, processor_started = time.monotonic(), time.process_time()
+            losses = theirs.train_step(epoch)
+            _wait(device)
+            processor["theirs"].append(time.process_time() - processor_started)
+            speeds["theirs"].append(count / (time.monotonic() - started))
+        row = {
+            "model": spec["model"],
+            "nets": spec["nets"]["encoder"],
+            "device": torch.cuda.get_device_name(device)
+            if device.type == "cuda"
+            else f"{arguments.threads} cpu threads",
+            "precision": spec["training"]["precision"],
+            "compile": spec["training"]["compile"],
+            "batch_size": arguments.batch_size,
+            "images": count,
+            "pythae_images_per_second": max(speeds["theirs"][1:]),
+            "ours_images_per_second": max(speeds["ours"][1:]),
+            "median_ratio": statistics.median(
+                a / b for a, b in zip(speeds["ours"][1:], speeds["theirs"][1:], strict=True)
+            ),
+            "processor_time_ratio": min(processor["theirs"][1:]) / min(processor["ours"][1:]),
+            "pythae_loss": losses[0] if isinstance(losses, tuple) else losses,
+            "ours_loss": _last(ours, "loss"),
+        }
+        row["ratio"] = row["ours_images_per_second"] / row["pythae_images_per_second"]
+        row["share_of_peak"] = share_of_peak(ours, row["ours_images_per_second"], device)
+    return row
+
+
+def stock_trainer(spec: dict, images: np.ndarray, folder: Path, device: torch.device) -> BaseTrainer:
+    """pythae's trainer, ready to train, on the same initial weights."""
+    adversarial = spec["model"] == "VAEGAN"
+    config_class = CoupledOptimizerAdversarialTrainerConfig if adversarial else BaseTrainerConfig
+    config = config_class(
+        output_dir=str(folder / "pythae"),
+        per_device_train_batch_size=spec["training"]["batch_size"],
+        no_cuda=device.type == "cpu",
+    )
+    seed_everything(0)
+    model = build_model(spec, SHAPE)
+    data = BaseDataset(torch.from_numpy(images / 255.0).float(), torch.zeros(len(images)))
+    trainer = (CoupledOptimizerAdversarialTrainer if adversarial else BaseTrainer)(model, data, data, config)
+    trainer.prepare_training()
+    trainer.callback_handler.callbacks = []  # no progress bars in the measurement
+    return trainer
+
+
+def share_of_peak(trainer: Trainer, images_per_second: float, device: torch.device) -> float | str:
+    """Arithmetic done per second over what the card can do at most in bf16; empty on a CPU or an unknown card."""
+    peak = next((peak for name, peak in PEAK_TFLOPS.items() if device.type == "cuda" and name in _name(device)), None)
+    if peak is None:
+        return ""
+    batch = next(trainer.train_set.load(trainer.train_set.order(shuffle=False)[:1]))
+    with FlopCounterMode(display=False) as counter:
+        output = trainer.model({"data": batch})
+        output.loss.backward()
+    return counter.get_total_flops() / len(batch) * images_per_second / (peak * 1e12)
+
+
+def specification(model: str, nets: str, discriminator: str, precision: str, compiled: bool, batch_size: int) -> dict:
+    """The run that both train: Adam at 1e-4, pythae's default."""
+    return {
+        "run": f"{model}-{nets}",
+        "entry": model,
+        "model": model,
+        "nets": {"encoder": nets, "decoder": nets, "discriminator": discriminator if model == "VAEGAN" else None},
+        "config": FIELDS[model],
+        "training": {
+            "epochs": 1,
+            "batch_size": batch_size,
+            "eval_batch_size": batch_size,
+            "learning_rate": 1e-4,
+            "optimizer": {"name": "Adam", "options": {}},
+            "scheduler": None,
+            "components": {},
+            "gradients": "exact",
+            "vq_scale": "mean",
+            "precision": precision,
+            "channels_last": True,
+            "compile": compiled,
+            "deterministic": False,
+            "select": "mse",
+            "patience": None,
+            "checkpoint_minutes": 60,
+            "device": "auto",
+        },
+        "sampler": {"name": "auto", "options": {}},
+        "pretrained": None,
+    }
+
+
+def print_row(row: dict) -> None:
+    """One line of the table."""
+    share = f", {row['share_of_peak']:.1%} of peak" if row["share_of_peak"] != "" else ""
+    print(
+        f"{row['model']:7}{row['nets']:9}{row['precision']:5}{'compiled ' if row['compile'] else '':10}"
+        f"pythae {row['pythae_images_per_second']:8.1f}  ours {row['ours_images_per_second']:8.1f} images/s  "
+        f"ratio of best {row['ratio']:.2f}, median {row['median_ratio']:.2f}, "
+        f"of processor time {row['processor_time_ratio']:.2f}  "
+        f"(loss {row['pythae_loss']:.4g} / {row['ours_loss']:.4g}){share}",
+        flush=True,
+    )
+
+
+def _last(trainer: Trainer, term: str) -> float:
+    return next(
+        row["value"] for row in reversed(trainer.progress.rows) if (row["split"], row["term"]) == ("train", term)
+    )
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def parse() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--images", type=int, default=1024, help="images of a round with the compact networks")
+    parser.add_argument(
+        "--images-of-large-nets", type=int, default=192, help="images of a round with pythae's networks"
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--compile", action="store_true", help="also measure torch.compile")
+    parser.add_argument("--only", nargs="*", help="cases such as VAE-compact")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/train.csv"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
