@@ -149,7 +149,9 @@ def _write_training(path: Path, fake: Fake, seed: int, images: np.ndarray) -> No
         arrays |= {"traversal": traversal, "traversal_dims": np.arange(dims)[::-1], "traversal_values": values}
     np.savez(path / "showcase.npz", **arrays)
     sampled = blurred(np.roll(images, seed + 1, axis=0)[:, :, ::-1], fake.badness, seed)
-    np.savez(path / "samples.npz", data=sampled, sampler=np.array("NormalSampler"))
+    np.savez(
+        path / "samples.npz", data=sampled, sampler=np.array(json.dumps({"name": "normal", "options": {}, "seed": 999}))
+    )
 
 
 def _write_metrics(path: Path, fake: Fake, seed: int, images: np.ndarray) -> None:

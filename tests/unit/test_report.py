@@ -179,6 +179,16 @@ def test_single_seed_is_judged_by_images_where_there_are_any_and_unknown_elsewhe
     assert "a single seed cannot tell" in " ".join(sentences(study, list(found.values())))
 
 
+def test_metric_that_is_equal_for_all_runs_has_no_winner(tmp_path):
+    arguments = build_study(tmp_path, DEMO[:3], shape=(3, 16, 16))
+    path = arguments["tables"] / "comparison.csv"
+    table = pd.read_csv(path)
+    table.assign(recall_vgg16_mean=0.0, recall_vgg16_ci_low=0.0, recall_vgg16_ci_high=0.0).to_csv(path, index=False)
+    metrics = {verdict.metric for verdict in verdicts(open_study(**arguments), 0.95)}
+    assert "recall_vgg16" not in metrics
+    assert "precision_vgg16" in metrics
+
+
 def test_single_run_compares_nothing(tmp_path):
     _, html = written(tmp_path, (Fake("vae"),), seeds=(0,))
     assert "there is nothing to compare" in html

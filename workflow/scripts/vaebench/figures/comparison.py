@@ -22,6 +22,7 @@ from vaebench.figures.style import (
     looks,
     missing,
     note,
+    note_single_seed,
     panels,
     title_of,
 )
@@ -71,12 +72,13 @@ def ranks(study: Study) -> Figure:
     down = -(-len(names) // across)
     figure = Figure(figsize=(PAGE, down * (0.6 + 0.165 * len(order))), layout="constrained")
     for axes, name in zip(panels(figure, len(names), across, sharey=True), names, strict=True):
+        leads = (table[name] == 1) & (table[name].max() > 1)
         for place, run in enumerate(order):
             value = study.interval(run, name)
             if value:
-                _dot(axes, value, place, look[run], best=table.loc[run, name] == 1)
+                _dot(axes, value, place, look[run], best=leads[run])
             rank = f"{table.loc[run, name]:.0f}" if value else "–"
-            weight = "bold" if rank == "1" else "normal"
+            weight = "bold" if leads[run] else "normal"
             axes.text(
                 1.02,
                 place,
@@ -92,6 +94,7 @@ def ranks(study: Study) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(3))
         axes.margins(x=0.12)
         axes.grid(False, axis="y")
+    note_single_seed(figure, study)
     figure.axes[0].set_yticks(range(len(order)), order)
     figure.axes[0].set_ylim(len(order) - 0.4, -0.6)
     return figure
@@ -122,6 +125,7 @@ def rate_distortion(study: Study) -> Figure:
         axes.set_xlabel(axis_label("kl"))
         axes.set_title(title_of(metric))
         axes.margins(0.15)
+    note_single_seed(figure, study)
     figure.draw_without_rendering()
     named = [_name_points(axes, study, rates, metric, look) for axes, metric in zip(every, shown, strict=True)]
     if not all(named):
@@ -201,6 +205,7 @@ def beta_tradeoff(study: Study) -> Figure:
         axes.tick_params(labelbottom=True)
     for axes in last_line(every, across):
         axes.set_xlabel("β")
+    note_single_seed(figure, study)
     return figure
 
 

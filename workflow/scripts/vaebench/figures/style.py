@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from vaebench.files import atomic_path
 from vaebench.metrics.registry import Metric, describe
-from vaebench.study import Run
+from vaebench.study import Run, Study
 
 COLUMN = 3.4  # width of one column of a two-column page, inches
 PAGE = 7.0  # width of the page
@@ -140,6 +140,12 @@ def panels(figure: Figure, count: int, across: int, **shared: bool | str) -> lis
 def last_line(every: Sequence[Axes], across: int) -> Sequence[Axes]:
     """The panels of the last line: those that name the horizontal axis."""
     return every[(len(every) - 1) // across * across :]
+
+
+def note_single_seed(figure: Figure, study: Study) -> None:
+    """Say at the top why no intervals are drawn, where every run has a single seed."""
+    if all(len(run.seeds) == 1 for run in study.runs):
+        figure.suptitle("one seed per run: no intervals", x=0.995, ha="right", fontsize=6.5, color=MUTED)
 
 
 def note(axes: Axes, text: str) -> None:

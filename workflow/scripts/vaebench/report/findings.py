@@ -39,12 +39,17 @@ class Verdict:
 
 
 def verdicts(study: Study, confidence: float) -> list[Verdict]:
-    """One verdict per headline metric that has a better direction and at least two runs with a value.
+    """One verdict per headline metric that has a better direction and differs between runs.
 
     Two runs are told apart by the rule of the tables (`vaebench.tables.clear_winner`).
     """
     names = [name for name, metric in METRICS.items() if metric.headline and metric.higher_is_better is not None]
-    return [_verdict(study, name, 1 - confidence) for name in names if study.count(name) > 1]
+    return [_verdict(study, name, 1 - confidence) for name in names if _differs(study, name)]
+
+
+def _differs(study: Study, name: str) -> bool:
+    """Whether the runs have more than one mean; where all are equal, none is best."""
+    return len({value.mean for run in study.runs if (value := study.interval(run.name, name))}) > 1
 
 
 def _verdict(study: Study, name: str, alpha: float) -> Verdict:

@@ -1,5 +1,6 @@
 """What the page says of each run: its specification, metrics, pictures, curves and provenance."""
 
+import json
 from dataclasses import dataclass
 from html import escape
 
@@ -46,7 +47,7 @@ class RunPage:
     metrics: list[dict]
     charts: list[str]
     cost: str
-    sampler: str
+    sampler: dict
     error: str
 
     @property
@@ -155,12 +156,13 @@ def _cost_line(run: Run, table: pd.DataFrame) -> str:
     return ", ".join(parts)
 
 
-def _sampler(run: Run) -> str:
+def _sampler(run: Run) -> dict:
+    """What samples.npz records of the sampler: its name, options and seed."""
     path = run.first("samples.npz")
     if path is None:
-        return ""
+        return {}
     with np.load(path) as archive:
-        return str(archive["sampler"]) if "sampler" in archive else ""
+        return json.loads(str(archive["sampler"]))
 
 
 def facts_html(value: object) -> str:
