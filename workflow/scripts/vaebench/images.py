@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import os
+from array import array
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import takewhile
@@ -34,9 +35,8 @@ class ImageSource:
     def index(self) -> tuple[np.ndarray, np.ndarray]:
         """Packed names (paths inside the source), in archive or alphabetical order, and where `read_at` finds each."""
         if self.is_zip:
-            positions = []
-            paths = names.pack(self._remember(positions))
-            return paths, np.concatenate([np.empty(0, np.int64), *positions])
+            positions = array("q")
+            return names.pack(self._remember(positions)), np.array(positions)
         paths = names.pack(self._walk())
         return paths, paths
 
@@ -78,17 +78,12 @@ class ImageSource:
     def __getstate__(self) -> dict:
         return {"path": self.path, "is_zip": self.is_zip}
 
-    def _remember(self, positions: list[np.ndarray]) -> Iterator[str]:
-        """The image names of the archive; their positions are appended to `positions` in blocks."""
-        block = []
+    def _remember(self, positions: array) -> Iterator[str]:
+        """The image names of the archive; their positions are appended to `positions`."""
         for name, position in self._zip.entries():
             if _is_image(name):
-                block.append(position)
+                positions.append(position)
                 yield name
-            if len(block) == names.CHUNK:
-                positions.append(np.array(block, np.int64))
-                block.clear()
-        positions.append(np.array(block, np.int64))
 
     def _walk(self) -> Iterator[str]:
         for folder, subfolders, files in os.walk(self.path):
@@ -168,8 +163,7 @@ def keys(paths: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """
     if not len(paths):
         return paths
-    order = np.sort(paths)
-    folders = [path.decode().split("/")[:-1] for path in (order[0], order[-1])]
+    folders = [path.split("/")[:-1] for path in (min(names.unpack(paths)), max(names.unpack(paths)))]
     shared = takewhile(lambda pair: pair[0] == pair[1], zip(*folders, strict=False))
     common = "".join(f"{folder}/" for folder, _ in shared)
     if common and np.char.startswith(wanted, common.encode()).any():

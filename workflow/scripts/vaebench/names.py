@@ -5,16 +5,20 @@ from itertools import islice
 
 import numpy as np
 
-CHUNK = 4096
+CHUNK = 4096  # names handled at once
 
 
 def pack(names: Iterable[str]) -> np.ndarray:
     """An array of bytes (n,) with one UTF-8 name per entry, as wide as the longest."""
     names = iter(names)
-    chunks = [np.empty(0, "S1")]
+    packed = np.empty(0, "S1")
     while chunk := [name.encode() for name in islice(names, CHUNK)]:
-        chunks.append(np.array(chunk))
-    return np.concatenate(chunks)
+        block, filled = np.array(chunk), len(packed)
+        if block.itemsize > packed.itemsize:
+            packed = packed.astype(block.dtype)
+        packed.resize(filled + len(block), refcheck=False)  # grown in place: no second copy
+        packed[filled:] = block
+    return packed
 
 
 def unpack(names: np.ndarray) -> Iterator[str]:
@@ -23,13 +27,17 @@ def unpack(names: np.ndarray) -> Iterator[str]:
 
 
 def find(names: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """For each of `names`, the position of its first occurrence in `among`, or -1; int64 (n,)."""
+    """For each of `names`, the position of its first occurrence in `among`, or -1; int32 (n,)."""
+    positions = np.full(len(names), -1, np.int32)
     if not len(among):
-        return np.full(len(names), -1)
-    order = np.argsort(among, kind="stable")
-    place = np.searchsorted(among, names, sorter=order)
-    found = order[np.minimum(place, len(among) - 1)]
-    return np.where(among[found] == names, found, -1)
+        return positions
+    order = np.argsort(among, kind="stable").astype(np.int32)
+    for start in range(0, len(names), CHUNK):
+        part = names[start : start + CHUNK]
+        place = np.searchsorted(among, part, sorter=order)
+        found = order[np.minimum(place, len(among) - 1)]
+        positions[start : start + CHUNK] = np.where(among[found] == part, found, -1)
+    return positions
 
 
 def repeated(names: np.ndarray) -> np.ndarray:

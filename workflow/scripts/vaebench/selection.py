@@ -37,7 +37,9 @@ def select(
     columns = {split: Columns() for split in splits}
     usable = names.pack(_usable(table, columns, limit))
     paths, locators = source.index()
-    position = names.find(usable, keys(paths, read_partition(partition).names))
+    found = keys(paths, read_partition(partition).names)
+    del paths  # the largest of these arrays
+    position = names.find(usable, found)
     if (position < 0).any():
         lost = usable[np.argmax(position < 0)].decode()
         raise UserError(f"{source.path} no longer holds {lost}, which {table} lists; run the validation again")

@@ -75,6 +75,7 @@ def _plan(source: ImageSource, partition: Path) -> tuple[int, int, Iterator[tupl
         raise UserError(f"{source.path} holds no images (files named .jpg, .png, ...)")
     wanted = read_partition(partition)
     found = keys(paths, wanted.names)
+    del paths  # the largest of these arrays
     position = names.find(wanted.names, found)
     verdict = np.zeros(len(wanted), np.int8)
     verdict[names.find(wanted.names, found[names.repeated(found)]) >= 0] = TWICE_IN_IMAGES
