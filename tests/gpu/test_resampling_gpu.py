@@ -1,0 +1,68 @@
+"""The resize on a GPU against Pillow and the CPU, and the whole road over it."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+
+from image_cases import RECIPE, SETTINGS, faces, write_celeba
+from test_resampling import GEOMETRIES, by_pillow, hostile_image
+
+from vaebench import gpu
+from vaebench.arrays import open_array
+from vaebench.decoding import decode
+from vaebench.preprocessing import preprocess
+from vaebench.resampling import FILTERS, Resampler
+from vaebench.validation import validate
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+
+
+@pytest.mark.parametrize("filter_name", FILTERS)
+@pytest.mark.parametrize(("shape", "size"), GEOMETRIES)
+def test_equal_to_pillow_on_the_gpu(filter_name, shape, size):
+    images = np.stack([hostile_image(*shape, 3, seed) for seed in range(64)])
+    expected = np.stack([by_pillow(image, size, filter_name) for image in images])
+    resampler = Resampler(*shape, 3, size, filter_name)
+    assert np.array_equal(resampler.resize_batch(torch.from_numpy(images).cuda()).cpu().numpy(), expected)
+
+
+def test_the_files_are_the_same_from_both_devices(tmp_path):
+    images, partition = write_celeba(tmp_path, faces(100))
+    validate(images, partition, tmp_path / "images.csv", tmp_path / "summary.json", SETTINGS, 2)
+    for device in ("cpu", "cuda"):
+        outputs = {split: tmp_path / device / f"{split}_data.npz" for split in ("train", "eval", "test")}
+        preprocess(images, partition, tmp_path / "images.csv", outputs, RECIPE | {"device": device}, 2, "small")
+    for path in (tmp_path / "cpu").iterdir():
+        assert path.read_bytes() == (tmp_path / "cuda" / path.name).read_bytes()
+
+
+def test_the_memory_of_the_gpu_depends_on_the_batch_not_on_the_number_of_images(tmp_path):
+    peaks = []
+    for count in (40, 400):
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        resampler = Resampler(148, 148, 3, (64, 64), "lanczos")
+        frames = [hostile_image(148, 148, 3)] * 20
+        for _ in range(count // 20):
+            gpu.resize(frames, lambda height, width, resampler=resampler: resampler)
+        peaks.append(torch.cuda.max_memory_allocated())
+    assert peaks[0] == peaks[1]
+
+
+def test_nvjpeg_is_close_and_not_taken_for_equal(tmp_path):
+    files = list(faces(20).values())
+    for pixels, data in zip(gpu.decode(files, 3), files, strict=True):
+        _, expected = decode(data, 3)
+        assert pixels.shape == expected.shape
+        assert abs(pixels.astype(int) - expected).mean() < 2
+    images, partition = write_celeba(tmp_path, faces(10))
+    validate(images, partition, tmp_path / "images.csv", tmp_path / "summary.json", SETTINGS, 2)
+    outputs = {split: tmp_path / "out" / f"{split}_data.npz" for split in ("train", "eval", "test")}
+    settings = RECIPE | {"device": "cuda", "decoder": "nvjpeg"}
+    preprocess(images, partition, tmp_path / "images.csv", outputs, settings, 2, "small")
+    assert open_array(outputs["train"]).shape == (6, 3, 64, 64)
