@@ -13,6 +13,8 @@ if config["dataset"]["generator"] is None:
         wildcard_constraints:
             file=one_of(RAW_FILES),
         localrule: True
+        conda:
+            "../../environment.yml"
         resources:
             mem="1GB",
             runtime="8h",
@@ -37,6 +39,8 @@ else:
             f"{BENCHMARKS}/package/{{package}}.jsonl"
         retries: 2
         localrule: True
+        conda:
+            "../../environment.yml"
         resources:
             mem="1GB",
             runtime="30m",
@@ -56,6 +60,8 @@ else:
         benchmark:
             f"{BENCHMARKS}/demo_images.jsonl"
         localrule: True
+        conda:
+            "../../environment.yml"
         resources:
             mem="1GB",
             runtime="10m",
@@ -77,6 +83,8 @@ else:
         benchmark:
             f"{BENCHMARKS}/mnist_images.jsonl"
         localrule: True
+        conda:
+            "../../environment.yml"
         resources:
             mem="1GB",
             runtime="10m",
@@ -97,6 +105,8 @@ rule weights:
         f"{BENCHMARKS}/weights/{{network}}.jsonl"
     retries: 2
     localrule: True
+    conda:
+        "../../environment.yml"
     resources:
         mem="2GB",
         runtime="2h",
@@ -130,6 +140,8 @@ rule validate:
         f"{LOGS}/validate.log",
     benchmark:
         f"{BENCHMARKS}/validate.jsonl"
+    conda:
+        "../../environment.yml"
     threads: config["threads"]["validate"]
     resources:
         mem="4GB",
@@ -155,6 +167,8 @@ rule preprocess:
         f"{LOGS}/preprocess.log",
     benchmark:
         f"{BENCHMARKS}/preprocess.jsonl"
+    conda:
+        "../../environment.yml"
     threads: config["threads"]["preprocess"]
     resources:
         mem="8GB",

@@ -13,6 +13,8 @@ rule sample:
         f"{LOGS}/sample/{{run}}/seed{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/sample/{{run}}/seed{{seed}}.jsonl"
+    conda:
+        "../../environment.yml"
     threads: config["threads"]["sample"]
     resources:
         mem=lambda wildcards, attempt: f"{8 * attempt}GB",
@@ -45,6 +47,8 @@ rule evaluate:
         f"{LOGS}/evaluate/{{run}}/seed{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/evaluate/{{run}}/seed{{seed}}.jsonl"
+    conda:
+        "../../environment.yml"
     threads: config["threads"]["evaluate"]
     resources:
         mem=lambda wildcards, attempt: f"{8 * attempt}GB",

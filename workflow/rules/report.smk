@@ -26,6 +26,8 @@ rule figures:
     benchmark:
         f"{BENCHMARKS}/figures.jsonl"
     localrule: True
+    conda:
+        "../../environment.yml"
     threads: 2
     resources:
         mem="2GB",
@@ -59,6 +61,8 @@ rule report:
     benchmark:
         f"{BENCHMARKS}/report.jsonl"
     localrule: True
+    conda:
+        "../../environment.yml"
     resources:
         mem="2GB",
         runtime="30m",
@@ -90,6 +94,8 @@ rule paper:
     benchmark:
         f"{BENCHMARKS}/paper.jsonl"
     localrule: True
+    conda:
+        "../../environment.yml"
     threads: 2
     resources:
         mem="2GB",

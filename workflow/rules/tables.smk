@@ -13,6 +13,8 @@ rule runs_table:
     benchmark:
         f"{BENCHMARKS}/runs_table.jsonl"
     localrule: True
+    conda:
+        "../../environment.yml"
     resources:
         mem="1GB",
         runtime="10m",
@@ -49,6 +51,8 @@ rule summary:
     benchmark:
         f"{BENCHMARKS}/summary.jsonl"
     localrule: True
+    conda:
+        "../../environment.yml"
     resources:
         mem="4GB",
         runtime="30m",

@@ -28,6 +28,8 @@ rule train:
         f"{BENCHMARKS}/train/{{run}}/seed{{seed}}.jsonl"
     wildcard_constraints:
         run=one_of(TRAINED),
+    conda:
+        "../../environment.yml"
     threads: config["threads"]["train"]
     resources:
         mem=lambda wildcards, attempt: f"{8 * attempt}GB",
@@ -58,6 +60,8 @@ rule pretrained:
     wildcard_constraints:
         run=one_of(PRETRAINED),
     localrule: True
+    conda:
+        "../../environment.yml"
     resources:
         mem="8GB",
         runtime="2h",

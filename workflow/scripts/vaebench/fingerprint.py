@@ -21,9 +21,9 @@ RELATIVE_NAME = re.compile(r"\w[\w-]*([./][\w-]+)*")
 def code_fingerprint(script: Path | str, package: Path | str = PACKAGE) -> str:
     """SHA-256 (64 hexadecimal digits) over the canonical syntax trees of `script` and what it imports from `package`.
 
-    Files beside a module or in the package's folder (templates, styles) count as part of it when it names them, or their folder, in a string.
-    Modules that only report on a job (`REPORTING`) are left out: they cannot change a result. Raises `SyntaxError` for
-    code that Python cannot parse.
+    Files beside a module or in the package's folder (templates, styles) count as part of it when it names them, or
+    their folder, in a string. Modules that only report on a job (`REPORTING`) are left out: they cannot change a
+    result. Raises `SyntaxError` for code that Python cannot parse.
     """
     script, package = Path(script), Path(package)
     found: dict[str, Path] = {}
