@@ -88,6 +88,14 @@ def what_to_train(run):
     return SPECS[run] | {"training": without(SPECS[run]["training"], *HOW_TO_TRAIN)}
 
 
+def how_to_train(run):
+    """What concerns only the way to the trained model: where, how often it is saved, who watches."""
+    return untracked(
+        training={key: SPECS[run]["training"][key] for key in HOW_TO_TRAIN},
+        tracking=config["tracking"],
+    )
+
+
 def raw(kind):
     """The file or folder of the data set's `images`, `partition` or `labels`: used where it lies when it is a folder."""
     described = config["dataset"][kind]
@@ -131,3 +139,31 @@ def planned_study():
         "runs": {run: what_to_train(run) for run in RUNS},
         "seeds": seeds,
     }
+
+
+def summarise_finished():
+    """Tables, figures and report of the trainings that finished, in a process of its own; the next run replaces them."""
+    study = planned_study() | {
+        "results": RESULTS,
+        "suites": SUITES,
+        "statistics": config["statistics"],
+        "report": {
+            "captions": str(WORKFLOW / "report"),
+            "manifests": rules.report.input.manifests,
+            "validation": rules.validate.output.summary,
+            "rulegraph": (WORKFLOW / "report/rulegraph.mmd").read_text(),
+            "settings": {
+                "generator": config["dataset"]["generator"],
+                "confidence": config["statistics"]["confidence"],
+            },
+        },
+    }
+    with open(f"{RESULTS}/logs/unfinished.log", "w") as log:
+        subprocess.run(
+            [sys.executable, SCRIPTS / "unfinished.py"],
+            input=json.dumps(study),
+            text=True,
+            stdout=log,
+            stderr=log,
+        )
+    print(Path(f"{RESULTS}/logs/unfinished.log").read_text())

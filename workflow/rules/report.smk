@@ -109,31 +109,3 @@ rule paper:
         "Writing tables and figures for a manuscript to {output}"
     script:
         "../scripts/paper.py"
-
-
-def summarise_finished():
-    """Tables, figures and report of the trainings that finished, in a process of its own; the next run replaces them."""
-    study = planned_study() | {
-        "results": RESULTS,
-        "suites": SUITES,
-        "statistics": config["statistics"],
-        "report": {
-            "captions": str(WORKFLOW / "report"),
-            "manifests": rules.report.input.manifests,
-            "validation": rules.validate.output.summary,
-            "rulegraph": (WORKFLOW / "report/rulegraph.mmd").read_text(),
-            "settings": {
-                "generator": config["dataset"]["generator"],
-                "confidence": config["statistics"]["confidence"],
-            },
-        },
-    }
-    with open(f"{RESULTS}/logs/unfinished.log", "w") as log:
-        subprocess.run(
-            [sys.executable, SCRIPTS / "unfinished.py"],
-            input=json.dumps(study),
-            text=True,
-            stdout=log,
-            stderr=log,
-        )
-    print(Path(f"{RESULTS}/logs/unfinished.log").read_text())

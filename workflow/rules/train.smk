@@ -4,14 +4,6 @@ TRAINED = [run for run, spec in SPECS.items() if spec["pretrained"] is None]
 PRETRAINED = [run for run, spec in SPECS.items() if spec["pretrained"] is not None]
 
 
-def how_to_train(run):
-    """What concerns only the way to the trained model: where, how often it is saved, who watches."""
-    return untracked(
-        training={key: SPECS[run]["training"][key] for key in HOW_TO_TRAIN},
-        tracking=config["tracking"],
-    )
-
-
 rule train:
     input:
         train=ancient(f"{DATA}/train_data.npz"),
