@@ -31,20 +31,27 @@ def find(names: np.ndarray, among: np.ndarray) -> np.ndarray:
     positions = np.full(len(names), -1, np.int32)
     if not len(among):
         return positions
-    order = np.argsort(among, kind="stable").astype(np.int32)
+    order = None if _increasing(among) else np.argsort(among, kind="stable")
     for start in range(0, len(names), CHUNK):
         part = names[start : start + CHUNK]
-        place = np.searchsorted(among, part, sorter=order)
-        found = order[np.minimum(place, len(among) - 1)]
+        place = np.minimum(np.searchsorted(among, part, sorter=order), len(among) - 1)
+        found = place if order is None else order[place]
         positions[start : start + CHUNK] = np.where(among[found] == part, found, -1)
     return positions
 
 
 def repeated(names: np.ndarray) -> np.ndarray:
     """True for each name that occurs more than once; bool (n,)."""
+    marks = np.zeros(len(names), bool)
+    if _increasing(names):
+        return marks
     order = np.argsort(names, kind="stable")
     equal = names[order][1:] == names[order][:-1]
-    marks = np.zeros(len(names), bool)
     marks[order[1:][equal]] = True
     marks[order[:-1][equal]] = True
     return marks
+
+
+def _increasing(names: np.ndarray) -> bool:
+    """Whether the names are sorted and different, as those of CelebA are: then there is nothing to sort."""
+    return bool((names[1:] > names[:-1]).all())

@@ -82,6 +82,9 @@ def bands(matrix: np.ndarray, transpose: bool = False) -> list[Band]:
     return result
 
 
+Pass = tuple[list[tuple[np.ndarray, np.ndarray, np.ndarray]], np.ndarray, bool]  # left @ right = part; all; overshoot
+
+
 class Resampler:
     """Resizes (height, width, channels) uint8 images to (channels, *size); `size` is (height, width)."""
 
@@ -91,13 +94,12 @@ class Resampler:
         self.rows = weights(width, size[1], filter_name)
         self.columns = weights(height, size[0], filter_name)
         self.rows_first = _rows_first(self.rows, self.columns, filter_name)
-        self._row_bands, self._column_bands = bands(self.rows, transpose=True), bands(self.columns)
-        self._rows_overshoot, self._columns_overshoot = (self.rows < 0).any(), (self.columns < 0).any()
         # What one image passes through on a CPU: pixels by row, channel and column.
-        self._image = np.empty((height, channels, width))
         between = (height, channels, size[1]) if self.rows_first else (size[0], channels, width)
-        self._between = np.empty(between)
+        self._image, self._between = np.empty((height, channels, width)), np.empty(between)
         self._small = np.empty((size[0], channels, size[1]))
+        first, second = (self._across, self._down) if self.rows_first else (self._down, self._across)
+        self._passes = [first(self._image, self._between), second(self._between, self._small)]
 
     def resize(self, image: np.ndarray, output: np.ndarray) -> None:
         """Resize one uint8 image (height, width, channels) into `output`, uint8 (channels, *size)."""
@@ -105,10 +107,10 @@ class Resampler:
             output[:] = image.transpose(2, 0, 1)
             return
         self._image[:] = image.transpose(0, 2, 1)
-        first, second = (self._across, self._down) if self.rows_first else (self._down, self._across)
-        first(self._image, self._between)
-        np.trunc(self._between, out=self._between)
-        second(self._between, self._small)
+        for products, result, overshoot in self._passes:
+            for left, right, part in products:
+                np.matmul(left, right, out=part)
+            np.trunc(_add_half(result, overshoot), out=result)
         output[:] = self._small.astype(np.uint8).transpose(1, 0, 2)
 
     def resize_batch(self, images: "torch.Tensor") -> "torch.Tensor":
@@ -123,19 +125,17 @@ class Resampler:
         x = (x @ rows.T if self.rows_first else columns @ x).add_(0.5).clamp_(0, 255).trunc_()
         return (columns @ x if self.rows_first else x @ rows.T).add_(0.5).clamp_(0, 255).to(torch.uint8)
 
-    def _across(self, image: np.ndarray, result: np.ndarray) -> None:
-        """Resize (h, channels, w) along the last axis."""
+    def _across(self, image: np.ndarray, result: np.ndarray) -> Pass:
+        """The products that resize (h, channels, w) along the last axis."""
         lines, shorter = image.reshape(-1, image.shape[-1]), result.reshape(-1, result.shape[-1])
-        for band in self._row_bands:
-            np.matmul(lines[:, band.inputs], band.weights, out=shorter[:, band.outputs])
-        _add_half(shorter, self._rows_overshoot)
+        parts = [(lines[:, x.inputs], x.weights, shorter[:, x.outputs]) for x in bands(self.rows, transpose=True)]
+        return parts, result, bool((self.rows < 0).any())
 
-    def _down(self, image: np.ndarray, result: np.ndarray) -> None:
-        """Resize (h, channels, w) along the first axis."""
+    def _down(self, image: np.ndarray, result: np.ndarray) -> Pass:
+        """The products that resize (h, channels, w) along the first axis."""
         lines, fewer = image.reshape(len(image), -1), result.reshape(len(result), -1)
-        for band in self._column_bands:
-            np.matmul(band.weights, lines[band.inputs], out=fewer[band.outputs])
-        _add_half(fewer, self._columns_overshoot)
+        parts = [(x.weights, lines[x.inputs], fewer[x.outputs]) for x in bands(self.columns)]
+        return parts, result, bool((self.columns < 0).any())
 
 
 def _rows_first(rows: np.ndarray, columns: np.ndarray, filter_name: str) -> bool:
