@@ -19,6 +19,7 @@ from pathlib import Path
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
 ACCOUNTING_DAEMONS = ("slurmdbd", "mariadbd")
+KILL_WAIT = 5  # seconds from SIGTERM to SIGKILL
 # The second address: with 127.0.0.1 alone, glibc holds that this machine has no IPv4, and resolves nothing for SLURM.
 LOOPBACK = "ip link set lo up && ip address add 10.255.255.1/32 dev lo"
 # Character devices that do no harm: SLURM accepts nothing else as a GPU's device file.
@@ -105,6 +106,12 @@ class Cluster:
             }
             for row in rows
         ]
+
+    def lose_node(self) -> None:
+        """Set the node down under its jobs, and bring it back when all their processes have ended."""
+        self.run("scontrol", "update", "NodeName=node1", "State=DOWN", "Reason=test")
+        time.sleep(KILL_WAIT + 3)  # sooner, SLURM meets the same job twice on the node and drains it
+        self.run("scontrol", "update", "NodeName=node1", "State=RESUME")
 
     def stop(self) -> None:
         """Cancel what runs and end this cluster's own daemons, controller first so that it can save its state."""
@@ -197,6 +204,7 @@ class Cluster:
             cpus=self.cpus,
             memory=self.memory_mb,
             gpus=self.gpus,
+            kill_wait=KILL_WAIT,
         )
 
     def _slurmdbd_conf(self) -> str:
@@ -339,8 +347,8 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=2,sched_min_interval=0,bf
 PriorityType=priority/basic
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-ReturnToService=2
-KillWait=5
+ReturnToService=0
+KillWait={kill_wait}
 MinJobAge=600
 CompleteWait=0
 SlurmdParameters=config_overrides

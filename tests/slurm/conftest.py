@@ -60,8 +60,8 @@ def studies(prepared, cluster, tmp_path_factory):
     disturber = threading.Thread(target=_disturb, args=(both, cluster))
     disturber.start()
     try:
-        both.rough_result = both.rough.finish(rough, seconds=600)
-        both.calm_result = both.calm.finish(calm, seconds=300)
+        both.rough_result = both.rough.finish(rough, seconds=1200)
+        both.calm_result = both.calm.finish(calm, seconds=600)
         disturber.join(timeout=10)
     finally:
         both.rough.kill(rough)
@@ -90,11 +90,12 @@ def _do_everything(rough: Workplace, cluster: Cluster, evidence: dict[str, int])
     evidence["memory"] = rough.training_jobs(hard)[0]["id"]
     evidence["preempt"] = _running(rough, soft, beyond=cancelled_at + 2, other_than=evidence["cancel"])
     others = sum(job["state"] == "RUNNING" and job["id"] != evidence["preempt"] for job in cluster.jobs())
-    hold_gpus(cluster, GPUS - others, seconds=3)
-    evidence["node"] = _running(rough, hard, beyond=6, other_than=evidence["memory"])
+    hold_gpus(cluster, GPUS - others, seconds=1)
+    preempted_at = rough.epoch(soft)
     wait_until("the preemption", lambda: _job(cluster, evidence["preempt"])["restarts"], seconds=60)
-    cluster.run("scontrol", "update", "NodeName=node1", "State=DOWN", "Reason=test")
-    cluster.run("scontrol", "update", "NodeName=node1", "State=RESUME")
+    _running(rough, soft, beyond=preempted_at + 1)
+    evidence["node"] = _running(rough, hard, beyond=6, other_than=evidence["memory"])
+    cluster.lose_node()
 
 
 def _running(place: Workplace, run: str, beyond: int, other_than: int | None = None) -> int:

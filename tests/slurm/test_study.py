@@ -10,7 +10,7 @@ import torch
 from conftest import GPUS, RUNS
 from workplace import CONFIGS, gpu_index, hold_gpus, wait_until
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(2000)]
 # How fast it went is not a result.
 TIMINGS = ("images_per_second", "seconds", "peak_memory_mb")
 
@@ -37,6 +37,9 @@ def test_one_free_gpu_serialises_and_interrupt_cancels(prepared, cluster, tmp_pa
         assert "Resources" in cluster.run("squeue", "--noheader", "--states=PENDING", "--format=%r")
         assert states() == ["PENDING", "PENDING", "RUNNING"]
         assert f"CUDA_VISIBLE_DEVICES {gpu_index(cluster, running['id'])}," in place.log(run)
+        status = place.module("vaebench.status", "config/config.yaml", *CONFIGS)
+        assert re.search(rf"^{run}/seed0 +running +job {running['id']}, epoch \d+ of \d+, about ", status, re.MULTILINE)
+        assert status.splitlines()[-1] == "2 queued, 1 running"
         process.send_signal(signal.SIGINT)
         status, output = place.finish(process, seconds=90)
     finally:

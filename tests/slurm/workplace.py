@@ -97,6 +97,16 @@ class Workplace:
         """Run snakemake to its end, or kill it after `seconds`."""
         return self.finish(self.start(*arguments, **options), seconds)
 
+    def module(self, name: str, *arguments: str) -> str:
+        """What a module of the project prints when it is run in this folder."""
+        environment = self.cluster.environment | {"PYTHONPATH": str(self.folder / "workflow" / "scripts")}
+        command = [*self.cluster.prefix, sys.executable, "-m", name, *arguments]
+        result = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=90, check=False
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
     def jobs(self, comment: str = "") -> list[dict]:
         """This folder's jobs, oldest first, whose comment (rule_NAME_wildcards_...) begins with `comment`."""
         own = [job for job in self.cluster.jobs() if job["folder"] == str(self.folder)]
