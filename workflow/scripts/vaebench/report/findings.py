@@ -64,7 +64,8 @@ def _verdict(study: Study, name: str, alpha: float) -> Verdict:
     pairs = study.table("pairwise")
     rivals = tuple(run for run in ranked[1:] if clear_winner(name, parts.loc[[best, run]], pairs, alpha) != best)
     difference = study.difference(best, second, name)
-    known = difference is not None or not parts.loc[[best, second]].isna().any(axis=None)
+    tied = values[best].mean == values[second].mean
+    known = tied or difference is not None or not parts.loc[[best, second]].isna().any(axis=None)
     grade = "unknown" if not known else "open" if rivals else "clear"
     return Verdict(name, best, values[best], second, values[second], difference, rivals, grade)
 

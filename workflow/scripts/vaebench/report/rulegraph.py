@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
-NODE_HEIGHT, ROW, CHARACTER, GAP = 26, 56, 7.4, 18
+NODE_HEIGHT, ROW, CHARACTER, GAP, SIDE = 26, 46, 7.4, 18, 22
 
 
 def parse(text: str) -> tuple[dict[str, str], list[tuple[str, str]]]:
@@ -46,7 +46,8 @@ def draw(text: str) -> str:
     widths = {node: len(name) * CHARACTER + 18 for node, name in nodes.items()}
     full = max(sum(widths[node] + GAP for node in layer) for layer in order)
     spots = _spots(order, widths, full)
-    lines = "".join(_edge(spots[start], spots[end]) for start, end in edges)
+    lines = "".join(_edge(spots[start], spots[end], widths[start] / 2, widths[end] / 2) for start, end in edges)
+    full += SIDE * len(order)
     boxes = "".join(_box(spots[node], widths[node], nodes[node]) for node in nodes)
     return (
         f'<svg class="rulegraph" viewBox="0 0 {full:.0f} {len(order) * ROW:.0f}" role="img" '
@@ -71,7 +72,13 @@ def _spots(order: list[list[str]], widths: Mapping[str, float], full: float) -> 
     return spots
 
 
-def _edge(start: tuple[float, float], end: tuple[float, float]) -> str:
+def _edge(start: tuple[float, float], end: tuple[float, float], start_half: float, end_half: float) -> str:
+    """A line from the foot of one box to the head of the next; where it passes layers, around them at the right."""
+    layers_apart = round((end[1] - start[1]) / ROW)
+    if layers_apart > 1:
+        (x0, y0), (x1, y1) = (start[0] + start_half, start[1]), (end[0] + end_half, end[1])
+        out = max(x0, x1) + SIDE * layers_apart
+        return f'<path d="M{x0:.0f} {y0:.0f}C{out:.0f} {y0:.0f} {out:.0f} {y1:.0f} {x1:.0f} {y1:.0f}"/>'
     (x0, y0), (x1, y1) = (start[0], start[1] + NODE_HEIGHT / 2), (end[0], end[1] - NODE_HEIGHT / 2)
     middle = (y0 + y1) / 2
     return f'<path d="M{x0:.0f} {y0:.0f}C{x0:.0f} {middle:.0f} {x1:.0f} {middle:.0f} {x1:.0f} {y1:.0f}"/>'
