@@ -6,6 +6,7 @@ from pythae.models import BaseAE
 from torch import Tensor
 from torch.nn import functional
 
+from vaebench.batches import ALIGNMENT
 from vaebench.inference import Encoding, standard_normal
 from vaebench.metrics.latent import kl_per_dimension
 
@@ -19,15 +20,25 @@ def vaegan_terms(
     x: images (B, C, H, W); y: their reconstructions; the discriminator is also shown images generated from prior draws
     of `generator`, one for each x. Averaged over a batch they are pythae's losses for that x, y and those draws.
     """
+    noise = standard_normal(encoding.mean, generator)
+    rows = (x, y, encoding.mean, encoding.log_variance, noise)
+    blocks = zip(*(tensor.split(ALIGNMENT) for tensor in rows), strict=True)  # of one size: see aligned_batches
+    terms = [_block_terms(model, *block) for block in blocks]
+    return {name: torch.cat([term[name] for term in terms]) for name in terms[0]}
+
+
+def _block_terms(
+    model: BaseAE, x: Tensor, y: Tensor, mean: Tensor, log_variance: Tensor, noise: Tensor
+) -> dict[str, Tensor]:
     layer = model.reconstruction_layer
     features = [
         model.discriminator(images, output_layer_levels=[layer])[f"embedding_layer_{layer}"] for images in (x, y)
     ]
     feature_recon = 0.5 * (features[0] - features[1]).double().square().flatten(1).sum(1)
-    generated = model.decoder(standard_normal(encoding.mean, generator)).reconstruction
+    generated = model.decoder(noise).reconstruction
     discriminator = _cross_entropy(model, x, 1.0) + _cross_entropy(model, generated, 0.0)
     share = model.adversarial_loss_scale
-    encoder = feature_recon + kl_per_dimension(encoding.mean, encoding.log_variance).sum(1)
+    encoder = feature_recon + kl_per_dimension(mean, log_variance).sum(1)
     decoder = (1 - share) * feature_recon - share * discriminator
     return {
         "feature_recon": feature_recon,
