@@ -109,17 +109,13 @@ def labels():
     return [raw("labels")] if config["dataset"]["labels"] else []
 
 
-def run_files(*names, runs=RUNS):
+def run_files(*names):
     """The named files of every run and seed."""
     return [
-        path
-        for run in runs
-        for path in expand(
-            RUN + "/{name}",
-            run=run,
-            seed=configuration.seeds_of(SPECS[run], SEEDS),
-            name=names,
-        )
+        f"{RESULTS}/runs/{run}/seed{seed}/{name}"
+        for run, spec in SPECS.items()
+        for seed in configuration.seeds_of(spec, SEEDS)
+        for name in names
     ]
 
 
