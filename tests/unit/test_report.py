@@ -13,7 +13,7 @@ from vaebench.figures.catalog import FIGURES, FORMATS
 from vaebench.metrics.registry import METRICS
 from vaebench.report import rulegraph
 from vaebench.report.findings import sentences, verdicts
-from vaebench.report.writing import caption, notice, write_report
+from vaebench.report.writing import caption, failures, notice, write_report
 from vaebench.study import open_study
 from vaebench.text import duration, ends, interval, number
 
@@ -202,6 +202,13 @@ def test_failed_trainings_are_listed_with_their_reason_and_escaped(troubled):
     assert "<b>lost" not in html
     assert "&lt;b&gt;lost&lt;/b&gt;" in html
     assert re.search(r"Seed 0 has no result: the loss is not a number", html)
+
+
+def test_training_that_was_not_evaluated_is_listed(tmp_path):
+    arguments = build_study(tmp_path, DEMO[:2], seeds=(0, 1), shape=(3, 16, 16))
+    (arguments["folder"] / "vae/seed1/metrics/per_image.parquet").unlink()
+    listed = failures(open_study(**arguments))
+    assert listed == [{"run": "vae", "seed": 1, "reason": "trained, but not evaluated"}]
 
 
 def test_grey_images_that_are_not_square_keep_their_aspect(troubled):

@@ -71,6 +71,11 @@ class Run:
         """Why a planned seed has no result, in words, by seed."""
         return {seed: self._reason(seed) for seed in self.seeds if seed not in self.trained}
 
+    @property
+    def unmeasured(self) -> list[int]:
+        """The trained seeds that have not been evaluated."""
+        return [seed for seed in self.trained if not self.path(seed, "metrics", "per_image.parquet").exists()]
+
     def _reason(self, seed: int) -> str:
         path = self.path(seed, "training_state", "failure.json")
         if not path.exists():

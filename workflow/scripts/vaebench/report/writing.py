@@ -20,6 +20,7 @@ from vaebench.report.rulegraph import draw
 from vaebench.study import Study, open_study
 from vaebench.text import ends, interval, number, precision
 
+NOT_EVALUATED = "trained, but not evaluated"
 IN_PAGE = ("reconstructions", "generations")  # shown as live sheets instead of as figures
 HOW_MADE = ("crop", "size", "filter", "channels", "sources", "versions")
 SYNTHETIC = "The faces on this page are synthetic: drawn by a generator network, no photograph of a person among them."
@@ -148,9 +149,11 @@ def _commit(git: Mapping) -> str:
 
 
 def failures(study: Study) -> list[dict]:
-    """Every planned training without a result: run, seed and reason."""
+    """Every planned training without a result, or without an evaluation: run, seed and reason."""
     return [
-        {"run": run.name, "seed": seed, "reason": reason} for run in study.runs for seed, reason in run.failures.items()
+        {"run": run.name, "seed": seed, "reason": reason}
+        for run in study.runs
+        for seed, reason in {**run.failures, **dict.fromkeys(run.unmeasured, NOT_EVALUATED)}.items()
     ]
 
 
