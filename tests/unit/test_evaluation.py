@@ -7,7 +7,7 @@ import torch
 from evaluation_cases import SETTINGS, WITH_VGG, result_paths, save_run, smooth_images, write_data
 
 from vaebench.errors import UserError
-from vaebench.evaluation import evaluate
+from vaebench.evaluation import check_weights, evaluate
 from vaebench.inference import encode, reconstruct
 from vaebench.metrics.registry import METRICS
 from vaebench.models import load_model
@@ -254,6 +254,20 @@ def test_missing_weights_stop_before_anything_is_written(run_it, data, tmp_path)
             threads=1,
         )
     assert not paths["per_image.parquet"].parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "network"),
+    [
+        ({"lpips": ["alex"]}, "alexnet"),
+        ({"distribution": {"features": ["inception"]}}, "inception"),
+        ({"protocol": "legacy"}, "vgg16"),
+    ],
+)
+def test_every_need_for_weights_is_known_beforehand(changes, network):
+    with pytest.raises(UserError, match=f"give their source under weights.{network}"):
+        check_weights(SETTINGS | changes, {})
+    check_weights(SETTINGS | changes, {network: None})
 
 
 def test_every_row_is_registered(run_it):

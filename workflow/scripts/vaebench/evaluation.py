@@ -12,13 +12,14 @@ from tqdm import tqdm
 
 from vaebench.arrays import open_array, read_manifest
 from vaebench.batches import aligned_batches, prepare_torch, to_bytes, to_float
+from vaebench.errors import UserError
 from vaebench.inference import central_latent, decode, draw_latent, encode, family, reconstruct
 from vaebench.metrics import distribution
 from vaebench.metrics.extractors import inception_extractor, inception_features
 from vaebench.metrics.latent import LatentSummary, kl_estimate, kl_per_dimension, vq_commitment
 from vaebench.metrics.legacy import MODEL_TERMS, legacy_generation, legacy_reconstruction
 from vaebench.metrics.pairs import PairMetrics
-from vaebench.metrics.perceptual import Perceptual
+from vaebench.metrics.perceptual import LAYOUTS, Perceptual
 from vaebench.metrics.vaegan import vaegan_terms
 from vaebench.models import load_model
 from vaebench.results import Suites, write_npz, write_per_image
@@ -95,6 +96,7 @@ def evaluate(
     outputs: file name -> path, of `{suite}.csv`, `per_image.parquet`, `latent.npz` and `extremes.npz`.
     Raises UserError for weights or labels that are missing or do not fit.
     """
+    check_weights(settings, weights)
     device = prepare_torch(threads)
     network = load_model(model, device)
     images = open_array(data[settings["split"]])[: settings["limit"]]
@@ -130,6 +132,17 @@ def evaluate(
     if settings["protocol"] == "legacy":
         add_legacy(task, suites)
     write_results(task, suites, held_out, summary, model, data, outputs)
+
+
+def check_weights(settings: dict, weights: dict[str, Path]) -> None:
+    """Raise UserError, before any work, when a network that the settings need has no weights."""
+    needed = {LAYOUTS[net].weights for net in settings["lpips"]}
+    if "generation" in settings["suites"]:
+        needed |= set(settings["distribution"]["features"])
+    if settings["protocol"] == "legacy":
+        needed.add("vgg16")
+    for network in sorted(needed - set(weights)):
+        raise UserError(f"the evaluation needs the {network} weights: give their source under weights.{network}")
 
 
 def pass_over_images(task: Task, summary: LatentSummary) -> Pass:

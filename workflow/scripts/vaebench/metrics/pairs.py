@@ -50,8 +50,6 @@ class PairMetrics:
             if min(shape[-2:]) < layout.smallest:
                 self.skipped[f"lpips_{net}"] = self.skipped[layout.weights] = too_small(layout)
                 continue
-            if layout.weights not in weights:
-                raise UserError(f"evaluation needs the {layout.weights} weights, but none are given under `weights:`")
             self.trunks[net] = Perceptual(net, Path(weights[layout.weights])).to(device)
             self.lpips += [net] * (net in lpips)
             self.features += [layout.weights] * (layout.weights in features)
