@@ -36,15 +36,17 @@ function showColumn(sheet, column) {
   if (!cells.length) return;
   shown = { sheet, column };
   title.textContent = `Image ${column + 1}`;
-  body.replaceChildren(...cells.map((cell) => {
+  const labels = cells.map((cell) => cell.getAttribute("aria-label").replace(", enlarge", ""));
+  const runs = labels.map((label) => label.split(":")[0]);
+  const captions = new Set(runs).size === runs.length ? runs : labels;
+  body.replaceChildren(...cells.map((cell, number) => {
     const picture = document.createElement("span");
     picture.className = cell.className;
     picture.style.cssText = cell.style.cssText;
     picture.setAttribute("role", "img");
-    const label = cell.getAttribute("aria-label").replace(", enlarge", "");
-    picture.setAttribute("aria-label", label);
+    picture.setAttribute("aria-label", labels[number]);
     const caption = document.createElement("figcaption");
-    caption.textContent = label.includes(":") ? label.split(":")[0] : label;
+    caption.textContent = captions[number];
     const figure = document.createElement("figure");
     figure.append(picture, caption);
     return figure;
