@@ -4,10 +4,12 @@
 its own, whose memory (all its processes together) is read from outside. The images are synthetic faces of the demo's
 generator as 178x218 JPEGs; a pool of `--distinct` files is repeated under new names.
 
+CPU seconds are printed beside wall seconds, since these say little on a machine that others use at the same time.
+
 - ours: `validate` (full decode, CRC), `preprocess` (decode, crop, resize, rows written to their place, sealed, hashed).
 - plain: what the scripts of the field do: `Image.verify()` on every extracted file, torchvision's ImageFolder and
-DataLoader with the same workers, a list of batches, concatenate, `savez_compressed`. - limit: simplejpeg.decode_jpeg
-(libjpeg-turbo) on every file of the zip, in the same pool of workers, nothing else.
+  DataLoader with the same workers, a list of batches, concatenate, `savez_compressed`.
+- limit: simplejpeg.decode_jpeg (libjpeg-turbo) on every file of the zip, in the same pool of workers, nothing else.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import csv
 import json
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import sys
@@ -40,6 +43,7 @@ COLUMNS = (
     "stage",
     "round",
     "seconds",
+    "cpu_seconds",
     "images_per_second",
     "peak_rss_mb",
 )
@@ -112,10 +116,17 @@ def measure(folder: Path, options: argparse.Namespace) -> list[dict]:
             stages += [("plain", "verify", None)] + [("plain", "preprocess", name) for name in options.filters]
         for way, stage, name in stages:
             task = {"stage": f"{way}_{stage}", "filter": name, "folder": str(folder), "workers": options.workers}
-            seconds, peak = watched([sys.executable, __file__, "--stage", json.dumps(task)])
+            seconds, cpu, peak = watched([sys.executable, __file__, "--stage", json.dumps(task)])
             rows.append(
                 common
-                | {"filter": name or "", "way": way, "stage": stage, "round": turn, "seconds": round(seconds, 2)}
+                | {
+                    "filter": name or "",
+                    "way": way,
+                    "stage": stage,
+                    "round": turn,
+                    "seconds": round(seconds, 2),
+                    "cpu_seconds": round(cpu, 2),
+                }
                 | {"images_per_second": round(options.images / seconds, 1), "peak_rss_mb": round(peak / 2**20, 1)}
             )
             print(json.dumps(rows[-1]), file=sys.stderr)
@@ -125,10 +136,10 @@ def measure(folder: Path, options: argparse.Namespace) -> list[dict]:
     return rows
 
 
-def watched(command: list[str]) -> tuple[float, int]:
-    """Seconds of wall time, and the largest sum of the resident memory of a command and its children, in bytes."""
+def watched(command: list[str]) -> tuple[float, float, int]:
+    """Seconds of wall time and of CPU time, and the largest resident memory in bytes, of a command and its children."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    start, peak = time.perf_counter(), 0
+    start, before, peak = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN), 0
     process = psutil.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     while process.poll() is None:
         resident = 0
@@ -141,7 +152,9 @@ def watched(command: list[str]) -> tuple[float, int]:
         time.sleep(0.05)
     if process.returncode:
         raise SystemExit(f"failed: {' '.join(command)}")
-    return time.perf_counter() - start, peak
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return time.perf_counter() - start, cpu, peak
 
 
 def report(rows: list[dict], options: argparse.Namespace, mean_bytes: float) -> None:
@@ -151,25 +164,27 @@ def report(rows: list[dict], options: argparse.Namespace, mean_bytes: float) -> 
         f"{options.images} images of {mean_bytes / 1000:.1f} KB on average, {options.workers} workers, "
         f"{platform.processor() or platform.machine()} with {os.cpu_count()} cores, load {load:.1f}"
     )
-    print(f"{'way':6} {'stage':11} {'filter':9} {'seconds':>8} {'images/s':>9} {'peak MB':>8}")
+    print(f"{'way':6} {'stage':11} {'filter':9} {'seconds':>8} {'CPU s':>8} {'images/s':>9} {'peak MB':>8}")
     for row in rows:
         print(
-            f"{row['way']:6} {row['stage']:11} {row['filter']:9} {row['seconds']:8.1f} {row['images_per_second']:9.0f} "
-            f"{row['peak_rss_mb']:8.0f}"
+            f"{row['way']:6} {row['stage']:11} {row['filter']:9} {row['seconds']:8.1f} {row['cpu_seconds']:8.1f} "
+            f"{row['images_per_second']:9.0f} {row['peak_rss_mb']:8.0f}"
         )
 
-    def seconds(way: str, stage: str, name: str = "") -> float:
-        return min(row["seconds"] for row in rows if (row["way"], row["stage"], row["filter"]) == (way, stage, name))
+    def least(clock: str, way: str, stage: str, name: str = "") -> float:
+        return min(row[clock] for row in rows if (row["way"], row["stage"], row["filter"]) == (way, stage, name))
 
     for name in options.filters:
         faster, share = TARGETS.get(name, (0, 0))
-        ratio = seconds("limit", "decode") / seconds("ours", "preprocess", name)
-        line = f"{name}: preprocessing at {ratio:.0%} of raw decoding (target {share:.0%})"
-        if not options.skip_plain:
-            ours = seconds("ours", "validate") + seconds("ours", "preprocess", name)
-            plain = seconds("plain", "verify") + seconds("plain", "preprocess", name)
-            line += f"; end to end {plain / ours:.1f} times the plain way (target {faster:.0f})"
-        print(line)
+        for clock, label in (("seconds", "wall"), ("cpu_seconds", "CPU")):
+            ours = least(clock, "ours", "preprocess", name)
+            line = f"{name}, {label}: preprocessing at {least(clock, 'limit', 'decode') / ours:.0%} of raw decoding"
+            line += f" (target {share:.0%})"
+            if not options.skip_plain:
+                plain = least(clock, "plain", "verify") + least(clock, "plain", "preprocess", name)
+                ratio = plain / (least(clock, "ours", "validate") + ours)
+                line += f"; end to end {ratio:.1f} times the plain way (target {faster:.0f})"
+            print(line)
 
 
 def check_equal(folder: Path, filter_name: str) -> None:
