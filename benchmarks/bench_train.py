@@ -1,7 +1,8 @@
 """Training speed: our loop against pythae's trainer, with the same model, batch size and data, in one interleaved run.
 
 Each round trains the same images once with either; the best round counts, since other work on the machine only slows.
-The ratio of processor time is given too, which other work hardly changes. Prints one table and writes one CSV. On a GPU our loop is also run in bf16, and the share of the card's peak is given.
+The ratio of processor time is given too, which other work hardly changes. Prints one table and writes one CSV. On a GPU
+our loop is also run in bf16, and the share of the card's peak is given.
 """
 
 import argparse

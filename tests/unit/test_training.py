@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 from training_cases import digits, make_spec, outputs, read_history, run, write_data
 
+from vaebench.arrays import open_array
 from vaebench.errors import UserError
 from vaebench.inference import reconstruct
 from vaebench.minibatches import Minibatches, _ahead
@@ -182,6 +183,14 @@ def test_bytes_become_the_floats_that_pythae_uses():
     batches = Minibatches(images, 5, CPU)
     found = torch.cat(list(batches.load(batches.order(shuffle=False))))
     assert torch.equal(found, torch.from_numpy(images / 255.0).float())
+
+
+def test_rows_are_read_from_the_file_not_through_the_map(data):
+    mapped = open_array(data["train_data"])
+    assert isinstance(mapped, np.memmap)
+    order = [np.array([3, 0, 39]), np.array([7])]
+    found = torch.cat(list(Minibatches(mapped, 2, CPU).load(order)))
+    assert torch.equal(found, torch.from_numpy(np.load(data["train_data"])["data"][[3, 0, 39, 7]] / 255.0).float())
 
 
 def test_batches_made_ahead_keep_their_order_and_hand_on_errors():

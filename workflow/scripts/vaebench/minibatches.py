@@ -4,6 +4,7 @@ On a GPU with room the uint8 images are moved there once. Otherwise a thread gat
 while the device computes.
 """
 
+import os
 import queue
 import threading
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ class Minibatches:
         self.smallest = smallest
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.resident = self._resident()
+        self._file = open(images.filename, "rb") if isinstance(images, np.memmap) else None
 
     def __len__(self) -> int:
         """Number of images."""
@@ -72,7 +74,12 @@ class Minibatches:
                 yield self._to_float(self._gather(indices))
 
     def _gather(self, indices: np.ndarray) -> Tensor:
-        return torch.from_numpy(self.images[indices])
+        if self._file is None:
+            return torch.from_numpy(self.images[indices])
+        batch = np.empty((len(indices), *self.images.shape[1:]), np.uint8)
+        for row, index in zip(batch, indices, strict=True):  # pages of the map would count as this process's memory
+            os.preadv(self._file.fileno(), [row], self.images.offset + int(index) * row.nbytes)
+        return torch.from_numpy(batch)
 
     def _to_float(self, batch: Tensor) -> Tensor:
         return batch.to(torch.float32, memory_format=self.memory_format).div_(255)

@@ -1,0 +1,91 @@
+"""How the scale of VQVAE's quantisation term changes the result: `vq_scale: mean` of pythae 0.1.2, or `per_image`.
+
+Prints one table and writes one CSV: validation MSE, and the codes in use on the validation images (their number and the
+exponential of their entropy), for both kinds of codebook. docs/vq-scale.md reads it.
+"""
+
+import argparse
+import csv
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow/scripts"))
+sys.path.insert(0, str(Path(__file__).parent))
+
+from bench_train import specification
+
+from vaebench.arrays import open_array, write_array
+from vaebench.inference import encode, reconstruct
+from vaebench.models import load_model
+from vaebench.training import train
+
+
+def main() -> None:
+    """Train and measure every combination."""
+    arguments = parse()
+    rows = []
+    for use_ema in (True, False):
+        for scale in ("mean", "per_image"):
+            for seed in range(arguments.seeds):
+                with tempfile.TemporaryDirectory() as folder:
+                    rows.append(measure(arguments, use_ema, scale, seed, Path(folder)))
+                print(rows[-1], flush=True)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    with open(arguments.output, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    print(f"written to {arguments.output}")
+
+
+def measure(arguments: argparse.Namespace, use_ema: bool, scale: str, seed: int, folder: Path) -> dict:
+    """Train one VQVAE of compact networks and look at its codes."""
+    write_array(folder / "train_data.npz", np.array(open_array(arguments.train)[: arguments.images]))
+    spec = specification("VQVAE", "compact", "compact", "fp32", False, 64)
+    spec["config"] = {"latent_dim": 32, "num_embeddings": 256, "use_ema": use_ema}
+    spec["training"] |= {"epochs": arguments.epochs, "learning_rate": 3e-3, "vq_scale": scale, "deterministic": True}
+    paths = {"output": folder / "model", "history": folder / "history.csv", "provenance": folder / "provenance.json"}
+    train(
+        spec,
+        seed,
+        folder / "train_data.npz",
+        arguments.eval,
+        **paths,
+        state=folder / "state",
+        code="measure",
+        threads=1,
+    )
+    model = load_model(paths["output"])
+    x = torch.from_numpy(np.array(open_array(arguments.eval))).float() / 255
+    with torch.no_grad():
+        mse = float((reconstruct(model, x) - x).square().double().mean())
+        use = torch.bincount(encode(model, x).codes.flatten(), minlength=256).double()
+    share = use[use > 0] / use.sum()
+    return {
+        "use_ema": use_ema,
+        "vq_scale": scale,
+        "seed": seed,
+        "mse": mse,
+        "codes_used": int((use > 0).sum()),
+        "codebook_perplexity": float(torch.exp(-(share * share.log()).sum())),
+    }
+
+
+def parse() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--train", type=Path, default=Path("data/demo/train_data.npz"))
+    parser.add_argument("--eval", type=Path, default=Path("data/demo/eval_data.npz"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/vq_scale.csv"))
+    parser.add_argument("--images", type=int, default=2400, help="training images")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=2)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
