@@ -231,7 +231,7 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=128, help="pairs per way and round")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batch", type=int, default=16, help="pairs per batch of the bare loop and of torchmetrics")
+    parser.add_argument("--batch", type=int, default=64, help="pairs per batch of the bare loop and of torchmetrics")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--memory-counts", type=int, nargs="*", default=[1000, 8000])
     parser.add_argument("--memory", type=int, default=None, help=argparse.SUPPRESS)

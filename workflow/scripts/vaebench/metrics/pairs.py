@@ -12,8 +12,8 @@ from vaebench.metrics import reconstruction
 from vaebench.metrics.perceptual import LAYOUTS, Perceptual, pooled, too_small
 from vaebench.metrics.registry_images import fidelity
 
-# Images that pass through a trunk together: enough to fill the device, few enough to stay in a processor's cache.
-CHUNK = {"cpu": 16, "cuda": 256}
+# Images that pass through a trunk together: enough to fill the device, few enough for its memory.
+CHUNK = {"cpu": 64, "cuda": 256}
 
 
 @dataclass
