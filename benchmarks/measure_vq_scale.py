@@ -1,7 +1,7 @@
 """How the scale of VQVAE's quantisation term changes the result: `vq_scale: mean` of pythae 0.1.2, or `per_image`.
 
 Prints one table and writes one CSV: validation MSE, and the codes in use on the validation images (their number and the
-exponential of their entropy), for both kinds of codebook. docs/vq-scale.md reads it.
+exponential of their entropy), for both kinds of codebook. docs/adding-a-model.md reads it.
 """
 
 import argparse

@@ -4,6 +4,7 @@ On a GPU with room the uint8 images are moved there once. Otherwise a thread gat
 while the device computes.
 """
 
+import mmap
 import os
 import queue
 import threading
@@ -38,7 +39,8 @@ class Minibatches:
         self.smallest = smallest
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.resident = self._resident()
-        self._file = open(images.filename, "rb") if isinstance(images, np.memmap) else None
+        whole_file = isinstance(images.base, mmap.mmap)  # and no view of a part
+        self._file = os.open(images.filename, os.O_RDONLY) if whole_file else None
 
     def __len__(self) -> int:
         """Number of images."""
@@ -78,7 +80,7 @@ class Minibatches:
             return torch.from_numpy(self.images[indices])
         batch = np.empty((len(indices), *self.images.shape[1:]), np.uint8)
         for row, index in zip(batch, indices, strict=True):  # pages of the map would count as this process's memory
-            os.preadv(self._file.fileno(), [row], self.images.offset + int(index) * row.nbytes)
+            os.preadv(self._file, [row], self.images.offset + int(index) * row.nbytes)
         return torch.from_numpy(batch)
 
     def _to_float(self, batch: Tensor) -> Tensor:
