@@ -38,7 +38,7 @@ def missing(accounting: bool = False) -> str | None:
 
 @dataclass
 class Cluster:
-    """One node (`node1`) with `gpus` fake A100 and `cpus` processors; partitions short, gpu, scavenge (preemptible)."""
+    """One node with `gpus` fake A100 and `cpus` processors; partitions short, gpu, scavenge (preemptible)."""
 
     root: Path
     gpus: int = 2
@@ -64,7 +64,7 @@ class Cluster:
             self._write("cgroup.conf", CGROUP_CONF)
             self._write_srun_shim()
             self._daemon("slurmctld", "-i")
-            self._daemon("slurmd", "-N", "node1")
+            self._daemon("slurmd", "-N", self.node)
             self._wait_for("the node to be idle", lambda: self.node_state() == "idle", seconds=60)
         except BaseException:
             self.stop()
@@ -73,6 +73,11 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    @property
+    def node(self) -> str:
+        """The node's name, which also names its cgroups: no other cluster on this machine has it."""
+        return f"node{self.ports[0]}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -89,7 +94,7 @@ class Cluster:
 
     def node_state(self) -> str:
         """State of the node in words: idle, mixed, allocated, down, ... ; empty while the controller is silent."""
-        return self._call("sinfo", "-h", "-N", "-n", "node1", "-p", "gpu", "-o", "%T").stdout.strip()
+        return self._call("sinfo", "-h", "-N", "-n", self.node, "-p", "gpu", "-o", "%T").stdout.strip()
 
     def jobs(self) -> list[dict]:
         """Every job the controller remembers: id, state, comment, folder, restarts, start and end in seconds."""
@@ -109,9 +114,9 @@ class Cluster:
 
     def lose_node(self) -> None:
         """Set the node down under its jobs, and bring it back when all their processes have ended."""
-        self.run("scontrol", "update", "NodeName=node1", "State=DOWN", "Reason=test")
+        self.run("scontrol", "update", f"NodeName={self.node}", "State=DOWN", "Reason=test")
         time.sleep(KILL_WAIT + 3)  # sooner, SLURM meets the same job twice on the node and drains it
-        self.run("scontrol", "update", "NodeName=node1", "State=RESUME")
+        self.run("scontrol", "update", f"NodeName={self.node}", "State=RESUME")
 
     def stop(self) -> None:
         """Cancel what runs and end this cluster's own daemons, controller first so that it can save its state."""
@@ -120,7 +125,7 @@ class Cluster:
             time.sleep(1)
         for name in ("slurmctld", "slurmd", *ACCOUNTING_DAEMONS, "munged", "namespace"):
             _end(self.root / "run" / f"{name}.pid")
-        for folder in sorted(Path("/sys/fs/cgroup").glob("*/slurm_node1"), reverse=True):
+        for folder in sorted(Path("/sys/fs/cgroup").glob(f"*/slurm_{self.node}"), reverse=True):
             for inner in [*sorted(folder.rglob("*/"), reverse=True), folder]:
                 if inner.is_dir():
                     _remove_cgroup(inner)
@@ -192,6 +197,7 @@ class Cluster:
             accounting = SLURM_CONF_ACCOUNTING.format(root=self.root, port=self.ports[2])
         return SLURM_CONF.format(
             root=self.root,
+            name=self.node,
             host=host,
             user=user,
             controller=self.ports[0],
@@ -218,7 +224,7 @@ class Cluster:
                 os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
             except PermissionError:
                 device = Path(STAND_INS[index])
-            lines.append(f"NodeName=node1 Name=gpu Type=a100 File={device}")
+            lines.append(f"NodeName={self.node} Name=gpu Type=a100 File={device}")
         return "\n".join(lines) + "\n"
 
     def _write_srun_shim(self) -> None:
@@ -355,11 +361,11 @@ SlurmdParameters=config_overrides
 GresTypes=gpu
 EnforcePartLimits=ALL
 {accounting}
-NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 CPUs={cpus} SocketsPerBoard=1 CoresPerSocket={cpus} \
+NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 CPUs={cpus} SocketsPerBoard=1 CoresPerSocket={cpus} \
 ThreadsPerCore=1 RealMemory={memory} Gres=gpu:a100:{gpus} State=UNKNOWN
-PartitionName=short Nodes=node1 Default=YES MaxTime=00:30:00 DefaultTime=00:05:00 PriorityTier=10 PreemptMode=OFF
-PartitionName=gpu Nodes=node1 MaxTime=2-00:00:00 DefaultTime=00:05:00 PriorityTier=10 PreemptMode=OFF
-PartitionName=scavenge Nodes=node1 MaxTime=2-00:00:00 DefaultTime=00:05:00 PriorityTier=1 GraceTime=0
+PartitionName=short Nodes={name} Default=YES MaxTime=00:30:00 DefaultTime=00:05:00 PriorityTier=10 PreemptMode=OFF
+PartitionName=gpu Nodes={name} MaxTime=2-00:00:00 DefaultTime=00:05:00 PriorityTier=10 PreemptMode=OFF
+PartitionName=scavenge Nodes={name} MaxTime=2-00:00:00 DefaultTime=00:05:00 PriorityTier=1 GraceTime=0
 """
 
 SLURM_CONF_ACCOUNTING = """\
