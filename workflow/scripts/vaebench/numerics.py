@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import torch
 from pythae.models import BaseAE
 from pythae.models.base.base_utils import ModelOutput
-from torch import nn
 
 from vaebench.errors import UserError
 
@@ -94,8 +93,3 @@ def _in_bfloat16(forward: Callable[..., ModelOutput], device_type: str) -> Calla
         return output
 
     return wrapped
-
-
-def parameter_count(model: nn.Module) -> int:
-    """Number of trainable numbers."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
