@@ -36,6 +36,18 @@ lint: $(READY) ## style of Python and Snakemake code
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
 
+data/packages/gan_face_generate.archive: | $(READY)
+	$(SNAKEMAKE) --configfile config/demo.yaml -- $@
+
+bench-data: data/packages/gan_face_generate.archive ## validation and preprocessing against the plain way and raw decoding
+	$(BIN)/python benchmarks/bench_data.py --images $(or $(IMAGES),20000)
+
+bench-train: $(READY) ## training against pythae's trainers
+	$(BIN)/python benchmarks/bench_train.py
+
+bench-eval: $(READY) ## evaluation against a bare LPIPS loop, the plain script way and torchmetrics
+	$(BIN)/python benchmarks/bench_eval.py
+
 lock: $(READY) ## resolve the dependencies of pyproject.toml anew
 	$(BIN)/uv pip compile --universal --generate-hashes --no-annotate --extra dev --python-version 3.11 --upgrade \
 		--custom-compile-command "make lock" --quiet pyproject.toml --output-file requirements.lock
@@ -76,5 +88,5 @@ $(READY): requirements.lock
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --requirement requirements.lock
 	@touch $@
 
-.PHONY: help demo mnist test test-fast lint paper readme check status efficiency test-slurm \
+.PHONY: help demo mnist test test-fast lint paper readme bench-data bench-train bench-eval check status efficiency test-slurm \
 	test-slurm-accounting lock docs install

@@ -40,9 +40,15 @@ def _digest(path: Path | str, algorithm: str) -> str:
 
 
 def link(source: Path | str, target: Path | str) -> None:
-    """Give the file `source` the second name `target`, replacing what was there; a copy where links are impossible."""
+    """Give the file or folder `source` the second name `target`, replacing what was there.
+
+    A folder becomes a symbolic link; a file is copied where the file system has no links.
+    """
     with atomic_path(target) as temporary:
+        if Path(source).is_dir():
+            temporary.symlink_to(Path(source).resolve(), target_is_directory=True)
+            return
         try:
-            os.link(source, temporary)
+            os.link(Path(source).resolve(), temporary)
         except OSError:
             shutil.copy2(source, temporary)
