@@ -15,6 +15,7 @@ import socket
 import stat
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -128,6 +129,9 @@ class Cluster:
             time.sleep(1)
         for name in ("slurmctld", "slurmd", *ACCOUNTING_DAEMONS, "munged", "namespace"):
             _end(self.root / "run" / f"{name}.pid")
+        for pid in _with_environment(f"SLURM_CONF={self.root}/slurm.conf"):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)  # job steps that wait for a controller which is gone
         for folder in Path("/sys/fs/cgroup").glob(f"*/slurm_{self.node}"):
             for inner in (*sorted(folder.rglob("*/"), reverse=True), folder):
                 _remove_cgroup(inner)
@@ -281,6 +285,18 @@ def _free_ports(count: int) -> list[int]:
 def _memory_cgroup() -> bool:
     """Whether this process may make cgroups (version 1) that limit memory: root, and the hierarchy is mounted."""
     return all(os.access(f"/sys/fs/cgroup/{name}", os.W_OK) for name in ("memory", "freezer"))
+
+
+def _with_environment(entry: str) -> list[int]:
+    """Processes that were started with this environment variable, except this one."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if entry.encode() in path.read_bytes().split(b"\0") and int(path.parent.name) != os.getpid():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue  # ended meanwhile, or somebody else's
+    return found
 
 
 def _remove_cgroup(folder: Path) -> None:

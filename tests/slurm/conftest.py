@@ -33,7 +33,7 @@ def prepared(cluster, tmp_path_factory):
     targets = ["data/weights/ready", "data/mnist/raw/digits.zip", "data/mnist/raw/digits_partition.txt"]
     status, output = place.snakemake("--", *targets, seconds=300, on_cluster=False)
     assert status == 0, output
-    status, output = place.snakemake("--", "data", seconds=180)
+    status, output = place.snakemake("--", "data", seconds=400)
     assert status == 0, output
     return place
 

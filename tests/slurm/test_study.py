@@ -30,10 +30,10 @@ def test_one_free_gpu_serialises_and_interrupt_cancels(prepared, cluster, tmp_pa
         return sorted(job["state"] for job in place.jobs("rule_train"))
 
     try:
-        wait_until("a training", lambda: states() == ["PENDING", "PENDING", "RUNNING"], seconds=90)
+        wait_until("a training", lambda: states() == ["PENDING", "PENDING", "RUNNING"], seconds=120)
         running = next(job for job in place.jobs("rule_train") if job["state"] == "RUNNING")
         run = re.fullmatch(r"rule_train_wildcards_(.*)_0", running["comment"])[1]
-        wait_until("its first epoch", lambda: place.epoch(run) > 0, seconds=90)
+        wait_until("its first epoch", lambda: place.epoch(run) > 0, seconds=180)
         assert "Resources" in cluster.run("squeue", "--noheader", "--states=PENDING", "--format=%r")
         assert states() == ["PENDING", "PENDING", "RUNNING"]
         assert f"CUDA_VISIBLE_DEVICES {gpu_index(cluster, running['id'])}," in place.log(run)
@@ -41,7 +41,7 @@ def test_one_free_gpu_serialises_and_interrupt_cancels(prepared, cluster, tmp_pa
         assert re.search(rf"^{run}/seed0 +running +job {running['id']}, epoch \d+ of \d+, about ", status, re.MULTILINE)
         assert status.splitlines()[-1] == "2 queued, 1 running"
         process.send_signal(signal.SIGINT)
-        status, output = place.finish(process, seconds=90)
+        status, output = place.finish(process, seconds=120)
     finally:
         place.kill(process)
         cluster.run("scancel", holder)
@@ -129,7 +129,7 @@ def test_tables_are_the_same(studies):
 
 def test_second_run_finds_nothing_to_do(studies):
     before = studies.calm.jobs()
-    status, output = studies.calm.snakemake(seconds=90)
+    status, output = studies.calm.snakemake(seconds=120)
     assert status == 0, output
     assert "Nothing to be done" in output
     assert studies.calm.jobs() == before
@@ -142,7 +142,7 @@ def test_edited_metric_and_failing_run(studies):
     metric.write_text(metric.read_text() + "\n\ndef _unused() -> None:\n    return None\n")
     known = {job["id"] for job in place.jobs()}
     configs = (*CONFIGS, "tests/slurm/failing.yaml")
-    status, output = place.snakemake("--retries", "0", seconds=240, configs=configs)
+    status, output = place.snakemake("--retries", "0", seconds=400, configs=configs)
     assert status == 1, output
     new = [job for job in place.jobs() if job["id"] not in known]
     assert sorted(job["comment"] for job in new) == ["rule_judge_evaluate"] * 3 + ["rule_train_wildcards_diverging_0"]
