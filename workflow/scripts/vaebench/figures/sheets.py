@@ -55,7 +55,7 @@ def sheet(rows: Sequence[Row], columns: int, split_after: int | None = None, hea
         cut = split_after * (width + GAP) - GAP
         canvas = np.insert(canvas, [cut] * (4 * GAP), 255, axis=1)
         starts.append(cut + 5 * GAP)
-    margin = label_width([row.label for row in rows])
+    margin = label_width([text for row in rows for text in (row.label, row.detail)])
     fitting = round((PAGE - margin) * DPI / canvas.shape[1]), int(TALLEST * DPI / canvas.shape[0])
     dots = max(1, min(*fitting, int(WIDEST_CELL * DPI / width)))
     tall, wide = canvas.shape[0] * dots / DPI, canvas.shape[1] * dots / DPI
@@ -78,7 +78,7 @@ def label_width(labels: Sequence[str]) -> float:
 
 
 def wrapped(label: str) -> str:
-    """A run's name on one line, or on more where it is longer than 20 characters, broken after hyphens."""
+    """A text on one line, or on more where it is longer than 20 characters, broken at spaces and after hyphens."""
     return "\n".join(textwrap.wrap(label, 20, break_on_hyphens=True)) if len(label) > 20 else label
 
 
@@ -98,7 +98,7 @@ def _label(axes: Axes, row: Row, top: float, height: float) -> None:
         -0.12, middle, wrapped(row.label), va="bottom" if row.detail else "center", weight="bold", color=INK, **beside
     )
     if row.detail:
-        axes.text(-0.12, middle + 0.02, row.detail, va="top", color=MUTED, fontsize=6.5, **beside)
+        axes.text(-0.12, middle + 0.02, wrapped(row.detail), va="top", color=MUTED, fontsize=6.5, **beside)
     if row.look:
         axes.add_patch(Rectangle((-0.08, top), 0.035, height, color=row.look.color, lw=0, clip_on=False))
     if row.images is None:
