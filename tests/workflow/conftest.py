@@ -34,19 +34,18 @@ class Project:
 
     root: Path
 
-    def snakemake(self, *arguments, configfiles=("config/mnist.yaml", "study.yaml"), check=True):
+    def snakemake(self, *targets, flags=(), configfiles=("config/mnist.yaml", "study.yaml"), check=True, network=True):
         """Run snakemake; its standard output and error together are in `.stdout`."""
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", *configfiles, "--", *arguments]
-        flags = [argument for argument in arguments if argument.startswith("-")]
-        targets = [argument for argument in arguments if not argument.startswith("-")]
-        command = [*command[: command.index("--")], *flags, "--", *targets]
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", *configfiles, *flags]
+        command += ["--", *targets]
+        command = command if network else without_network(command)
         result = subprocess.run(command, cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert not check or result.returncode == 0, result.stdout
         return result
 
-    def planned(self, *arguments, **options):
+    def planned(self, *targets, **options):
         """How many jobs of each rule a run would execute, less the target rules, which do nothing."""
-        output = self.snakemake("--dry-run", *arguments, **options).stdout
+        output = self.snakemake(*targets, flags=["--dry-run"], **options).stdout
         table = re.search(r"Job stats:\njob +count\n[- ]+\n(.*?)\n\n", output, re.DOTALL)
         if table is None:
             assert "Nothing to be done" in output, output
@@ -71,6 +70,13 @@ class Project:
         """The same project, its results and Snakemake's records elsewhere."""
         shutil.copytree(self.root, root, symlinks=True)
         return Project(root)
+
+
+def without_network(command):
+    """The command in a network namespace of its own, where the machine lets us make one."""
+    alone = ["unshare", "-rn"]
+    possible = shutil.which("unshare") and subprocess.run([*alone, "true"], capture_output=True).returncode == 0
+    return [*alone, *command] if possible else command
 
 
 def new_project(root):

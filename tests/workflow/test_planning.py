@@ -1,12 +1,11 @@
 """What Snakemake says before any job starts: the plan of the study, and mistakes in the configuration."""
 
-import shutil
 import subprocess
 import sys
 
 import pytest
 
-from .conftest import ROOT, new_project
+from .conftest import ROOT, new_project, without_network
 
 
 @pytest.fixture
@@ -15,9 +14,7 @@ def project(tmp_path):
 
 
 def test_the_study_is_planned_without_network(project):
-    command = [sys.executable, "-m", "snakemake", "--dry-run"]
-    if shutil.which("unshare") and subprocess.run(["unshare", "-rn", "true"], capture_output=True).returncode == 0:
-        command = ["unshare", "-rn", *command]
+    command = without_network([sys.executable, "-m", "snakemake", "--dry-run"])
     result = subprocess.run(command, cwd=project.root, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     jobs = dict(line.split() for line in result.stdout.splitlines() if len(line.split()) == 2)

@@ -87,8 +87,8 @@ def test_tables_hold_every_run_with_intervals(mnist):
     assert not_applicable["value"].isna().all()
 
 
-def test_snakemakes_own_report_is_built(mnist):
-    mnist.snakemake("--report", "report.zip", configfiles=("config/mnist.yaml",))
+def test_snakemakes_own_report_is_built_without_network(mnist):
+    mnist.snakemake(flags=["--report", "report.zip"], configfiles=("config/mnist.yaml",), network=False)
     assert (mnist.root / "report.zip").stat().st_size > 100_000
 
 
