@@ -138,14 +138,21 @@ class Patches(nn.Module):
 
 
 class Pixels(nn.Module):
-    """A grid (B, `inputs`, H/4, W/4) to images (B, C, H, W) in [0, 1]."""
+    """A grid (B, `inputs`, H/4, W/4) to images (B, C, H, W) in [0, 1].
+
+    All pixels of a cell start with equal weights, so that no pattern of the grid shows (Aitken et al. 2017,
+    arXiv:1707.02937).
+    """
 
     def __init__(self, inputs: int, input_dim: tuple[int, int, int]) -> None:
         super().__init__()
         self.size = tuple(input_dim[1:])
-        self.layers = nn.Sequential(
-            nn.Conv2d(inputs, PATCH * PATCH * input_dim[0], 3, 1, 1), nn.PixelShuffle(PATCH), nn.Sigmoid()
-        )
+        per_cell = PATCH * PATCH
+        convolution = nn.Conv2d(inputs, per_cell * input_dim[0], 3, 1, 1)
+        with torch.no_grad():
+            for parameter in convolution.parameters():
+                parameter.copy_(parameter[::per_cell].repeat_interleave(per_cell, 0))
+        self.layers = nn.Sequential(convolution, nn.PixelShuffle(PATCH), nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:
         """Images of the grid x, cut to size."""
