@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -264,7 +265,10 @@ preprocess(Path(images), Path(partition), Path(table), outputs, settings, worker
 def start(images, partition, table, folder, **changes):
     arguments = json.dumps([str(images), str(partition), str(table), str(folder), RECIPE | changes, 2])
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-c", RUN, arguments], env=environment, stderr=subprocess.PIPE)
+    command = [sys.executable, "-c", RUN, arguments]
+    # Tests that were started in the background of a shell ignore SIGINT, and so would their children.
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, preexec_fn=listen)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CODE = ("Snakefile", "workflow", "config", "profiles")
+CODE = ("Snakefile", "workflow", "config", "profiles", "environment.yml")
 
 SMALL_STUDY = """
 preprocessing: {limit: 64}
