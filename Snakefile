@@ -67,6 +67,10 @@ rule tables:
     localrule: True
 
 
+onstart:
+    fetch_weights()
+
+
 onsuccess:
     print(
         f"Done. Tables: {RESULTS}/tables/  Figures: {RESULTS}/figures/  Report: {RESULTS}/report.html"

@@ -40,6 +40,15 @@ def test_a_mistake_stops_before_any_job(project, settings, expected):
     assert not (project.root / "results").exists()
 
 
+def test_a_study_that_could_not_be_measured_starts_no_job(project):
+    (project.root / "mine.yaml").write_text("weights: {alexnet: {source: [{path: /nowhere/alexnet.pth}]}}")
+    result = project.snakemake(configfiles=("config/demo.yaml", "mine.yaml"), check=False)
+    assert result.returncode == 1
+    assert "the alexnet weights cannot be had" in result.stdout
+    assert "weights.alexnet.source" in result.stdout
+    assert not (project.root / "data/demo").exists()
+
+
 def test_every_rule_says_what_it_needs():
     """Log, benchmark, threads and resources of each rule that does work, as a cluster's scheduler needs them."""
     for path in (ROOT / "workflow/rules").glob("*.smk"):

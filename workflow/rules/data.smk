@@ -118,17 +118,6 @@ rule weights:
         "../scripts/weights.py"
 
 
-# Every training waits for the weights, so that a study that could not be measured fails before it is trained.
-rule weights_ready:
-    input:
-        expand("data/weights/{network}.pt", network=NETWORKS),
-    output:
-        touch("data/weights/ready"),
-    localrule: True
-    message:
-        "The weights of the perceptual metrics are there"
-
-
 rule validate:
     input:
         images=raw("images"),

@@ -9,7 +9,6 @@ rule train:
         train=ancient(f"{DATA}/train_data.npz"),
         eval=ancient(f"{DATA}/eval_data.npz"),
         manifests=expand(f"{DATA}/{{split}}_data.json", split=("train", "eval")),
-        weights=ancient(rules.weights_ready.output),
     output:
         model=directory(f"{RUN}/final_model"),
         history=f"{RUN}/history.csv",

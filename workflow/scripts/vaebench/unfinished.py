@@ -1,5 +1,6 @@
 """The tables, figures and report of a study in which some trainings failed: what finished, and why the rest did not."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,7 +26,8 @@ def summarise_finished(
 
     `runs` and `seeds` name the planned study as for the figures, `suites` the metrics each training has when it is
     finished, `statistics` is that section of the configuration; `report` holds the further arguments of `write_report`.
-    Without one finished training there is nothing to write, and only the reasons are printed.
+    Without one finished training there is nothing to write, and only the reasons are printed. The files are dated 1970,
+    so that Snakemake takes none of them for the outcome of the whole study.
     """
     planned = [(run, seed) for run in runs for seed in seeds[run]]
     folders = {(run, seed): results / "runs" / run / f"seed{seed}" / "metrics" for run, seed in planned}
@@ -43,6 +45,8 @@ def summarise_finished(
     study = {"dataset": dataset, "runs": runs, "seeds": seeds, "tables": tables, "folder": results / "runs"}
     draw_all(**study, output=results / "figures")
     write_report(**study, figures=results / "figures", output=results / "report.html", **report)
+    for path in (*tables.iterdir(), *(results / "figures").iterdir(), results / "report.html"):
+        os.utime(path, (0, 0))  # older than what they are made of, so that the next run makes them anew
 
 
 def failure(results: Path, run: str, seed: int) -> dict:
