@@ -55,9 +55,10 @@ lock: $(READY) ## resolve the dependencies of pyproject.toml anew
 paper: $(READY) ## LaTeX tables and vector figures of a study for a manuscript (CONFIG=config/demo.yaml)
 	$(SNAKEMAKE) $(if $(CONFIG),--configfile $(CONFIG)) -- paper
 
-readme: $(READY) ## the picture in the README, from the demo
+readme: $(READY) ## the picture and the table in the README, from the demo
 	$(SNAKEMAKE) --configfile config/demo.yaml
 	mkdir -p docs/figures && cp results/demo/figures/reconstructions.png docs/figures/
+	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.reference results/demo/tables/comparison.md
 
 check: $(READY) ## look at this machine and a study's plan before starting it (CONFIG=config/demo.yaml)
 	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.preflight config/config.yaml $(CONFIG)

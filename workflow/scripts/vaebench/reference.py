@@ -1,10 +1,12 @@
 """The parts of the documentation that are made from the code, so that the two cannot disagree (`make docs`).
 
 `python -m vaebench.reference` writes the table of configuration keys into config/README.md, from the schema, and the
-rule graph into README.md, from workflow/report/rulegraph.mmd.
+rule graph into README.md, from workflow/report/rulegraph.mmd. With the demo's comparison.md as argument (`make readme`)
+it writes that table into README.md as well.
 """
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -35,7 +37,7 @@ def mermaid(rulegraph: str) -> str:
 
 def with_part(text: str, name: str, part: str) -> str:
     """The text with what lies between the markers called `name` replaced by `part`."""
-    begin, end = f"<!-- {name}: begin (make docs) -->", f"<!-- {name}: end -->"
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, rest = text.split(begin)
     after = rest.split(end)[1]
     return f"{before}{begin}\n\n{part}\n\n{end}{after}"
@@ -90,6 +92,11 @@ def _default(child: Mapping, described: Mapping) -> str:
 
 
 if __name__ == "__main__":
-    for document, content in documents(Path(__file__).parents[3]).items():
+    project = Path(__file__).parents[3]
+    made = documents(project)
+    for comparison in sys.argv[1:]:
+        rows = [line for line in Path(comparison).read_text().splitlines() if line.startswith("|")]
+        made[project / "README.md"] = with_part(made[project / "README.md"], "demo", "\n".join(rows))
+    for document, content in made.items():
         with atomic_path(document) as temporary:
             temporary.write_text(content)
