@@ -79,6 +79,6 @@ onsuccess:
 
 onerror:
     print(
-        "Some jobs failed. Their logs are named above; the same command goes on where they stopped."
+        "Some jobs failed. Their logs are named above; the same command goes on where they stopped. What finished:"
     )
     summarise_finished()

@@ -149,5 +149,5 @@ def test_edited_metric_and_failing_run(studies):
     assert {job["state"] for job in new if "judge" in job["comment"]} == {"COMPLETED"}
     failure = json.loads((place.run_folder("diverging") / "training_state" / "failure.json").read_text())
     assert failure["reason"] == "diverged"
-    tables = place.folder / "results" / "mnist" / "tables"
+    tables = place.folder / "results" / "mnist" / "unfinished" / "tables"
     assert "diverging" in (tables / "comparison.md").read_text()

@@ -153,7 +153,7 @@ def fetch_weights():
 
 
 def summarise_finished():
-    """Tables, figures and report of the trainings that finished, in a process of its own; the next run replaces them."""
+    """Tables, figures and report of the trainings that finished, apart from those of the whole study."""
     study = planned_study() | {
         "results": RESULTS,
         "suites": SUITES,

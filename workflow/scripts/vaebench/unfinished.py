@@ -1,6 +1,5 @@
 """The tables, figures and report of a study in which some trainings failed: what finished, and why the rest did not."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,12 +21,11 @@ def summarise_finished(
     statistics: Mapping,
     report: Mapping,
 ) -> None:
-    """Write tables, figures and report to `results` from the trainings that have all their metrics.
+    """Write tables, figures and report to `results`/unfinished from the trainings that have all their metrics.
 
     `runs` and `seeds` name the planned study as for the figures, `suites` the metrics each training has when it is
     finished, `statistics` is that section of the configuration; `report` holds the further arguments of `write_report`.
-    Without one finished training there is nothing to write, and only the reasons are printed. The files are dated 1970,
-    so that Snakemake takes none of them for the outcome of the whole study.
+    Without one finished training there is nothing to write, and only the reasons are printed.
     """
     planned = [(run, seed) for run in runs for seed in seeds[run]]
     folders = {(run, seed): results / "runs" / run / f"seed{seed}" / "metrics" for run, seed in planned}
@@ -38,15 +36,14 @@ def summarise_finished(
     if not finished:
         print("No training has all its metrics yet: there is nothing to tabulate")
         return
-    tables = results / "tables"
+    output = results / "unfinished"
+    tables = output / "tables"
     runs_table([folders[key] / f"{suite}.csv" for key in finished for suite in suites], tables / "runs.csv")
     per_image = [folders[key] / "per_image.parquet" for key in finished]
     summary(tables / "runs.csv", per_image, tables, dict(statistics), failures, list(runs))
     study = {"dataset": dataset, "runs": runs, "seeds": seeds, "tables": tables, "folder": results / "runs"}
-    draw_all(**study, output=results / "figures")
-    write_report(**study, figures=results / "figures", output=results / "report.html", **report)
-    for path in (*tables.iterdir(), *(results / "figures").iterdir(), results / "report.html"):
-        os.utime(path, (0, 0))  # older than what they are made of, so that the next run makes them anew
+    draw_all(**study, output=output / "figures")
+    write_report(**study, figures=output / "figures", output=output / "report.html", **report)
 
 
 def failure(results: Path, run: str, seed: int) -> dict:
