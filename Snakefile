@@ -4,7 +4,7 @@
 #   snakemake --profile profiles/slurm                      the same on a cluster
 #   snakemake --cores all --configfile config/demo.yaml     minutes, without a GPU
 #
-# Targets: all (default), data, models, metrics, tables, report.
+# Targets: all (default), data, models, metrics, tables, report, paper, push.
 
 from snakemake.utils import min_version
 
@@ -64,6 +64,12 @@ rule metrics:
 rule tables:
     input:
         rules.summary.output,
+    localrule: True
+
+
+rule push:
+    input:
+        published_models,
     localrule: True
 
 

@@ -9,16 +9,12 @@ import argparse
 import csv
 import logging
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow/scripts"))
-
 from pythae.data.datasets import BaseDataset
 from pythae.trainers import (
     BaseTrainer,
@@ -26,6 +22,7 @@ from pythae.trainers import (
     CoupledOptimizerAdversarialTrainer,
     CoupledOptimizerAdversarialTrainerConfig,
 )
+from runs import specification
 from torch.utils.flop_counter import FlopCounterMode
 
 from vaebench.arrays import write_array
@@ -47,11 +44,6 @@ CASES = [
     ("VAEGAN", "resnet", "convnet"),
     ("VAEGAN", "compact", "compact"),
 ]
-FIELDS = {
-    "VAE": {"latent_dim": 64},
-    "VQVAE": {"latent_dim": 64, "num_embeddings": 512},
-    "VAEGAN": {"latent_dim": 64, "reconstruction_layer": 2},
-}
 PEAK_TFLOPS = {"A100": 312, "H100": 989, "H200": 989}  # dense bf16, from the makers' data sheets
 
 
@@ -101,6 +93,7 @@ def compare(spec: dict, count: int, folder: Path, device: torch.device, argument
             _wait(device)
             processor["theirs"].append(time.process_time() - processor_started)
             speeds["theirs"].append(count / (time.monotonic() - started))
+        ratios = [a / b for a, b in zip(speeds["ours"][1:], speeds["theirs"][1:], strict=True)]
         row = {
             "model": spec["model"],
             "nets": spec["nets"]["encoder"],
@@ -113,9 +106,9 @@ def compare(spec: dict, count: int, folder: Path, device: torch.device, argument
             "images": count,
             "pythae_images_per_second": max(speeds["theirs"][1:]),
             "ours_images_per_second": max(speeds["ours"][1:]),
-            "median_ratio": statistics.median(
-                a / b for a, b in zip(speeds["ours"][1:], speeds["theirs"][1:], strict=True)
-            ),
+            "median_ratio": statistics.median(ratios),
+            "lowest_ratio": min(ratios),
+            "highest_ratio": max(ratios),
             "processor_time_ratio": min(processor["theirs"][1:]) / min(processor["ours"][1:]),
             "pythae_loss": losses[0] if isinstance(losses, tuple) else losses,
             "ours_loss": _last(ours, "loss"),
@@ -155,46 +148,14 @@ def share_of_peak(trainer: Trainer, images_per_second: float, device: torch.devi
     return counter.get_total_flops() / len(batch) * images_per_second / (peak * 1e12)
 
 
-def specification(model: str, nets: str, discriminator: str, precision: str, compiled: bool, batch_size: int) -> dict:
-    """The run that both train: Adam at 1e-4, pythae's default."""
-    return {
-        "run": f"{model}-{nets}",
-        "entry": model,
-        "model": model,
-        "nets": {"encoder": nets, "decoder": nets, "discriminator": discriminator if model == "VAEGAN" else None},
-        "config": FIELDS[model],
-        "training": {
-            "epochs": 1,
-            "batch_size": batch_size,
-            "eval_batch_size": batch_size,
-            "learning_rate": 1e-4,
-            "optimizer": {"name": "Adam", "options": {}},
-            "scheduler": None,
-            "components": {},
-            "gradients": "exact",
-            "vq_scale": "mean",
-            "precision": precision,
-            "channels_last": True,
-            "compile": compiled,
-            "deterministic": False,
-            "select": "mse",
-            "patience": None,
-            "checkpoint_minutes": 60,
-            "device": "auto",
-        },
-        "sampler": {"name": "auto", "options": {}},
-        "pretrained": None,
-    }
-
-
 def print_row(row: dict) -> None:
     """One line of the table."""
     share = f", {row['share_of_peak']:.1%} of peak" if row["share_of_peak"] != "" else ""
     print(
         f"{row['model']:7}{row['nets']:9}{row['precision']:5}{'compiled ' if row['compile'] else '':10}"
         f"pythae {row['pythae_images_per_second']:8.1f}  ours {row['ours_images_per_second']:8.1f} images/s  "
-        f"ratio of best {row['ratio']:.2f}, median {row['median_ratio']:.2f}, "
-        f"of processor time {row['processor_time_ratio']:.2f}  "
+        f"ratio of best {row['ratio']:.2f}, median {row['median_ratio']:.2f} "
+        f"({row['lowest_ratio']:.2f} to {row['highest_ratio']:.2f}), of processor time {row['processor_time_ratio']:.2f}  "
         f"(loss {row['pythae_loss']:.4g} / {row['ours_loss']:.4g}){share}",
         flush=True,
     )

@@ -6,21 +6,16 @@ AlexNet's last features) between images drawn from the prior and held-out ones. 
 
 import argparse
 import csv
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
+from runs import evaluation_images, specification, trained
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow/scripts"))
-
-from vaebench.arrays import open_array, write_array
 from vaebench.inference import decode, reconstruct
 from vaebench.metrics.distribution import kernel_distance
 from vaebench.metrics.perceptual import Perceptual, pooled
-from vaebench.models import load_model
-from vaebench.training import train
 
 FIELDS = {"latent_dim": 32, "reconstruction_layer": 1, "equilibrium": 0.68, "margin": 0.4}
 
@@ -52,23 +47,13 @@ def main() -> None:
 
 def measure(arguments: argparse.Namespace, gradients: str, seed: int, folder: Path) -> dict:
     """Train one VAEGAN and measure it on the validation images."""
-    folder.mkdir(parents=True)
-    write_array(folder / "train_data.npz", np.array(open_array(arguments.train)[: arguments.images]))
-    spec = specification(gradients, arguments)
-    paths = {"output": folder / "model", "history": folder / "history.csv", "provenance": folder / "provenance.json"}
-    train(
-        spec,
-        seed,
-        folder / "train_data.npz",
-        arguments.eval,
-        **paths,
-        state=folder / "state",
-        code="measure",
-        threads=1,
-    )
-    model = load_model(paths["output"])
+    spec = specification("VAEGAN", "compact", "compact", "fp32", False, 64)
+    spec["config"] = FIELDS | {"adversarial_loss_scale": arguments.scale}
+    spec["training"] |= {"epochs": arguments.epochs, "learning_rate": 2e-3, "select": "last", "gradients": gradients}
+    spec["training"]["components"] = {"discriminator": {"learning_rate": 5e-4}}
+    model = trained(spec, seed, arguments.train, arguments.images, arguments.eval, folder)
     lpips = Perceptual("alex", arguments.weights).eval()
-    real = torch.from_numpy(np.array(open_array(arguments.eval))).float() / 255
+    real = evaluation_images(arguments.eval)
     with torch.no_grad():
         again = reconstruct(model, real)
         drawn = decode(model, torch.randn(len(real), 32, generator=torch.Generator().manual_seed(seed)))
@@ -82,38 +67,6 @@ def measure(arguments: argparse.Namespace, gradients: str, seed: int, folder: Pa
     }
     print(row, flush=True)
     return row
-
-
-def specification(gradients: str, arguments: argparse.Namespace) -> dict:
-    """A VAEGAN of compact networks; both modes run the same settings."""
-    return {
-        "run": f"vaegan-{gradients}",
-        "entry": "vaegan",
-        "model": "VAEGAN",
-        "nets": dict.fromkeys(("encoder", "decoder", "discriminator"), "compact"),
-        "config": FIELDS | {"adversarial_loss_scale": arguments.scale},
-        "training": {
-            "epochs": arguments.epochs,
-            "batch_size": 64,
-            "eval_batch_size": 128,
-            "learning_rate": 2e-3,
-            "optimizer": {"name": "Adam", "options": {}},
-            "scheduler": None,
-            "components": {"discriminator": {"learning_rate": 5e-4}},
-            "gradients": gradients,
-            "vq_scale": "per_image",
-            "precision": "fp32",
-            "channels_last": False,
-            "compile": False,
-            "deterministic": True,
-            "select": "last",
-            "patience": None,
-            "checkpoint_minutes": 10,
-            "device": "auto",
-        },
-        "sampler": {"name": "auto", "options": {}},
-        "pretrained": None,
-    }
 
 
 def parse() -> argparse.Namespace:

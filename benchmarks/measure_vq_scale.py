@@ -6,22 +6,13 @@ exponential of their entropy), for both kinds of codebook. docs/adding-a-model.m
 
 import argparse
 import csv
-import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import torch
+from runs import evaluation_images, specification, trained
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow/scripts"))
-sys.path.insert(0, str(Path(__file__).parent))
-
-from bench_train import specification
-
-from vaebench.arrays import open_array, write_array
 from vaebench.inference import encode, reconstruct
-from vaebench.models import load_model
-from vaebench.training import train
 
 
 def main() -> None:
@@ -44,23 +35,11 @@ def main() -> None:
 
 def measure(arguments: argparse.Namespace, use_ema: bool, scale: str, seed: int, folder: Path) -> dict:
     """Train one VQVAE of compact networks and look at its codes."""
-    write_array(folder / "train_data.npz", np.array(open_array(arguments.train)[: arguments.images]))
     spec = specification("VQVAE", "compact", "compact", "fp32", False, 64)
     spec["config"] = {"latent_dim": 32, "num_embeddings": 256, "use_ema": use_ema}
-    spec["training"] |= {"epochs": arguments.epochs, "learning_rate": 3e-3, "vq_scale": scale, "deterministic": True}
-    paths = {"output": folder / "model", "history": folder / "history.csv", "provenance": folder / "provenance.json"}
-    train(
-        spec,
-        seed,
-        folder / "train_data.npz",
-        arguments.eval,
-        **paths,
-        state=folder / "state",
-        code="measure",
-        threads=1,
-    )
-    model = load_model(paths["output"])
-    x = torch.from_numpy(np.array(open_array(arguments.eval))).float() / 255
+    spec["training"] |= {"epochs": arguments.epochs, "learning_rate": 3e-3, "vq_scale": scale}
+    model = trained(spec, seed, arguments.train, arguments.images, arguments.eval, folder)
+    x = evaluation_images(arguments.eval)
     with torch.no_grad():
         mse = float((reconstruct(model, x) - x).square().double().mean())
         use = torch.bincount(encode(model, x).codes.flatten(), minlength=256).double()

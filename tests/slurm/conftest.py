@@ -89,13 +89,27 @@ def _do_everything(rough: Workplace, cluster: Cluster, evidence: dict[str, int])
     cluster.run("scontrol", "update", f"JobId={evidence['time']}", f"TimeLimit={minutes}")
     evidence["memory"] = rough.training_jobs(hard)[0]["id"]
     evidence["preempt"] = _running(rough, soft, beyond=cancelled_at + 2, other_than=evidence["cancel"])
-    others = sum(job["state"] == "RUNNING" and job["id"] != evidence["preempt"] for job in cluster.jobs())
-    hold_gpus(cluster, GPUS - others, seconds=1)
     preempted_at = rough.epoch(soft)
-    wait_until("the preemption", lambda: _job(cluster, evidence["preempt"])["restarts"], seconds=60)
+    _preempt(cluster, evidence["preempt"])
     _running(rough, soft, beyond=preempted_at + 1)
     evidence["node"] = _running(rough, hard, beyond=6, other_than=evidence["memory"])
     cluster.lose_node()
+
+
+def _preempt(cluster: Cluster, job: int) -> None:
+    """Ask for GPUs one by one until SLURM takes the job's: other jobs come and go, so no count would hold."""
+    holders = []
+
+    def preempted() -> bool:
+        waiting = any(each["state"] == "PENDING" and str(each["id"]) in holders for each in cluster.jobs())
+        if not waiting and not _job(cluster, job)["restarts"]:
+            holders.append(hold_gpus(cluster, 1, seconds=120))
+        return bool(_job(cluster, job)["restarts"])
+
+    try:
+        wait_until("the preemption", preempted, seconds=60)
+    finally:
+        cluster.run("scancel", *holders)
 
 
 def _running(place: Workplace, run: str, beyond: int, other_than: int | None = None) -> int:

@@ -56,3 +56,11 @@ def test_job_log_gets_everything(tmp_path, body, code, expected, unexpected):
     assert result.returncode == code
     assert expected in log
     assert unexpected not in log
+
+
+def test_the_log_of_the_attempt_before_is_kept(tmp_path):
+    for attempt in ("first", "second", "third"):
+        program = f"from vaebench.log import job\nwith job('log/a.log'):\n    print('{attempt}')\n"
+        subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, env={"PYTHONPATH": str(SCRIPTS)})
+    texts = {path.name: path.read_text() for path in (tmp_path / "log").iterdir()}
+    assert texts == {"a.log": "third\n", "a.previous.log": "second\n"}

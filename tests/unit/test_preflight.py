@@ -169,5 +169,5 @@ def test_make_check_prints_the_plan_and_fails_on_an_error(monkeypatch, tmp_path,
     assert preflight.main(configs) == 1
     broken = tmp_path / "broken.yaml"
     broken.write_text(json.dumps({"seed": [1]}))
-    assert preflight.main([*configs, str(broken)]) == 1
-    assert "did you mean seeds?" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match=r"did you mean seeds\?"):
+        preflight.main([*configs, str(broken)])

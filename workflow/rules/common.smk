@@ -16,6 +16,7 @@ if str(SCRIPTS) not in sys.path:
     sys.path.insert(0, str(SCRIPTS))
 
 from vaebench import configuration
+from vaebench.catalog import HOW_TO_TRAIN
 from vaebench.errors import UserError
 from vaebench.fingerprint import code_fingerprint
 from vaebench.signals import relay_warnings
@@ -51,7 +52,6 @@ SEEDS = config["seeds"]
 SPLITS = ("train", "eval", "test")
 SUITES = configuration.suites(config)
 NETWORKS = configuration.networks(config)
-HOW_TO_TRAIN = ("checkpoint_minutes", "device", "eval_batch_size")
 PACKAGES = ("gan_face_generate", "mlxtend")
 
 
@@ -60,10 +60,12 @@ def one_of(names):
     return "|".join(re.escape(str(name)) for name in names) or "(?!)"
 
 
-def code(*scripts):
-    """Fingerprint of what the scripts do; as a parameter it makes a result stale when that changes."""
-    fingerprints = [code_fingerprint(SCRIPTS / script) for script in scripts]
-    return fingerprints[0] if len(fingerprints) == 1 else fingerprints
+def code(script):
+    """Fingerprint of what a script does, as a parameter: a result is stale when it changes.
+
+    As a function, it is worked out for the jobs that are looked at, and not at every start of Snakemake.
+    """
+    return lambda wildcards: code_fingerprint(SCRIPTS / script)
 
 
 def text_of(*files):
@@ -109,12 +111,12 @@ def labels():
     return [raw("labels")] if config["dataset"]["labels"] else []
 
 
-def run_files(*names):
-    """The named files of every run and seed."""
+def run_files(*names, runs=RUNS):
+    """The named files of every run, or of some, and seed."""
     return [
         f"{RESULTS}/runs/{run}/seed{seed}/{name}"
-        for run, spec in SPECS.items()
-        for seed in configuration.seeds_of(spec, SEEDS)
+        for run in runs
+        for seed in configuration.seeds_of(SPECS[run], SEEDS)
         for name in names
     ]
 
@@ -125,6 +127,21 @@ def trained_models():
 
 def measured_runs():
     return run_files(*(f"metrics/{suite}.csv" for suite in SUITES))
+
+
+def repository_on_the_hub(wildcards):
+    """Where `push.hf_hub` puts a trained model."""
+    return f"{config['push']['hf_hub']}/{DATASET}-{wildcards.run}-seed{wildcards.seed}"
+
+
+def published_models(wildcards):
+    """What the target `push` makes, for the trainings of this study."""
+    if config["push"]["hf_hub"] is None:
+        raise WorkflowError(
+            "push.hf_hub: name the account on the Hugging Face Hub that gets the models, "
+            "for example --config 'push={hf_hub: my-account}'"
+        )
+    return run_files("published.json", runs=TRAINED)
 
 
 def planned_study():

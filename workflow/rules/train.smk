@@ -63,3 +63,29 @@ rule pretrained:
         "Importing the pretrained {wildcards.run}"
     script:
         "../scripts/pretrained.py"
+
+
+rule publish:
+    input:
+        model=f"{RUN}/final_model",
+        provenance=f"{RUN}/provenance.json",
+    output:
+        f"{RUN}/published.json",
+    log:
+        f"{LOGS}/publish/{{run}}/seed{{seed}}.log",
+    wildcard_constraints:
+        run=one_of(TRAINED),
+    localrule: True
+    conda:
+        "../../environment.yml"
+    resources:
+        mem="2GB",
+        runtime="1h",
+    params:
+        dataset=DATASET,
+        private=config["push"]["private"],
+        repository=repository_on_the_hub,
+    message:
+        "Uploading {wildcards.run}, seed {wildcards.seed}, to the Hugging Face Hub"
+    script:
+        "../scripts/publish.py"

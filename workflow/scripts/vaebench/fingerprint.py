@@ -102,9 +102,7 @@ def _names_in_strings(source: str) -> tuple[str, ...]:
 def _text(node: object) -> str:
     """One node of a syntax tree as text."""
     if isinstance(node, ast.AST):
-        fields = [
-            (name, _body(node, name, value)) for name, value in ast.iter_fields(node) if name not in ("kind", "ctx")
-        ]
+        fields = [(name, _body(node, name, value)) for name, value in ast.iter_fields(node) if name not in IRRELEVANT]
         inner = ",".join(f"{name}={_text(value)}" for name, value in fields if value not in (None, []))
         return f"{type(node).__name__}({inner})"
     if isinstance(node, list):

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vaebench.errors import UserError
@@ -26,9 +26,12 @@ def job(log: Path | str) -> Iterator[None]:
 def redirect_output(log: Path) -> None:
     """Redirect standard output and error of this process, its children and its C libraries to `log`.
 
-    The file descriptors themselves are replaced, since reassigning `sys.stderr` loses what compiled code writes.
+    The log of the attempt before is kept beside it, with `.previous` before its suffix. The file descriptors themselves
+    are replaced, since reassigning `sys.stderr` loses what compiled code writes.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        log.replace(log.with_suffix(f".previous{log.suffix}"))
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

@@ -1,5 +1,6 @@
 """What a study is going to do, told before it starts: its trainings, their GPU hours and the disk they need."""
 
+import argparse
 import csv
 import json
 import math
@@ -60,6 +61,16 @@ def read_config(files: Iterable[Path]) -> dict:
         except (OSError, yaml.YAMLError) as error:
             raise UserError(f"cannot read the configuration {file}: {error}") from error
     return configuration.complete(config, configuration.load_schema(SCHEMA))
+
+
+def config_of_command(program: str, description: str, arguments: list[str] | None) -> dict:
+    """The configuration named on a command line; the process ends with one clear line where it cannot be had."""
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser.add_argument("config", nargs="+", type=Path, help="config/config.yaml, then what is merged over it")
+    try:
+        return read_config(parser.parse_args(arguments).config)
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None
 
 
 def trainings(config: Mapping, folder: Path = Path()) -> tuple[Training, ...]:

@@ -4,7 +4,6 @@
 plan; `check_job` is the first thing every GPU job does. `check` decides, on facts that `gather` collected.
 """
 
-import argparse
 import os
 import re
 import shutil
@@ -256,15 +255,9 @@ def needs_of(config: Mapping, disk_bytes: float, folder: Path = Path()) -> Needs
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the plan and the findings of a study; 1 when one of them is an error."""
-    from vaebench.planning import describe, make_plan, read_config
+    from vaebench.planning import config_of_command, describe, make_plan
 
-    parser = argparse.ArgumentParser(prog="vaebench.preflight", description=main.__doc__)
-    parser.add_argument("config", nargs="+", type=Path, help="config/config.yaml, then what is merged over it")
-    try:
-        config = read_config(parser.parse_args(arguments).config)
-    except UserError as error:
-        print(f"error: {error}")
-        return 1
+    config = config_of_command("vaebench.preflight", main.__doc__, arguments)
     plan, facts = make_plan(config), gather()
     for line in describe(plan, facts.free_bytes):
         print(line)

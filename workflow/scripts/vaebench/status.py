@@ -1,6 +1,5 @@
 """Where every training of a study stands: `python -m vaebench.status config/config.yaml [more.yaml]` (make status)."""
 
-import argparse
 import json
 import os
 import subprocess
@@ -12,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaebench.configuration import suites
-from vaebench.errors import UserError
-from vaebench.planning import Training, read_config, trainings
+from vaebench.planning import Training, config_of_command, trainings
 
 FRESH = 120  # seconds; a log written to more recently belongs to a training that runs without a scheduler
 RUNNING = ("RUNNING", "COMPLETING")
@@ -137,13 +135,7 @@ def _squeue() -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print where every training of a study stands."""
-    parser = argparse.ArgumentParser(prog="vaebench.status", description=main.__doc__)
-    parser.add_argument("config", nargs="+", type=Path, help="config/config.yaml, then what is merged over it")
-    try:
-        config = read_config(parser.parse_args(arguments).config)
-    except UserError as error:
-        print(f"error: {error}")
-        return 1
+    config = config_of_command("vaebench.status", main.__doc__, arguments)
     queue = read_queue(_squeue(), Path.cwd())
     print(table(survey(config, queue), queue))
     return 0

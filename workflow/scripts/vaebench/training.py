@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vaebench.arrays import manifest_path, open_array
-from vaebench.catalog import MODELS
+from vaebench.catalog import HOW_TO_TRAIN, MODELS
 from vaebench.checkpoint import Checkpoint, Progress, seed_everything
 from vaebench.errors import UserError
 from vaebench.files import atomic_path, sha256_of
@@ -316,8 +316,8 @@ class Trainer:
 
 
 def _key(spec: Mapping, seed: int, code: str, data: Mapping[str, str]) -> str:
-    """A fingerprint of all that decides the result; how often the state is saved does not."""
-    training = {name: value for name, value in spec["training"].items() if name != "checkpoint_minutes"}
+    """A fingerprint of all that decides the result."""
+    training = {name: value for name, value in spec["training"].items() if name not in HOW_TO_TRAIN}
     parts = {name: spec[name] for name in ("model", "nets", "config")} | {"training": training}
     text = json.dumps({**parts, "seed": seed, "code": code, "data": data}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,77 @@
+"""What the measurements of training share: the description of a run, and a short training."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow/scripts"))
+
+from pythae.models import BaseAE
+
+from vaebench.arrays import open_array, write_array
+from vaebench.models import load_model
+from vaebench.training import train
+
+FIELDS = {
+    "VAE": {"latent_dim": 64},
+    "VQVAE": {"latent_dim": 64, "num_embeddings": 512},
+    "VAEGAN": {"latent_dim": 64, "reconstruction_layer": 2},
+}
+
+
+def specification(model: str, nets: str, discriminator: str, precision: str, compiled: bool, batch_size: int) -> dict:
+    """A run of `model` with `nets`: Adam at 1e-4, pythae's default."""
+    return {
+        "run": f"{model}-{nets}",
+        "entry": model,
+        "model": model,
+        "nets": {"encoder": nets, "decoder": nets, "discriminator": discriminator if model == "VAEGAN" else None},
+        "config": FIELDS[model],
+        "training": {
+            "epochs": 1,
+            "batch_size": batch_size,
+            "eval_batch_size": batch_size,
+            "learning_rate": 1e-4,
+            "optimizer": {"name": "Adam", "options": {}},
+            "scheduler": None,
+            "components": {},
+            "gradients": "exact",
+            "vq_scale": "mean",
+            "precision": precision,
+            "channels_last": True,
+            "compile": compiled,
+            "deterministic": False,
+            "select": "mse",
+            "patience": None,
+            "checkpoint_minutes": 60,
+            "device": "auto",
+        },
+        "sampler": {"name": "auto", "options": {}},
+        "pretrained": None,
+    }
+
+
+def trained(spec: dict, seed: int, train_data: Path, count: int, eval_data: Path, folder: Path) -> BaseAE:
+    """The model that `spec` gives after training on the first `count` images of `train_data`, on one thread."""
+    folder.mkdir(parents=True, exist_ok=True)
+    spec["training"]["deterministic"] = True
+    write_array(folder / "train_data.npz", np.array(open_array(train_data)[:count]))
+    paths = {"output": folder / "model", "history": folder / "history.csv", "provenance": folder / "provenance.json"}
+    train(
+        spec,
+        seed,
+        folder / "train_data.npz",
+        eval_data,
+        **paths,
+        state=folder / "state",
+        code="measure",
+        threads=1,
+    )
+    return load_model(paths["output"])
+
+
+def evaluation_images(eval_data: Path) -> torch.Tensor:
+    """All images of `eval_data`, float32 (n, C, H, W) in [0, 1]."""
+    return torch.from_numpy(np.array(open_array(eval_data))).float() / 255
