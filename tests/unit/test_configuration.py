@@ -96,6 +96,7 @@ def test_every_key_of_the_schema_has_a_description_and_optional_ones_a_default()
         ({"models": {"vaegan": {"nets": {"discriminator": None}}}}, ["models.vaegan.nets.discriminator", "needs one"]),
         ({"models": {"vaegan": {"config": {"reconstruction_layer": -1}}}}, ["reconstruction_layer -1", "1 to 4"]),
         ({"models": {"vae": {"training": {"components": {"decoder": {}}}}}}, ["components.decoder", "one optimizer"]),
+        ({"models": {"vae": {"model": "RHVAE", "training": {"compile": True}}}}, ["models.vae.training.compile"]),
         ({"preprocessing": {"size": [20, 20]}}, ["resnet takes only", "20x20"]),
         ({"models": {"my-model": {"model": "AE"}}}, ["my-model", "does not match"]),
         ({"models": {"new": {"nets": {}}}}, ["models.new.model: missing", "VQVAE"]),

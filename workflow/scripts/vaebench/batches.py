@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaebench.memory import keep_freed_memory
+
 ALIGNMENT = 16
 
 
@@ -16,6 +18,7 @@ def pick_device() -> str:
 
 def prepare_torch(threads: int) -> str:
     """Set the number of threads, full float32 precision on GPUs too, and give the device."""
+    keep_freed_memory()
     torch.set_num_threads(threads)
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False

@@ -196,6 +196,11 @@ def _model_mistakes(config: Mapping) -> Iterator[str]:
             names.add(spec["run"])
             if spec["pretrained"] is None:
                 yield from _net_mistakes(f"models.{entry}", spec, config)
+                if spec["training"]["compile"] and MODELS[spec["model"]].differentiates:
+                    yield (
+                        f"models.{entry}.training.compile: {spec['model']} takes gradients of gradients, which "
+                        "compiled networks do not give; set it to false"
+                    )
     baseline = config["statistics"]["baseline"]
     if baseline is not None and entries and baseline not in config["models"]:
         yield f"statistics.baseline: {baseline!r} is no entry under models; choose from {_listing(entries)} or null"

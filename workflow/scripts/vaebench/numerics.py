@@ -8,8 +8,11 @@ from contextlib import contextmanager
 import torch
 from pythae.models import BaseAE
 from pythae.models.base.base_utils import ModelOutput
+from torch import Tensor
+from torch._functorch import config as functorch
 
 from vaebench.errors import UserError
+from vaebench.memory import keep_freed_memory
 
 NETWORKS = ("encoder", "decoder", "discriminator")
 
@@ -26,6 +29,7 @@ def choose_device(name: str) -> torch.device:
 @contextmanager
 def numerics(training: Mapping, device: torch.device, threads: int) -> Iterator[None]:
     """Within the block torch uses `threads` threads, and computes as `training` says (deterministic, precision)."""
+    keep_freed_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA needs to be deterministic
     former = (
         torch.get_num_threads(),
@@ -43,7 +47,8 @@ def numerics(training: Mapping, device: torch.device, threads: int) -> Iterator[
         torch.backends.cudnn.allow_tf32 = training["precision"] != "fp32"
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        yield
+        with functorch.patch(donated_buffer=False):  # compiled networks keep what a second loss needs for its gradient
+            yield
     finally:
         torch.set_num_threads(former[0])
         torch.use_deterministic_algorithms(former[1], warn_only=former[2])
@@ -71,7 +76,7 @@ def prepare(model: BaseAE, training: Mapping, device: torch.device) -> BaseAE:
         if training["precision"] == "bf16":
             network.forward = _in_bfloat16(network.forward, device.type)
         if training["compile"]:
-            network.compile()
+            network.forward = _compiled(network.forward)
     return model
 
 
@@ -82,11 +87,27 @@ def peak_memory_mb(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
+def _compiled(forward: Callable[..., ModelOutput]) -> Callable[..., ModelOutput]:
+    """The forward pass compiled; the compiler cannot make pythae's ModelOutput, so it is made of the tensors outside."""
+
+    def tensors(*arguments: object, **options: object) -> dict[str, Tensor] | Tensor:
+        output = forward(*arguments, **options)
+        return output if isinstance(output, Tensor) else dict(output)
+
+    compiled = torch.compile(tensors)
+
+    def wrapped(*arguments: object, **options: object) -> ModelOutput | Tensor:
+        output = compiled(*arguments, **options)
+        return output if isinstance(output, Tensor) else ModelOutput(**output)
+
+    return wrapped
+
+
 def _in_bfloat16(forward: Callable[..., ModelOutput], device_type: str) -> Callable[..., ModelOutput]:
     def wrapped(*arguments: object, **options: object) -> ModelOutput:
         with torch.autocast(device_type, dtype=torch.bfloat16):
             output = forward(*arguments, **options)
-        if isinstance(output, torch.Tensor):
+        if isinstance(output, Tensor):
             return output.float()
         for key in list(output):
             output[key] = output[key].float()
