@@ -74,6 +74,15 @@ def train_with_pythae(spec, data, folder):
     return trainer.model, losses.epochs
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Sums of as many parts for either side."""
+    former = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(former)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_pythae_mode_equals_pythaes_trainer(model, tmp_path):
     data = write_data(tmp_path)

@@ -22,6 +22,7 @@ from vaebench.errors import UserError
 PATCH = 4  # pixels of the image per cell of the grid, in either direction
 STEM = 48  # channels on that grid
 WIDTHS = (96, 128)  # channels after each halving; the last one repeats
+EDGES = 16  # channels at full size with which the discriminator begins
 COARSEST = 4  # a flat latent is read off a grid of at most this side
 
 
@@ -241,20 +242,21 @@ class GridDecoder(BaseDecoder):
 class CompactDiscriminator(BaseDiscriminator):
     """Images to `embedding` (B, 1), the probability that they are real; VAEGAN also compares its inner layers.
 
-    No batch norm: it would hide a difference in brightness or contrast between real and reconstructed batches. Instead
-    every layer begins by keeping squared differences as large as in the images, so that comparing any layer is on the
-    scale of comparing pixels.
+    The first layer goes over every pixel, in no step with the decoder's cells, so that a pattern of theirs cannot
+    escape its comparison. No batch norm: it would hide a difference in brightness or contrast between real and
+    reconstructed batches. Instead every layer begins by keeping squared differences as large as in the images, so that
+    comparing any layer is on the scale of comparing pixels.
     """
 
     def __init__(self, input_dim: tuple[int, int, int]) -> None:
         super().__init__()
-        height, width = (ceil(side // PATCH / 4) for side in input_dim[1:])
+        height, width = (ceil(side // PATCH / 2) for side in input_dim[1:])
         self.layers = nn.ModuleList(
             [
-                nn.Sequential(nn.Conv2d(input_dim[0], STEM, PATCH, PATCH), nn.LeakyReLU(0.2)),
+                nn.Sequential(nn.Conv2d(input_dim[0], EDGES, 3, 1, 1), nn.LeakyReLU(0.2)),
+                nn.Sequential(nn.Conv2d(EDGES, STEM, PATCH, PATCH), nn.LeakyReLU(0.2)),
                 nn.Sequential(nn.Conv2d(STEM, WIDTHS[0], 3, 2, 1), nn.LeakyReLU(0.2)),
-                nn.Sequential(nn.Conv2d(WIDTHS[0], WIDTHS[1], 3, 2, 1), nn.LeakyReLU(0.2)),
-                nn.Sequential(nn.Flatten(), nn.Linear(WIDTHS[1] * height * width, 1), nn.Sigmoid()),
+                nn.Sequential(nn.Flatten(), nn.Linear(WIDTHS[0] * height * width, 1), nn.Sigmoid()),
             ]
         )
         for convolution, _ in list(self.layers)[:3]:

@@ -88,7 +88,7 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def _compiled(forward: Callable[..., ModelOutput]) -> Callable[..., ModelOutput]:
-    """The forward pass compiled; the compiler cannot make pythae's ModelOutput, so it is made of the tensors outside."""
+    """The forward pass compiled; pythae's ModelOutput, which the compiler cannot make, is made of the tensors after."""
 
     def tensors(*arguments: object, **options: object) -> dict[str, Tensor] | Tensor:
         output = forward(*arguments, **options)
