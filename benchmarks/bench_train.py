@@ -7,7 +7,6 @@ peak is given.
 """
 
 import argparse
-import csv
 import logging
 import multiprocessing
 import statistics
@@ -27,7 +26,7 @@ from pythae.trainers import (
     CoupledOptimizerAdversarialTrainer,
     CoupledOptimizerAdversarialTrainerConfig,
 )
-from runs import specification
+from runs import specification, write_rows
 from torch.utils.flop_counter import FlopCounterMode
 
 from vaebench.arrays import open_array, write_array
@@ -68,12 +67,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 rows.append(compare(spec, count, Path(folder), device, arguments))
             print_row(rows[-1])
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    with open(arguments.output, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    print(f"written to {arguments.output}")
+    write_rows(rows, arguments.output)
 
 
 def compare(spec: dict, count: int, folder: Path, device: torch.device, arguments: argparse.Namespace) -> dict:

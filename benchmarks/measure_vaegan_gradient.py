@@ -5,13 +5,12 @@ AlexNet's last features) between images drawn from the prior and held-out ones. 
 """
 
 import argparse
-import csv
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
-from runs import evaluation_images, specification, trained
+from runs import evaluation_images, specification, trained, write_rows
 
 from vaebench.inference import decode, reconstruct
 from vaebench.metrics.distribution import kernel_distance
@@ -30,11 +29,7 @@ def main() -> None:
             for seed in range(arguments.seeds)
             for gradients in ("exact", "pythae")
         ]
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    with open(arguments.output, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(rows, arguments.output)
     for metric in ("mse", "lpips_alex", "kid_alexnet"):
         values = {
             mode: np.array([row[metric] for row in rows if row["gradients"] == mode]) for mode in ("exact", "pythae")
@@ -42,7 +37,6 @@ def main() -> None:
         change = values["exact"] - values["pythae"]
         summary = ", ".join(f"{mode} {v.mean():.5f} ± {v.std(ddof=1):.5f}" for mode, v in values.items())
         print(f"{metric:12} {summary}; exact - pythae {change.mean():+.5f} ± {change.std(ddof=1):.5f} over seeds")
-    print(f"written to {arguments.output}")
 
 
 def measure(arguments: argparse.Namespace, gradients: str, seed: int, folder: Path) -> dict:

@@ -5,12 +5,11 @@ exponential of their entropy), for both kinds of codebook. docs/adding-a-model.m
 """
 
 import argparse
-import csv
 import tempfile
 from pathlib import Path
 
 import torch
-from runs import evaluation_images, specification, trained
+from runs import evaluation_images, specification, trained, write_rows
 
 from vaebench.inference import encode, reconstruct
 
@@ -25,12 +24,7 @@ def main() -> None:
                 with tempfile.TemporaryDirectory() as folder:
                     rows.append(measure(arguments, use_ema, scale, seed, Path(folder)))
                 print(rows[-1], flush=True)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    with open(arguments.output, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    print(f"written to {arguments.output}")
+    write_rows(rows, arguments.output)
 
 
 def measure(arguments: argparse.Namespace, use_ema: bool, scale: str, seed: int, folder: Path) -> dict:

@@ -1,5 +1,6 @@
 """What the measurements of training share: the description of a run, and a short training."""
 
+import csv
 import sys
 from pathlib import Path
 
@@ -75,3 +76,13 @@ def trained(spec: dict, seed: int, train_data: Path, count: int, eval_data: Path
 def evaluation_images(eval_data: Path) -> torch.Tensor:
     """All images of `eval_data`, float32 (n, C, H, W) in [0, 1]."""
     return torch.from_numpy(np.array(open_array(eval_data))).float() / 255
+
+
+def write_rows(rows: list[dict], output: Path) -> None:
+    """Write the measurements as CSV, and say where."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with open(output, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    print(f"written to {output}")
