@@ -1,5 +1,6 @@
 # Helpers that the rules share: where things lie, which runs there are, and what makes a result stale.
 
+import functools
 import hashlib
 import json
 import re
@@ -20,6 +21,8 @@ from vaebench.catalog import HOW_TO_TRAIN
 from vaebench.errors import UserError
 from vaebench.fingerprint import code_fingerprint
 from vaebench.signals import relay_warnings
+
+fingerprint_of = functools.cache(code_fingerprint)
 
 if (
     workflow.remote_exec
@@ -65,7 +68,7 @@ def code(script):
 
     As a function, it is worked out for the jobs that are looked at, and not at every start of Snakemake.
     """
-    return lambda wildcards: code_fingerprint(SCRIPTS / script)
+    return lambda wildcards: fingerprint_of(SCRIPTS / script)
 
 
 def text_of(*files):
