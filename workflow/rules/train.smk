@@ -73,6 +73,8 @@ rule publish:
         f"{RUN}/published.json",
     log:
         f"{LOGS}/publish/{{run}}/seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/publish/{{run}}/seed{{seed}}.jsonl"
     wildcard_constraints:
         run=one_of(TRAINED),
     localrule: True
