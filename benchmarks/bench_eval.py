@@ -235,7 +235,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--memory-counts", type=int, nargs="*", default=[1000, 8000])
     parser.add_argument("--memory", type=int, default=None, help=argparse.SUPPRESS)
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/bench_eval.csv")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/eval.csv")
     return parser.parse_args()
 
 
