@@ -98,7 +98,7 @@ def _do_everything(rough: Workplace, cluster: Cluster, evidence: dict[str, int])
 
 def _preempt(cluster: Cluster, job: int) -> None:
     """Ask for GPUs one by one until SLURM takes the job's: other jobs come and go, so no count would hold."""
-    holders = []
+    holders = [hold_gpus(cluster, 1, seconds=120)]
 
     def preempted() -> bool:
         waiting = any(each["state"] == "PENDING" and str(each["id"]) in holders for each in cluster.jobs())

@@ -160,14 +160,12 @@ def planned_study():
 def fetch_weights():
     """Have the weights of the metrics before any job starts: nothing is trained that could not be measured."""
     for network in NETWORKS:
-        kept = Path("data/downloads", f"{network}.pt")
-        if not kept.exists() and not Path("data/weights", f"{network}.pt").exists():
-            from vaebench.weights import obtain_weights
+        if not Path("data/weights", f"{network}.pt").exists():
+            from vaebench.weights import kept_weights
 
+            folders = Path("data/downloads"), Path("data/packages")
             try:
-                obtain_weights(
-                    network, config["weights"][network], kept, Path("data/packages")
-                )
+                kept_weights(network, config["weights"][network], *folders)
             except UserError as failure:
                 raise WorkflowError(str(failure)) from None
 

