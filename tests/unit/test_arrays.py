@@ -1,5 +1,6 @@
 """The npz files against NumPy's own; rows written in any order, by several processes, with interruptions."""
 
+import hashlib
 import json
 import warnings
 
@@ -98,7 +99,9 @@ def fill(array, ranges):
 
 
 def finish(array, compress=False):
-    array.publish(array.seal(compress))
+    sealed, sha256 = array.seal(compress)
+    assert sha256 == hashlib.sha256(sealed.read_bytes()).hexdigest()
+    array.publish(sealed)
     return array.path.read_bytes()
 
 
@@ -127,7 +130,7 @@ def test_work_is_resumed_and_only_what_is_sound(tmp_path):
     assert list(second.missing(8)) == [(10, 18), (18, 20), (30, 38), (38, 46), (46, 53)]
     fill(second, second.missing(8))
     assert list(second.missing(8)) == []
-    sealed = second.seal(False)
+    sealed, _ = second.seal(False)
     third = PartialArray(tmp_path / "a.npz", IMAGES.shape, "work").open()  # killed between sealing and publishing
     assert third.rows_done == len(IMAGES)
     assert third.part == sealed

@@ -301,8 +301,8 @@ def test_killed_at_random_moments_the_work_is_resumed_to_the_same_bytes(tmp_path
     lost = []
     for _ in range(4):
         before = batches_done(folder) if folder.exists() else 0
-        process = start(*many, folder, batch_size=16)
-        wait_for(process, folder, before + chance.randint(1, 8))
+        process = start(*many, folder, batch_size=4)
+        wait_for(process, folder, before + chance.randint(1, 32))
         time.sleep(chance.uniform(0, 0.02))
         children = psutil.Process(process.pid).children(recursive=True)
         process.kill()
@@ -311,7 +311,7 @@ def test_killed_at_random_moments_the_work_is_resumed_to_the_same_bytes(tmp_path
         assert not alive, "workers outlive their parent"
         lost.append(batches_done(folder) < before)
     assert not any(lost)
-    assert 0 < batches_done(folder) < 60
+    assert 0 < batches_done(folder) < 200
     process = start(*many, folder, batch_size=50)
     _, text = process.communicate(timeout=120)
     assert process.returncode == 0, text.decode()
@@ -320,7 +320,7 @@ def test_killed_at_random_moments_the_work_is_resumed_to_the_same_bytes(tmp_path
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_an_interrupt_ends_all_processes(tmp_path, many, name):
-    process = start(*many, tmp_path, batch_size=16)
+    process = start(*many, tmp_path, batch_size=4)
     wait_for(process, tmp_path, 3)
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(getattr(signal, name))
@@ -332,7 +332,7 @@ def test_an_interrupt_ends_all_processes(tmp_path, many, name):
 
 
 def test_a_killed_worker_is_named(tmp_path, many):
-    process = start(*many, tmp_path, batch_size=16)
+    process = start(*many, tmp_path, batch_size=4)
     wait_for(process, tmp_path, 3)
     psutil.Process(process.pid).children()[0].kill()
     _, text = process.communicate(timeout=60)

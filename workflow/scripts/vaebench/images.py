@@ -98,9 +98,9 @@ def open_images(path: Path) -> ImageSource:
 
 
 def _is_image(name: str) -> bool:
-    path = PurePosixPath(name)
-    hidden = path.name.startswith(".") or "__MACOSX" in path.parts
-    return path.suffix.lower() in SUFFIXES and not hidden
+    folder, _, file = name.rpartition("/")
+    hidden = file.startswith(".") or "__MACOSX" in folder.split("/")
+    return os.path.splitext(file)[1].lower() in SUFFIXES and not hidden
 
 
 class Partition(Mapping[str, int]):

@@ -17,6 +17,7 @@ from typing import BinaryIO, Self
 import numpy as np
 
 from vaebench.arrays import MEMBER, npy_header, open_member
+from vaebench.files import sha256_of
 
 BLOCK = 1 << 22
 LOCAL_HEADER_BYTES = 30 + len(MEMBER) + 20  # with the zip64 field that np.savez always writes
@@ -43,28 +44,19 @@ class RowWriter:
 
     def write(self, start: int, batches: Iterator[np.ndarray]) -> Done:
         """Write consecutive batches (n, C, H, W) from row `start` on."""
-        crc, row, products = 0, start, 0.0
+        from vaebench.loops import channel_sums
+
+        crc, row, sums = 0, start, 0.0
         file = os.open(self.path, os.O_WRONLY)
         try:
             for batch in batches:
                 _write_at(file, batch.data.cast("B"), self.offset + row * self.row_bytes)
                 crc = zlib.crc32(batch, crc)
                 row += len(batch)
-                products += _products(batch)
+                sums += channel_sums(batch)
         finally:
             os.close(file)
-        return Done(start, row, crc, products[0, 1:].tolist(), products.diagonal()[1:].tolist())
-
-
-def _products(batch: np.ndarray) -> np.ndarray:
-    """Scalar products of the channels, and of a channel of ones, with each other; exact: integers below 2^53."""
-    channels = batch.shape[1]
-    values = np.ones((channels + 1, batch[0, 0].size))
-    products = np.zeros((channels + 1, channels + 1))
-    for image in batch:
-        values[1:] = image.reshape(channels, -1)
-        products += values @ values.T
-    return products
+        return Done(start, row, crc, *sums.tolist())
 
 
 def _write_at(file: int, data: memoryview, position: int) -> None:
@@ -139,18 +131,24 @@ class PartialArray:
         square = np.sum([done.squares for done in self._done], axis=0) / count
         return (mean / 255).tolist(), (np.sqrt(np.maximum(square - mean**2, 0)) / 255).tolist()
 
-    def seal(self, compress: bool) -> Path:
-        """Make the rows an npz under a temporary name, which is returned; can be repeated."""
+    @property
+    def is_complete(self) -> bool:
+        """Whether every row is written."""
+        return self.rows_done == self.shape[0]
+
+    def seal(self, compress: bool) -> tuple[Path, str]:
+        """Make the rows an npz under a temporary name: its path and SHA-256; can be repeated."""
         if compress:
-            packed = self.aside("packed")
-            with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            sealed = self.aside("packed")
+            with zipfile.ZipFile(sealed, "w", zipfile.ZIP_DEFLATED) as archive:
                 self._copy_rows(archive)
-            return packed
-        with open(self.part, "r+b") as file:
-            file.truncate(self._end)
-            with zipfile.ZipFile(_InPlace(file, self._offset, self._end), "w") as archive:
-                self._copy_rows(archive)
-        return self.part
+        else:
+            sealed = self.part
+            with open(sealed, "r+b") as file:
+                file.truncate(self._end)
+                with zipfile.ZipFile(_InPlace(file, self._offset, self._end), "w") as archive:
+                    self._copy_rows(archive)
+        return sealed, sha256_of(sealed)
 
     def publish(self, sealed: Path) -> None:
         """Put the sealed file in its place and remove the traces."""

@@ -22,7 +22,7 @@ from vaebench.errors import UserError
 from vaebench.files import md5_of, sha256_of
 from vaebench.images import ImageSource, open_images
 from vaebench.partial import Done, PartialArray, RowWriter
-from vaebench.resampling import Resampler, crop_box
+from vaebench.resampling import Resampler, crop_box, load_loops
 from vaebench.selection import Selection, select
 from vaebench.workers import in_order, worker_pool
 
@@ -97,6 +97,8 @@ def preprocess(
     source, recipe = open_images(images), Recipe.of(settings)
     with worker_pool(workers) as pool, disk_errors(next(iter(outputs.values())).parent):
         device = gpu.choose(settings["device"], recipe.decoder)
+        for _ in range(workers if device == "cpu" else 0):
+            pool.submit(load_loops)
         sources = {path.name: pool.submit(md5_of, path) for path in (images, partition) if path.is_file()}
         chosen = select(source, partition, table, outputs, settings["limit"])
         content = _content(source, table, recipe)
@@ -105,24 +107,26 @@ def preprocess(
             for split, images in chosen.items()
         }
         _open(jobs, settings["compress"])
+        arrays, compress = {split: job.array for split, job in jobs.items()}, settings["compress"]
+        sealed = {split: pool.submit(array.seal, compress) for split, array in arrays.items() if array.is_complete}
         with tqdm(total=sum(map(len, chosen.values())), unit=" images", desc=f"preprocess {dataset}") as progress:
-            progress.update(sum(job.array.rows_done for job in jobs.values()))
+            progress.update(sum(array.rows_done for array in arrays.values()))
             for split, done in _work(pool, source, recipe, jobs, settings["batch_size"], device):
-                jobs[split].array.record(done)
+                arrays[split].record(done)
                 progress.update(done.stop - done.start)
-        sealed = {split: pool.submit(job.array.seal, settings["compress"]) for split, job in jobs.items()}
+                if arrays[split].is_complete:  # the workers go on with the other splits
+                    sealed[split] = pool.submit(arrays[split].seal, compress)
         sealed = {split: future.result() for split, future in sealed.items()}
-        digests = {split: pool.submit(sha256_of, path) for split, path in sealed.items()}
         common = {
             "dataset": dataset,
             **asdict(recipe),
             "sources": {name: {"md5": future.result()} for name, future in sources.items()},
             "versions": {library: version(library) for library in LIBRARIES},
         }
-        digests = {split: future.result() for split, future in digests.items()}
         for split, job in jobs.items():
-            _write_manifest(job, {"split": split, "sha256": digests[split], **common})
-            job.array.publish(sealed[split])
+            path, sha256 = sealed[split]
+            _write_manifest(job, {"split": split, "sha256": sha256, **common})
+            job.array.publish(path)
             shape = " x ".join(map(str, job.array.shape))
             tqdm.write(
                 f"preprocess: {split} {shape}, {len(job.images.skipped)} skipped: {job.array.path}", file=sys.stderr

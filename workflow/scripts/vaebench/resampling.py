@@ -1,9 +1,9 @@
 """Crop and antialiased resize, equal to Pillow's `crop().resize()` to the last bit, on CPU and GPU.
 
 Pillow resamples 8-bit images with integer weights (22 fractional bits), along the rows and along the columns,
-and rounds to 8 bits after each pass. Both passes are linear maps, so here they are products with two matrices. In
-float64 every product and sum is exact (all are multiples of 2^-22 below 2^31), so the order of the additions and the
-device do not matter.
+and rounds to 8 bits after each pass. On a CPU the same integer sums are compiled for its vector units; on a GPU the two
+passes are products with two matrices. In float64 every product and sum is exact (all are multiples of 2^-22 below
+2^31), so the order of the additions and the device do not matter.
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from vaebench.errors import UserError
 if TYPE_CHECKING:
     import torch
 
+BITS = 22  # of the fraction in Pillow's weights
 FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
 }
-BLOCK = 16  # output rows or columns per product: a filter is narrow, so most of the full matrix is zeros
 
 
 def crop_box(crop: dict | None, width: int, height: int) -> tuple[int, int, int, int]:
@@ -56,33 +56,27 @@ def weights(size_in: int, size_out: int, filter_name: str) -> np.ndarray:
     """
     if size_in == size_out:
         return np.eye(size_in)
-    impulses = Image.fromarray(np.eye(size_in, dtype=np.int32) << 22)
+    impulses = Image.fromarray(np.eye(size_in, dtype=np.int32) << BITS)
     response = np.asarray(impulses.resize((size_out, size_in), FILTERS[filter_name]))
-    return response.T / 2.0**22
+    return response.T / 2.0**BITS
 
 
 @dataclass(frozen=True)
-class Band:
-    """A block of output positions, the input positions that it needs, and the weights between them."""
+class Taps:
+    """The part of a matrix of weights that is not zero: output `i` is a sum over inputs `starts[i]` and the next."""
 
-    outputs: slice
-    inputs: slice
-    weights: np.ndarray
-
-
-def bands(matrix: np.ndarray, transpose: bool = False) -> list[Band]:
-    """The bands of a matrix (outputs, inputs); their weights are (outputs, inputs), or transposed."""
-    result = []
-    for start in range(0, len(matrix), BLOCK):
-        block = matrix[start : start + BLOCK]
-        used = np.flatnonzero(block.any(axis=0))
-        inputs = slice(used[0], used[-1] + 1)
-        part = block[:, inputs].T if transpose else block[:, inputs]  # copied: BLAS is twice as fast on whole memory
-        result.append(Band(slice(start, start + len(block)), inputs, np.ascontiguousarray(part)))
-    return result
+    starts: np.ndarray  # int64 (outputs,)
+    weights: np.ndarray  # int32 (outputs, taps), in units of 2^-22
 
 
-Pass = tuple[list[tuple[np.ndarray, np.ndarray, np.ndarray]], np.ndarray, bool]  # left @ right = part; all; overshoot
+def taps(matrix: np.ndarray) -> Taps:
+    """The taps of a matrix of `weights` (outputs, inputs)."""
+    used = matrix != 0
+    first, last = used.argmax(axis=1), matrix.shape[1] - used[:, ::-1].argmax(axis=1)
+    count = (last - first).max()
+    starts = np.minimum(first, matrix.shape[1] - count)
+    columns = starts[:, None] + np.arange(count)
+    return Taps(starts, (np.take_along_axis(matrix, columns, axis=1) * 2**BITS).astype(np.int32))
 
 
 class Resampler:
@@ -94,24 +88,25 @@ class Resampler:
         self.rows = weights(width, size[1], filter_name)
         self.columns = weights(height, size[0], filter_name)
         self.rows_first = _rows_first(self.rows, self.columns, filter_name)
-        # What one image passes through on a CPU: pixels by row, channel and column.
-        between = (height, channels, size[1]) if self.rows_first else (size[0], channels, width)
-        self._image, self._between = np.empty((height, channels, width)), np.empty(between)
-        self._small = np.empty((size[0], channels, size[1]))
-        first, second = (self._across, self._down) if self.rows_first else (self._down, self._across)
-        self._passes = [first(self._image, self._between), second(self._between, self._small)]
+        # The axes of the input and of the output, so that the one that a pass goes along comes first or last.
+        self._from = (1, 2, 0) if self.rows_first else (0, 2, 1)
+        self._to = (1, 0, 2) if self.rows_first else (2, 0, 1)
+        passes = (self.rows, self.columns) if self.rows_first else (self.columns, self.rows)
+        self._passes = tuple(map(taps, passes))
+        (first_out, first_in), (second_out, second_in) = (matrix.shape for matrix in passes)
+        stages = [(first_in, second_in), (first_out, second_in), (second_in, first_out), (second_out, first_out)]
+        self._memory = tuple(np.empty((before, channels, after), np.uint8) for before, after in stages)
 
     def resize(self, image: np.ndarray, output: np.ndarray) -> None:
         """Resize one uint8 image (height, width, channels) into `output`, uint8 (channels, *size)."""
         if self.size == self.shape[:2]:
             output[:] = image.transpose(2, 0, 1)
             return
-        self._image[:] = image.transpose(0, 2, 1)
-        for products, result, overshoot in self._passes:
-            for left, right, part in products:
-                np.matmul(left, right, out=part)
-            np.trunc(_add_half(result, overshoot), out=result)
-        output[:] = self._small.astype(np.uint8).transpose(1, 0, 2)
+        from vaebench.loops import resize
+
+        first, second = self._passes
+        source, target = image.transpose(self._from), output.transpose(self._to)
+        resize(source, first.starts, first.weights, second.starts, second.weights, self._memory, target)
 
     def resize_batch(self, images: "torch.Tensor") -> "torch.Tensor":
         """Resize uint8 (n, height, width, channels) on the tensor's device to uint8 (n, channels, *size)."""
@@ -125,17 +120,11 @@ class Resampler:
         x = (x @ rows.T if self.rows_first else columns @ x).add_(0.5).clamp_(0, 255).trunc_()
         return (columns @ x if self.rows_first else x @ rows.T).add_(0.5).clamp_(0, 255).to(torch.uint8)
 
-    def _across(self, image: np.ndarray, result: np.ndarray) -> Pass:
-        """The products that resize (h, channels, w) along the last axis."""
-        lines, shorter = image.reshape(-1, image.shape[-1]), result.reshape(-1, result.shape[-1])
-        parts = [(lines[:, x.inputs], x.weights, shorter[:, x.outputs]) for x in bands(self.rows, transpose=True)]
-        return parts, result, bool((self.rows < 0).any())
 
-    def _down(self, image: np.ndarray, result: np.ndarray) -> Pass:
-        """The products that resize (h, channels, w) along the first axis."""
-        lines, fewer = image.reshape(len(image), -1), result.reshape(len(result), -1)
-        parts = [(x.weights, lines[x.inputs], fewer[x.outputs]) for x in bands(self.columns)]
-        return parts, result, bool((self.columns < 0).any())
+def load_loops() -> None:
+    """Have the compiled loops ready, for a worker that has nothing else to do."""
+    image = np.zeros((6, 6, 3), np.uint8)[1:5, 1:5]  # a part of an image, as a crop is
+    Resampler(4, 4, 3, (2, 2), "bilinear").resize(image, np.empty((3, 2, 2), np.uint8))
 
 
 def _rows_first(rows: np.ndarray, columns: np.ndarray, filter_name: str) -> bool:
@@ -147,16 +136,10 @@ def _rows_first(rows: np.ndarray, columns: np.ndarray, filter_name: str) -> bool
     expected = np.asarray(Image.fromarray(probe).resize((len(rows), len(columns)), FILTERS[filter_name]))
 
     def rounded(values: np.ndarray) -> np.ndarray:
-        return np.floor(_add_half(values, overshoot=True))
+        return np.floor(values + 0.5).clip(0, 255)
 
     if np.array_equal(rounded(columns @ rounded(probe @ rows.T)), expected):
         return True
     if np.array_equal(rounded(rounded(columns @ probe) @ rows.T), expected):
         return False
     raise RuntimeError(f"Pillow {version('pillow')} resizes in a way that vaebench does not know; use Pillow 11 to 13")
-
-
-def _add_half(values: np.ndarray, overshoot: bool) -> np.ndarray:
-    """Add a half in place, so that dropping the fraction rounds as Pillow does; clip what may lie outside 0..255."""
-    values += 0.5
-    return np.clip(values, 0, 255, out=values) if overshoot else values

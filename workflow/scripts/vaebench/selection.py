@@ -68,15 +68,17 @@ def _usable(table: Path, columns: dict[str, Columns], limit: int | None) -> Iter
     """The names of the images to use; their places in this sequence are noted in the columns of their split."""
     count = 0
     with open(table, encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            column = columns.get(row["split"])
+        rows = csv.reader(file)
+        next(rows)  # the header
+        for name, split, status, reason, _, width, height in rows:
+            column = columns.get(split)
             if column is None or (limit is not None and len(column.rows) >= limit):
                 continue
-            if row["status"] != "ok":
-                column.skipped.append({"image": row["file"], "reason": f"{row['status']}: {row['reason']}"})
+            if status != "ok":
+                column.skipped.append({"image": name, "reason": f"{status}: {reason}"})
                 continue
             column.rows.append(count)
-            column.heights.append(int(row["height"]))
-            column.widths.append(int(row["width"]))
+            column.heights.append(int(height))
+            column.widths.append(int(width))
             count += 1
-            yield row["file"]
+            yield name

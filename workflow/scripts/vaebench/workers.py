@@ -30,7 +30,7 @@ def worker_pool(count: int) -> Iterator[ProcessPoolExecutor]:
     context = multiprocessing.get_context("fork")
     pool = ProcessPoolExecutor(count, context, _start_worker)
     try:
-        pool.submit(os.getpid).result()
+        pool.submit(os.getpid)
         yield pool
     except BrokenProcessPool as error:
         raise UserError(
