@@ -12,7 +12,7 @@ import pytest
 from image_cases import SETTINGS, encoded, faces, picture, write_celeba, write_partition, write_zip
 from PIL import Image
 
-from vaebench.decoding import ImageError, Memory, decode
+from vaebench.decoding import ImageError, Memory, decode, examine
 from vaebench.errors import UserError
 from vaebench.validation import COLUMNS, validate
 from vaebench.workers import in_order, worker_pool
@@ -174,6 +174,7 @@ def test_pixels_are_those_of_pillow(options, size):
         expected = np.asarray(Image.open(io.BytesIO(data)).convert(mode))
         assert np.array_equal(pixels, expected.reshape(*size[::-1], channels))
         assert (header.format, header.mode, header.width, header.height) == ("JPEG", "RGB", *size)
+        assert examine(data, Memory()) == header
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA", "LA", "1"])
@@ -185,6 +186,33 @@ def test_other_modes_are_converted_as_pillow_does(mode):
         expected = np.asarray(Image.open(io.BytesIO(data)).convert(target))
         assert np.array_equal(pixels, expected.reshape(30, 40, channels))
         assert header.mode == mode
+
+
+def damaged(data, rng):
+    """The file with one random fault, most of them behind its header: a flipped bit, or bytes cut, lost or put in."""
+    place, count = int(rng.integers(2, len(data))), int(rng.integers(1, 40))
+    kind = rng.integers(4)
+    if kind == 0:
+        return data[:place] + bytes([data[place] ^ 1 << int(rng.integers(8))]) + data[place + 1 :]
+    if kind == 1:
+        return data[:place]
+    return data[:place] + (data[place + count :] if kind == 2 else rng.bytes(count) + data[place:])
+
+
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"progressive": True}, {"restart_marker_blocks": 3}])
+def test_the_validation_sees_every_fault_that_decoding_to_colour_sees(options):
+    rng, found = np.random.default_rng(1), []
+    data = encoded(picture(3), **options)
+    for _ in range(1500):
+        file, answers = damaged(data, rng), []
+        for function in (lambda file: decode(file, 3)[0], examine):
+            try:
+                answers.append(function(file))
+            except ImageError as error:
+                answers.append(str(error))
+        assert answers[0] == answers[1]
+        found.append(isinstance(answers[0], str))
+    assert 0.2 < np.mean(found) < 0.999
 
 
 def test_memory_is_reused_and_grows():

@@ -47,28 +47,42 @@ def decode(data: bytes, channels: int, memory: Memory | None = None) -> tuple[He
     Returns the header and the pixels, uint8 (height, width, channels), equal to Pillow's `convert("RGB")` (3
     channels) or `convert("L")` (1 channel). Raises ImageError for whatever is cut short, damaged, or no image.
     """
-    if not data:
-        raise ImageError("empty file")
-    if data.startswith(JPEG_START):
-        pixels = _decode_plain_jpeg(data, channels, memory)
-        if pixels is not None:
-            height, width, _ = pixels.shape
-            return Header("JPEG", "RGB", width, height), pixels
-    return _decode_any(data, channels)
+    pixels = _decode_colour_jpeg(data, "RGB", memory) if channels == 3 else None
+    if pixels is None:
+        return _decode_any(data, channels)
+    return _colour_jpeg(pixels), pixels
 
 
-def _decode_plain_jpeg(data: bytes, channels: int, memory: Memory | None) -> np.ndarray | None:
-    """A colour JPEG by libjpeg-turbo, which takes less than half of Pillow's time; None for other kinds."""
+def examine(data: bytes, memory: Memory | None = None) -> Header:
+    """Decode an image file in full, for its header or the same ImageError as `decode`.
+
+    A colour JPEG is decoded to grey: all data of its three components are read, where damage shows; only the arithmetic
+    from colour differences to pixels, which cannot fail, is saved.
+    """
+    pixels = _decode_colour_jpeg(data, "GRAY", memory)
+    return _decode_any(data, 3)[0] if pixels is None else _colour_jpeg(pixels)
+
+
+def _colour_jpeg(pixels: np.ndarray) -> Header:
+    return Header("JPEG", "RGB", pixels.shape[1], pixels.shape[0])
+
+
+def _decode_colour_jpeg(data: bytes, colours: str, memory: Memory | None) -> np.ndarray | None:
+    """A colour JPEG by libjpeg-turbo, which takes less than half of Pillow's time; None for all other kinds."""
+    if not data.startswith(JPEG_START):
+        return None
     try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-        if channels != 3 or colours != "YCbCr":
+        height, width, stored, _ = simplejpeg.decode_jpeg_header(data)
+        if stored != "YCbCr":
             return None
-        return simplejpeg.decode_jpeg(data, "RGB", buffer=memory and memory.of(height * width * 3))
+        return simplejpeg.decode_jpeg(data, colours, buffer=memory and memory.of(height * width * 3))
     except ValueError as error:
         raise ImageError(f"damaged JPEG: {error}") from error
 
 
 def _decode_any(data: bytes, channels: int) -> tuple[Header, np.ndarray]:
+    if not data:
+        raise ImageError("empty file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from vaebench import names
-from vaebench.decoding import Header, ImageError, Memory, decode
+from vaebench.decoding import Header, ImageError, Memory, examine
 from vaebench.disk import disk_errors
 from vaebench.errors import UserError
 from vaebench.files import atomic_path
@@ -114,7 +114,7 @@ class Check:
         try:
             data = self.source.read_at(locator)
             size = len(data)
-            header, _ = decode(data, 3, memory)
+            header = examine(data, memory)
         except ImageError as error:
             return "damaged", str(error), size, "", ""
         reason = self._unexpected(header)
