@@ -11,6 +11,7 @@ from pythae.models.base.base_utils import ModelOutput
 from torch import Tensor
 from torch._functorch import config as functorch
 
+from vaebench.codebooks import look_codes_up
 from vaebench.errors import UserError
 from vaebench.memory import keep_freed_memory
 
@@ -65,10 +66,12 @@ def prepare(model: BaseAE, training: Mapping, device: torch.device) -> BaseAE:
     """
     model = model.to(device)
     model.device = device
-    if training["channels_last"] and training["gradients"] == "exact":
-        for name in NETWORKS:
-            if hasattr(model, name):
-                getattr(model, name).to(memory_format=torch.channels_last)
+    if training["gradients"] == "exact":
+        look_codes_up(model)
+        if training["channels_last"]:
+            for name in NETWORKS:
+                if hasattr(model, name):
+                    getattr(model, name).to(memory_format=torch.channels_last)
     for name in NETWORKS:
         network = getattr(model, name, None)
         if network is None:

@@ -1,0 +1,78 @@
+"""pythae's codebooks for training, with codes looked up where pythae multiplies one-hot vectors with the whole book.
+
+The codes, the losses and the state are pythae's; the arithmetic and the memory are a fraction of it.
+"""
+
+import torch
+from pythae.models.base.base_utils import ModelOutput
+from pythae.models.vq_vae.vq_vae_utils import Quantizer, QuantizerEMA
+from torch import Tensor, nn
+from torch.nn import functional
+
+SMOOTHING = 1e-5  # pythae's: keeps the size of an unused code's cluster above zero
+
+
+class LookupQuantizer(Quantizer):
+    """A codebook that is trained by gradients (van den Oord et al. 2017, arXiv 1711.00937)."""
+
+    def forward(self, z: Tensor, uses_ddp: bool = False) -> ModelOutput:
+        """Quantise z, (B, h, w, embedding_dim); `uses_ddp` is pythae's and has no meaning on one device."""
+        indices = nearest_codes(z, self.embeddings.weight)
+        codes = self.embeddings(indices)
+        commitment = functional.mse_loss(z, codes.detach()) * self.commitment_loss_factor
+        quantization = functional.mse_loss(codes, z.detach()) * self.quantization_loss_factor
+        return _quantized(z, codes, indices, commitment + quantization)
+
+
+class LookupQuantizerEMA(QuantizerEMA):
+    """A codebook whose codes follow moving averages of what they stand for (the same paper, appendix A.1)."""
+
+    def forward(self, z: Tensor, uses_ddp: bool = False) -> ModelOutput:
+        """Quantise z, (B, h, w, embedding_dim); when training, the codes move afterwards."""
+        indices = nearest_codes(z, self.embeddings)
+        codes = functional.embedding(indices, self.embeddings)
+        if self.training:
+            self._follow(z.detach(), indices)
+        return _quantized(z, codes, indices, functional.mse_loss(z, codes) * self.commitment_loss_factor)
+
+    @torch.no_grad()
+    def _follow(self, z: Tensor, indices: Tensor) -> None:
+        """Move the averages of each code's cluster, its size and its sum, and put each code in the middle of it."""
+        z, indices = z.reshape(-1, self.embedding_dim), indices.reshape(-1)
+        sizes = torch.zeros_like(self.cluster_size).index_add_(0, indices, torch.ones_like(z[:, 0]))
+        sums = torch.zeros_like(self.ema_embed).index_add_(0, indices, z)
+        self.cluster_size.mul_(self.decay).add_(sizes * (1 - self.decay))
+        self.ema_embed.mul_(self.decay).add_(sums * (1 - self.decay))
+        total = self.cluster_size.sum()
+        self.cluster_size.add_(SMOOTHING).div_(total + self.num_embeddings * SMOOTHING).mul_(total)
+        self.embeddings.copy_(self.ema_embed / self.cluster_size[:, None])
+
+
+def look_codes_up(model: nn.Module) -> None:
+    """Replace the codebook of a VQ model by one with the same state that looks codes up; other models stay as they are.
+
+    To be done before optimizers are made. The names and values of the parameters and buffers stay.
+    """
+    quantizer = getattr(model, "quantizer", None)
+    if quantizer is None:
+        return
+    kind = LookupQuantizerEMA if isinstance(quantizer, QuantizerEMA) else LookupQuantizer
+    with torch.random.fork_rng(devices=[]):
+        model.quantizer = kind(quantizer.model_config)
+    model.quantizer.load_state_dict(quantizer.state_dict())
+    model.quantizer.to(next(iter(quantizer.state_dict().values())).device)
+
+
+@torch.no_grad()
+def nearest_codes(z: Tensor, codebook: Tensor) -> Tensor:
+    """The code (its row in `codebook`, (K, D)) nearest to each vector of z, (..., D): int64 (...)."""
+    vectors = z.reshape(-1, z.shape[-1])
+    # |z - e|² less |z|², which is the same for all codes
+    distances = torch.addmm(codebook.square().sum(-1), vectors, codebook.T, alpha=-2)
+    return distances.argmin(-1).reshape(z.shape[:-1])
+
+
+def _quantized(z: Tensor, codes: Tensor, indices: Tensor, loss: Tensor) -> ModelOutput:
+    """pythae's answer; the gradient of the codes goes straight through to z."""
+    straight = (z + (codes - z).detach()).permute(0, 3, 1, 2)
+    return ModelOutput(quantized_vector=straight, quantized_indices=indices.unsqueeze(1), loss=loss)
