@@ -2,8 +2,9 @@
 
 Each round trains the same images once with either, each in a process of its own with torch as it leaves it; the best
 round counts, since other work on the machine only slows. The ratio of processor time is given too, which other work
-hardly changes. Prints one table and writes one CSV. On a GPU our loop is also run in bf16, and the share of the card's
-peak is given.
+hardly changes. For models of one encoder and one decoder the limit is measured too: forward and backward passes of
+these two on one batch and nothing else, in the layout of our loop. Prints one table and writes one CSV. On a GPU our
+loop is also run in bf16, and the share of the card's peak is given.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from pythae.data.datasets import BaseDataset
+from pythae.models import BaseAE
 from pythae.trainers import (
     BaseTrainer,
     BaseTrainerConfig,
@@ -79,7 +81,8 @@ def compare(spec: dict, count: int, folder: Path, device: torch.device, argument
         loop(ours, spec, folder, device, arguments) as our_round,
         loop(theirs, spec, folder, device, arguments) as their_round,
     ):
-        rounds = [(our_round(), their_round()) for _ in range(arguments.rounds + 1)][1:]  # the first one warms up
+        turns = [(our_round(), their_round(), our_round("networks")) for _ in range(arguments.rounds + 1)]
+        rounds, limits = [turn[:2] for turn in turns[1:]], [turn[2] for turn in turns[1:]]  # the first one warms up
         share = our_round("share_of_peak")
     best = [max(pair[side]["images_per_second"] for pair in rounds) for side in (0, 1)]
     least_processor_time = [min(pair[side]["processor_seconds"] for pair in rounds) for side in (0, 1)]
@@ -99,6 +102,7 @@ def compare(spec: dict, count: int, folder: Path, device: torch.device, argument
         "median_ratio": statistics.median(ratios),
         "lowest_ratio": min(ratios),
         "highest_ratio": max(ratios),
+        "networks_images_per_second": max(limits) if all(limits) else "",
         "processor_time_ratio": least_processor_time[1] / least_processor_time[0],
         "pythae_loss": rounds[-1][1]["loss"],
         "ours_loss": rounds[-1][0]["loss"],
@@ -141,6 +145,9 @@ def ours(connection: Connection, spec: dict, folder: Path, device: torch.device,
         for question in questions(connection):
             if question == "share_of_peak":
                 connection.send(share_of_peak(trainer, _last(trainer, "images_per_second"), device))
+                continue
+            if question == "networks":
+                connection.send(networks_alone(trainer, device))
                 continue
             started = time.process_time()
             trainer.train_epoch(NoTracker())
@@ -187,6 +194,27 @@ def stock_trainer(spec: dict, images: np.ndarray, folder: Path, device: torch.de
     return trainer
 
 
+def networks_alone(trainer: Trainer, device: torch.device) -> float | None:
+    """Images per second of an epoch of passes through encoder and decoder on one batch; None for VAEGAN."""
+    if trainer.spec["model"] == "VAEGAN":
+        return None
+    order = trainer.train_set.order(shuffle=False)
+    model, batch = trainer.model, next(trainer.train_set.load(order[:1]))
+    started = time.monotonic()
+    for _ in order:
+        answers = dict(model.encoder(batch))
+        answers["reconstruction"] = model.decoder(answers["embedding"]).reconstruction
+        gradients = [torch.ones_like(answer) for answer in answers.values()]
+        torch.autograd.grad(list(answers.values()), list(_weights(model)), gradients)
+    _wait(device)
+    return len(order) * len(batch) / (time.monotonic() - started)
+
+
+def _weights(model: BaseAE) -> Iterator[torch.nn.Parameter]:
+    yield from model.encoder.parameters()
+    yield from model.decoder.parameters()
+
+
 def share_of_peak(trainer: Trainer, images_per_second: float, device: torch.device) -> float | str:
     """Arithmetic done per second over what the card can do at most in bf16; empty on a CPU or an unknown card."""
     peak = next((peak for name, peak in PEAK_TFLOPS.items() if device.type == "cuda" and name in _name(device)), None)
@@ -202,6 +230,10 @@ def share_of_peak(trainer: Trainer, images_per_second: float, device: torch.devi
 def print_row(row: dict) -> None:
     """One line of the table."""
     share = f", {row['share_of_peak']:.1%} of peak" if row["share_of_peak"] != "" else ""
+    limit = row["networks_images_per_second"]
+    if limit:
+        share += f"\n{'':22}networks alone {limit:.1f} images/s, {limit / row['pythae_images_per_second']:.2f} times "
+        share += f"pythae's loop; ours at {row['ours_images_per_second'] / limit:.0%} of that"
     print(
         f"{row['model']:7}{row['nets']:9}{row['precision']:5}{'compiled ' if row['compile'] else '':10}"
         f"pythae {row['pythae_images_per_second']:8.1f}  ours {row['ours_images_per_second']:8.1f} images/s  "
