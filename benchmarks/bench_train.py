@@ -1,7 +1,8 @@
 """Training speed: our loop against pythae's trainer, with the same model, batch size and data, in one interleaved run.
 
 Each round trains the same images once with either, each in a process of its own with torch as it leaves it; the best
-round counts, since other work on the machine only slows. The ratio of processor time is given too, which other work
+round counts, since other work on the machine only slows. The round before them warms up, and its losses are compared:
+both loops begin it with the same weights. The ratio of processor time is given too, which other work
 hardly changes. For models of one encoder and one decoder the limit is measured too: forward and backward passes of
 these two on one batch and nothing else, in the layout of our loop. Prints one table and writes one CSV. On a GPU our
 loop is also run in bf16, and the share of the card's peak is given.
@@ -82,7 +83,7 @@ def compare(spec: dict, count: int, folder: Path, device: torch.device, argument
         loop(theirs, spec, folder, device, arguments) as their_round,
     ):
         turns = [(our_round(), their_round(), our_round("networks")) for _ in range(arguments.rounds + 1)]
-        rounds, limits = [turn[:2] for turn in turns[1:]], [turn[2] for turn in turns[1:]]  # the first one warms up
+        first, rounds, limits = turns[0], [turn[:2] for turn in turns[1:]], [turn[2] for turn in turns[1:]]
         share = our_round("share_of_peak")
     best = [max(pair[side]["images_per_second"] for pair in rounds) for side in (0, 1)]
     least_processor_time = [min(pair[side]["processor_seconds"] for pair in rounds) for side in (0, 1)]
@@ -104,8 +105,8 @@ def compare(spec: dict, count: int, folder: Path, device: torch.device, argument
         "highest_ratio": max(ratios),
         "networks_images_per_second": max(limits) if all(limits) else "",
         "processor_time_ratio": least_processor_time[1] / least_processor_time[0],
-        "pythae_loss": rounds[-1][1]["loss"],
-        "ours_loss": rounds[-1][0]["loss"],
+        "pythae_loss": first[1]["loss"],
+        "ours_loss": first[0]["loss"],
         "share_of_peak": share,
     }
 
