@@ -15,8 +15,9 @@ from test_resampling import GEOMETRIES, by_pillow, hostile_image
 from vaebench import gpu
 from vaebench.arrays import open_array
 from vaebench.decoding import decode
+from vaebench.filters import FILTERS
 from vaebench.preprocessing import preprocess
-from vaebench.resampling import FILTERS, Resampler
+from vaebench.resampling import Resampler
 from vaebench.validation import validate
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]

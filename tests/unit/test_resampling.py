@@ -7,7 +7,8 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from vaebench.errors import UserError
-from vaebench.resampling import FILTERS, Resampler, crop_box, weights
+from vaebench.filters import FILTERS, weights
+from vaebench.resampling import Resampler, crop_box
 
 GEOMETRIES = [
     ((148, 148), (64, 64)),

@@ -7,7 +7,7 @@ the compilation is kept in `__pycache__`.
 import numpy as np
 from numba import njit
 
-BITS = 22  # of the fraction in the weights of `resize`
+from vaebench.filters import BITS
 
 
 @njit(cache=True, nogil=True)

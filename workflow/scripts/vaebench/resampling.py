@@ -6,7 +6,6 @@ passes are products with two matrices. In float64 every product and sum is exact
 2^31), so the order of the additions and the device do not matter.
 """
 
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -14,16 +13,10 @@ import numpy as np
 from PIL import Image
 
 from vaebench.errors import UserError
+from vaebench.filters import FILTERS, taps, weights
 
 if TYPE_CHECKING:
     import torch
-
-BITS = 22  # of the fraction in Pillow's weights
-FILTERS = {
-    "lanczos": Image.Resampling.LANCZOS,
-    "bicubic": Image.Resampling.BICUBIC,
-    "bilinear": Image.Resampling.BILINEAR,
-}
 
 
 def crop_box(crop: dict | None, width: int, height: int) -> tuple[int, int, int, int]:
@@ -47,36 +40,6 @@ def crop_box(crop: dict | None, width: int, height: int) -> tuple[int, int, int,
             "choose a smaller crop, or null to use whole images"
         )
     return left, top, right, bottom
-
-
-def weights(size_in: int, size_out: int, filter_name: str) -> np.ndarray:
-    """Pillow's weights from `size_in` to `size_out` pixels: float64 (size_out, size_in), multiples of 2^-22.
-
-    They are read off Pillow itself: what its 32-bit integer resize makes of impulses of height 2^22.
-    """
-    if size_in == size_out:
-        return np.eye(size_in)
-    impulses = Image.fromarray(np.eye(size_in, dtype=np.int32) << BITS)
-    response = np.asarray(impulses.resize((size_out, size_in), FILTERS[filter_name]))
-    return response.T / 2.0**BITS
-
-
-@dataclass(frozen=True)
-class Taps:
-    """The part of a matrix of weights that is not zero: output `i` is a sum over inputs `starts[i]` and the next."""
-
-    starts: np.ndarray  # int64 (outputs,)
-    weights: np.ndarray  # int32 (outputs, taps), in units of 2^-22
-
-
-def taps(matrix: np.ndarray) -> Taps:
-    """The taps of a matrix of `weights` (outputs, inputs)."""
-    used = matrix != 0
-    first, last = used.argmax(axis=1), matrix.shape[1] - used[:, ::-1].argmax(axis=1)
-    count = (last - first).max()
-    starts = np.minimum(first, matrix.shape[1] - count)
-    columns = starts[:, None] + np.arange(count)
-    return Taps(starts, (np.take_along_axis(matrix, columns, axis=1) * 2**BITS).astype(np.int32))
 
 
 class Resampler:
