@@ -16,7 +16,7 @@ from vaebench.decoding import ImageError
 from vaebench.errors import UserError
 from vaebench.zips import ZipReader
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2"}
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2")
 SPLITS = ("train", "eval", "test")  # the numbers 0, 1, 2 of a partition file
 
 
@@ -100,7 +100,7 @@ def open_images(path: Path) -> ImageSource:
 def _is_image(name: str) -> bool:
     folder, _, file = name.rpartition("/")
     hidden = file.startswith(".") or "__MACOSX" in folder.split("/")
-    return os.path.splitext(file)[1].lower() in SUFFIXES and not hidden
+    return file.lower().endswith(SUFFIXES) and not hidden
 
 
 class Partition(Mapping[str, int]):
@@ -163,11 +163,13 @@ def keys(paths: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """
     if not len(paths):
         return paths
-    folders = [path.split("/")[:-1] for path in (min(names.unpack(paths)), max(names.unpack(paths)))]
+    folders = [path.decode().split("/")[:-1] for path in (paths[paths.argmin()], paths[paths.argmax()])]
     shared = takewhile(lambda pair: pair[0] == pair[1], zip(*folders, strict=False))
     common = "".join(f"{folder}/" for folder, _ in shared)
     if common and np.char.startswith(wanted, common.encode()).any():
         common = ""
     depth = int(np.char.count(wanted, b"/").max(initial=0)) + 1
-    shorter = (path.removeprefix(common) for path in names.unpack(paths))
-    return names.pack("/".join(path.split("/")[-depth:]) for path in shorter)
+    shorter = names.without_prefix(paths, common)
+    if np.char.count(shorter, b"/").max() < depth:
+        return shorter
+    return names.pack("/".join(path.split("/")[-depth:]) for path in names.unpack(shorter))

@@ -26,6 +26,13 @@ def unpack(names: np.ndarray) -> Iterator[str]:
     return (name.decode() for name in names)
 
 
+def without_prefix(names: np.ndarray, prefix: str) -> np.ndarray:
+    """The names less the prefix that all of them have."""
+    start = len(prefix.encode())
+    letters = names.view(np.uint8).reshape(len(names), -1)
+    return np.ascontiguousarray(letters[:, start:]).view(f"S{names.itemsize - start}")[:, 0]
+
+
 def find(names: np.ndarray, among: np.ndarray) -> np.ndarray:
     """For each of `names`, the position of its first occurrence in `among`, or -1; int32 (n,)."""
     positions = np.full(len(names), -1, np.int32)

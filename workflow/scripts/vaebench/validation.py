@@ -1,10 +1,11 @@
 """Every image decoded in full before anything is built on it: the table of images and its summary."""
 
 import csv
+import io
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,12 +54,11 @@ def validate(images: Path, partition: Path, table: Path, summary: Path, settings
             open(temporary, "w", newline="", encoding="utf-8") as file,
             tqdm(total=total, unit=" images", desc="validate") as progress,
         ):
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            for rows in in_order(pool, check.batch, tasks):
-                tally.add(rows)
-                writer.writerows(rows)
-                progress.update(len(rows))
+            file.write(_as_csv([COLUMNS]))
+            for rows, found in in_order(pool, check.batch, tasks):
+                file.write(rows)
+                tally.merge(found)
+                progress.update(found.counts.total())
     bad, allowed = tally.bad, settings["max_bad_fraction"]
     if bad > allowed * listed:
         raise UserError(_too_many(bad, listed, allowed, tally.examples, table))
@@ -101,13 +101,20 @@ class Check:
     source: ImageSource
     expected: dict  # format, mode, width, height; None: any
 
-    def batch(self, packed: np.ndarray, splits: np.ndarray, verdicts: np.ndarray, locators: np.ndarray) -> list[Row]:
-        """The rows of a batch of images; a non-zero verdict is known already and the image is not read."""
-        rows, memory = [], Memory()
-        for name, split, verdict, locator in zip(names.unpack(packed), splits, verdicts, locators, strict=True):
+    def batch(
+        self, packed: np.ndarray, splits: np.ndarray, verdicts: np.ndarray, locators: np.ndarray
+    ) -> tuple[str, "Tally"]:
+        """The rows of a batch of images as CSV, and their counts.
+
+        A non-zero verdict is known already and the image is not read.
+        """
+        rows, tally, memory = [], Tally(), Memory()
+        columns = names.unpack(packed), splits.tolist(), verdicts.tolist(), locators.tolist()
+        for name, split, verdict, locator in zip(*columns, strict=True):
             judged = (*VERDICTS[verdict], "", "", "") if verdict else self._image(locator, memory)
             rows.append((name, SPLITS[split] if split >= 0 else "", *judged))
-        return rows
+        tally.add(rows)
+        return _as_csv(rows), tally
 
     def _image(self, locator: int | bytes, memory: Memory) -> tuple:
         size = ""
@@ -148,6 +155,14 @@ class Tally:
                 if len(self.examples) < LISTED:
                     self.examples.append(f"{name}: {status}, {reason}")
 
+    def merge(self, other: "Tally") -> None:
+        """Count what another tally has counted of later rows."""
+        self.counts.update(other.counts)
+        self.reasons.update(other.reasons)
+        for split, counts in self.splits.items():
+            counts.update(other.splits[split])
+        self.examples = (self.examples + other.examples)[:LISTED]
+
     @property
     def bad(self) -> int:
         """How many images of the partition cannot be used."""
@@ -161,6 +176,12 @@ class Tally:
             "reasons": dict(self.reasons.most_common(LISTED)),
             "examples": self.examples,
         }
+
+
+def _as_csv(rows: Iterable[tuple]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def _too_many(bad: int, listed: int, allowed: float, examples: list[str], table: Path) -> str:

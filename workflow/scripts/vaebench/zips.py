@@ -56,8 +56,9 @@ class ZipReader:
                     raise self._broken("its list of members is damaged")
                 _, flags, *_, name, extra, comment, _ = ENTRY.unpack(head)
                 raw = file.read(name)
-                file.seek(extra + comment, os.SEEK_CUR)
-                yield raw.decode("utf-8" if flags & UTF8 else "cp437", "replace"), position
+                if extra or comment:
+                    file.seek(extra + comment, os.SEEK_CUR)
+                yield raw.decode("utf-8" if flags & UTF8 or raw.isascii() else "cp437", "replace"), position
                 position += ENTRY.size + name + extra + comment
 
     def read(self, position: int) -> bytes:
