@@ -50,20 +50,21 @@ def decode(data: bytes, channels: int, memory: Memory | None = None) -> tuple[He
     pixels = _decode_colour_jpeg(data, "RGB", memory) if channels == 3 else None
     if pixels is None:
         return _decode_any(data, channels)
-    return _colour_jpeg(pixels), pixels
+    return _header(pixels), pixels
 
 
 def examine(data: bytes, memory: Memory | None = None) -> Header:
     """Decode an image file in full, for its header or the same ImageError as `decode`.
 
     A colour JPEG is decoded to grey: all data of its three components are read, where damage shows; only the arithmetic
-    from colour differences to pixels, which cannot fail, is saved.
+    that turns the two components of colour into pixels, which cannot fail, is saved.
     """
     pixels = _decode_colour_jpeg(data, "GRAY", memory)
-    return _decode_any(data, 3)[0] if pixels is None else _colour_jpeg(pixels)
+    return _decode_any(data, 3)[0] if pixels is None else _header(pixels)
 
 
-def _colour_jpeg(pixels: np.ndarray) -> Header:
+def _header(pixels: np.ndarray) -> Header:
+    """What a colour JPEG of these pixels said about itself."""
     return Header("JPEG", "RGB", pixels.shape[1], pixels.shape[0])
 
 
