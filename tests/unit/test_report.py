@@ -13,8 +13,8 @@ from vaebench.figures.catalog import FIGURES, FORMATS
 from vaebench.metrics.registry import METRICS
 from vaebench.report import rulegraph
 from vaebench.report.findings import sentences, verdicts
-from vaebench.report.writing import caption, failures, notice, write_report
-from vaebench.study import open_study
+from vaebench.report.writing import caption, failures, make_environment, notice, write_report
+from vaebench.study import Interval, open_study
 from vaebench.text import duration, ends, interval, number
 
 ROOT = Path(__file__).parents[2]
@@ -352,3 +352,16 @@ def test_interval_has_as_many_digits_as_its_width_needs():
 @pytest.mark.parametrize(("seconds", "shown"), [(42, "42 s"), (210, "3.5 min"), (7200, "2.0 h"), (181440, "2.1 days")])
 def test_durations(seconds, shown):
     assert duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Interval(0.5, 0.4, 0.6, 3), "0.400 to 0.600"),
+        (Interval(1.0, 1.0, 1.0, 2), "2 equal seeds"),
+        (Interval(0.5, np.nan, np.nan, 1), ""),
+    ],
+)
+def test_an_interval_without_width_is_said_in_words(value, text):
+    words = make_environment().get_template("macros.html.j2").module.range(value)
+    assert words == text

@@ -97,7 +97,7 @@ def write_report(
         "suites": SUITE_TITLES,
         "grades": GRADES,
     }
-    html = _environment().get_template("report.html.j2").render(context)
+    html = make_environment().get_template("report.html.j2").render(context)
     with atomic_path(output) as temporary:
         temporary.write_text(html, encoding="utf-8")
     print(f"Wrote the report of {len(pages)} runs, {len(html) / 1e6:.1f} MB, to {output}")
@@ -200,7 +200,8 @@ def caption(folder: Path, name: str) -> Markup:
     return Markup("".join(f"<p>{paragraph}</p>" for paragraph in re.split(r"\n\s*\n", text)))
 
 
-def _environment() -> Environment:
+def make_environment() -> Environment:
+    """jinja2 with the report's templates and filters."""
     environment = Environment(
         loader=PackageLoader("vaebench", "templates"),
         autoescape=select_autoescape(["html", "j2"]),
