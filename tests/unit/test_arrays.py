@@ -3,13 +3,23 @@
 import hashlib
 import json
 import warnings
+import zipfile
+import zlib
 
 import numpy as np
 import pytest
 
-from vaebench.arrays import StreamedArray, manifest_path, open_array, read_manifest, write_array
+from vaebench.arrays import (
+    StreamedArray,
+    manifest_path,
+    npy_header,
+    open_array,
+    open_member,
+    read_manifest,
+    write_array,
+)
 from vaebench.errors import UserError
-from vaebench.partial import PartialArray
+from vaebench.partial import LOCAL_HEADER_BYTES, Done, PartialArray
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (53, 3, 9, 11), dtype=np.uint8)
 
@@ -140,3 +150,40 @@ def test_work_is_resumed_and_only_what_is_sound(tmp_path):
 def test_other_work_is_not_resumed(tmp_path):
     fill(PartialArray(tmp_path / "a.npz", IMAGES.shape, "work").open(), [(0, 53)])
     assert PartialArray(tmp_path / "a.npz", IMAGES.shape, "other work").open().rows_done == 0
+
+
+class Ends:
+    """A file that forgets its long blocks."""
+
+    def __init__(self):
+        self.place, self.written = 0, {}
+        self.tell, self.flush = lambda: self.place, lambda: None
+
+    def seek(self, place):
+        self.place = place
+
+    def write(self, data):
+        if len(data) < 1 << 16:
+            self.written[self.place] = bytes(data)
+        self.place += len(data)
+
+
+def test_beyond_4_gib_the_records_are_those_of_zipfile(tmp_path, monkeypatch):
+    black, blocks, rows = bytes(1 << 24), 260, (1 << 24) // 4096
+    shape = (blocks * rows, 1, 64, 64)
+    ends = Ends()
+    with zipfile.ZipFile(ends, "w") as archive, open_member(archive) as member:
+        member.write(npy_header(shape))
+        for _ in range(blocks):
+            member.write(black)
+    array = PartialArray(tmp_path / "a.npz", shape, "work").open()
+    for block in range(blocks):
+        array.record(Done(block * rows, (block + 1) * rows, zlib.crc32(black), [0.0], [0.0]))
+    monkeypatch.setattr("vaebench.partial.sha256_of", lambda path: "not read, since it is of 4 GiB")
+    sealed, _ = array.seal(False)
+    behind = sorted(place for place in ends.written if place > 1 << 32)
+    with open(sealed, "rb") as file:
+        assert file.read(LOCAL_HEADER_BYTES) == ends.written[0]
+        file.seek(behind[0])
+        assert file.read() == b"".join(map(ends.written.get, behind))
+    assert open_array(sealed).shape == shape

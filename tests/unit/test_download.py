@@ -1,6 +1,7 @@
 """The download against a Drive on this machine; gdown is the installed one, untouched."""
 
 import hashlib
+import os
 import random
 import resource
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from fake_drive import FakeDrive, FakeFile
 
 from vaebench.download import celeba_partition, fetch
 from vaebench.errors import UserError
+from vaebench.files import known_md5
 
 BODY = random.Random(0).randbytes(1_500_000)
 MD5 = hashlib.md5(BODY).hexdigest()
@@ -39,7 +41,7 @@ def block(*sources, **changes):
 
 
 def leftovers(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".md5")
 
 
 @contextmanager
@@ -255,9 +257,32 @@ def test_what_is_there_is_kept_when_right_and_replaced_when_wrong(drive, tmp_pat
     destination.write_bytes(BODY)
     fetch(block({"drive": ID}), destination, SETTINGS)
     assert drive.requests == []
+    before = destination.stat()
     destination.write_bytes(BODY[::-1])
+    os.utime(destination, ns=(before.st_atime_ns, before.st_mtime_ns))  # what was remembered of it is not trusted here
     fetch(block({"drive": ID}), destination, SETTINGS)
     assert destination.read_bytes() == BODY
+
+
+@pytest.mark.parametrize("kind", ["drive", "path", "there"])
+def test_the_checksum_that_was_found_right_is_remembered(drive, tmp_path, monkeypatch, kind):
+    drive.files[ID] = FakeFile(body=BODY)
+    given, destination = tmp_path / "mine.zip", tmp_path / "raw" / "images.zip"
+    destination.parent.mkdir()
+    given.write_bytes(BODY)
+    if kind == "there":
+        destination.write_bytes(BODY)
+    fetch(block({"path": str(given)} if kind == "path" else {"drive": ID}), destination, SETTINGS)
+    monkeypatch.setattr("vaebench.files.md5_of", lambda path: f"read {path.name}")
+    assert known_md5(destination) == MD5
+    given.write_bytes(BODY[:-1])
+    assert known_md5(destination) == ("read images.zip" if kind == "path" else MD5)
+
+
+def test_without_a_checksum_nothing_is_remembered(drive, tmp_path):
+    drive.files[ID] = FakeFile(body=BODY)
+    fetch(block({"drive": ID}, md5=None), tmp_path / "images.zip", SETTINGS)
+    assert [path.name for path in tmp_path.iterdir()] == ["images.zip"]
 
 
 def test_a_wrong_file_stays_until_a_right_one_has_come(drive, tmp_path):

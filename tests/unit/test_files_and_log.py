@@ -1,10 +1,14 @@
+import os
+import random
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
 
-from vaebench.files import atomic_path, link, md5_of, sha256_of
+from vaebench.crc32 import joined
+from vaebench.files import atomic_path, known_md5, link, md5_of, remember_md5, sha256_of
 
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 
@@ -26,6 +30,38 @@ def test_checksums_are_the_published_ones_of_the_empty_file(tmp_path):
     (tmp_path / "empty").touch()
     assert md5_of(tmp_path / "empty") == "d41d8cd98f00b204e9800998ecf8427e"
     assert sha256_of(tmp_path / "empty").startswith("e3b0c44298fc1c149afbf4c8996fb924")
+
+
+def test_a_remembered_checksum_holds_until_the_file_changes(tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(b"content")
+    assert known_md5(file) == md5_of(file)
+    remember_md5(file, "as remembered")
+    file.rename(tmp_path / "other")
+    (tmp_path / "other").rename(file)
+    assert known_md5(file) == "as remembered"
+    before = file.stat()
+    file.write_bytes(b"CONTENT")  # of the same size
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert known_md5(file) == md5_of(file)
+    remember_md5(file, "as remembered")
+    (tmp_path / ".file.md5").write_text("{")
+    assert known_md5(file) == md5_of(file)
+
+
+def test_the_crc_of_joined_pieces_is_that_of_zlib():
+    numbers = random.Random(0)
+    for length in [0, 1, 2, 7, 4096, 12345, 1 << 20]:
+        first, second = numbers.randbytes(numbers.randrange(1000)), numbers.randbytes(length)
+        assert joined(zlib.crc32(first), zlib.crc32(second), length) == zlib.crc32(first + second)
+    zeros = zlib.crc32(bytes(1 << 20))
+    crc, length = zeros, 1 << 20
+    for _ in range(13):  # doubled up to 8 GiB
+        crc, length = joined(crc, crc, length), 2 * length
+    expected, block = 0, bytes(1 << 28)
+    for _ in range(32):
+        expected = zlib.crc32(block, expected)
+    assert (crc, length) == (expected, 1 << 33)
 
 
 def test_link_survives_the_removal_of_the_other_name(tmp_path):

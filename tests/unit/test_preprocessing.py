@@ -33,6 +33,7 @@ from image_cases import (
 from vaebench import gpu
 from vaebench.arrays import open_array, read_manifest
 from vaebench.errors import UserError
+from vaebench.files import remember_md5
 from vaebench.preprocessing import preprocess
 from vaebench.validation import validate
 
@@ -176,6 +177,9 @@ def test_the_manifest_is_the_card_of_the_data(tmp_path):
     assert (manifest["split"], manifest["dataset"], manifest["filter"]) == ("train", "small", "lanczos")
     assert (manifest["crop"], manifest["size"]) == ({"center": 148}, [64, 64])
     assert manifest["versions"].keys() >= {"numpy", "pillow", "simplejpeg"}
+    remember_md5(images, "of the download")
+    prepare(tmp_path / "out", images, partition, validation={"format": "JPEG"}, limit=4)
+    assert read_manifest(tmp_path / "out" / "train_data.npz")["sources"]["images.zip"]["md5"] == "of the download"
 
 
 def test_a_split_without_images_is_named(tmp_path):

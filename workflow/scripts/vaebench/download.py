@@ -10,7 +10,7 @@ from tqdm import tqdm
 from vaebench import drive, mirror
 from vaebench.disk import disk_errors, need_space
 from vaebench.errors import UserError
-from vaebench.files import atomic_path, md5_of
+from vaebench.files import atomic_path, md5_of, remember_md5
 from vaebench.transfer import SourceError, Transfer
 
 CELEBA_SPLITS = ((0, 162_770), (1, 182_637), (2, 202_599))  # split, its last image
@@ -31,6 +31,7 @@ def fetch(file: dict, destination: Path, settings: dict) -> None:
         fault = _fault(destination, file)
         if fault is None:
             say(f"{destination} is there and is right")
+            _remember(destination, file)
             return
         say(f"{destination} is there but {fault}: fetching it again")
     failures = []
@@ -49,6 +50,7 @@ def fetch(file: dict, destination: Path, settings: dict) -> None:
                     f"{destination} is complete"
                     + ("" if file.get("md5") else "; no md5 is given, so it was not checked")
                 )
+                _remember(destination, file)
                 return
     raise UserError(
         f"{destination.name} could not be had from any source:\n- "
@@ -82,6 +84,12 @@ def _fault(path: Path, file: dict) -> str | None:
         return f"has {size} bytes instead of {wanted}"
     digest = file.get("md5") and md5_of(path)
     return f"has the md5 {digest} instead of {file['md5']}" if digest != file.get("md5") else None
+
+
+def _remember(path: Path, file: dict) -> None:
+    """Spare whoever needs the checksum that was just found right from reading the file again."""
+    if file.get("md5") and path.is_file():
+        remember_md5(path, file["md5"])
 
 
 def _download(get: Callable[[Transfer, dict], None]) -> Callable[[str, Path, dict, dict], None]:

@@ -17,6 +17,7 @@ from typing import BinaryIO, Self
 import numpy as np
 
 from vaebench.arrays import MEMBER, npy_header, open_member
+from vaebench.crc32 import joined
 from vaebench.files import sha256_of
 
 BLOCK = 1 << 22
@@ -146,8 +147,7 @@ class PartialArray:
             sealed = self.part
             with open(sealed, "r+b") as file:
                 file.truncate(self._end)
-                with zipfile.ZipFile(_InPlace(file, self._offset, self._end), "w") as archive:
-                    self._copy_rows(archive)
+                self._write_around_rows(file)
         return sealed, sha256_of(sealed)
 
     def publish(self, sealed: Path) -> None:
@@ -162,6 +162,25 @@ class PartialArray:
             rows.seek(self._offset)
             while block := rows.read(min(BLOCK, self._end - rows.tell())):
                 member.write(block)
+
+    def _write_around_rows(self, file: BinaryIO) -> None:
+        """Write an archive without rows, and then their length and CRC-32 into it, which need not be read for that."""
+        with zipfile.ZipFile(file, "w") as archive:
+            with open_member(archive) as member:
+                member.write(self._header)
+            (info,) = archive.infolist()
+            info.CRC = self._crc()
+            info.file_size = info.compress_size = self._end - LOCAL_HEADER_BYTES
+            file.seek(0)
+            file.write(info.FileHeader(zip64=True))
+            archive.start_dir = self._end
+
+    def _crc(self) -> int:
+        """The CRC-32 of the member: of the npy header and of all rows."""
+        crc = zlib.crc32(self._header)
+        for done in sorted(self._done, key=lambda done: done.start):
+            crc = joined(crc, done.crc, (done.stop - done.start) * self._row_bytes)
+        return crc
 
     def _recorded(self) -> Iterator[Done]:
         """The ranges in the journal of the same work; a line that was cut short ends it."""
@@ -185,21 +204,6 @@ class PartialArray:
                 crc = zlib.crc32(block, crc)
                 left -= len(block)
         return crc == done.crc and not left
-
-
-class _InPlace:
-    """A file for zipfile to write an archive around rows that are there already."""
-
-    def __init__(self, file: BinaryIO, start: int, stop: int) -> None:
-        self._file, self._start, self._stop = file, start, stop
-        self.seek, self.tell, self.flush = file.seek, file.tell, file.flush
-
-    def write(self, data: bytes) -> int:
-        """Write, or pass over the rows."""
-        if self._start <= self._file.tell() < self._stop:
-            self._file.seek(len(data), os.SEEK_CUR)
-            return len(data)
-        return self._file.write(data)
 
 
 def _line(record: dict) -> str:

@@ -19,7 +19,7 @@ from vaebench.arrays import manifest_path
 from vaebench.decoding import ImageError, Memory, decode
 from vaebench.disk import disk_errors, need_space
 from vaebench.errors import UserError
-from vaebench.files import md5_of, sha256_of
+from vaebench.files import known_md5, sha256_of
 from vaebench.images import ImageSource, open_images
 from vaebench.partial import Done, PartialArray, RowWriter
 from vaebench.resampling import Resampler, crop_box, load_loops
@@ -99,7 +99,7 @@ def preprocess(
         device = gpu.choose(settings["device"], recipe.decoder)
         for _ in range(workers if device == "cpu" else 0):
             pool.submit(load_loops)
-        sources = {path.name: pool.submit(md5_of, path) for path in (images, partition) if path.is_file()}
+        sources = {path.name: pool.submit(known_md5, path) for path in (images, partition) if path.is_file()}
         chosen = select(source, partition, table, outputs, settings["limit"])
         content = _content(source, table, recipe)
         jobs = {
