@@ -13,25 +13,35 @@ from vaebench.filters import BITS
 @njit(cache=True, nogil=True)
 def resize(
     source: np.ndarray,
+    rows_first: bool,
     first_starts: np.ndarray,
     first_weights: np.ndarray,
     second_starts: np.ndarray,
     second_weights: np.ndarray,
-    memory: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    memory: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray],
     target: np.ndarray,
 ) -> None:
-    """Resize `source` (n, channels, m) along its first axis, then along its last, to `target` (M, channels, N); uint8.
+    """Resize `source`, uint8 (height, width x channels), along its rows and columns to `target` (M, channels, N).
 
     Output i of a pass is the sum of weights[i, k] times line starts[i] + k, with weights int32 in units of 2^-BITS,
-    rounded and clipped to 0..255. `memory` holds what is in between: (n, channels, m), (N, channels, m),
-    (m, channels, N) and (M, channels, N). The axis of a pass comes first, so that the vector units add whole lines.
+    rounded and clipped to 0..255. M is the second pass's number of outputs, N the first's. `memory` holds what is in
+    between, lines of it: (n, channels, m), (N, channels, m), (m, channels, N) and (M, channels, N), where the last axis
+    is padded to whole words of 8 bytes, and the first and third also as words. The axis of a pass comes first, so that
+    the vector units add whole lines.
     """
-    lines, fewer, turned, result = memory
-    _copy(source, lines)
+    words, lines, fewer, turned_words, turned, result = memory
+    if rows_first:
+        _transpose(source, words.reshape(-1, words.shape[2]))
+    else:
+        _separate(source, lines)
     _add_lines(lines, first_starts, first_weights, fewer)
-    _copy(fewer.transpose(2, 1, 0), turned)
+    for channel in range(fewer.shape[1]):
+        _transpose(fewer[:, channel], turned_words[:, channel])
     _add_lines(turned, second_starts, second_weights, result)
-    _copy(result, target)
+    for i in range(target.shape[0]):
+        for j in range(target.shape[1]):
+            for k in range(target.shape[2]):
+                target[i, j, k] = result[i, j, k]
 
 
 @njit(cache=True, nogil=True)
@@ -53,11 +63,40 @@ def channel_sums(batch: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _copy(source: np.ndarray, target: np.ndarray) -> None:
-    for i in range(source.shape[0]):
-        for j in range(source.shape[1]):
-            for k in range(source.shape[2]):
-                target[i, j, k] = source[i, j, k]
+def _transpose(source: np.ndarray, target: np.ndarray) -> None:
+    """Columns of uint8 (n, m) as lines of `target`, (m, n / 8 rounded up) words of 8 bytes; the last row pads.
+
+    Eight rows become words in one go over their length, which the vector units can do, and only words are moved.
+    """
+    last, words = len(source) - 1, np.empty(source.shape[1], np.uint64)
+    for block in range(target.shape[1]):
+        top = 8 * block
+        a, b, c, d = source[top], source[min(top + 1, last)], source[min(top + 2, last)], source[min(top + 3, last)]
+        top = min(top + 4, last)
+        e, f, g, h = source[top], source[min(top + 1, last)], source[min(top + 2, last)], source[min(top + 3, last)]
+        for column in range(len(words)):
+            words[column] = (
+                np.uint64(a[column])
+                | np.uint64(b[column]) << np.uint64(8)
+                | np.uint64(c[column]) << np.uint64(16)
+                | np.uint64(d[column]) << np.uint64(24)
+                | np.uint64(e[column]) << np.uint64(32)
+                | np.uint64(f[column]) << np.uint64(40)
+                | np.uint64(g[column]) << np.uint64(48)
+                | np.uint64(h[column]) << np.uint64(56)
+            )
+        for column in range(len(words)):
+            target[column, block] = words[column]
+
+
+@njit(cache=True, nogil=True)
+def _separate(source: np.ndarray, target: np.ndarray) -> None:
+    """Rows of pixels, (height, width x channels), as (height, channels, width)."""
+    channels = target.shape[1]
+    for row in range(len(source)):
+        for channel in range(channels):
+            for column in range(source.shape[1] // channels):
+                target[row, channel, column] = source[row, column * channels + channel]
 
 
 @njit(cache=True, nogil=True)

@@ -26,7 +26,8 @@ from vaebench.resampling import Resampler, crop_box, load_loops
 from vaebench.selection import Selection, select
 from vaebench.workers import in_order, worker_pool
 
-CHUNK_BYTES = 1 << 22  # pixels that a worker holds before it writes or sends them
+WRITTEN_BYTES = 1 << 18  # pixels that a worker writes at once: still in the processor's cache then
+SENT_BYTES = 1 << 23  # pixels that a worker sends to a GPU at once
 LIBRARIES = ("numpy", "pillow", "simplejpeg")  # what decides about the bytes
 
 
@@ -164,7 +165,7 @@ def _work(
         yield from in_order(pool, work.resize, _tasks(jobs, batch_size))
         return
     frame_bytes = max(int(np.max(job.images.heights * job.images.widths)) for job in jobs.values()) * recipe.channels
-    batch_size = max(1, min(batch_size, 2 * CHUNK_BYTES // frame_bytes))
+    batch_size = max(1, min(batch_size, SENT_BYTES // frame_bytes))
     decode_here = recipe.decoder == "nvjpeg"
     for split, writer, start, frames in in_order(
         pool, work.read if decode_here else work.crop, _tasks(jobs, batch_size)
@@ -191,7 +192,7 @@ class Work:
         self, split: str, writer: RowWriter, start: int, packed: np.ndarray, locators: np.ndarray
     ) -> tuple[str, Done]:
         """Decode, crop and resize, and write the rows to their place."""
-        return split, writer.write(start, self._resized(packed, locators, max(1, CHUNK_BYTES // writer.row_bytes)))
+        return split, writer.write(start, self._resized(packed, locators, max(1, WRITTEN_BYTES // writer.row_bytes)))
 
     def crop(
         self, split: str, writer: RowWriter, start: int, packed: np.ndarray, locators: np.ndarray

@@ -51,14 +51,12 @@ class Resampler:
         self.rows = weights(width, size[1], filter_name)
         self.columns = weights(height, size[0], filter_name)
         self.rows_first = _rows_first(self.rows, self.columns, filter_name)
-        # The axes of the input and of the output, so that the one that a pass goes along comes first or last.
-        self._from = (1, 2, 0) if self.rows_first else (0, 2, 1)
-        self._to = (1, 0, 2) if self.rows_first else (2, 0, 1)
         passes = (self.rows, self.columns) if self.rows_first else (self.columns, self.rows)
         self._passes = tuple(map(taps, passes))
         (first_out, first_in), (second_out, second_in) = (matrix.shape for matrix in passes)
-        stages = [(first_in, second_in), (first_out, second_in), (second_in, first_out), (second_out, first_out)]
-        self._memory = tuple(np.empty((before, channels, after), np.uint8) for before, after in stages)
+        lines, turned = _lines(first_in, channels, second_in), _lines(_padded(second_in), channels, first_out)
+        fewer, result = _lines(first_out, channels, second_in), _lines(second_out, channels, first_out)
+        self._memory = lines.view(np.uint64), lines, fewer, turned.view(np.uint64), turned, result
 
     def resize(self, image: np.ndarray, output: np.ndarray) -> None:
         """Resize one uint8 image (height, width, channels) into `output`, uint8 (channels, *size)."""
@@ -68,8 +66,9 @@ class Resampler:
         from vaebench.loops import resize
 
         first, second = self._passes
-        source, target = image.transpose(self._from), output.transpose(self._to)
-        resize(source, first.starts, first.weights, second.starts, second.weights, self._memory, target)
+        source, target = image.reshape(len(image), -1), output.transpose((1, 0, 2) if self.rows_first else (2, 0, 1))
+        passes = first.starts, first.weights, second.starts, second.weights
+        resize(source, self.rows_first, *passes, self._memory, target)
 
     def resize_batch(self, images: "torch.Tensor") -> "torch.Tensor":
         """Resize uint8 (n, height, width, channels) on the tensor's device to uint8 (n, channels, *size)."""
@@ -85,9 +84,18 @@ class Resampler:
 
 
 def load_loops() -> None:
-    """Have the compiled loops ready, for a worker that has nothing else to do."""
-    image = np.zeros((6, 6, 3), np.uint8)[1:5, 1:5]  # a part of an image, as a crop is
-    Resampler(4, 4, 3, (2, 2), "bilinear").resize(image, np.empty((3, 2, 2), np.uint8))
+    """Have the compiled loops ready, for a worker that has nothing else to do: those for crops and for whole images."""
+    for image in (np.zeros((6, 6, 3), np.uint8)[1:5, 1:5], np.zeros((4, 4, 3), np.uint8)):
+        Resampler(4, 4, 3, (2, 2), "bilinear").resize(image, np.empty((3, 2, 2), np.uint8))
+
+
+def _lines(count: int, channels: int, length: int) -> np.ndarray:
+    """Memory for lines of bytes, whole words of 8 each."""
+    return np.zeros((count, channels, _padded(length)), np.uint8)
+
+
+def _padded(length: int) -> int:
+    return -(-length // 8) * 8
 
 
 def _rows_first(rows: np.ndarray, columns: np.ndarray, filter_name: str) -> bool:
