@@ -120,6 +120,7 @@ def measure(folder: Path, options: argparse.Namespace) -> list[dict]:
             stages += [("plain", "verify", None)] + [("plain", "preprocess", name) for name in options.filters]
         for way, stage, name in stages:
             task = {"stage": f"{way}_{stage}", "filter": name, "folder": str(folder), "workers": options.workers}
+            os.sync()  # no stage pays for what the one before has left to be written to the disk
             seconds, cpu, peak = watched([sys.executable, __file__, "--stage", json.dumps(task)])
             rows.append(
                 common
