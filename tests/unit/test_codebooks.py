@@ -66,6 +66,13 @@ def test_the_nearest_code_is_the_nearest():
     )
 
 
+def test_of_equal_codes_the_first_is_taken():
+    half = torch.rand(256, DIM, generator=torch.Generator().manual_seed(0))
+    indices = nearest_codes(torch.rand(40, 10, 10, DIM), torch.cat([half, half]))
+    assert indices.max() < len(half)
+    assert len(indices.unique()) > 100
+
+
 def test_replacing_takes_no_random_numbers_and_leaves_other_models_alone():
     vae = build_model(make_spec("VAE"), (1, 32, 32))
     vqvae = build_model(make_spec("VQVAE"), (1, 32, 32))
