@@ -177,9 +177,9 @@ def test_the_manifest_is_the_card_of_the_data(tmp_path):
     assert (manifest["split"], manifest["dataset"], manifest["filter"]) == ("train", "small", "lanczos")
     assert (manifest["crop"], manifest["size"]) == ({"center": 148}, [64, 64])
     assert manifest["versions"].keys() >= {"numpy", "pillow", "simplejpeg"}
-    remember_md5(images, "of the download")
+    remember_md5(images, "downloads")
     prepare(tmp_path / "out", images, partition, validation={"format": "JPEG"}, limit=4)
-    assert read_manifest(tmp_path / "out" / "train_data.npz")["sources"]["images.zip"]["md5"] == "of the download"
+    assert read_manifest(tmp_path / "out" / "train_data.npz")["sources"]["images.zip"]["md5"] == "downloads"
 
 
 def test_a_split_without_images_is_named(tmp_path):

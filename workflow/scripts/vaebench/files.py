@@ -1,7 +1,6 @@
 """Files that are either whole or absent, and their checksums."""
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -38,15 +37,15 @@ def md5_of(path: Path | str) -> str:
 def remember_md5(path: Path, md5: str) -> None:
     """Note the checksum of the file at `path` beside it, for as long as it keeps its size and time of change."""
     with suppress(OSError), atomic_path(_note(path)) as temporary:  # a shared folder may be read-only
-        temporary.write_text(json.dumps({"md5": md5, **_state(path)}) + "\n")
+        temporary.write_text(f"{md5} {_state(path)}\n")
 
 
 def known_md5(path: Path) -> str:
     """The MD5 that was remembered of the file as it is now, or else computed."""
     with suppress(OSError, ValueError):
-        note = json.loads(_note(path).read_text())
-        if note == {"md5": note["md5"], **_state(path)}:
-            return note["md5"]
+        md5, state = _note(path).read_text().split(maxsplit=1)
+        if state.strip() == _state(path):
+            return md5
     return md5_of(path)
 
 
@@ -54,9 +53,9 @@ def _note(path: Path) -> Path:
     return path.with_name(f".{path.name}.md5")
 
 
-def _state(path: Path) -> dict[str, int]:
+def _state(path: Path) -> str:
     facts = path.stat()
-    return {"bytes": facts.st_size, "changed_ns": facts.st_mtime_ns}
+    return f"{facts.st_size} bytes, changed at {facts.st_mtime_ns} ns"
 
 
 def _digest(path: Path | str, algorithm: str) -> str:
