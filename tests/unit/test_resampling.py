@@ -54,6 +54,27 @@ def test_equal_to_pillow_image_by_image_and_in_batches(filter_name, shape, size,
     assert np.array_equal(resampler.resize_batch(torch.from_numpy(images)).numpy(), expected)
 
 
+def random_geometry(numbers):
+    largest = 300 if numbers.random() < 0.2 else 40
+    (height, width), size = numbers.integers(1, largest, 2).tolist(), numbers.integers(1, 30, 2).tolist()
+    return (height, width), tuple(size), str(numbers.choice(list(FILTERS))), int(numbers.choice([1, 3]))
+
+
+def test_equal_to_pillow_in_any_geometry():
+    numbers = np.random.default_rng(0)
+    few_pixels = [
+        ((38, 13), (1, 6), "bilinear", 3),
+        ((36, 11), (7, 2), "bilinear", 3),
+        ((28, 24), (1, 11), "bicubic", 1),
+    ]
+    for shape, size, filter_name, channels in few_pixels + [random_geometry(numbers) for _ in range(400)]:
+        resampler, output = Resampler(*shape, channels, size, filter_name), np.empty((channels, *size), np.uint8)
+        for seed in range(4):
+            image = np.random.default_rng(seed).integers(0, 256, (*shape, channels), dtype=np.uint8)
+            resampler.resize(image, output)
+            assert np.array_equal(output, by_pillow(image, size, filter_name)), (shape, size, filter_name, channels)
+
+
 def test_a_view_of_a_larger_image_and_ties_that_end_in_a_half():
     image = np.zeros((20, 20, 3), np.uint8)
     image[::2, ::4] = 1  # halving gives exact halves, which Pillow rounds up

@@ -18,6 +18,8 @@ from vaebench.filters import FILTERS, taps, weights
 if TYPE_CHECKING:
     import torch
 
+PROBED = 4000  # pixels in which the two orders of resizing should differ somewhere
+
 
 def crop_box(crop: dict | None, width: int, height: int) -> tuple[int, int, int, int]:
     """The (left, top, right, bottom) that `crop` cuts out of a width x height image.
@@ -101,16 +103,24 @@ def _padded(length: int) -> int:
 def _rows_first(rows: np.ndarray, columns: np.ndarray, filter_name: str) -> bool:
     """Whether Pillow resizes along the rows first, which decides about the rounding in between.
 
-    It depends on the geometry and on Pillow's version (since 13 it may start with the columns), so Pillow is asked.
+    It depends on the geometry and on Pillow's version (since 13 it may start with the columns), so Pillow is asked:
+    with images of noise until one comes out differently in the two orders, at most until `PROBED` pixels came out.
     """
-    probe = np.random.default_rng(0).integers(0, 256, (columns.shape[1], rows.shape[1]), dtype=np.uint8)
-    expected = np.asarray(Image.fromarray(probe).resize((len(rows), len(columns)), FILTERS[filter_name]))
 
     def rounded(values: np.ndarray) -> np.ndarray:
         return np.floor(values + 0.5).clip(0, 255)
 
-    if np.array_equal(rounded(columns @ rounded(probe @ rows.T)), expected):
-        return True
-    if np.array_equal(rounded(rounded(columns @ probe) @ rows.T), expected):
-        return False
-    raise RuntimeError(f"Pillow {version('pillow')} resizes in a way that vaebench does not know; use Pillow 11 to 13")
+    height, width = len(columns), len(rows)
+    numbers = np.random.default_rng(0)
+    for _ in range(-(-PROBED // (height * width))):
+        probe = numbers.integers(0, 256, (columns.shape[1], rows.shape[1]), dtype=np.uint8)
+        expected = np.asarray(Image.fromarray(probe).resize((width, height), FILTERS[filter_name]))
+        by_rows = np.array_equal(rounded(columns @ rounded(probe @ rows.T)), expected)
+        by_columns = np.array_equal(rounded(rounded(columns @ probe) @ rows.T), expected)
+        if by_rows != by_columns:
+            return by_rows
+        if not by_rows:
+            raise RuntimeError(
+                f"Pillow {version('pillow')} resizes in a way that vaebench does not know; use Pillow 11 to 13"
+            )
+    return True
