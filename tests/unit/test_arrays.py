@@ -147,6 +147,18 @@ def test_work_is_resumed_and_only_what_is_sound(tmp_path):
     assert finish(third) == numpys(tmp_path, IMAGES)
 
 
+@pytest.mark.parametrize("line", ["\0\0\0\n", "{}\n", "[1]\n", '{"start": 20, "stop": 30}\n', "\ufffd\n"])
+def test_a_damaged_line_of_the_journal_ends_it(tmp_path, line):
+    first = PartialArray(tmp_path / "a.npz", IMAGES.shape, "work").open()
+    fill(first, [(0, 10), (10, 20)])
+    lines = first.journal.read_text().splitlines(keepends=True)
+    first.journal.write_bytes("".join([*lines[:2], line, *lines[2:]]).encode("utf-16" if "\ufffd" in line else "utf-8"))
+    second = PartialArray(tmp_path / "a.npz", IMAGES.shape, "work").open()
+    assert second.rows_done == (0 if "\ufffd" in line else 10)
+    fill(second, second.missing(8))
+    assert finish(second) == numpys(tmp_path, IMAGES)
+
+
 def test_other_work_is_not_resumed(tmp_path):
     fill(PartialArray(tmp_path / "a.npz", IMAGES.shape, "work").open(), [(0, 53)])
     assert PartialArray(tmp_path / "a.npz", IMAGES.shape, "other work").open().rows_done == 0

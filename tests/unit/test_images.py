@@ -65,7 +65,16 @@ def test_values_that_overflow_32_bits_are_taken_from_the_zip64_field(tmp_path):
 
 def test_folders_hidden_files_and_other_files_are_no_images(tmp_path):
     path = write_zip(
-        tmp_path / "a.zip", {"d/": b"", "d/1.JPG": b"1", "__MACOSX/d/._1.jpg": b"", "d/.2.jpg": b"", "d/list.txt": b""}
+        tmp_path / "a.zip",
+        {
+            "d/": b"",
+            "d/1.JPG": b"1",
+            "__MACOSX/d/._1.jpg": b"",
+            "d/.2.jpg": b"",
+            "d/list.txt": b"",
+            "d/3\r.jpg": b"",
+            "d/4\n.jpg": b"",
+        },
     )
     assert open_images(path).names() == ["d/1.JPG"]
 
@@ -189,6 +198,16 @@ def test_a_bad_line_is_named(tmp_path, text):
     (tmp_path / "p.txt").write_text(text)
     with pytest.raises(UserError, match=r"p\.txt, line 2: expected an image name"):
         read_partition(tmp_path / "p.txt")
+
+
+@pytest.mark.parametrize("name", ["p.txt", "p.csv"])
+def test_a_partition_in_another_encoding(tmp_path, name):
+    text = "größe.jpg,0\n1.jpg,0\nüber.jpg,1\n".replace(",", " " if name == "p.txt" else ",")
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert dict(read_partition(tmp_path / name)) == {"größe.jpg": 0, "1.jpg": 0, "über.jpg": 1}
+    (tmp_path / name).write_bytes(text.encode().replace("ü".encode(), "ü".encode("latin-1")))
+    with pytest.raises(UserError, match=rf"{name}, line 3: not UTF-8"):
+        read_partition(tmp_path / name)
 
 
 def test_an_empty_partition(tmp_path):

@@ -100,7 +100,8 @@ def open_images(path: Path) -> ImageSource:
 def _is_image(name: str) -> bool:
     folder, _, file = name.rpartition("/")
     hidden = file.startswith(".") or "__MACOSX" in folder.split("/")
-    return file.lower().endswith(SUFFIXES) and not hidden
+    listable = "\n" not in name and "\r" not in name  # a partition has a line for each name
+    return file.lower().endswith(SUFFIXES) and listable and not hidden
 
 
 class Partition(Mapping[str, int]):
@@ -133,7 +134,7 @@ def read_partition(path: Path) -> Partition:
     UserError names the file and the line of what is neither.
     """
     splits = bytearray()
-    with open(path, encoding="utf-8-sig", newline="") as file:
+    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         packed = names.pack(_partition_names(path, file, splits))
     if not len(packed):
         raise UserError(f"{path} lists no image; expected lines like `000001.jpg 0`")
@@ -143,6 +144,8 @@ def read_partition(path: Path) -> Partition:
 def _partition_names(path: Path, lines: Iterator[str], splits: bytearray) -> Iterator[str]:
     is_csv = Path(path).suffix.lower() == ".csv"
     for number, line in enumerate(lines, start=1):
+        if not line.isascii() and any("\udc80" <= letter <= "\udcff" for letter in line):
+            raise UserError(f"{path}, line {number}: not UTF-8: the file is damaged, or is to be saved as UTF-8")
         fields = next(csv.reader([line.strip()]), []) if is_csv else line.rsplit(maxsplit=1)
         if not fields or (number == 1 and len(fields) == 2 and not fields[1].strip().isdigit()):
             continue  # a blank line, or the header

@@ -183,16 +183,18 @@ class PartialArray:
         return crc
 
     def _recorded(self) -> Iterator[Done]:
-        """The ranges in the journal of the same work; a line that was cut short ends it."""
+        """The ranges in the journal of the same work; a line that was cut short or damaged ends it."""
         if not (self.part.exists() and self.journal.exists()):
             return
-        lines = self.journal.read_text().splitlines(keepends=True)
+        lines = self.journal.read_text(errors="replace").splitlines(keepends=True)
         if not lines or lines[0] != _line({"identity": self._identity}):
             return
         for line in lines[1:]:
-            if not line.endswith("\n"):
+            try:
+                done = Done(**json.loads(line))
+            except (ValueError, TypeError):
                 return
-            yield Done(**json.loads(line))
+            yield done
 
     def _is_there(self, done: Done) -> bool:
         """Whether the rows still have their CRC: after a power cut the disk may know less than the journal."""
