@@ -7,6 +7,7 @@ generator as 178x218 JPEGs; a pool of `--distinct` files is repeated under new n
 CPU seconds are printed beside wall seconds, since these say little on a machine that others use at the same time.
 
 - ours: `validate` (full decode, CRC), `preprocess` (decode, crop, resize, rows written to their place, sealed, hashed).
+  The archive's md5 is noted beforehand, as the download, which checks it, does.
 - plain: what the scripts of the field do: `Image.verify()` on every extracted file, torchvision's ImageFolder and
   DataLoader with the same workers, a list of batches, concatenate, `savez_compressed`.
 - limit: simplejpeg.decode_jpeg (libjpeg-turbo) on every file of the zip, in the same pool of workers, nothing else.

@@ -1,7 +1,7 @@
 """Loops over pixels that numba compiles for the vector units of this machine.
 
-Only functions that run them import this: loading numba takes a second, compiling once per machine a few. The result of
-the compilation is kept in `__pycache__`.
+Only functions that run them import this: loading numba takes half a second, compiling once per machine a few seconds.
+The result of the compilation is kept in `__pycache__`.
 """
 
 import numpy as np
@@ -18,25 +18,24 @@ def resize(
     first_weights: np.ndarray,
     second_starts: np.ndarray,
     second_weights: np.ndarray,
-    memory: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    memory: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
     target: np.ndarray,
 ) -> None:
     """Resize `source`, uint8 (height, width x channels), along its rows and columns to `target` (M, channels, N).
 
     Output i of a pass is the sum of weights[i, k] times line starts[i] + k, with weights int32 in units of 2^-BITS,
     rounded and clipped to 0..255. M is the second pass's number of outputs, N the first's. `memory` holds what is in
-    between, lines of it: (n, channels, m), (N, channels, m), (m, channels, N) and (M, channels, N), where the last axis
-    is padded to whole words of 8 bytes, and the first and third also as words. The axis of a pass comes first, so that
-    the vector units add whole lines.
+    between: (n, channels, m), (N, channels, m), (m, channels, N) and (M, channels, N), with the last axis padded to
+    whole words of 8 bytes. The axis of a pass comes first, so that the vector units add whole lines.
     """
-    words, lines, fewer, turned_words, turned, result = memory
+    lines, fewer, turned, result = memory
     if rows_first:
-        _transpose(source, words.reshape(-1, words.shape[2]))
+        _transpose(source, lines.reshape(-1, lines.shape[2]).view(np.uint64))
     else:
         _separate(source, lines)
     _add_lines(lines, first_starts, first_weights, fewer)
     for channel in range(fewer.shape[1]):
-        _transpose(fewer[:, channel], turned_words[:, channel])
+        _transpose(fewer[:, channel], turned.view(np.uint64)[:, channel])
     _add_lines(turned, second_starts, second_weights, result)
     for i in range(target.shape[0]):
         for j in range(target.shape[1]):

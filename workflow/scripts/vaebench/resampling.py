@@ -56,9 +56,13 @@ class Resampler:
         passes = (self.rows, self.columns) if self.rows_first else (self.columns, self.rows)
         self._passes = tuple(map(taps, passes))
         (first_out, first_in), (second_out, second_in) = (matrix.shape for matrix in passes)
-        lines, turned = _lines(first_in, channels, second_in), _lines(_padded(second_in), channels, first_out)
-        fewer, result = _lines(first_out, channels, second_in), _lines(second_out, channels, first_out)
-        self._memory = lines.view(np.uint64), lines, fewer, turned.view(np.uint64), turned, result
+        stages = [
+            (first_in, second_in),
+            (first_out, second_in),
+            (_padded(second_in), first_out),
+            (second_out, first_out),
+        ]
+        self._memory = tuple(np.zeros((count, channels, _padded(length)), np.uint8) for count, length in stages)
 
     def resize(self, image: np.ndarray, output: np.ndarray) -> None:
         """Resize one uint8 image (height, width, channels) into `output`, uint8 (channels, *size)."""
@@ -91,12 +95,8 @@ def load_loops() -> None:
         Resampler(4, 4, 3, (2, 2), "bilinear").resize(image, np.empty((3, 2, 2), np.uint8))
 
 
-def _lines(count: int, channels: int, length: int) -> np.ndarray:
-    """Memory for lines of bytes, whole words of 8 each."""
-    return np.zeros((count, channels, _padded(length)), np.uint8)
-
-
 def _padded(length: int) -> int:
+    """In whole words of 8 bytes."""
     return -(-length // 8) * 8
 
 
