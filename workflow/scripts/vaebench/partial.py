@@ -19,6 +19,7 @@ import numpy as np
 from vaebench.arrays import MEMBER, npy_header, open_member
 from vaebench.crc32 import joined
 from vaebench.files import sha256_of
+from vaebench.machine_code import address, compiled
 
 BLOCK = 1 << 22
 LOCAL_HEADER_BYTES = 30 + len(MEMBER) + 20  # with the zip64 field that np.savez always writes
@@ -45,8 +46,6 @@ class RowWriter:
 
     def write(self, start: int, batches: Iterator[np.ndarray]) -> Done:
         """Write consecutive batches (n, C, H, W) from row `start` on."""
-        from vaebench.loops import channel_sums
-
         crc, row, sums = 0, start, 0.0
         file = os.open(self.path, os.O_WRONLY)
         try:
@@ -54,10 +53,16 @@ class RowWriter:
                 _write_at(file, batch.data.cast("B"), self.offset + row * self.row_bytes)
                 crc = zlib.crc32(batch, crc)
                 row += len(batch)
-                sums += channel_sums(batch)
+                sums += _channel_sums(batch)
         finally:
             os.close(file)
         return Done(start, row, crc, *sums.tolist())
+
+
+def _channel_sums(batch: np.ndarray) -> np.ndarray:
+    sums = np.empty((2, batch.shape[1]))
+    compiled("channel_sums")(address(batch), *batch.shape[:2], batch[0, 0].size, address(sums))
+    return sums
 
 
 def _write_at(file: int, data: memoryview, position: int) -> None:

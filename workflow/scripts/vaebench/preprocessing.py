@@ -22,7 +22,7 @@ from vaebench.errors import UserError
 from vaebench.files import known_md5, sha256_of
 from vaebench.images import ImageSource, open_images
 from vaebench.partial import Done, PartialArray, RowWriter
-from vaebench.resampling import Resampler, crop_box, load_loops
+from vaebench.resampling import Resampler, crop_box
 from vaebench.selection import Selection, select
 from vaebench.workers import in_order, worker_pool
 
@@ -98,8 +98,6 @@ def preprocess(
     source, recipe = open_images(images), Recipe.of(settings)
     with worker_pool(workers) as pool, disk_errors(next(iter(outputs.values())).parent):
         device = gpu.choose(settings["device"], recipe.decoder)
-        for _ in range(workers if device == "cpu" else 0):
-            pool.submit(load_loops)
         sources = {path.name: pool.submit(known_md5, path) for path in (images, partition) if path.is_file()}
         chosen = select(source, partition, table, outputs, settings["limit"])
         content = _content(source, table, recipe)

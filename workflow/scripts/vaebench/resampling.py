@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from vaebench.errors import UserError
-from vaebench.filters import FILTERS, taps, weights
+from vaebench.filters import FILTERS, Taps, taps, weights
+from vaebench.machine_code import address, compiled
 
 if TYPE_CHECKING:
     import torch
@@ -54,27 +55,27 @@ class Resampler:
         self.columns = weights(height, size[0], filter_name)
         self.rows_first = _rows_first(self.rows, self.columns, filter_name)
         passes = (self.rows, self.columns) if self.rows_first else (self.columns, self.rows)
-        self._passes = tuple(map(taps, passes))
-        (first_out, first_in), (second_out, second_in) = (matrix.shape for matrix in passes)
-        stages = [
-            (first_in, second_in),
-            (first_out, second_in),
-            (_padded(second_in), first_out),
-            (second_out, first_out),
-        ]
-        self._memory = tuple(np.zeros((count, channels, _padded(length)), np.uint8) for count, length in stages)
+        self._arrays = _arrays(*map(taps, passes), channels, self.rows_first)
+        self._addresses = tuple(map(address, self._arrays))
 
     def resize(self, image: np.ndarray, output: np.ndarray) -> None:
-        """Resize one uint8 image (height, width, channels) into `output`, uint8 (channels, *size)."""
+        """Resize one uint8 image (height, width, channels) into `output`, uint8 (channels, *size).
+
+        ValueError when it is not the size that this was made for.
+        """
+        if image.shape != self.shape or output.shape != (self.shape[2], *self.size):
+            raise ValueError(f"cannot resize {image.shape} to {output.shape}: made for {self.shape} to {self.size}")
         if self.size == self.shape[:2]:
             output[:] = image.transpose(2, 0, 1)
             return
-        from vaebench.loops import resize
-
-        first, second = self._passes
-        source, target = image.reshape(len(image), -1), output.transpose((1, 0, 2) if self.rows_first else (2, 0, 1))
-        passes = first.starts, first.weights, second.starts, second.weights
-        resize(source, self.rows_first, *passes, self._memory, target)
+        if image.strides[1:] != (self.shape[2], 1) or image.strides[0] < 0:
+            image = np.ascontiguousarray(image)
+        target = output if output.flags.c_contiguous else np.empty(output.shape, np.uint8)
+        sizes, starts, tap_weights, memory, total, words = self._addresses
+        passes = sizes, starts, tap_weights, memory, memory, total, words, words
+        compiled("resize")(address(image), image.strides[0], address(target), *passes)
+        if target is not output:
+            output[:] = target
 
     def resize_batch(self, images: "torch.Tensor") -> "torch.Tensor":
         """Resize uint8 (n, height, width, channels) on the tensor's device to uint8 (n, channels, *size)."""
@@ -89,10 +90,20 @@ class Resampler:
         return (columns @ x if self.rows_first else x @ rows.T).add_(0.5).clamp_(0, 255).to(torch.uint8)
 
 
-def load_loops() -> None:
-    """Have the compiled loops ready, for a worker that has nothing else to do: those for crops and for whole images."""
-    for image in (np.zeros((6, 6, 3), np.uint8)[1:5, 1:5], np.zeros((4, 4, 3), np.uint8)):
-        Resampler(4, 4, 3, (2, 2), "bilinear").resize(image, np.empty((3, 2, 2), np.uint8))
+def _arrays(first: Taps, second: Taps, channels: int, rows_first: bool) -> tuple[np.ndarray, ...]:
+    """What `loops.resize` reads and the memory that it uses."""
+    across, along = _padded(second.inputs), _padded(len(first.weights))
+    longest = channels * max(first.inputs, across, along)
+    stages = (first.inputs + len(first.weights)) * across + (across + len(second.weights)) * along
+    first_sizes, second_sizes = (first.inputs, *first.weights.shape), (second.inputs, *second.weights.shape)
+    return (
+        np.array([channels, rows_first, longest, *first_sizes, *second_sizes]),
+        np.concatenate([first.starts, second.starts]),
+        np.concatenate([first.weights.ravel(), second.weights.ravel()]),
+        np.zeros(channels * stages // 8, np.uint64),
+        np.zeros(longest, np.int32),
+        np.zeros(longest, np.uint64),
+    )
 
 
 def _padded(length: int) -> int:
