@@ -26,6 +26,7 @@ import tempfile
 import time
 import zipfile
 from pathlib import Path
+from statistics import median
 
 import psutil
 
@@ -177,20 +178,31 @@ def report(rows: list[dict], options: argparse.Namespace, mean_bytes: float) -> 
             f"{row['images_per_second']:9.0f} {row['peak_rss_mb']:8.0f}"
         )
 
-    def least(clock: str, way: str, stage: str, name: str = "") -> float:
-        return min(row[clock] for row in rows if (row["way"], row["stage"], row["filter"]) == (way, stage, name))
+    def seconds(clock: str, way: str, stage: str, name: str, turn: int) -> float:
+        wanted = way, stage, name, turn
+        return next(row[clock] for row in rows if (row["way"], row["stage"], row["filter"], row["round"]) == wanted)
 
+    turns = range(options.rounds)
     for name in options.filters:
         faster, share = TARGETS.get(name, (0, 0))
         for clock, label in (("seconds", "wall"), ("cpu_seconds", "CPU")):
-            ours = least(clock, "ours", "preprocess", name)
-            line = f"{name}, {label}: preprocessing at {least(clock, 'limit', 'decode') / ours:.0%} of raw decoding"
-            line += f" (target {share:.0%})"
+            ours = [seconds(clock, "ours", "preprocess", name, turn) for turn in turns]
+            shares = [seconds(clock, "limit", "decode", "", turn) / ours[turn] for turn in turns]
+            line = f"{name}, {label}: preprocessing at {spread(shares, '.0%')} of raw decoding (target {share:.0%})"
             if not options.skip_plain:
-                plain = least(clock, "plain", "verify") + least(clock, "plain", "preprocess", name)
-                ratio = plain / (least(clock, "ours", "validate") + ours)
-                line += f"; end to end {ratio:.1f} times the plain way (target {faster:.0f})"
+                plain = [
+                    seconds(clock, "plain", "verify", "", turn) + seconds(clock, "plain", "preprocess", name, turn)
+                    for turn in turns
+                ]
+                ratios = [plain[turn] / (seconds(clock, "ours", "validate", "", turn) + ours[turn]) for turn in turns]
+                line += f"; end to end {spread(ratios, '.1f')} times the plain way (target {faster:.0f})"
             print(line)
+
+
+def spread(values: list[float], form: str) -> str:
+    """The median of the rounds, and the lowest and the highest of them."""
+    text = format(median(values), form)
+    return text if len(values) == 1 else f"{text} ({format(min(values), form)} to {format(max(values), form)})"
 
 
 def check_equal(folder: Path, filter_name: str) -> None:
