@@ -5,11 +5,12 @@ Loading the compiler takes half a second and 100 MB in every process; loading wh
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from ctypes import CFUNCTYPE, c_int64
 from functools import cache
 from importlib.metadata import version
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,9 +56,7 @@ def _machine_code(machine: llvm.TargetMachine, processor: str) -> bytes:
     """The machine code for this processor, as it was kept, or newly compiled and kept."""
     source = Path(__file__).with_name("loops.py")
     parts = source.read_text(), BITS, processor, version("numba"), version("llvmlite")
-    name = f"loops.{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}.o"
-    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
-    paths = source.parent / "__pycache__" / name, user_cache / "vaebench" / name  # the first may be read-only
+    paths = tuple(_places(source, f"loops.{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}.o"))
     for path in paths:
         with suppress(OSError):
             return path.read_bytes()
@@ -69,6 +68,13 @@ def _machine_code(machine: llvm.TargetMachine, processor: str) -> bytes:
             temporary.write_bytes(code)
             break
     return code
+
+
+def _places(source: Path, name: str) -> Iterator[Path]:
+    """Where machine code may be kept: beside Python's own compiled files, or with the user where that is read-only."""
+    yield Path(cache_from_source(source)).with_name(name)
+    with suppress(RuntimeError):  # no home
+        yield Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vaebench" / name
 
 
 def compile_functions(machine: llvm.TargetMachine, functions: "Mapping[str, CFunc]") -> bytes:
