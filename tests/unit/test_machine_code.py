@@ -86,18 +86,29 @@ def copy_of_the_package(folder):
 def test_compiled_once_and_again_when_the_source_changes(tmp_path):
     package = copy_of_the_package(tmp_path)
     assert [run(RESIZE, package, tmp_path / "cache") for _ in range(2)] == ["compiled", "loaded"]
-    assert len(list((package / "__pycache__").glob("loops.*.o"))) == 1
+    assert len(list((package / "__pycache__").glob("loops.*.code"))) == 1
     assert not (tmp_path / "cache").exists()
     with open(package / "loops.py", "a") as source:
         source.write("# another version\n")
     assert run(RESIZE, package, tmp_path / "cache") == "compiled"
 
 
+def test_compiled_again_when_what_was_kept_is_damaged(tmp_path):
+    package = copy_of_the_package(tmp_path)
+    run(RESIZE, package, tmp_path / "cache")
+    (kept,) = (package / "__pycache__").glob("loops.*.code")
+    whole = kept.read_bytes()
+    for damaged in (b"", whole[:-1], whole[:999] + bytes([whole[999] ^ 1]) + whole[1000:]):
+        kept.write_bytes(damaged)
+        assert run(RESIZE, package, tmp_path / "cache") == "compiled"
+        assert kept.read_bytes() == whole
+
+
 def test_kept_for_the_user_where_the_package_cannot_be_written_to(tmp_path):
     package = copy_of_the_package(tmp_path)
     (package / "__pycache__").write_text("no folder")
     assert [run(RESIZE, package, tmp_path / "cache") for _ in range(2)] == ["compiled", "loaded"]
-    assert len(list((tmp_path / "cache" / "vaebench").glob("loops.*.o"))) == 1
+    assert len(list((tmp_path / "cache" / "vaebench").glob("loops.*.code"))) == 1
     assert run(RESIZE, package, package / "__pycache__") == "compiled"  # nowhere to keep it: it works all the same
 
 

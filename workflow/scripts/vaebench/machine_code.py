@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numba.core.ccallback import CFunc
 
 ARGUMENTS = {"resize": 11, "channel_sums": 5}  # how many each function has
+DIGEST_BYTES = hashlib.sha256().digest_size  # before the code in the file that keeps it
 
 
 @cache
@@ -56,16 +57,19 @@ def _machine_code(machine: llvm.TargetMachine, processor: str) -> bytes:
     """The machine code for this processor, as it was kept, or newly compiled and kept."""
     source = Path(__file__).with_name("loops.py")
     parts = source.read_text(), BITS, processor, version("numba"), version("llvmlite")
-    paths = tuple(_places(source, f"loops.{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}.o"))
+    paths = tuple(_places(source, f"loops.{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}.code"))
     for path in paths:
         with suppress(OSError):
-            return path.read_bytes()
+            kept = path.read_bytes()
+            digest, code = kept[:DIGEST_BYTES], kept[DIGEST_BYTES:]
+            if hashlib.sha256(code).digest() == digest:  # LLVM dies of damaged code
+                return code
     from vaebench import loops
 
     code = compile_functions(machine, {name: getattr(loops, name) for name in ARGUMENTS})
     for path in paths:
         with suppress(OSError), atomic_path(path) as temporary:
-            temporary.write_bytes(code)
+            temporary.write_bytes(hashlib.sha256(code).digest() + code)
             break
     return code
 
