@@ -225,7 +225,7 @@ def run_stage(task: dict) -> None:
         from vaebench.machine_code import compiled
 
         draw(folder, Path(task["package"]), task["count"])
-        compiled("resize")
+        compiled("resize")  # so that no stage is the first on this machine
     elif stage == "limit_decode":
         decode_only(folder, task["workers"])
     elif stage == "ours_validate":

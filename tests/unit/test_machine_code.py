@@ -136,10 +136,12 @@ def test_sums_per_channel_are_exact():
     assert sums.tolist() == [wide.sum((0, 2, 3)).tolist(), (wide**2).sum((0, 2, 3)).tolist()]
 
 
-def test_an_image_of_another_size_is_refused():
-    resampler = Resampler(8, 8, 3, (4, 4), "bilinear")
+def test_an_image_of_another_size_or_type_is_refused():
+    resampler, output = Resampler(8, 8, 3, (4, 4), "bilinear"), np.empty((3, 4, 4), np.uint8)
     with pytest.raises(ValueError, match=r"cannot resize \(7, 8, 3\)"):
-        resampler.resize(np.zeros((7, 8, 3), np.uint8), np.empty((3, 4, 4), np.uint8))
+        resampler.resize(np.zeros((7, 8, 3), np.uint8), output)
+    with pytest.raises(ValueError, match="cannot resize float32 to uint8"):
+        resampler.resize(np.zeros((8, 8, 3), np.float32), output)
 
 
 @pytest.mark.parametrize("turned", [np.s_[::-1], np.s_[:, ::-1], np.s_[..., ::-1]])

@@ -61,10 +61,12 @@ class Resampler:
     def resize(self, image: np.ndarray, output: np.ndarray) -> None:
         """Resize one uint8 image (height, width, channels) into `output`, uint8 (channels, *size).
 
-        ValueError when it is not the size that this was made for.
+        ValueError when they are not of the type and the sizes that this was made for.
         """
         if image.shape != self.shape or output.shape != (self.shape[2], *self.size):
             raise ValueError(f"cannot resize {image.shape} to {output.shape}: made for {self.shape} to {self.size}")
+        if not image.dtype == output.dtype == np.uint8:
+            raise ValueError(f"cannot resize {image.dtype} to {output.dtype}: made for uint8")
         if self.size == self.shape[:2]:
             output[:] = image.transpose(2, 0, 1)
             return
