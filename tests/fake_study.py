@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
 
 from vaebench.metrics.registry import METRICS
-from vaebench.results import write_per_image
+from vaebench.results import COLUMNS, write_per_image
 from vaebench.tables import runs_table, summary
 
 DATASET = "fake"
@@ -189,12 +189,14 @@ def _write_metrics(path: Path, fake: Fake, seed: int, images: np.ndarray) -> Non
         **{f"{end}_{key}": value[order] for end, order in ends.items() for key, value in parts.items()},
     )
     values = {name: float(column.mean()) for name, column in per_image.items()} | scalars
-    _write_suites(path, fake, seed, values, len(images))
+    errors = {name: float(column.std(ddof=1) / len(column) ** 0.5) for name, column in per_image.items()}
+    errors |= {"fd_vgg16": 1.5, "kd_vgg16": 0.004}
+    _write_suites(path, fake, seed, values, errors, len(images))
 
 
-def _write_suites(path: Path, fake: Fake, seed: int, values: dict[str, float], n: int) -> None:
-    header = ["dataset", "run", "model", "seed", "split", "suite", "metric", "value", "n", "unit"]
-    header += ["higher_is_better", "note"]
+def _write_suites(
+    path: Path, fake: Fake, seed: int, values: dict[str, float], errors: dict[str, float], n: int
+) -> None:
     for suite in ("reconstruction", "generation", "latent"):
         rows = []
         for name, metric in METRICS.items():
@@ -203,11 +205,11 @@ def _write_suites(path: Path, fake: Fake, seed: int, values: dict[str, float], n
                 better = "" if metric.higher_is_better is None else metric.higher_is_better
                 note = "" if applies else f"not applicable: {metric.applies_to}"
                 value = values[name] if applies else ""
-                rows.append(
-                    [DATASET, fake.name, fake.model, seed, "test", suite, name, value, n, metric.unit, better, note]
-                )
+                error = errors.get(name, "")
+                found = [DATASET, fake.name, fake.model, seed, "test", suite, name, value, error, n, metric.unit]
+                rows.append([*found, better, note])
         with open(path / f"{suite}.csv", "w", newline="") as file:
-            csv.writer(file).writerows([header, *rows])
+            csv.writer(file).writerows([COLUMNS, *rows])
 
 
 def _write_tables(results: Path, fakes: tuple[Fake, ...], seeds: tuple[int, ...]) -> None:

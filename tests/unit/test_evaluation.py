@@ -11,7 +11,7 @@ from vaebench.evaluation import check_weights, evaluate
 from vaebench.inference import encode, reconstruct
 from vaebench.metrics.registry import METRICS
 from vaebench.models import load_model
-from vaebench.results import COLUMNS, read_context
+from vaebench.results import COLUMNS, Suites, mean_of, read_context
 
 IMAGES = {"train": smooth_images(40, seed=1), "eval": smooth_images(9, seed=2), "test": smooth_images(21, seed=3)}
 
@@ -68,6 +68,28 @@ def test_files_have_the_contracts_columns_and_keys(run_it):
     }  # fmt: skip
     extremes = np.load(paths["extremes.npz"])
     assert extremes["worst_original"].shape == extremes["worst_reconstruction"].shape == (8, 1, 28, 28)
+
+
+def test_a_mean_over_images_has_its_standard_error(run_it):
+    paths = run_it()
+    per_image = pd.read_parquet(paths["per_image.parquet"])
+    frame = pd.read_csv(paths["reconstruction.csv"]).set_index("metric")
+    for name in ("mse", "bce", "ssim", "gmsd"):
+        assert frame.loc[name, "std_error"] == pytest.approx(per_image[name].sem(), rel=1e-9)
+        assert frame.loc[name, "n"] == len(per_image)
+    one = mean_of(np.array([0.25]))
+    assert one.value == 0.25
+    assert np.isnan(one.std_error)
+
+
+def test_a_value_that_the_registry_does_not_know_is_an_error():
+    suites = Suites("digits", "vae", "VAE", 0, SETTINGS, {}, 21)
+    suites.add({"mse": 0.5, "probe_auc/Smiling": 0.5}, 21)
+    for add in (suites.add, suites.add_per_image):
+        with pytest.raises(UserError, match=r"the metric 'msee' was measured but is not registered.*registry_"):
+            add({"msee": np.zeros(21) if add == suites.add_per_image else 0.5}, 21)
+    with pytest.raises(UserError, match="'msee/Smiling'"):
+        suites.add({"msee/Smiling": 0.5}, 21)
 
 
 def test_values_are_those_of_the_definitions(run_it, tmp_path):

@@ -45,7 +45,7 @@ def write_study(folder, seeds=(0, 1, 2), levels=LEVELS, changes=None):
             rows = [("reconstruction", "mse", mse.mean(), "False"), ("latent", "kl", kl, "")]
             for suite, metric, value, better in rows:
                 frame = pd.DataFrame(
-                    [["digits", run, run[:3], seed, "test", suite, metric, value, 50, "", better, ""]],
+                    [["digits", run, run[:3], seed, "test", suite, metric, value, "", 50, "", better, ""]],
                     columns=list(COLUMNS),
                 )
                 frame.to_csv(home / f"{suite}.csv", index=False)

@@ -4,12 +4,14 @@ import csv
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from vaebench.errors import UserError
 from vaebench.files import atomic_path
-from vaebench.metrics.metric import SUITES
+from vaebench.metrics.metric import SUITES, Value
 from vaebench.metrics.registry import METRICS, describe
 from vaebench.provenance import environment
 
@@ -22,6 +24,7 @@ COLUMNS = (
     "suite",
     "metric",
     "value",
+    "std_error",
     "n",
     "unit",
     "higher_is_better",
@@ -43,20 +46,23 @@ class Suites:
         self.settings = settings
         self.skipped = skipped
         self.count = count
-        self.found: dict[str, tuple[float, int, str]] = {}
+        self.found: dict[str, Value] = {}
 
-    def add(self, values: Mapping[str, float], count: int) -> None:
-        """Take in values by metric, measured on `count` images."""
+    def add(self, values: Mapping[str, float | Value], count: int) -> None:
+        """Take in values by metric; those without a count of their own were measured on `count` images.
+
+        Raises UserError for a metric that the registry does not know.
+        """
         for name, value in values.items():
-            note = "" if math.isfinite(value) else "not a finite number"
-            self.found[name] = (float(value), count, note)
+            _check_registered(name)
+            found = value if isinstance(value, Value) else Value(float(value), count)
+            if not math.isfinite(found.value) and not found.note:
+                found = replace(found, note="not a finite number")
+            self.found[name] = found
 
     def add_per_image(self, columns: Mapping[str, np.ndarray], count: int) -> None:
         """Take in the mean over images of each column; one image without a finite value leaves the mean empty."""
-        for name, values in columns.items():
-            bad = int((~np.isfinite(values)).sum())
-            note = f"not a finite number for {bad} of {len(values)} images" if bad else ""
-            self.found[name] = (float(np.mean(values)) if not bad else math.nan, count, note)
+        self.add({name: mean_of(values) for name, values in columns.items()}, count)
 
     def rows(self, suite: str) -> list[dict]:
         """The rows of one suite's CSV, in the registry's order."""
@@ -64,11 +70,11 @@ class Suites:
         rows = []
         for name in names:
             if name in self.found:
-                rows.append(self._row(name, *self.found[name]))
+                rows.append(self._row(name, self.found[name]))
             elif self._wanted(name):
-                rows.append(self._row(name, math.nan, 0, self._why_absent(name)))
+                rows.append(self._row(name, Value(math.nan, 0, note=self._why_absent(name))))
             extended = sorted(other for other in self.found if other.startswith(f"{name}/"))
-            rows += [self._row(other, *self.found[other]) for other in extended]
+            rows += [self._row(other, self.found[other]) for other in extended]
         return rows
 
     def write(self, suite: str, path: Path) -> None:
@@ -91,19 +97,20 @@ class Suites:
             "training_environment": trained.get("environment", trained),
         }
 
-    def _row(self, name: str, value: float, count: int, note: str) -> dict:
+    def _row(self, name: str, found: Value) -> dict:
         metric = describe(name)
         better = "" if metric.higher_is_better is None else metric.higher_is_better
-        shown = repr(value) if math.isfinite(value) else ""
+        shown = math.isfinite(found.value)
         return {
             **self.identity,
             "suite": metric.suite,
             "metric": name,
-            "value": shown,
-            "n": count if shown else "",
+            "value": repr(float(found.value)) if shown else "",
+            "std_error": repr(float(found.std_error)) if shown and math.isfinite(found.std_error) else "",
+            "n": found.n if shown else "",
             "unit": metric.unit,
             "higher_is_better": better,
-            "note": note,
+            "note": found.note,
         }
 
     def _wanted(self, name: str) -> bool:
@@ -135,6 +142,26 @@ class Suites:
         if applies_to == "all models":
             return "too few images, or values that are not finite"
         return f"defined for {applies_to} only"
+
+
+def mean_of(values: np.ndarray, note: str = "") -> Value:
+    """The mean of one value per image, (n,), with its standard error over images, s / √n."""
+    n = len(values)
+    bad = int((~np.isfinite(values)).sum())
+    if bad:
+        return Value(math.nan, n, note=f"not a finite number for {bad} of {n} images")
+    error = float(np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+    return Value(float(np.mean(values)), n, error, note)
+
+
+def _check_registered(name: str) -> None:
+    try:
+        describe(name)
+    except KeyError:
+        raise UserError(
+            f"the metric {name!r} was measured but is not registered: "
+            "give it a line in metrics/registry_*.py (docs/adding-a-metric.md)"
+        ) from None
 
 
 def write_per_image(path: Path, ids: list[str], columns: Mapping[str, np.ndarray], context: dict) -> None:

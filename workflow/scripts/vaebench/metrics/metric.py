@@ -1,5 +1,6 @@
-"""What is written down about a metric."""
+"""What is written down about a metric, and about one value of it."""
 
+import math
 from dataclasses import dataclass
 
 ALL = "all models"
@@ -36,3 +37,17 @@ class Metric:
     headline: bool = False
     per_image: bool = False
     function: str = ""
+
+
+@dataclass(frozen=True)
+class Value:
+    """One measured value of a metric.
+
+    n: on how many images or samples; std_error: its standard error for this one trained model, over those images or
+    samples, NaN where it is not known; note: what must be said of it, or why it is not there.
+    """
+
+    value: float
+    n: int
+    std_error: float = math.nan
+    note: str = ""
