@@ -34,9 +34,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vaebench.arrays import open_array, write_array
 from vaebench.checkpoint import Checkpoint, seed_everything
+from vaebench.devices import choose_device
 from vaebench.interruption import Interruption
 from vaebench.models import build_model
-from vaebench.numerics import choose_device, numerics
+from vaebench.numerics import numerics
 from vaebench.tracking import NoTracker
 from vaebench.training import Trainer
 

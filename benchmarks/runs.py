@@ -47,6 +47,7 @@ def specification(model: str, nets: str, discriminator: str, precision: str, com
             "select": "mse",
             "patience": None,
             "checkpoint_minutes": 60,
+            "record_steps": True,
             "device": "auto",
         },
         "sampler": {"name": "auto", "options": {}},

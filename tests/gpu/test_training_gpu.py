@@ -1,31 +1,24 @@
-"""Training on a GPU: the same engine, device-resident data, bit-equal resume, bf16 close to fp32."""
+"""Training on a GPU: the CPU's numbers, images kept there, bit-equal resume for every model, bf16 close to fp32."""
 
 import json
-import multiprocessing
 import os
 import signal
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-
-from training_cases import digits, make_spec, read_history, run, write_data
+from training_cases import digits, make_spec, outputs, read_history, run, write_data
 
 import vaebench.minibatches as minibatches
 import vaebench.training as training
+from vaebench.catalog import MODELS
+from vaebench.devices import to_unit_interval
 from vaebench.models import build_model, load_weights
 from vaebench.numerics import prepare
 from vaebench.objectives import losses_of, make_objectives, step
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device; torch sees none"),
-]
-MODELS = ["VAE", "VQVAE", "VAEGAN", "FactorVAE", "RAE_L2", "RHVAE"]
+pytestmark = pytest.mark.gpu
+RECORDABLE = [name for name, info in MODELS.items() if info.recordable]
 
 
 @pytest.fixture
@@ -34,15 +27,19 @@ def data(tmp_path):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_gpu_agrees_with_cpu(model, data, tmp_path):
-    losses = []
-    for device in ("cpu", "cuda"):
-        paths = run(make_spec(model, device=device, epochs=1), data, tmp_path / device)
-        losses.append(read_history(paths["history"], "eval", "loss")[0])
-    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+def test_first_losses_agree_with_the_cpu(model, device, data, tmp_path):
+    """Before any step, with the same weights; the noise differs, so that means over 33 images differ a little."""
+    found = []
+    for name in ("cpu", device):
+        paths = run(make_spec(model, device=name, epochs=1), data, tmp_path / name)
+        found.append(read_history(paths["history"], "eval", "mse")[0])
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
 
 
-def _train_and_stop(spec, data, folder):
+@pytest.mark.parametrize("model", MODELS)
+def test_resumed_training_is_bit_equal(model, device, data, tmp_path, monkeypatch):
+    """Stopped within an epoch, so that losses of both parts of it are put together."""
+    spec = make_spec(model, device=device, epochs=3)
     look_after = training.Trainer._look_after
 
     def look_and_stop(trainer, epoch):
@@ -50,19 +47,13 @@ def _train_and_stop(spec, data, folder):
             os.kill(os.getpid(), signal.SIGTERM)
         look_after(trainer, epoch)
 
-    training.Trainer._look_after = look_and_stop
-    run(spec, data, folder)
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_resumed_training_is_bit_equal(model, data, tmp_path):
-    spec = make_spec(model, device="cuda", epochs=3)
-    process = multiprocessing.get_context("spawn").Process(
-        target=_train_and_stop, args=(spec, data, tmp_path / "killed")
-    )
-    process.start()
-    process.join()
-    assert process.exitcode == 128 + signal.SIGTERM
+    with monkeypatch.context() as context:
+        context.setattr(training.Trainer, "_look_after", look_and_stop)
+        with pytest.raises(SystemExit) as stopped:
+            run(spec, data, tmp_path / "killed")
+    assert stopped.value.code == 128 + signal.SIGTERM
+    state = torch.load(outputs(tmp_path / "killed")["state"] / "state.pt", weights_only=True)
+    assert (state["progress"]["epoch"], state["progress"]["position"]) == (1, 3)
     weights = []
     for name in ("killed", "whole"):
         paths = run(spec, data, tmp_path / name)
@@ -71,40 +62,62 @@ def test_resumed_training_is_bit_equal(model, data, tmp_path):
 
 
 @pytest.mark.parametrize("room", [0.25, 0.0])
-def test_resident_and_streamed_batches_are_the_same(room, monkeypatch):
+def test_images_kept_there_and_streamed_ones_are_the_same(room, device, monkeypatch):
     monkeypatch.setattr(minibatches, "ROOM", room)
     images = digits(50)
-    batches = minibatches.Minibatches(images, 16, torch.device("cuda"))
-    assert (batches.resident is None) == (room == 0)
+    batches = minibatches.Minibatches(images, 16, torch.device(device))
+    assert (batches.resident is None) == (room == 0 or device == "cpu")
     found = torch.cat(list(batches.load(batches.order(shuffle=False)))).cpu()
     assert torch.equal(found, torch.from_numpy(images / np.float32(255)))
 
 
-@pytest.mark.parametrize("model", ["VAE", "VQVAE", "VAEGAN"])
-def test_bfloat16_reaches_the_same_mse(model, data, tmp_path):
-    found = []
-    for precision in ("fp32", "bf16"):
-        paths = run(make_spec(model, device="cuda", precision=precision, epochs=10), data, tmp_path / precision)
-        found.append(read_history(paths["history"], "eval", "mse")[-1])
-    assert found[1] == pytest.approx(found[0], rel=0.05)
+def test_bytes_become_the_same_numbers(device):
+    pixels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(to_unit_interval(pixels.to(device)).cpu(), torch.from_numpy(pixels.numpy() / np.float32(255)))
 
 
 @pytest.mark.parametrize("model", ["VAE", "VQVAE"])
-def test_a_step_does_not_wait_for_the_device(model):
-    spec = make_spec(model, device="cuda")
-    network = prepare(build_model(spec, (1, 32, 32)), spec["training"], torch.device("cuda"))
+def test_bfloat16_comes_close(model, device, data, tmp_path):
+    """With the same weights, before any step: a rounding of 2^-9 in each of some ten layers."""
+    found = []
+    for precision in ("fp32", "bf16"):
+        paths = run(make_spec(model, device=device, precision=precision, epochs=1), data, tmp_path / precision)
+        found.append(read_history(paths["history"], "eval", "mse")[0])
+    assert found[1] == pytest.approx(found[0], rel=10 * 2**-8)
+
+
+@pytest.mark.parametrize("model", RECORDABLE)
+def test_recorded_steps_give_the_same_weights(model, device, data, tmp_path):
+    weights = []
+    for recorded in (True, False):
+        spec = make_spec(model, device=device, epochs=2, record_steps=recorded)
+        paths = run(spec, data, tmp_path / str(recorded))
+        weights.append(load_weights(paths["output"] / "model.pt")["model_state_dict"])
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize("model", RECORDABLE)
+def test_a_step_does_not_wait_for_the_device(model, device):
+    spec = make_spec(model, device=device)
+    network = prepare(build_model(spec, (1, 32, 32)), spec["training"], torch.device(device))
     objectives = make_objectives(network, spec["training"])
-    x = torch.rand(16, 1, 32, 32, device="cuda")
-    torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        output = network({"data": x}, epoch=1, dataset_size=16)
-        step(objectives, output, losses_of(output, "single", spec["training"]))
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    x = torch.rand(16, 1, 32, 32, device=device)
+    for attempt in range(2):  # the first makes the optimizer's state and the workspaces
+        if device == "cuda":
+            torch.cuda.synchronize()
+            torch.cuda.set_sync_debug_mode("error" if attempt else "default")
+        try:
+            output = network({"data": x}, epoch=1, dataset_size=16)
+            step(objectives, output, losses_of(output, MODELS[model].trainer, spec["training"]))
+        finally:
+            if device == "cuda":
+                torch.cuda.set_sync_debug_mode("default")
 
 
-def test_provenance_names_the_card(data, tmp_path):
-    paths = run(make_spec("VAE", device="cuda", epochs=1), data, tmp_path)
-    device = json.loads(paths["provenance"].read_text())["environment"]["device"]
-    assert device["name"] == torch.cuda.get_device_properties(0).name
+def test_provenance_names_the_device(device, data, tmp_path):
+    paths = run(make_spec("VAE", device=device, epochs=1), data, tmp_path)
+    described = json.loads(paths["provenance"].read_text())["environment"]["device"]
+    if device == "cuda":
+        assert described["name"] == torch.cuda.get_device_properties(0).name
+        assert described["driver"]
+    assert described["type"] == device

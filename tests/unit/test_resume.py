@@ -180,3 +180,30 @@ def test_the_last_good_state_stays_after_a_late_divergence(data, tmp_path, monke
     state = torch.load(outputs(tmp_path)["state"] / "state.pt", weights_only=True)
     assert state["progress"]["epoch"] >= 1
     assert all(torch.isfinite(value).all() for value in state["model"]["model_state_dict"].values())
+
+
+def test_a_state_of_another_kind_of_device_goes_on_here(data, tmp_path):
+    """A job that is requeued may come to a node with fewer GPUs, or none."""
+    spec = make_spec("VAE", epochs=2)
+    in_a_process(train_and_kill, spec, data, tmp_path, signal.SIGTERM, 2, 1)
+    path = outputs(tmp_path)["state"] / "state.pt"
+    state = torch.load(path, weights_only=True)
+    state["random"]["cuda"] = torch.zeros(16, dtype=torch.uint8)
+    torch.save(state, path)
+    run(spec, data, tmp_path)
+    assert outputs(tmp_path)["output"].is_dir()
+
+
+def test_the_kept_weights_are_written_when_they_change(data, tmp_path):
+    """A state is the model's size plus the optimizer's, whatever is kept besides."""
+    spec = make_spec("VAE", epochs=3)
+    in_a_process(train_and_kill, spec, data, tmp_path / "best", signal.SIGTERM, 3, 1)
+    kept = outputs(tmp_path / "best")["state"]
+    assert [path.name for path in kept.glob("best-*.pt")] == ["best-2.pt"]
+    assert torch.load(kept / "state.pt", weights_only=True)["progress"]["best"]["state"] is None
+    spec = make_spec("VAE", epochs=3, select="last")
+    in_a_process(train_and_kill, spec, data, tmp_path / "last", signal.SIGTERM, 3, 1)
+    assert not list(outputs(tmp_path / "last")["state"].glob("best-*.pt"))
+    run(spec, data, tmp_path / "last")
+    run(spec, data, tmp_path / "whole")
+    assert_equal(result(tmp_path / "last"), result(tmp_path / "whole"))

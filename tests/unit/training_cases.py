@@ -25,6 +25,7 @@ TRAINING = {
     "select": "mse",
     "patience": None,
     "checkpoint_minutes": 10,
+    "record_steps": True,
     "device": "cpu",
 }
 # Settings that make a model small or set what its defaults refuse.

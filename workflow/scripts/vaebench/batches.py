@@ -6,14 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaebench.devices import choose_device, to_unit_interval
 from vaebench.memory import keep_freed_memory
 
 ALIGNMENT = 16
-
-
-def pick_device() -> str:
-    """The GPU when there is one, else the processor."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def prepare_torch(threads: int) -> str:
@@ -22,7 +18,7 @@ def prepare_torch(threads: int) -> str:
     torch.set_num_threads(threads)
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
-    return pick_device()
+    return str(choose_device("auto"))
 
 
 def batches(images: np.ndarray, batch_size: int, device: str) -> Iterator[Tensor]:
@@ -46,7 +42,7 @@ def aligned_batches(images: np.ndarray, batch_size: int, device: str) -> Iterato
 
 def to_float(images: np.ndarray, device: str) -> Tensor:
     """uint8 images (B, C, H, W) as float32 in [0, 1] on `device`."""
-    return torch.from_numpy(np.array(images)).to(device).float().div_(255)
+    return to_unit_interval(torch.from_numpy(np.array(images)).to(device))
 
 
 def to_bytes(images: Tensor) -> np.ndarray:

@@ -22,7 +22,7 @@ COMPONENTS = {
 VECTOR, GAUSSIAN, SPHERE, GRID = "vector", "gaussian", "sphere", "grid"
 
 # The settings of a training that cannot change what it aims at: a state goes on, and a model stays valid, without them.
-HOW_TO_TRAIN = ("checkpoint_minutes", "device", "eval_batch_size")
+HOW_TO_TRAIN = ("checkpoint_minutes", "device", "eval_batch_size", "record_steps")
 
 VAE_FIELDS = {"latent_dim": 10, "reconstruction_loss": "mse"}
 KERNELS = {"kernel_bandwidth": 1.0, "scales": (0.1, 0.2, 0.5, 1.0, 2.0, 5, 10.0)}
@@ -94,7 +94,8 @@ class ModelInfo:
     itself. `posterior` and `prior` name the distributions over the latent variables. `sampler` is the one that draws
     from the model's own prior, or a fitted one where it has none. `smallest_batch` is the fewest images that one step
     can be computed from. `differentiates`: its forward pass needs gradients. `ranges` are narrower bounds than
-    `RANGES`, with the reason in `why`.
+    `RANGES`, with the reason in `why`. `recordable`: a training step neither waits for the device nor depends on
+    anything but tensors within an epoch, so that it can be recorded (see `steps`).
     """
 
     name: str
@@ -109,6 +110,7 @@ class ModelInfo:
     differentiates: bool = False
     ranges: Mapping[str, Range] = field(default_factory=dict)
     why: str = ""
+    recordable: bool = False
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -147,10 +149,10 @@ def _autoencoder(name: str, fields: Mapping[str, object] | None = None, **settin
 MODELS: dict[str, ModelInfo] = {
     info.name: info
     for info in (
-        _autoencoder("AE"),
-        _vae("VAE"),
-        _vae("BetaVAE", {"beta": 1.0}),
-        _vae("DisentangledBetaVAE", {"beta": 10.0, "C": 50.0, "warmup_epoch": 25}),
+        _autoencoder("AE", recordable=True),
+        _vae("VAE", recordable=True),
+        _vae("BetaVAE", {"beta": 1.0}, recordable=True),
+        _vae("DisentangledBetaVAE", {"beta": 10.0, "C": 50.0, "warmup_epoch": 25}, recordable=True),
         _vae("BetaTCVAE", {"alpha": 1.0, "beta": 1.0, "gamma": 1.0, "use_mss": True}, smallest_batch=2),
         _vae("FactorVAE", {"gamma": 2.0}, trainer=ADVERSARIAL, smallest_batch=2),
         _vae("INFOVAE_MMD", {"kernel_choice": "imq", "alpha": 0, "lbd": 1e-3} | KERNELS, smallest_batch=2),
@@ -198,7 +200,7 @@ MODELS: dict[str, ModelInfo] = {
         ),
         _vae("VAE_LinNF", {"flows": ("Planar", "Planar")}, posterior="flow"),
         _vae("VAE_IAF", {"n_made_blocks": 2, "n_hidden_in_made": 3, "hidden_size": 128}, posterior="flow"),
-        _autoencoder("RAE_L2", {"embedding_weight": 1e-4, "reg_weight": 1e-7}, trainer=COUPLED),
+        _autoencoder("RAE_L2", {"embedding_weight": 1e-4, "reg_weight": 1e-7}, trainer=COUPLED, recordable=True),
         _autoencoder("RAE_GP", {"embedding_weight": 1e-4, "reg_weight": 1e-7}, differentiates=True),
         _vae(
             "Adversarial_AE",
@@ -224,6 +226,7 @@ MODELS: dict[str, ModelInfo] = {
             posterior="vq",
             prior="codes",
             sampler="pixelcnn",
+            recordable=True,
         ),
     )
 }

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaebench.devices import to_unit_interval
+
 ROOM = 0.25  # share of the GPU's free memory that the images may take
 AHEAD = 3  # batches gathered before they are asked for
 
@@ -65,9 +67,10 @@ class Minibatches:
 
     def load(self, order: list[np.ndarray]) -> Iterator[Tensor]:
         """The images of each batch of `order`, on the device."""
-        if self.resident is not None:
-            for indices in order:
-                yield self._to_float(self.resident[torch.from_numpy(indices).to(self.device)])
+        if self.resident is not None and order:
+            indices = torch.from_numpy(np.concatenate(order)).to(self.device)
+            for chosen in indices.split([len(batch) for batch in order]):
+                yield self._to_float(self.resident[chosen])
         elif self.device.type == "cuda":
             for batch in _ahead(self._gather(indices).pin_memory() for indices in order):
                 yield self._to_float(batch.to(self.device, non_blocking=True))
@@ -84,7 +87,7 @@ class Minibatches:
         return torch.from_numpy(batch)
 
     def _to_float(self, batch: Tensor) -> Tensor:
-        return batch.to(torch.float32, memory_format=self.memory_format).div_(255)
+        return to_unit_interval(batch, self.memory_format)
 
     def _resident(self) -> Tensor | None:
         """The whole split on the GPU, if it takes no more than `ROOM` of what is free there."""

@@ -12,19 +12,9 @@ from torch import Tensor
 from torch._functorch import config as functorch
 
 from vaebench.codebooks import look_codes_up
-from vaebench.errors import UserError
 from vaebench.memory import keep_freed_memory
 
 NETWORKS = ("encoder", "decoder", "discriminator")
-
-
-def choose_device(name: str) -> torch.device:
-    """The device for `auto`, `cuda` (also cuda:1) or `cpu`; `UserError` when there is no such GPU."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"training.device: {name} was asked for, but torch {torch.__version__} sees no GPU here")
-    return torch.device(name)
 
 
 @contextmanager

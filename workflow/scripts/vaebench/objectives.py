@@ -145,6 +145,8 @@ def _optimizer(parameters: list[nn.Parameter], settings: Mapping, extra: Mapping
     options = {"lr": settings["learning_rate"], **chosen.get("options", {}), **extra}
     if fused and "fused" in inspect.signature(optimizer_class).parameters and not {"fused", "foreach"} & options.keys():
         options["fused"] = True
+        if "capturable" in inspect.signature(optimizer_class).parameters and parameters[0].is_cuda:
+            options.setdefault("capturable", True)  # so that a step can be recorded
     try:
         return optimizer_class(parameters, **options)
     except (TypeError, ValueError) as error:

@@ -20,15 +20,17 @@ from tqdm import tqdm
 from vaebench.arrays import manifest_path, open_array
 from vaebench.catalog import HOW_TO_TRAIN, MODELS
 from vaebench.checkpoint import Checkpoint, Progress, seed_everything
+from vaebench.devices import choose_device
 from vaebench.errors import UserError
 from vaebench.files import atomic_path, sha256_of
 from vaebench.inference import reconstruct
 from vaebench.interruption import Interruption
 from vaebench.minibatches import Minibatches
 from vaebench.models import build_model, model_state, restore_model, save_model
-from vaebench.numerics import choose_device, numerics, peak_memory_mb, prepare
+from vaebench.numerics import numerics, peak_memory_mb, prepare
 from vaebench.objectives import losses_of, make_objectives, step, step_as_pythae, step_schedulers
 from vaebench.provenance import environment
+from vaebench.steps import RecordedStep, Step
 from vaebench.tracking import Tracker, open_tracker
 
 CHECK_EVERY = 64  # steps between two looks at the losses; each look waits for the device
@@ -151,15 +153,11 @@ class Trainer:
         if not progress.order:
             progress.order = [torch.from_numpy(indices) for indices in self.train_set.order(shuffle=True)]
         order = [indices.numpy() for indices in progress.order]
-        update = step_as_pythae if self.as_pythae else step
+        one_step = self._make_step(epoch)
         self.model.train()
         started, before = time.monotonic(), progress.seconds
         for x in self.train_set.load(order[progress.position :]):
-            output = self.model({"data": x}, epoch=epoch, dataset_size=len(self.train_set), uses_ddp=False)
-            losses = losses_of(output, self.info.trainer, self.training)
-            update(self.objectives, output, losses)
-            progress.terms = list(losses)
-            progress.records.append(torch.stack([loss.detach().float() for loss in losses.values()]))
+            progress.records.append(one_step(x))
             progress.position += 1
             progress.seconds = before + time.monotonic() - started
             self._look_after(epoch)
@@ -177,6 +175,26 @@ class Trainer:
         self._save()
         self.checkpoint.report({"epoch": epoch, "epochs": self.training["epochs"], **rates, **self._summary()})
         self._stop_if_asked()
+
+    def _make_step(self, epoch: int) -> Step:
+        """A function that trains on one batch of this epoch and gives its losses, (terms,) on the device."""
+        update = step_as_pythae if self.as_pythae else step
+        arguments = {"epoch": epoch, "dataset_size": len(self.train_set), "uses_ddp": False}
+
+        def one_step(x: Tensor) -> Tensor:
+            output = self.model({"data": x}, **arguments)
+            losses = losses_of(output, self.info.trainer, self.training)
+            update(self.objectives, output, losses)
+            self.progress.terms = list(losses)
+            return torch.stack([loss.detach().float() for loss in losses.values()])
+
+        return RecordedStep(one_step) if self._can_record() else one_step
+
+    def _can_record(self) -> bool:
+        """Whether steps can be recorded: on a GPU, where neither the model nor an optimizer waits for the device."""
+        wanted = self.training["record_steps"] and not self.training["compile"] and not self.as_pythae
+        fused = all(objective.optimizer.defaults.get("fused") for objective in self.objectives)
+        return wanted and fused and self.device.type == "cuda" and self.info.recordable
 
     def validate(self, epoch: int, fixed_noise: bool) -> dict[str, float]:
         """Means over the validation images of every loss term, and of `mse` for deterministic reconstructions.
@@ -201,7 +219,7 @@ class Trainer:
         """The model of the kept epoch, on the CPU and as pythae would have built it."""
         with torch.random.fork_rng(devices=[]):
             model = build_model(self.spec, self.input_shape)
-        restore_model(model, self.progress.best["state"])
+        restore_model(model, self.progress.best["state"] or _kept_part(self.model))
         return model
 
     def _validation_losses(self, x: Tensor, epoch: int) -> dict[str, Tensor]:
@@ -279,9 +297,8 @@ class Trainer:
         value = validation.get(self.training["select"])
         best = self.progress.best.get("value")
         if value is None or best is None or value < best:
-            state = model_state(self.model)
-            state.pop("metric_queue", None)
-            self.progress.best = {"epoch": epoch, "value": value, "state": _to_cpu(state)}
+            state = None if value is None else _to_cpu(_kept_part(self.model))
+            self.progress.best = {"epoch": epoch, "value": value, "state": state}
 
     def _patience_is_over(self) -> bool:
         patience, best = self.training["patience"], self.progress.best
@@ -332,6 +349,13 @@ def _checksum(path: Path) -> str:
 def _smallest_for_batch_norm(model: BaseAE) -> int:
     """Batch norm over one image of a 1x1 grid has no variance, so that training refuses such a batch."""
     return 2 if any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in model.modules()) else 1
+
+
+def _kept_part(model: BaseAE) -> dict:
+    """What a finished model consists of."""
+    state = model_state(model)
+    state.pop("metric_queue", None)
+    return state
 
 
 def _to_cpu(state: Mapping) -> dict:
