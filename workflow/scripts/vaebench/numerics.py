@@ -29,10 +29,13 @@ def numerics(training: Mapping, device: torch.device, threads: int) -> Iterator[
         torch.backends.cudnn.benchmark,
         torch.get_float32_matmul_precision(),
         torch.backends.cudnn.allow_tf32,
+        torch.utils.deterministic.fill_uninitialized_memory,
     )
     try:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(training["deterministic"], warn_only=True)
+        # Deterministic torch fills every fresh tensor with NaN, hundreds a step, although no operation reads them.
+        torch.utils.deterministic.fill_uninitialized_memory = False
         torch.backends.cudnn.benchmark = not training["deterministic"]
         torch.set_float32_matmul_precision("highest" if training["precision"] == "fp32" else "high")
         torch.backends.cudnn.allow_tf32 = training["precision"] != "fp32"
@@ -46,6 +49,7 @@ def numerics(training: Mapping, device: torch.device, threads: int) -> Iterator[
         torch.backends.cudnn.benchmark = former[3]
         torch.set_float32_matmul_precision(former[4])
         torch.backends.cudnn.allow_tf32 = former[5]
+        torch.utils.deterministic.fill_uninitialized_memory = former[6]
 
 
 def prepare(model: BaseAE, training: Mapping, device: torch.device) -> BaseAE:
