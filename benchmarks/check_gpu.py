@@ -68,6 +68,7 @@ def run_part(part: str, options: argparse.Namespace) -> str:
     (options.output / f"{part}.jsonl").unlink(missing_ok=True)
     command = [sys.executable, __file__, "--part", part, "--output", str(options.output)]
     command += ["--tiny"] if options.tiny else []
+    command += ["--cases", *options.cases] if options.cases else []
     with open(options.output / f"{part}.log", "w") as log:
         try:
             code = subprocess.run(command, stdout=log, stderr=log, timeout=LIMITS[part]).returncode
@@ -118,29 +119,27 @@ def train(options: argparse.Namespace, results: Results) -> None:
     device = choose_device("auto")
     count, batch, rounds = (32, 8, 1) if options.tiny else (12_800, 128, 3)
     images = random_images(count)
-    cases = [("VAE", "compact", "compact"), ("VAEGAN", "compact", "compact")] if options.tiny else TRAINED
+    cases = [case for case in TRAINED if not options.cases or f"{case[0]}-{case[1]}" in options.cases]
+    cases = cases[:3:2] if options.tiny and not options.cases else cases
     with tempfile.TemporaryDirectory() as folder, Interruption() as interruption:
         folder = Path(folder)
         for name, part in (("train", images), ("eval", images[:batch])):
             write_array(folder / f"{name}_data.npz", part)
         for number, case in enumerate(cases):
-            variants = [("fp32", False), ("bf16", False)]
-            variants += [("bf16", True)] if number == 0 and device.type == "cuda" else []
-            place = folder / str(number)
-            for row in compare_training(case, variants, (folder, place, images), batch, rounds, device, interruption):
+            data = folder, folder / str(number), images
+            for row in compare_training(case, data, batch, rounds, device, interruption):
                 results.add("training", **row)
 
 
 def compare_training(
     case: tuple[str, str, str],
-    variants: list[tuple[str, bool]],
     data: tuple[Path, Path, object],
     batch: int,
     rounds: int,
     device: object,
     interruption: object,
 ) -> Iterator[dict]:
-    """One row for each variant (precision, compiled) of our loop, measured in turn with pythae's trainer."""
+    """One row for our loop in fp32 and one in bf16, measured in turn with pythae's trainer."""
     from bench_train import share_of_peak, stock_trainer
     from runs import specification
 
@@ -153,12 +152,12 @@ def compare_training(
     model, nets, discriminator = case
     threads = os.cpu_count() or 1
     trainers = {}
-    for precision, compiled in variants:
-        spec = specification(model, nets, discriminator, precision, compiled, batch)
-        name = f"{precision}{' compiled' if compiled else ''}"
+    for precision in ("fp32", "bf16"):
+        spec = specification(model, nets, discriminator, precision, False, batch)
         with numerics(spec["training"], device, threads):
             files = folder / "train_data.npz", folder / "eval_data.npz"
-            trainers[name] = Trainer(spec, 0, *files, device, Checkpoint(place / name, "check"), interruption)
+            state = Checkpoint(place / precision, "check")
+            trainers[precision] = Trainer(spec, 0, *files, device, state, interruption)
     stock = stock_trainer(specification(model, nets, discriminator, "fp32", False, batch), images, place, device)
 
     def rate(epoch: Callable, *arguments: object) -> float:
@@ -194,15 +193,13 @@ def step_anatomy(trainer: object, device: object) -> dict:
     """Milliseconds a step of wall time and of kernels, launches a step, and how often the host waited in one."""
     from torch.profiler import ProfilerActivity, profile
 
-    from vaebench.objectives import losses_of, step
-
-    steps = 20 if device.type == "cuda" else 2
+    steps = 20 if device.type == "cuda" else 4
     batches = list(trainer.train_set.load(trainer.train_set.order(shuffle=False)[:1])) * steps
+    one_step = trainer.make_step(1)
 
     def some_steps() -> None:
         for x in batches:
-            output = trainer.model({"data": x}, epoch=1, dataset_size=len(trainer.train_set), uses_ddp=False)
-            step(trainer.objectives, output, losses_of(output, trainer.info.trainer, trainer.training))
+            one_step(x)
         wait(device)
 
     some_steps()
@@ -219,7 +216,7 @@ def step_anatomy(trainer: object, device: object) -> dict:
     return {
         "wall_ms": 1e3 * wall / steps,
         "kernel_ms": kernel / 1e3 / steps,
-        "launches": sum("LaunchKernel" in name for name in names) / steps,
+        "launches": sum("LaunchKernel" in name or "GraphLaunch" in name for name in names) / steps,
         "waits": waits / steps,
         "operations": sum(name.startswith("aten::") for name in names) / steps,
     }
@@ -486,6 +483,7 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=ROOT / ".bench/gpu", help="where every part writes its rows")
     parser.add_argument("--only", nargs="*", choices=LIMITS, help="these parts alone")
+    parser.add_argument("--cases", nargs="*", help="of the trainings these alone, such as VAE-compact")
     parser.add_argument("--tiny", action="store_true", help="tiny sizes, as without a GPU")
     parser.add_argument("--faces", type=Path, default=ROOT / "data/packages/gan_face_generate.archive")
     parser.add_argument("--part", choices=LIMITS, help=argparse.SUPPRESS)

@@ -153,7 +153,7 @@ class Trainer:
         if not progress.order:
             progress.order = [torch.from_numpy(indices) for indices in self.train_set.order(shuffle=True)]
         order = [indices.numpy() for indices in progress.order]
-        one_step = self._make_step(epoch)
+        one_step = self.make_step(epoch)
         self.model.train()
         started, before = time.monotonic(), progress.seconds
         for x in self.train_set.load(order[progress.position :]):
@@ -176,7 +176,7 @@ class Trainer:
         self.checkpoint.report({"epoch": epoch, "epochs": self.training["epochs"], **rates, **self._summary()})
         self._stop_if_asked()
 
-    def _make_step(self, epoch: int) -> Step:
+    def make_step(self, epoch: int) -> Step:
         """A function that trains on one batch of this epoch and gives its losses, (terms,) on the device."""
         update = step_as_pythae if self.as_pythae else step
         arguments = {"epoch": epoch, "dataset_size": len(self.train_set), "uses_ddp": False}
