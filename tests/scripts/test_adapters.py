@@ -36,7 +36,7 @@ def run_script(tmp_path, monkeypatch):
 
     def run(name, **attributes):
         snakemake = SimpleNamespace(log=["log.txt"], threads=1, wildcards=SimpleNamespace(), **attributes)
-        runpy.run_path(str(SCRIPTS / name), init_globals={"snakemake": snakemake})
+        runpy.run_path(str(SCRIPTS / name), init_globals={"snakemake": snakemake}, run_name="__main__")
 
     return run
 

@@ -188,7 +188,7 @@ def test_a_state_of_another_kind_of_device_goes_on_here(data, tmp_path):
     in_a_process(train_and_kill, spec, data, tmp_path, signal.SIGTERM, 2, 1)
     path = outputs(tmp_path)["state"] / "state.pt"
     state = torch.load(path, weights_only=True)
-    state["random"]["cuda"] = torch.zeros(16, dtype=torch.uint8)
+    state["random"]["device"] = torch.zeros(16, dtype=torch.uint8)
     torch.save(state, path)
     run(spec, data, tmp_path)
     assert outputs(tmp_path)["output"].is_dir()

@@ -3,12 +3,13 @@ from pathlib import Path
 from vaebench.figures.drawing import draw_all
 from vaebench.log import job
 
-with job(snakemake.log[0]):
-    results = Path(snakemake.output.png[0]).parents[1]
-    draw_all(
-        **snakemake.params.study,
-        tables=results / "tables",
-        folder=results / "runs",
-        output=results / "figures",
-        threads=snakemake.threads,
-    )
+if __name__ == "__main__":  # worker processes that are spawned import this script
+    with job(snakemake.log[0]):
+        results = Path(snakemake.output.png[0]).parents[1]
+        draw_all(
+            **snakemake.params.study,
+            tables=results / "tables",
+            folder=results / "runs",
+            output=results / "figures",
+            threads=snakemake.threads,
+        )

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from vaebench.unfinished import summarise_finished
 
-# Called by the Snakefile when jobs failed, not by a rule: what a rule would get as parameters comes as JSON.
-arguments = json.load(sys.stdin)
-report = arguments["report"]
-report |= {"captions": Path(report["captions"]), "validation": Path(report["validation"])}
-summarise_finished(**arguments | {"results": Path(arguments["results"])})
+if __name__ == "__main__":  # worker processes that are spawned import this script
+    # Called by the Snakefile when jobs failed, not by a rule: what a rule would get as parameters comes as JSON.
+    arguments = json.load(sys.stdin)
+    report = arguments["report"]
+    report |= {"captions": Path(report["captions"]), "validation": Path(report["validation"])}
+    summarise_finished(**arguments | {"results": Path(arguments["results"])})

@@ -3,12 +3,13 @@ from pathlib import Path
 from vaebench.log import job
 from vaebench.validation import validate
 
-with job(snakemake.log[0]):
-    validate(
-        Path(snakemake.input.images),
-        Path(snakemake.input.partition),
-        Path(snakemake.output.table),
-        Path(snakemake.output.summary),
-        snakemake.params.settings,
-        snakemake.threads,
-    )
+if __name__ == "__main__":  # worker processes that are spawned import this script
+    with job(snakemake.log[0]):
+        validate(
+            Path(snakemake.input.images),
+            Path(snakemake.input.partition),
+            Path(snakemake.output.table),
+            Path(snakemake.output.summary),
+            snakemake.params.settings,
+            snakemake.threads,
+        )

@@ -18,7 +18,8 @@ def prepare_torch(threads: int) -> str:
     torch.set_num_threads(threads)
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
-    return str(choose_device("auto"))
+    device = choose_device("auto")
+    return "cpu" if device.type == "mps" else str(device)  # the metrics are computed in float64, which mps lacks
 
 
 def batches(images: np.ndarray, batch_size: int, device: str) -> Iterator[Tensor]:

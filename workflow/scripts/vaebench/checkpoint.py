@@ -12,6 +12,7 @@ import torch
 from pythae.models import BaseAE
 from torch import Tensor
 
+from vaebench import devices
 from vaebench.files import atomic_path
 from vaebench.models import model_state, restore_model
 from vaebench.objectives import Objective
@@ -139,7 +140,7 @@ def random_state(device: torch.device) -> dict:
         "python": random.getstate(),
         "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        "device": devices.random_state(device),
     }
 
 
@@ -150,8 +151,7 @@ def set_random_state(state: Mapping, device: torch.device) -> None:
     name, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
     torch.set_rng_state(state["torch"])
-    if device.type == "cuda" and state["cuda"] is not None:
-        torch.cuda.set_rng_state(state["cuda"], device)
+    devices.set_random_state(state["device"], device)
 
 
 def seed_everything(seed: int) -> None:

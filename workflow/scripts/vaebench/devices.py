@@ -3,7 +3,8 @@
 import fcntl
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -13,13 +14,18 @@ from vaebench.errors import UserError
 
 
 def choose_device(name: str, locks: Path | None = None) -> torch.device:
-    """The device for `auto`, `cuda` (also cuda:1) or `cpu`; `UserError` when there is no such GPU.
+    """The device for `auto`, `cuda` (also cuda:1), `mps` or `cpu`; `UserError` when there is no such GPU.
 
-    Where several GPUs are visible, `auto` and `cuda` take one that no other process of vaebench has (see `claim`), so
-    that the jobs of one study spread over a workstation's GPUs. `locks` is the folder of the claims.
+    `auto` is an NVIDIA GPU, else the GPU of an Apple processor (mps), else the CPU. Where several GPUs are visible,
+    `auto` and `cuda` take one that no other process of vaebench has (see `claim`), so that the jobs of one study spread
+    over a workstation's GPUs. `locks` is the folder of the claims.
     """
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
+    if name == "auto" and not torch.cuda.is_available():
+        name = "mps" if torch.backends.mps.is_available() else "cpu"
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise UserError(f"training.device: mps was asked for, but torch {torch.__version__} sees no Apple GPU here")
+    if name in ("cpu", "mps"):
+        return torch.device(name)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if count == 0:
         raise UserError(f"training.device: {name} was asked for, but torch {torch.__version__} sees no GPU here")
@@ -53,6 +59,37 @@ def claim(identities: Sequence[str], locks: Path) -> int:
 def lock_folder() -> Path:
     """Where the processes of this user on this machine keep their claims."""
     return Path(tempfile.gettempdir()) / f"vaebench-{os.getuid()}"
+
+
+def random_state(device: torch.device) -> Tensor | None:
+    """The state of the device's own random numbers; None for the CPU, whose generator is torch's global one."""
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    return torch.mps.get_rng_state() if device.type == "mps" else None
+
+
+def set_random_state(state: Tensor | None, device: torch.device) -> None:
+    """Put back what `random_state` gave; a state of another kind of device is left aside."""
+    if state is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    elif state is not None and device.type == "mps":
+        torch.mps.set_rng_state(state)
+
+
+@contextmanager
+def random_numbers_kept(device: torch.device) -> Iterator[None]:
+    """After the block torch's random numbers, on the CPU and on `device`, go on as if it had drawn none."""
+    states = torch.get_rng_state(), random_state(device)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        set_random_state(states[1], device)
+
+
+def sum_in_float64(values: Tensor) -> Tensor:
+    """Their sum, float64, on their device; on the CPU for an Apple GPU, which has no float64."""
+    return (values.cpu() if values.device.type == "mps" else values).sum(dtype=torch.float64)
 
 
 def to_unit_interval(pixels: Tensor, memory_format: torch.memory_format = torch.contiguous_format) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vaebench.devices import to_unit_interval
+from vaebench.platforms import read_row
 
 ROOM = 0.25  # share of the GPU's free memory that the images may take
 AHEAD = 3  # batches gathered before they are asked for
@@ -76,14 +77,14 @@ class Minibatches:
                 yield self._to_float(batch.to(self.device, non_blocking=True))
         else:
             for indices in order:
-                yield self._to_float(self._gather(indices))
+                yield self._to_float(self._gather(indices).to(self.device))
 
     def _gather(self, indices: np.ndarray) -> Tensor:
         if self._file is None:
             return torch.from_numpy(self.images[indices])
         batch = np.empty((len(indices), *self.images.shape[1:]), np.uint8)
         for row, index in zip(batch, indices, strict=True):  # pages of the map would count as this process's memory
-            os.preadv(self._file, [row], self.images.offset + int(index) * row.nbytes)
+            read_row(self._file, row, self.images.offset + int(index) * row.nbytes)
         return torch.from_numpy(batch)
 
     def _to_float(self, batch: Tensor) -> Tensor:

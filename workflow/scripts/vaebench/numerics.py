@@ -1,7 +1,6 @@
 """How the device computes: threads, determinism, precision, memory layout and compilation."""
 
 import os
-import resource
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -13,6 +12,7 @@ from torch._functorch import config as functorch
 
 from vaebench.codebooks import look_codes_up
 from vaebench.memory import keep_freed_memory
+from vaebench.platforms import peak_memory_bytes
 
 NETWORKS = ("encoder", "decoder", "discriminator")
 
@@ -81,7 +81,7 @@ def peak_memory_mb(device: torch.device) -> float:
     """The most memory so far: of the tensors on a GPU, of the whole process on a CPU, in MiB."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return peak_memory_bytes() / 2**20
 
 
 def _compiled(forward: Callable[..., ModelOutput]) -> Callable[..., ModelOutput]:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from vaebench.arrays import manifest_path, open_array
 from vaebench.catalog import HOW_TO_TRAIN, MODELS
 from vaebench.checkpoint import Checkpoint, Progress, seed_everything
-from vaebench.devices import choose_device
+from vaebench.devices import choose_device, random_numbers_kept, sum_in_float64
 from vaebench.errors import UserError
 from vaebench.files import atomic_path, sha256_of
 from vaebench.inference import reconstruct
@@ -202,18 +202,17 @@ class Trainer:
         With `fixed_noise` each validation draws the same noise and leaves the training's random numbers alone.
         """
         self.model.eval()
-        records, squares = [], torch.zeros((), dtype=torch.float64, device=self.device)
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices) if fixed_noise else nullcontext():
+        records, squares = [], []
+        with random_numbers_kept(self.device) if fixed_noise else nullcontext():
             if fixed_noise:
                 torch.manual_seed(self.seed)
             order = self.eval_set.order(shuffle=not fixed_noise)
             for x in self.eval_set.load(order):
                 losses = self._validation_losses(x, epoch)
                 records.append(torch.stack([loss.detach().float() for loss in losses.values()]))
-                squares += (reconstruct(self.model, x.detach()) - x.detach()).square().sum(dtype=torch.float64)
+                squares.append(sum_in_float64((reconstruct(self.model, x.detach()) - x.detach()).square()))
         means = dict(zip(losses, self._average(records, order), strict=True))
-        return means | {"mse": float(squares) / self.eval_set.images.size}
+        return means | {"mse": float(torch.stack(squares).sum()) / self.eval_set.images.size}
 
     def best_model(self) -> BaseAE:
         """The model of the kept epoch, on the CPU and as pythae would have built it."""

@@ -15,6 +15,7 @@ from typing import TypeVar
 from threadpoolctl import threadpool_limits
 
 from vaebench.errors import UserError
+from vaebench.platforms import process_context
 
 Result = TypeVar("Result")
 AHEAD = 2  # tasks per worker that wait or run: enough to keep it busy, few enough to bound memory
@@ -22,13 +23,12 @@ AHEAD = 2  # tasks per worker that wait or run: enough to keep it busy, few enou
 
 @contextmanager
 def worker_pool(count: int) -> Iterator[ProcessPoolExecutor]:
-    """`count` forked processes.
+    """`count` processes.
 
-    They are forked at once: enter this before the process grows, starts threads or uses a GPU. Not spawned, since that
-    would run the calling script again in each. UserError when a worker is killed.
+    They start at once: enter this before the process grows, starts threads or uses a GPU, since on Linux they are
+    forked. UserError when a worker is killed.
     """
-    context = multiprocessing.get_context("fork")
-    pool = ProcessPoolExecutor(count, context, _start_worker)
+    pool = ProcessPoolExecutor(count, process_context(), _start_worker)
     try:
         pool.submit(os.getpid)
         yield pool

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -12,6 +11,7 @@ from tqdm import tqdm
 from vaebench.figures import comparison, latent, pictures, training
 from vaebench.figures.catalog import FORMATS
 from vaebench.figures.style import look_of_vaebench, save
+from vaebench.platforms import process_context
 from vaebench.study import Study, open_study
 
 DRAWINGS = {
@@ -56,7 +56,7 @@ def draw_all(
     """
     study = open_study(dataset, runs, seeds, tables, folder)
     write = partial(_write, study, Path(output), formats)
-    with ProcessPoolExecutor(threads, mp_context=get_context("fork")) as pool:
+    with ProcessPoolExecutor(threads, mp_context=process_context()) as pool:
         for _ in tqdm(pool.map(write, DRAWINGS), total=len(DRAWINGS), desc="figures", unit="figure"):
             pass
     print(f"Wrote {len(DRAWINGS)} figures as {' and '.join(formats)} to {output}")
