@@ -14,7 +14,7 @@ from vaebench.tables import runs_table, summary
 
 DATASET = "fake"
 HELD_OUT = 40
-STATISTICS = {"confidence": 0.95, "bootstrap": 200, "baseline": "vae", "seed": 0}
+STATISTICS = {"confidence": 0.95, "baseline": "vae"}
 
 
 @dataclass(frozen=True)

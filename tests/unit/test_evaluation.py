@@ -70,6 +70,17 @@ def test_files_have_the_contracts_columns_and_keys(run_it):
     assert extremes["worst_original"].shape == extremes["worst_reconstruction"].shape == (8, 1, 28, 28)
 
 
+def test_a_pretrained_run_without_a_model_in_the_configuration_has_its_models_name(data, tmp_path, perceptual_weights):
+    path, spec = save_run(tmp_path, "BetaVAE", latent_dim=4, beta=2.0)
+    np.savez(tmp_path / "samples.npz", data=smooth_images(15, seed=4), sampler=np.array("{}"))
+    paths = result_paths(tmp_path)
+    spec |= {"model": None, "pretrained": {"path": "somewhere"}}
+    evaluate(
+        path, spec, 0, "digits", data, tmp_path / "samples.npz", perceptual_weights, SETTINGS, None, paths, threads=1
+    )
+    assert set(pd.read_csv(paths["reconstruction.csv"])["model"]) == {"BetaVAE"}
+
+
 def test_a_mean_over_images_has_its_standard_error(run_it):
     paths = run_it()
     per_image = pd.read_parquet(paths["per_image.parquet"])

@@ -135,21 +135,6 @@ def test_comparison_table_holds_the_means_of_runs_csv(demo):
                 assert float(value) == pytest.approx(means.loc[run, name])
 
 
-def test_best_mean_of_each_column_is_bold(demo):
-    arguments, html = demo
-    rows = comparison_cells(html)
-    values = pd.read_csv(arguments["tables"] / "runs.csv").dropna(subset="value")
-    means = values.groupby(["run", "metric"])["value"].mean().unstack()
-    names = [name for name, metric in METRICS.items() if metric.headline and name in means]
-    for column, name in enumerate(names):
-        bold = [run for run, cells in rows if "best" in cells[column][1]]
-        better, found = METRICS[name].higher_is_better, means[name].dropna()
-        if better is None or len(found) < 2:
-            assert bold == []
-        else:
-            assert bold == [found.idxmax() if better else found.idxmin()]
-
-
 def test_summary_names_the_winner_and_its_value(demo):
     arguments, html = demo
     values = pd.read_csv(arguments["tables"] / "runs.csv")
@@ -168,15 +153,40 @@ def test_lead_without_support_is_said_to_be_open(tmp_path):
     assert "not told apart from" in " ".join(sentences(study, list(found.values())))
 
 
-def test_single_seed_is_judged_by_images_where_there_are_any_and_unknown_elsewhere(tmp_path):
+def test_single_seed_is_judged_by_its_standard_errors_for_these_trained_models(tmp_path):
     study = open_study(**build_study(tmp_path, DEMO[:2], seeds=(0,), shape=(3, 16, 16)))
     found = {verdict.metric: verdict for verdict in verdicts(study, 0.95)}
     pairs = pd.read_csv(study.tables / "pairwise.csv").query("metric == 'mse'").iloc[0]
     assert found["mse"].grade == "clear"
     assert found["mse"].difference.mean == pytest.approx(-abs(pairs["difference"]))
     assert found["mse"].difference.low <= found["mse"].difference.mean <= found["mse"].difference.high
-    assert found["fd_vgg16"].grade == "unknown"
-    assert "a single seed cannot tell" in " ".join(sentences(study, list(found.values())))
+    assert found["fd_vgg16"].grade == "clear"
+    assert found["precision_vgg16"].grade == "unknown"
+    said = sentences(study, list(found.values()))
+    assert said[0].startswith("Reconstruction: of these two trained models, beta_vae-beta0.5 is best by MSE")
+    assert "not tested: a single seed without a standard error" in " ".join(said)
+
+
+def test_page_says_what_one_seed_can_tell(tmp_path):
+    _, html = written(tmp_path, DEMO[:3], seeds=(0,))
+    assert "of these three trained models, " in html
+    assert "Every run has one seed: intervals and comparisons are over images or samples" in html
+    assert re.search(r"<small>[\d.]+ to [\d.]+ †</small>", html)
+
+
+def test_pretrained_run_is_listed_by_its_models_name(tmp_path):
+    arguments = build_study(tmp_path, DEMO[:2], seeds=(0,), shape=(3, 16, 16))
+    arguments["runs"]["vae"] |= {"model": None}
+    place = arguments["folder"] / "vae/seed0/provenance.json"
+    assert open_study(**arguments).runs[0].model == "pretrained"
+    place.write_text(json.dumps(json.loads(place.read_text()) | {"spec": {"model": "VAE"}}))
+    assert open_study(**arguments).runs[0].model == "VAE"
+
+
+def test_page_warns_of_a_correction_out_of_reach(demo):
+    assert "Holm&#39;s correction over 15 pairs of runs hardly reaches the level 0.05 with 3 seeds" in demo[1]
+    assert "trained models" not in " ".join(re.findall(r"<li>(.*?)</li>", demo[1]))
+    assert " †<" not in demo[1]
 
 
 def test_metric_that_is_equal_for_all_runs_has_no_winner(tmp_path):

@@ -7,13 +7,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from vaebench import pairwise
 from vaebench.errors import UserError
 from vaebench.metrics.registry import METRICS
 from vaebench.results import COLUMNS, write_per_image
 from vaebench.table_formats import decimals, escape, number
-from vaebench.tables import PAIRWISE_COLUMNS, SUMMARY_PARTS, pairwise, runs_table, summary
+from vaebench.tables import SUMMARY_PARTS, runs_table, summary
 
-SETTINGS = {"confidence": 0.95, "bootstrap": 400, "baseline": "vae", "seed": 0}
+SETTINGS = {"confidence": 0.95, "baseline": "vae"}
 TABLES = ("comparison", "reconstruction", "generation", "latent", "pairwise")
 LEVELS = {"vae": 0.05, "beta_vae-beta4.0": 0.06, "vqvae": 0.02}
 
@@ -32,20 +33,32 @@ def context(run, seed, **changes):
     } | changes
 
 
-def write_study(folder, seeds=(0, 1, 2), levels=LEVELS, changes=None):
-    """Metric files and per-image tables of a small study; `changes` maps (run, seed) to changes of its context."""
+def write_study(folder, seeds=(0, 1, 2), levels=LEVELS, changes=None, spread=0.0005, std_error="", lost=()):
+    """Metric files and per-image tables of a small study; `changes` maps (run, seed) to changes of its context.
+
+    A run's MSE is its level, plus what is each image's and each training's own; FD is without values by image.
+    `lost` holds (run, seed) of trainings whose MSE is not finite for one image.
+    """
     metric_files, per_image = [], []
     for number_, (run, level) in enumerate(levels.items()):
         for seed in seeds:
             random = np.random.default_rng([number_, seed])
-            mse = level + 0.002 * random.random(50) + 0.0005 * seed
+            mse = level + 0.002 * random.random(50) + spread * random.normal()
+            mse[3] = np.nan if (run, seed) in lost else mse[3]
             home = folder / run / f"seed{seed}"
             home.mkdir(parents=True)
-            kl = np.nan if run == "vqvae" else 10 * level
-            rows = [("reconstruction", "mse", mse.mean(), "False"), ("latent", "kl", kl, "")]
-            for suite, metric, value, better in rows:
+            kl = "" if run == "vqvae" else 10 * level
+            found = "" if np.isnan(mse).any() else mse.mean()
+            note = "" if found else "not a finite number for 1 of 50 images"
+            frechet = 1000 * level + 1000 * spread * random.normal()
+            rows = [
+                ("reconstruction", "mse", found, pd.Series(mse).sem(), "False", note),
+                ("latent", "kl", kl, "", "", ""),
+            ]
+            rows += [("generation", "fd_vgg16", frechet, std_error, "False", "")]
+            for suite, metric, value, error, better, why in rows:
                 frame = pd.DataFrame(
-                    [["digits", run, run[:3], seed, "test", suite, metric, value, "", 50, "", better, ""]],
+                    [["digits", run, run[:3], seed, "test", suite, metric, value, error, 50, "", better, why]],
                     columns=list(COLUMNS),
                 )
                 frame.to_csv(home / f"{suite}.csv", index=False)
@@ -69,9 +82,14 @@ def test_every_table_comes_in_three_formats(tmp_path):
     for name in TABLES:
         assert all((tables / f"{name}.{kind}").stat().st_size > 0 for kind in ("csv", "md", "tex"))
     assert tuple(pd.read_csv(tables / "runs.csv").columns) == COLUMNS
-    assert tuple(pd.read_csv(tables / "pairwise.csv").columns) == PAIRWISE_COLUMNS
+    assert tuple(pd.read_csv(tables / "pairwise.csv").columns) == pairwise.COLUMNS
     columns = list(pd.read_csv(tables / "comparison.csv").columns)
-    assert columns == ["run", "model", *(f"{m}_{part}" for m in ("mse", "kl") for part in SUMMARY_PARTS), "note"]
+    assert columns == [
+        "run",
+        "model",
+        *(f"{m}_{part}" for m in ("mse", "kl", "fd_vgg16") for part in SUMMARY_PARTS),
+        "note",
+    ]
 
 
 def test_the_comparison_follows_from_runs_csv(tmp_path):
@@ -114,58 +132,204 @@ def test_the_best_is_bold_where_the_intervals_part(tmp_path):
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
 def test_nothing_is_bold_when_nothing_is_certain(seeds, tmp_path):
     """Two runs with the same distribution of errors, whose means differ by chance."""
-    tables = summarise(tmp_path, levels={"vae": 0.05, "other": 0.05}, expected=["vae", "other"], seeds=seeds)
-    assert "**" not in (tables / "reconstruction.md").read_text().replace("**Note", "")
+    levels = {"vae": 0.05, "other": 0.05}
+    tables = summarise(tmp_path, levels=levels, expected=["vae", "other"], seeds=seeds, spread=0.0001, std_error=0.3)
+    assert "**" not in (tables / "reconstruction.md").read_text().replace("**Note:**", "")
     pairs = pd.read_csv(tables / "pairwise.csv")
+    assert set(pairs["metric"]) == {"mse", "fd_vgg16"}
     assert pairs["better"].isna().all()
     assert (pairs["p_holm"] > 0.05).all()
 
 
-def test_one_seed_has_empty_intervals_and_the_images_decide(tmp_path):
-    tables = summarise(tmp_path, seeds=(0,))
-    comparison = pd.read_csv(tables / "comparison.csv")
-    assert comparison[["mse_sd", "mse_ci_low", "mse_ci_high"]].isna().all().all()
+def test_one_seed_has_intervals_over_images_and_says_so(tmp_path):
+    tables = summarise(tmp_path, seeds=(0,), std_error=0.5)
+    comparison = pd.read_csv(tables / "comparison.csv").set_index("run")
+    assert comparison[["mse_sd", "fd_vgg16_sd"]].isna().all().all()
     assert (comparison["mse_n_seeds"] == 1).all()
+    mse = pd.read_parquet(tmp_path / "runs/vae/seed0/per_image.parquet")["mse"]
+    low, high = stats.t.interval(0.95, 49, loc=mse.mean(), scale=mse.sem())
+    assert tuple(comparison.loc["vae", ["mse_ci_low", "mse_ci_high"]]) == pytest.approx((low, high))
+    row = comparison.loc["vae"]
+    assert row["fd_vgg16_ci_high"] - row["fd_vgg16_mean"] == pytest.approx(stats.t.ppf(0.975, 49) * 0.5)
     text = (tables / "comparison.md").read_text()
     assert "**0.02" in text
-    assert "±" not in text.split("Mean over seeds")[0]
+    assert text.split("Mean over seeds")[0].count("†") == 6
+    assert "† a single seed: half the interval over images or samples, for this trained model" in text
+    assert r"$^\dagger$" in (tables / "comparison.tex").read_text()
+    notes = json.loads((tables / "notes.json").read_text())
+    assert notes == [
+        "Every run has one seed: intervals and comparisons are over images or samples and hold for these trained "
+        "models only; another training may rank otherwise."
+    ]
 
 
-def test_pairwise_is_the_mean_difference_over_images(tmp_path):
-    metric_files, per_image = write_study(tmp_path / "runs")
-    tables = tmp_path / "tables"
-    runs_table(metric_files, tables / "runs.csv")
-    summary(tables / "runs.csv", per_image, tables, SETTINGS, [], list(LEVELS))
-    pairs = pd.read_csv(tables / "pairwise.csv").set_index(["run_a", "run_b"])
+def test_one_seed_without_a_standard_error_is_not_tested(tmp_path):
+    tables = summarise(tmp_path, seeds=(0,))
+    comparison = pd.read_csv(tables / "comparison.csv")
+    assert comparison[["fd_vgg16_ci_low", "fd_vgg16_ci_high"]].isna().all().all()
+    assert comparison["fd_vgg16_rank"].tolist() == [2, 3, 1]
+    assert not comparison["fd_vgg16_best"].any()
+    pairs = pd.read_csv(tables / "pairwise.csv").query("metric == 'fd_vgg16'")
+    assert pairs["p_value"].isna().all()
+    assert (pairs["note"] == "one seed without a standard error: not tested").all()
+    assert pairs["difference"].notna().all()
+    assert "one seed without a standard error" in (tables / "pairwise.md").read_text()
+
+
+def welch_parts(x, y):
+    """The variances and degrees of freedom that a comparison adds up, from values by image and training."""
+    difference = x.mean(1) - y.mean(1)
+    variances = [
+        x.mean(0).var(ddof=1) / x.shape[1],
+        y.mean(0).var(ddof=1) / y.shape[1],
+        difference.var(ddof=1) / len(x),
+    ]
+    return variances, [x.shape[1] - 1, y.shape[1] - 1, len(x) - 1]
+
+
+def per_image_of(folder, run, seeds):
+    return np.stack([pd.read_parquet(folder / f"{run}/seed{s}/per_image.parquet")["mse"] for s in seeds], axis=1)
+
+
+def test_with_several_seeds_trainings_and_images_are_the_sample(tmp_path):
+    tables = summarise(tmp_path, spread=0.004)
+    pairs = pd.read_csv(tables / "pairwise.csv").query("metric == 'mse'").set_index(["run_a", "run_b"])
     assert len(pairs) == 3
-    means = {
-        run: np.mean(
-            [pd.read_parquet(tmp_path / f"runs/{run}/seed{s}/per_image.parquet")["mse"] for s in range(3)], axis=0
-        )
-        for run in LEVELS
-    }
-    difference = means["vae"] - means["vqvae"]
     row = pairs.loc[("vae", "vqvae")]
-    assert row["difference"] == pytest.approx(difference.mean())
-    reference = stats.bootstrap(
-        (difference,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(0)
-    )
-    assert row["ci_low"] == pytest.approx(reference.confidence_interval.low, abs=1e-4)
-    assert row["ci_high"] == pytest.approx(reference.confidence_interval.high, abs=1e-4)
-    assert row["better"] == "vqvae"
+    x, y = (per_image_of(tmp_path / "runs", run, range(3)) for run in ("vae", "vqvae"))
+    assert row["difference"] == pytest.approx(x.mean() - y.mean())
+    variances, freedoms = welch_parts(x, y)
+    quantiles = [stats.t.ppf(0.975, freedom) for freedom in freedoms]
+    half = np.sqrt(sum(t**2 * v for t, v in zip(quantiles, variances, strict=True)))
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((x.mean() - y.mean() - half, x.mean() - y.mean() + half))
+    quantiles = [stats.t.ppf(1 - row["p_value"] / 2, freedom) for freedom in freedoms]
+    assert row["difference"] ** 2 == pytest.approx(sum(t**2 * v for t, v in zip(quantiles, variances, strict=True)))
+    assert row["holds_for"] == "other trainings and images"
     assert row["n_images"] == 50
     assert bool(row["against_baseline"]) is True
     assert bool(pairs.loc[("beta_vae-beta4.0", "vqvae"), "against_baseline"]) is False
 
 
-def test_only_images_that_both_saw_are_compared(tmp_path):
-    _, per_image = write_study(tmp_path / "runs", seeds=(0,), levels={"vae": 0.05, "vqvae": 0.02})
-    table = pd.read_parquet(per_image[1])
-    write_per_image(
-        per_image[1], table["image"][10:].tolist(), {"mse": table["mse"][10:].to_numpy()}, context("vqvae", 0)
+def test_a_difference_within_the_spread_of_trainings_is_none_however_many_images_agree(tmp_path):
+    """Every image is better under one run, and another training would turn it round."""
+    tables = summarise(tmp_path, levels={"a": 0.050, "b": 0.053}, expected=["a", "b"], spread=0.003)
+    x, y = (per_image_of(tmp_path / "runs", run, range(3)) for run in "ab")
+    assert stats.ttest_rel(x.mean(1), y.mean(1)).pvalue < 1e-6
+    row = pd.read_csv(tables / "pairwise.csv").query("metric == 'mse'").iloc[0]
+    assert row["p_value"] > stats.ttest_ind(x.mean(0), y.mean(0), equal_var=False).pvalue > 0.05
+    assert pd.isna(row["better"])
+
+
+def test_with_one_seed_it_is_the_paired_test_over_images(tmp_path):
+    tables = summarise(tmp_path, seeds=(0,), levels={"vae": 0.05, "vqvae": 0.0501}, expected=["vae", "vqvae"])
+    row = pd.read_csv(tables / "pairwise.csv").query("metric == 'mse'").iloc[0]
+    x, y = (per_image_of(tmp_path / "runs", run, [0])[:, 0] for run in ("vae", "vqvae"))
+    reference = stats.ttest_rel(x, y)
+    assert row["p_value"] == pytest.approx(reference.pvalue)
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(tuple(reference.confidence_interval(0.95)))
+    assert row["holds_for"] == "these two trained models"
+    assert "these two trained models" in (tables / "pairwise.md").read_text()
+
+
+def test_one_trained_model_against_several_trainings_says_which_is_which(tmp_path):
+    metric_files, per_image = write_study(tmp_path / "runs", levels={"bought": 0.05, "vae": 0.02})
+    kept = [path for path in metric_files if path.parent.parent.name == "vae" or path.parent.name == "seed0"]
+    images = [path for path in per_image if path.parent.parent.name == "vae" or path.parent.name == "seed0"]
+    runs_table(kept, tmp_path / "runs.csv")
+    summary(tmp_path / "runs.csv", images, tmp_path, SETTINGS, [], ["bought", "vae"])
+    row = pd.read_csv(tmp_path / "pairwise.csv").query("metric == 'mse'").iloc[0]
+    x, y = per_image_of(tmp_path / "runs", "bought", [0]), per_image_of(tmp_path / "runs", "vae", range(3))
+    difference = x.mean(1) - y.mean(1)
+    variances = [y.mean(0).var(ddof=1) / 3, difference.var(ddof=1) / 50]
+    half = np.sqrt(stats.t.ppf(0.975, 2) ** 2 * variances[0] + stats.t.ppf(0.975, 49) ** 2 * variances[1])
+    assert row["ci_high"] - row["difference"] == pytest.approx(half)
+    assert row["holds_for"] == "this one trained model of bought, other trainings of vae"
+    assert json.loads((tmp_path / "notes.json").read_text())[0].startswith("One seed each have bought: their intervals")
+
+
+def test_metrics_without_values_by_image_are_compared_over_seeds(tmp_path):
+    tables = summarise(tmp_path, spread=0.002)
+    values = pd.read_csv(tables / "runs.csv").query("metric == 'fd_vgg16'").groupby("run")["value"].apply(np.array)
+    row = (
+        pd.read_csv(tables / "pairwise.csv")
+        .query("metric == 'fd_vgg16' and run_a == 'vae' and run_b == 'vqvae'")
+        .iloc[0]
     )
-    contexts = [context("vae", 0), context("vqvae", 0)]
-    assert pairwise(per_image, contexts, ["vae", "vqvae"], SETTINGS)["n_images"].tolist() == [40]
+    x, y = values["vae"], values["vqvae"]
+    half = stats.t.ppf(0.975, 2) * np.sqrt(x.var(ddof=1) / 3 + y.var(ddof=1) / 3)
+    assert row["ci_high"] - row["difference"] == pytest.approx(half)
+    assert row["p_value"] == pytest.approx(2 * stats.t.sf(abs(row["difference"]) / (half / stats.t.ppf(0.975, 2)), 2))
+    assert pd.isna(row["n_images"])
+    assert row["holds_for"] == "other trainings, these held-out images"
+
+
+def test_only_what_can_be_compared_is_compared(tmp_path):
+    """No direction, no ranks and no pairs: KL, the commitment of codebooks, what the legacy protocol calls alike."""
+    assert set(pd.read_csv(summarise(tmp_path) / "pairwise.csv")["metric"]) == {"mse", "fd_vgg16"}
+    for name in ("kl", "vq_commitment", "legacy_bce", "legacy_elbo", "legacy_vq_loss", "legacy_recon_loss"):
+        assert METRICS[name].higher_is_better is None
+
+
+def test_only_images_that_both_saw_are_compared(tmp_path):
+    metric_files, per_image = write_study(
+        tmp_path / "runs", seeds=(0,), levels={"vae": 0.05, "vqvae": 0.02, "ae": 0.03}
+    )
+    for path, ids in ((per_image[1], slice(10, None)), (per_image[2], slice(0, 11))):
+        table = pd.read_parquet(path)[ids]
+        write_per_image(path, table["image"].tolist(), {"mse": table["mse"].to_numpy()}, context(path.parts[-3], 0))
+    runs_table(metric_files, tmp_path / "runs.csv")
+    summary(tmp_path / "runs.csv", per_image, tmp_path, SETTINGS, [], ["vae", "vqvae", "ae"])
+    pairs = pd.read_csv(tmp_path / "pairwise.csv").query("metric == 'mse'")
+    assert [(row.run_a, row.run_b, row.n_images) for row in pairs.itertuples()] == [
+        ("vae", "vqvae", 40), ("vae", "ae", 11)
+    ]  # fmt: skip
+
+
+def test_a_seed_without_a_value_counts_nowhere(tmp_path):
+    """One image without a finite value empties the mean of a training: comparison and pairwise leave that seed out."""
+    tables = summarise(tmp_path, lost=[("vae", 1)])
+    comparison = pd.read_csv(tables / "comparison.csv").set_index("run")
+    x = per_image_of(tmp_path / "runs", "vae", [0, 2])
+    assert comparison.loc["vae", "mse_n_seeds"] == 2
+    assert comparison.loc["vae", "mse_mean"] == pytest.approx(x.mean())
+    row = pd.read_csv(tables / "pairwise.csv").query("metric == 'mse' and run_a == 'vae' and run_b == 'vqvae'").iloc[0]
+    assert (row["n_seeds_a"], row["n_seeds_b"], row["n_images"]) == (2, 3, 50)
+    assert row["difference"] == pytest.approx(comparison.loc["vae", "mse_mean"] - comparison.loc["vqvae", "mse_mean"])
+    told = (
+        "vae has no value of mse for seed 1 (not a finite number for 1 of 50 images): means, intervals and comparisons "
+        "are of the other 2 of 3 seeds."
+    )
+    assert comparison.loc["vae", "note"] == told
+    assert told in json.loads((tables / "notes.json").read_text())
+    assert told in (tables / "comparison.md").read_text()
+
+
+def test_p_values_have_no_floor_in_a_large_study(tmp_path):
+    """25 runs of one seed, clearly apart: 300 pairs, and a bootstrap of 2,000 could not have gone below p = 0.3."""
+    levels = {f"run{number}": 0.01 + 0.01 * number for number in range(25)}
+    pairs = pd.read_csv(summarise(tmp_path, levels=levels, expected=list(levels), seeds=(0,)) / "pairwise.csv")
+    pairs = pairs.query("metric == 'mse'")
+    assert len(pairs) == 300
+    assert (pairs["p_holm"] < 1e-6).all()
+    assert pairs["better"].tolist() == pairs["run_a"].tolist()
+
+
+def test_a_correction_out_of_reach_is_told(tmp_path):
+    levels = {f"run{number}": 0.02 + 0.00001 * number for number in range(6)}
+    tables = summarise(tmp_path, levels=levels, expected=list(levels), spread=0.001)
+    needed = stats.t.ppf(1 - 0.025 / 15, 2) * np.sqrt(2 / 3)
+    notes = json.loads((tables / "notes.json").read_text())
+    assert len(notes) == 1
+    assert notes[0].startswith(
+        "Holm's correction over 15 pairs of runs hardly reaches the level 0.05 with 3 seeds: "
+        f"two runs must lie {needed:.0f} standard deviations of a training apart, with 4 seeds "
+    )
+    assert notes[0] in (tables / "pairwise.md").read_text()
+    pairs = pd.read_csv(tables / "pairwise.csv")
+    assert (pairs["note"] == "Holm's correction over 15 pairs hardly reaches the level with 3 seeds").all()
+    row = pairs.query("metric == 'fd_vgg16'").iloc[0]
+    factor = stats.t.ppf(1 - 0.025 / 15, 2) / stats.t.ppf(0.975, 2)
+    assert row["detectable"] == pytest.approx(factor * (row["ci_high"] - row["difference"]))
 
 
 def test_failed_and_missing_runs_are_listed_and_the_rest_is_made(tmp_path):

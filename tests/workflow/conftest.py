@@ -24,7 +24,6 @@ models:
   vaegan: null
 samples: {count: 32, showcase: {images: 4, traversal_dims: 2, traversal_steps: 3, interpolations: 1}}
 evaluation: {distribution: {features: [], limit: 32}}
-statistics: {bootstrap: 100}
 """
 
 

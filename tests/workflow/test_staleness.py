@@ -46,7 +46,7 @@ def test_edited_module(study, module, jobs):
 @pytest.mark.parametrize(
     ("setting", "jobs"),
     [
-        ("statistics: {confidence: 0.9, bootstrap: 100}", SUMMARY),
+        ("statistics: {confidence: 0.9}", SUMMARY),
         ("samples: {count: 33}", {"sample": 2, "evaluate": 2} | TABLES),
         ("evaluation: {lpips: [vgg]}", {"evaluate": 2} | TABLES),
         ("evaluation: {limit: 20}", {"evaluate": 2} | TABLES),

@@ -114,7 +114,8 @@ def evaluate(
     )
     summary = LatentSummary(codebook=getattr(network.model_config, "num_embeddings", None))
     held_out = pass_over_images(task, summary)
-    suites = Suites(dataset, spec["run"], spec["model"], seed, settings, task.pairs.skipped, len(images))
+    model_name = spec["model"] or network.model_name
+    suites = Suites(dataset, spec["run"], model_name, seed, settings, task.pairs.skipped, len(images))
     suites.add_per_image(held_out.columns(), len(images))
     suites.add(summary.metrics(), len(images))
     if "generation" in settings["suites"]:

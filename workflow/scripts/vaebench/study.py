@@ -30,8 +30,9 @@ class Run:
 
     @property
     def model(self) -> str:
-        """The name of the pythae model."""
-        return self.spec.get("model") or "pretrained"
+        """The name of the pythae model: of the configuration, or for a pretrained one what was found in its files."""
+        recorded = self.provenance.get("spec") or {}
+        return self.spec.get("model") or recorded.get("model") or "pretrained"
 
     def path(self, seed: int, *parts: str) -> Path:
         """A file of one training."""
@@ -93,7 +94,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over seeds with its confidence interval; low and high are NaN where there is none."""
+    """A mean over seeds with its confidence interval; low and high are NaN where there is none.
+
+    With one seed the interval is over images or samples, for this trained model.
+    """
 
     mean: float
     low: float
@@ -134,14 +138,24 @@ class Study:
         )
         return Interval(float(mean), float(low), float(high), int(seeds)) if math.isfinite(mean) else None
 
+    def ranks(self, metric: str) -> dict[str, float]:
+        """The rank of each run by a headline metric, from comparison.csv; NaN where it has none."""
+        column = self._comparison.get(f"{metric}_rank", pd.Series(dtype=float))
+        return {run.name: float(column.get(run.name, math.nan)) for run in self.runs}
+
+    def winner(self, metric: str) -> str | None:
+        """The run that is better than every other beyond chance by a headline metric, from comparison.csv."""
+        column = self._comparison.get(f"{metric}_best", pd.Series(dtype=bool))
+        return next((str(run) for run, best in column.items() if best), None)
+
     def difference(self, first: str, second: str, metric: str) -> Interval | None:
-        """First minus second over the same images, with its interval, from pairwise.csv; None if not compared."""
+        """First minus second with its interval, from pairwise.csv; None where it was not tested."""
         table = self.table("pairwise")
         if "metric" not in table:
             return None
         for sign, (a, b) in ((1, (first, second)), (-1, (second, first))):
             found = table[(table["metric"] == metric) & (table["run_a"] == a) & (table["run_b"] == b)]
-            for row in found.itertuples():
+            for row in found[found["p_value"].notna()].itertuples():
                 low, high = sorted((sign * row.ci_low, sign * row.ci_high))
                 return Interval(sign * row.difference, low, high, int(min(row.n_seeds_a, row.n_seeds_b)))
         return None

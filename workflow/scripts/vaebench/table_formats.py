@@ -10,8 +10,10 @@ from vaebench.metrics.registry import describe
 
 SIGNIFICANT = 4
 MOST_DECIMALS = 6
+SINGLE = "†"  # marks an interval that is not over seeds
 ARROWS = {True: ("↑", r"$\uparrow$"), False: ("↓", r"$\downarrow$"), None: ("", "")}
 SPECIAL = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$", "±": r"$\pm$", "²": r"$^2$", "é": r"\'e"}
+SPECIAL |= {"<": "$<$", ">": "$>$", SINGLE: r"$^\dagger$"}
 
 
 def write_markdown(path: Path, title: str, table: object, notes: list[str], settings: dict) -> None:
@@ -54,12 +56,15 @@ def legend(table: object, settings: dict) -> str:
     level = f"{100 * settings['confidence']:g} %"
     if isinstance(table, pd.DataFrame):
         return (
-            f"Mean difference first minus second over the same images, with its {level} interval from "
-            f"{settings['bootstrap']} paired bootstrap resamples of the images, and Holm's p-value."
+            f"Headline metrics: mean difference first minus second with its {level} interval, p-value corrected by "
+            "Holm's method over all pairs of one metric, and what it holds for: where both runs have several seeds, "
+            "other trainings; with one seed, these two trained models. Bold: better, corrected p-value below "
+            f"{1 - settings['confidence']:.2g}. All metrics are in pairwise.csv."
         )
     return (
-        f"Mean over seeds ± half the {level} Student interval; no interval for a single seed. Bold: better than every "
-        "other run, by intervals over seeds that do not meet or, with one seed, by the paired bootstrap over images."
+        f"Mean over seeds ± half the {level} Student interval for other trainings; {SINGLE} a single seed: half the "
+        "interval over images or samples, for this trained model. Bold: better than every other run, each difference "
+        f"with p < {1 - settings['confidence']:.2g} (over trainings; with one seed, of these trained models)."
     )
 
 
@@ -79,9 +84,11 @@ def _wide_cells(table: object, style: str) -> tuple[list[str], list[list[str]]]:
     header = ["Run", "Model", *(heading(metric, style) for metric in table.metrics)]
     columns = [[text(run) for run in frame["run"]], [text(model) for model in frame["model"]]]
     for metric in table.metrics:
-        means, lows = frame[f"{metric}_mean"], frame[f"{metric}_ci_low"]
+        means, halves = frame[f"{metric}_mean"], frame[f"{metric}_mean"] - frame[f"{metric}_ci_low"]
         digits = decimals(means)
-        column = [number(mean, mean - low, digits, style) for mean, low in zip(means, lows, strict=True)]
+        cells_of = zip(means, halves, frame[f"{metric}_n_seeds"], strict=True)
+        mark = text(SINGLE)
+        column = [number(m, half, digits, style) + mark * (n == 1 and half > 0) for m, half, n in cells_of]
         winner = table.best.get(metric)
         columns.append(
             [bold(cell, style) if run == winner else cell for run, cell in zip(frame["run"], column, strict=True)]
@@ -91,15 +98,17 @@ def _wide_cells(table: object, style: str) -> tuple[list[str], list[list[str]]]:
 
 def _pairwise_cells(frame: pd.DataFrame, style: str) -> tuple[list[str], list[list[str]]]:
     text = escape if style == "latex" else str
-    header = ["Metric", "First", "Second", "Difference", "Interval", "p (Holm)"]
+    header = ["Metric", "First", "Second", "Difference", "Interval", "p (Holm)", "Holds for"]
     rows = []
     for metric, group in frame.groupby("metric", sort=False):
         digits = decimals(pd.concat([group["difference"], group["ci_low"], group["ci_high"]]))
         for row in group.itertuples():
-            interval = f"[{row.ci_low:.{digits}f}, {row.ci_high:.{digits}f}]"
+            known = not math.isnan(row.p_holm)
+            interval = f"[{row.ci_low:.{digits}f}, {row.ci_high:.{digits}f}]" if known else ""
             names = [bold(text(run), style) if run == row.better else text(run) for run in (row.run_a, row.run_b)]
             difference = number(row.difference, math.nan, digits, style)
-            rows.append([heading(metric, style), *names, difference, interval, f"{row.p_holm:.4f}"])
+            told = [p_text(row.p_holm, style), text(row.holds_for)] if known else ["", text(row.note)]
+            rows.append([heading(metric, style), *names, difference, interval, *told])
     return header, rows
 
 
@@ -127,6 +136,13 @@ def number(value: float, half: float, digits: int, style: str) -> str:
     sign = r" $\pm$ " if style == "latex" else " ± "
     shown = f"{value:.{digits}f}" if style == "markdown" or value >= 0 else f"$-${-value:.{digits}f}"
     return shown if math.isnan(half) else f"{shown}{sign}{half:.{digits}f}"
+
+
+def p_text(p: float, style: str) -> str:
+    """A p-value with four decimals, or as below the smallest that they can show."""
+    if p >= 0.0001:
+        return f"{p:.4f}"
+    return "$<$0.0001" if style == "latex" else "<0.0001"
 
 
 def bold(cell: str, style: str) -> str:

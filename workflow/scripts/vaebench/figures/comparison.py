@@ -44,13 +44,9 @@ def headline_metrics(study: Study, ranked: bool = True) -> list[str]:
 
 
 def ranking(study: Study) -> pd.DataFrame:
-    """The rank (1 is best) of every run in every headline metric with a direction; NaN where it has no value."""
-    columns = {}
-    for name in headline_metrics(study):
-        means = {run.name: study.interval(run.name, name) for run in study.runs}
-        values = pd.Series({run: value.mean if value else math.nan for run, value in means.items()}, dtype=float)
-        columns[name] = values.rank(ascending=not METRICS[name].higher_is_better, method="min")
-    return pd.DataFrame(columns, index=[run.name for run in study.runs])
+    """The rank (1 is best) of every run in every headline metric with a direction; NaN where it has none."""
+    runs = [run.name for run in study.runs]
+    return pd.DataFrame({name: study.ranks(name) for name in headline_metrics(study)}, index=runs)
 
 
 def by_mean_rank(study: Study) -> list[str]:
@@ -63,7 +59,10 @@ def by_mean_rank(study: Study) -> list[str]:
 
 
 def ranks(study: Study) -> Figure:
-    """One panel per headline metric, runs in one order for all panels: value, interval, and rank at the right."""
+    """One panel per headline metric, runs in one order for all panels: value, interval, and rank at the right.
+
+    Filled and bold is what is bold in the tables: a run that is better than every other beyond chance.
+    """
     names = [name for name in headline_metrics(study) if study.count(name) > 1 or len(study.runs) == 1]
     if not names:
         return missing("Headline metrics", "no run has been evaluated")
@@ -72,13 +71,13 @@ def ranks(study: Study) -> Figure:
     down = -(-len(names) // across)
     figure = Figure(figsize=(PAGE, down * (0.6 + 0.165 * len(order))), layout="constrained")
     for axes, name in zip(panels(figure, len(names), across, sharey=True), names, strict=True):
-        leads = (table[name] == 1) & (table[name].max() > 1)
+        winner = study.winner(name)
         for place, run in enumerate(order):
             value = study.interval(run, name)
             if value:
-                _dot(axes, value, place, look[run], best=leads[run])
-            rank = f"{table.loc[run, name]:.0f}" if value else "–"
-            weight = "bold" if leads[run] else "normal"
+                _dot(axes, value, place, look[run], best=run == winner)
+            rank = f"{table.loc[run, name]:g}" if math.isfinite(table.loc[run, name]) else "–"
+            weight = "bold" if run == winner else "normal"
             axes.text(
                 1.02,
                 place,
@@ -101,7 +100,7 @@ def ranks(study: Study) -> Figure:
 
 
 def _dot(axes: Axes, value: Interval, place: float, look: Look, best: bool) -> None:
-    """A value with its interval along a row; hollow unless it is the best."""
+    """A value with its interval along a row; hollow unless it is better than every other beyond chance."""
     if math.isfinite(value.low):
         axes.hlines(place, value.low, value.high, color=look.color, lw=1.2)
     axes.plot(value.mean, place, look.marker, color=look.color, mfc=look.color if best else "white", ms=5)

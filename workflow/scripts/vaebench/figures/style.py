@@ -143,9 +143,10 @@ def last_line(every: Sequence[Axes], across: int) -> Sequence[Axes]:
 
 
 def note_single_seed(figure: Figure, study: Study) -> None:
-    """Say at the top why no intervals are drawn, where every run has a single seed."""
+    """Say at the top what the intervals are, where every run has a single seed."""
     if all(len(run.seeds) == 1 for run in study.runs):
-        figure.suptitle("one seed per run: no intervals", x=0.995, ha="right", fontsize=6.5, color=MUTED)
+        told = "one seed per run: intervals are over images or samples, for these trained models"
+        figure.suptitle(told, x=0.995, ha="right", fontsize=6.5, color=MUTED)
 
 
 def note(axes: Axes, text: str) -> None:

@@ -171,14 +171,14 @@ def legacy() -> list[Metric]:
         "ssim": "batch mean of SSIM",
         "gmsd": "batch mean of GMSD",
     }
-    better = {"ssim": True} | dict.fromkeys(("kl", "discriminator_loss", "decoder_loss", "total_loss"))
+    better = {"ssim": True} | dict.fromkeys(("mse", "lpips", "gmsd"), False)  # the rest differs in meaning by model
     return [
         Metric(
             f"legacy_{prefix}{name}",
             f"legacy {prefix.replace('_', '-')}{name.replace('_', ' ')}",
             rf"\mathrm{{{name.replace('_', ' ')}}}^\mathrm{{legacy{' self' if prefix else ''}}}",
             "",
-            better.get(name, False),
+            better.get(name),
             "generation" if prefix else "reconstruction",
             "as the original study printed it",
             f"{formula}; x̂ from a sampled z; "

@@ -82,7 +82,7 @@ def latent() -> list[Metric]:
             "commitment",
             r"\|z_e - e\|^2",
             "",
-            False,
+            None,
             "[0, ∞)",
             "Σ ‖z_e - e‖² over the code grid of one image",
             VQ,

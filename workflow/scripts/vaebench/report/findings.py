@@ -1,4 +1,4 @@
-"""The summary in words: who is best at what, and whether the study's intervals support it."""
+"""The summary in words: who is best at what, whether the study's tests support it, and what it holds for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from vaebench.metrics.registry import METRICS
+from vaebench.standing import standing
 from vaebench.study import Interval, Study
-from vaebench.tables import clear_winner
 from vaebench.text import interval, number
 
 SUITE_TITLES = {
@@ -16,16 +16,18 @@ SUITE_TITLES = {
     "latent": "Latent space",
     "likelihood": "Likelihood",
 }
-GRADES = {"clear": "told apart from all", "open": "not told apart", "unknown": "no interval"}
+GRADES = {"clear": "told apart from all", "open": "not told apart", "unknown": "not tested"}
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The best run of one headline metric, and what the study's intervals say of its lead.
+    """The best run of one headline metric, and what the study's tests say of its lead.
 
     `rivals` are the runs that the best is not told apart from; `grade` is `clear` when there are none, `open` when
-    there are, `unknown` when neither several seeds nor images were there to tell. `difference` is best minus runner-up
-    over the same images, None where it was not compared.
+    there are, `unknown` when the best two could not be tested. `difference` is best minus runner-up, None where it was
+    not tested. `single` is whether one of the runs compared has one seed, so that all is said of trained models.
+    `compared` is how many runs have a value.
     """
 
     metric: str
@@ -36,38 +38,33 @@ class Verdict:
     difference: Interval | None
     rivals: tuple[str, ...]
     grade: str
+    single: bool
+    compared: int
 
 
 def verdicts(study: Study, confidence: float) -> list[Verdict]:
     """One verdict per headline metric that has a better direction and differs between runs.
 
-    Two runs are told apart by the rule of the tables (`vaebench.tables.clear_winner`).
+    Best and told apart by the rule of the tables (`vaebench.standing`).
     """
     names = [name for name, metric in METRICS.items() if metric.headline and metric.higher_is_better is not None]
-    return [_verdict(study, name, 1 - confidence) for name in names if _differs(study, name)]
+    found = (_verdict(study, name, 1 - confidence) for name in names)
+    return [verdict for verdict in found if verdict]
 
 
-def _differs(study: Study, name: str) -> bool:
-    """Whether the runs have more than one mean; where all are equal, none is best."""
-    return len({value.mean for run in study.runs if (value := study.interval(run.name, name))}) > 1
-
-
-def _verdict(study: Study, name: str, alpha: float) -> Verdict:
+def _verdict(study: Study, name: str, alpha: float) -> Verdict | None:
+    """The verdict on one metric; None where fewer than two runs have a value, or all are tied."""
     values = {run.name: value for run in study.runs if (value := study.interval(run.name, name))}
-    sign = -1 if METRICS[name].higher_is_better else 1
-    best, second, *_ = ranked = sorted(values, key=lambda run: sign * values[run].mean)
-    parts = pd.DataFrame(
-        [(value.mean, value.low, value.high) for value in values.values()],
-        index=list(values),
-        columns=["mean", "ci_low", "ci_high"],
-    )
-    pairs = study.table("pairwise")
-    rivals = tuple(run for run in ranked[1:] if clear_winner(name, parts.loc[[best, run]], pairs, alpha) != best)
-    difference = study.difference(best, second, name)
-    tied = values[best].mean == values[second].mean
-    known = tied or difference is not None or not parts.loc[[best, second]].isna().any(axis=None)
-    grade = "unknown" if not known else "open" if rivals else "clear"
-    return Verdict(name, best, values[best], second, values[second], difference, rivals, grade)
+    means = pd.Series({run: value.mean for run, value in values.items()}, dtype=float)
+    found = standing(name, means, study.table("pairwise"), alpha)
+    if found.best is None or len(set(found.ranks.values())) < 2:
+        return None
+    second = min((run for run in values if run != found.best), key=found.ranks.get)
+    difference = study.difference(found.best, second, name)
+    grade = "clear" if found.winner else "unknown" if difference is None else "open"
+    single = any(value.seeds == 1 for value in values.values())
+    first = values[found.best], second, values[second]
+    return Verdict(name, found.best, *first, difference, found.rivals, grade, single, len(values))
 
 
 def sentences(study: Study, found: Sequence[Verdict]) -> list[str]:
@@ -76,26 +73,34 @@ def sentences(study: Study, found: Sequence[Verdict]) -> list[str]:
 
 
 def _winners(found: Sequence[Verdict]) -> list[str]:
-    """One sentence per suite and best run: its metrics, grouped by which runs the intervals leave level with it."""
-    groups: dict[tuple[str, str], list[Verdict]] = {}
+    """One sentence per suite, scope and best run: its metrics, grouped by which runs the tests leave level with it."""
+    groups: dict[tuple[str, str, str], list[Verdict]] = {}
     for verdict in found:
-        groups.setdefault((METRICS[verdict.metric].suite, verdict.best), []).append(verdict)
+        key = METRICS[verdict.metric].suite, _scope(verdict), verdict.best
+        groups.setdefault(key, []).append(verdict)
     result = []
-    for (suite, best), group in groups.items():
-        parts = []
-        for rivals in dict.fromkeys(verdict.rivals if verdict.grade != "unknown" else None for verdict in group):
-            same = [verdict for verdict in group if rivals == (verdict.rivals if verdict.grade != "unknown" else None)]
-            parts.append(f"{_listing([_with_value(verdict) for verdict in same])} ({_evidence(rivals)})")
-        result.append(f"{SUITE_TITLES[suite]}: {best} is best by {'; by '.join(parts)}.")
+    for (suite, scope, best), group in groups.items():
+        evidence: dict[str, list[str]] = {}
+        for verdict in group:
+            evidence.setdefault(_evidence(verdict), []).append(_with_value(verdict))
+        parts = [f"{_listing(metrics)} ({told})" for told, metrics in evidence.items()]
+        result.append(f"{SUITE_TITLES[suite]}: {scope}{best} is best by {'; by '.join(parts)}.")
     return result
 
 
-def _evidence(rivals: tuple[str, ...] | None) -> str:
-    """What the intervals say, in words, given the runs that were not told apart from the best."""
-    if rivals is None:
-        return "without an interval: a single seed cannot tell"
-    if not rivals:
+def _scope(verdict: Verdict) -> str:
+    """What a statement is limited to where a run has a single training."""
+    count = NUMBERS[verdict.compared] if verdict.compared < len(NUMBERS) else verdict.compared
+    return f"of these {count} trained models, " if verdict.single else ""
+
+
+def _evidence(verdict: Verdict) -> str:
+    """What the tests say of the best run's lead, in words."""
+    if verdict.grade == "unknown":
+        return "not tested: a single seed without a standard error, or no variance at all"
+    if verdict.grade == "clear":
         return "told apart from every other run"
+    rivals = verdict.rivals
     return f"not told apart from {_listing(rivals) if len(rivals) <= 4 else f'{len(rivals)} others'}"
 
 

@@ -13,7 +13,7 @@ from vaebench.figures.catalog import FIGURES
 from vaebench.figures.style import arrow, looks
 from vaebench.files import atomic_path
 from vaebench.metrics.registry import METRICS, describe
-from vaebench.report.findings import GRADES, SUITE_TITLES, Verdict, sentences, verdicts
+from vaebench.report.findings import GRADES, SUITE_TITLES, sentences, verdicts
 from vaebench.report.images import embedded
 from vaebench.report.pages import RunPage, Strip, facts_html, originals, run_pages
 from vaebench.report.rulegraph import draw
@@ -22,6 +22,7 @@ from vaebench.text import ends, interval, number, precision
 
 NOT_EVALUATED = "trained, but not evaluated"
 IN_PAGE = ("reconstructions", "generations")  # shown as live sheets instead of as figures
+FAILURE = re.compile(r" \(seed \d+\) failed in |^.+ has no result\.$")  # as vaebench.tables.failure_notes writes
 HOW_MADE = ("crop", "size", "filter", "channels", "sources", "versions")
 SYNTHETIC = "The faces on this page are synthetic: drawn by a generator network, no photograph of a person among them."
 DIGITS = "The images on this page are handwritten digits of MNIST."
@@ -80,7 +81,7 @@ def write_report(
         "verdicts": found,
         "notes": notes(study),
         "failures": failures(study),
-        "columns": comparison_columns(study, found),
+        "columns": comparison_columns(study),
         "rows": comparison_rows(study, pages),
         "figures": figure_sections(figures, captions),
         "captions": {name: caption(captions, name) for name in (*IN_PAGE, "table")},
@@ -158,18 +159,19 @@ def failures(study: Study) -> list[dict]:
 
 
 def notes(study: Study) -> list[str]:
-    """What the tables say of results that do not share data, protocol or environment."""
+    """What the tables say of all results: what they mix, and what their tests can and cannot tell.
+
+    Failures are left out: the page has its own list of them.
+    """
     path = study.tables / "notes.json"
-    return (
-        [note for note in json.loads(path.read_text()) if note.startswith("These results mix")] if path.exists() else []
-    )
+    every = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    return [note for note in every if not FAILURE.search(note)]
 
 
-def comparison_columns(study: Study, found: Sequence[Verdict]) -> list[dict]:
-    """The headline metrics that any run has, each with its direction and its verdict, if there is one."""
-    by_metric = {verdict.metric: verdict for verdict in found}
+def comparison_columns(study: Study) -> list[dict]:
+    """The headline metrics that any run has, each with its direction and the run that is bold, if there is one."""
     return [
-        {"metric": metric, "arrow": arrow(metric), "verdict": by_metric.get(name)}
+        {"metric": metric, "arrow": arrow(metric), "winner": study.winner(name)}
         for name, metric in METRICS.items()
         if metric.headline and study.has(name)
     ]
