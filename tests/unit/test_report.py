@@ -184,7 +184,7 @@ def test_pretrained_run_is_listed_by_its_models_name(tmp_path):
 
 
 def test_page_warns_of_a_correction_out_of_reach(demo):
-    assert "Holm&#39;s correction over 15 pairs of runs hardly reaches the level 0.05 with 3 seeds" in demo[1]
+    assert "With 3 seeds, Holm&#39;s correction over 15 pairs of runs reaches the level 0.05 only where" in demo[1]
     assert "trained models" not in " ".join(re.findall(r"<li>(.*?)</li>", demo[1]))
     assert " †<" not in demo[1]
 

@@ -321,8 +321,8 @@ def test_a_correction_out_of_reach_is_told(tmp_path):
     notes = json.loads((tables / "notes.json").read_text())
     assert len(notes) == 1
     assert notes[0].startswith(
-        "Holm's correction over 15 pairs of runs hardly reaches the level 0.05 with 3 seeds: "
-        f"two runs must lie {needed:.0f} standard deviations of a training apart, with 4 seeds "
+        "With 3 seeds, Holm's correction over 15 pairs of runs reaches the level 0.05 only where two runs lie "
+        f"{needed:.0f} standard deviations of a training apart, with 4 seeds "
     )
     assert notes[0] in (tables / "pairwise.md").read_text()
     pairs = pd.read_csv(tables / "pairwise.csv")

@@ -202,8 +202,8 @@ def reach_notes(pairs: pd.DataFrame, alpha: float) -> list[str]:
         return []
     enough = next(n for n in count(seeds + 1) if detectable_deviations(n, comparisons, alpha) <= FAR_APART)
     return [
-        f"Holm's correction over {comparisons} pairs of runs hardly reaches the level {alpha:g} with {seeds} seeds: "
-        f"two runs must lie {deviations:.0f} standard deviations of a training apart, with {enough} seeds "
+        f"With {seeds} seeds, Holm's correction over {comparisons} pairs of runs reaches the level {alpha:g} only "
+        f"where two runs lie {deviations:.0f} standard deviations of a training apart, with {enough} seeds "
         f"{detectable_deviations(enough, comparisons, alpha):.1f} (column detectable of pairwise.csv). "
         "Which run is best by a metric is told without this correction."
     ]
