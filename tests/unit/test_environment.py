@@ -1,4 +1,7 @@
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -7,47 +10,102 @@ import yaml
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 
+from vaebench.locks import CUDA12, CURRENT, lock_for
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-LOCK = (ROOT / "requirements.lock").read_text()
+LOCKS = {"environment.yml": CURRENT, "environment-cuda12.yml": CUDA12}
 
 
-def locked(python):
-    """Name and version of each package of the lock for one version of Python on Linux."""
-    environment = {"python_full_version": f"{python}.0", "python_version": python, "sys_platform": "linux"}
+def locked(python, lock=CURRENT, **platform):
+    """Name and version of each package of a lock for one version of Python, on Linux unless told otherwise."""
+    environment = {"python_full_version": f"{python}.0", "python_version": python, "sys_platform": "linux"} | platform
     versions = {}
-    for line in LOCK.splitlines():
+    for line in (ROOT / lock).read_text().splitlines():
         match = re.match(r"([a-z0-9-]+)==([^ ;\\]+)(?: ; ([^\\]*))?", line)
         if match and (not match[3] or Marker(match[3].strip()).evaluate(environment)):
             versions[match[1]] = match[2]
     return versions
 
 
-def test_conda_environment_has_the_locked_version_of_every_dependency():
-    python = next(entry.removeprefix("python=") for entry in CONDA if str(entry).startswith("python="))
-    pip = next(entry["pip"] for entry in CONDA if isinstance(entry, dict))
+@pytest.mark.parametrize(("file", "lock"), LOCKS.items())
+def test_conda_environment_has_the_locked_version_of_every_dependency(file, lock):
+    conda = yaml.safe_load((ROOT / file).read_text())["dependencies"]
+    python = next(entry.removeprefix("python=") for entry in conda if str(entry).startswith("python="))
+    pip = next(entry["pip"] for entry in conda if isinstance(entry, dict))
     pinned = {(r := Requirement(entry)).name: (str(r.specifier), r.extras) for entry in pip}
     wanted = {(r := Requirement(entry)).name: r.extras for entry in PROJECT["dependencies"]}
-    versions = locked(python)
+    versions = locked(python, lock)
     assert pinned == {name: (f"=={versions[name]}", extras) for name, extras in wanted.items()}
 
 
+@pytest.mark.parametrize("lock", LOCKS.values())
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
-def test_lock_satisfies_the_project_on_every_supported_python(python):
-    versions = locked(python)
+def test_lock_satisfies_the_project_on_every_supported_python(python, lock):
+    versions = locked(python, lock)
     for entry in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["tracking"]:
         requirement = Requirement(entry)
         assert versions[requirement.name] in requirement.specifier
 
 
-def test_lock_has_hashes_and_no_addresses():
-    entries = [line for line in LOCK.splitlines() if re.match(r"[a-z0-9-]+==", line)]
+@pytest.mark.parametrize("lock", LOCKS.values())
+def test_lock_has_hashes_and_no_addresses(lock):
+    text = (ROOT / lock).read_text()
+    entries = [line for line in text.splitlines() if re.match(r"[a-z0-9-]+==", line)]
     assert entries
     assert all(line.rstrip().endswith("\\") for line in entries)
-    assert "://" not in LOCK
-    assert "index" not in LOCK
+    assert "://" not in text
+    assert "index" not in text
+
+
+def test_the_locks_differ_in_torch_and_what_it_brings_alone():
+    one, other = (locked("3.12", lock, platform_machine="x86_64") for lock in LOCKS.values())
+    differing = {name for name in one | other if one.get(name) != other.get(name)}
+    assert {"torch", "torchvision", "triton"} <= differing
+    assert all(re.match("torch$|torchvision$|triton$|nvidia-|cuda-", name) for name in differing)
+    assert other["torch"] == "2.7.1"
+
+
+@pytest.mark.parametrize("lock", LOCKS.values())
+@pytest.mark.parametrize("platform", [("darwin", "arm64"), ("linux", "aarch64")])
+def test_nothing_of_nvidia_is_asked_for_where_there_is_none(lock, platform):
+    found = locked("3.12", lock, sys_platform=platform[0], platform_machine=platform[1])
+    assert "torch" in found
+    if platform[0] == "darwin":
+        assert not [name for name in found if name.startswith(("nvidia-", "cuda-", "triton"))]
 
 
 def test_makefile_installs_the_locked_uv():
     assert f"UV_VERSION := {locked('3.11')['uv']}" in (ROOT / "Makefile").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lock", LOCKS.values())
+@pytest.mark.parametrize("platform", ["aarch64-apple-darwin", "aarch64-unknown-linux-gnu", "x86_64-unknown-linux-gnu"])
+def test_every_pinned_package_can_be_installed_on_every_platform(lock, platform, tmp_path):
+    """As wheels, but for one package of plain Python that has none; torch's are for macOS 14 and newer."""
+    command = [sys.executable, "-m", "uv", "pip", "install", "--dry-run", "--target", str(tmp_path), "--python-version"]
+    command += ["3.12", "--python-platform", platform, "--require-hashes", "--requirement", str(ROOT / lock)]
+    command += ["--only-binary", ":all:", "--no-binary", "connection-pool"]
+    environment = os.environ | {"MACOSX_DEPLOYMENT_TARGET": "14.0"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Would install" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("driver", "capabilities", "lock"),
+    [
+        (None, [], CURRENT),
+        ("580.159.04", [(9, 0)], CURRENT),
+        ("580.65.06", [(7, 5), (8, 0)], CURRENT),
+        ("535.104.05", [(6, 0)], CUDA12),  # P100 with a driver of CUDA 12.2
+        ("535.104.05", [(7, 5)], CUDA12),  # T4, the same
+        ("580.159.04", [(9, 0), (7, 0)], CUDA12),  # one of them a V100
+        ("525.60.13", [(9, 0)], CUDA12),
+        ("470.82.01", [(7, 0)], None),
+        ("580.159.04", [(3, 7)], None),
+    ],
+)
+def test_the_lock_follows_driver_and_card(driver, capabilities, lock):
+    assert lock_for(driver, capabilities) == lock

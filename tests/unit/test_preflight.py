@@ -88,6 +88,14 @@ def test_the_original_study_s_p100():
     assert finding.fatal
     assert "no kernels for Tesla P100-PCIE-16GB (sm_60" in finding.message
     assert "gpu_model" in finding.message
+    assert "make install CUDA=12" in finding.message
+
+
+def test_the_lock_for_an_old_driver_is_named_where_it_would_do():
+    found = {driver: only(replace(NO_GPU, driver=driver)).message for driver in ("535.104.05", "470.82.01")}
+    assert "install requirements-cuda12.lock with `make install CUDA=12`" in found["535.104.05"]
+    assert "CUDA=12" not in found["470.82.01"]
+    assert "CUDA=12" not in only(replace(NO_GPU, cuda="12.6", driver="470.82.01")).message
 
 
 @pytest.mark.parametrize(

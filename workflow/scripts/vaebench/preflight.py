@@ -15,10 +15,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from vaebench.errors import UserError
+from vaebench.locks import CUDA12, DRIVERS, lock_for, numbers
 
 PYTHONS = ((3, 11), (3, 14))  # first supported, first unsupported
-# The oldest Linux driver for each major version of CUDA (CUDA compatibility guide, minor version compatibility).
-DRIVERS = {11: "450.80.02", 12: "525.60.13", 13: "580.65.06"}
 
 
 @dataclass(frozen=True)
@@ -136,8 +135,8 @@ def _gpu(facts: Facts, needs: Needs) -> Iterator[Finding]:
             yield Finding(
                 True,
                 f"torch {facts.torch} has no kernels for {gpu.name} (sm_{gpu.capability[0]}{gpu.capability[1]}; it has "
-                f"{', '.join(facts.kernels)}): ask for a newer GPU (cluster: gpu_model in profiles/slurm/config.yaml), "
-                "or install a torch built for it",
+                f"{', '.join(facts.kernels)}): ask for a newer GPU (cluster: gpu_model in profiles/slurm/config.yaml)"
+                f"{_other_lock(facts, gpu.capability)}",
             )
         elif needs.memory_mb is not None and needs.memory_mb > gpu.memory_mb:
             yield Finding(
@@ -157,10 +156,10 @@ def _why_no_gpu(facts: Facts) -> str:
             "profiles/slurm/config.yaml), or set training.device to cpu"
         )
     oldest = DRIVERS.get(int(facts.cuda.split(".")[0]))
-    if oldest and _numbers(facts.driver) < _numbers(oldest):
+    if oldest and numbers(facts.driver) < numbers(oldest):
         return (
             f"driver {facts.driver} is too old for torch {facts.torch}, built for CUDA {facts.cuda}: it needs {oldest} "
-            "or newer; ask the admin for a newer driver, use other nodes, or install a torch built for an older CUDA"
+            f"or newer; ask the admin for a newer driver, use other nodes{_other_lock(facts)}"
         )
     if facts.given == "":
         return "CUDA_VISIBLE_DEVICES is empty, so no GPU may be used: ask the scheduler for one, or unset it"
@@ -168,6 +167,13 @@ def _why_no_gpu(facts: Facts) -> str:
         f"the driver {facts.driver} is there, but no GPU (CUDA_VISIBLE_DEVICES {facts.given or 'unset'}): ask the "
         "scheduler for a GPU, and see what `nvidia-smi` says on this node"
     )
+
+
+def _other_lock(facts: Facts, *capabilities: tuple[int, int]) -> str:
+    """The advice to install the lock for CUDA 12, where that is the one that would do."""
+    if lock_for(facts.driver, capabilities) != CUDA12 or (facts.cuda or "").startswith("12"):
+        return ""
+    return f", or install {CUDA12} with `make install CUDA=12`"
 
 
 def has_kernels(capability: tuple[int, int], kernels: tuple[str, ...]) -> bool:
@@ -234,10 +240,6 @@ def _driver() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return lines[0] if lines else None
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", text))
 
 
 def _dotted(numbers: tuple[int, ...]) -> str:
