@@ -127,7 +127,7 @@ def evaluate(
     if "latent" in settings["suites"] and labels is not None:
         from vaebench.supervised import supervised_metrics
 
-        suites.add(supervised_metrics(network, labels, data, settings, seed, device), len(images))
+        suites.add(supervised_metrics(network, labels, data, settings, seed, threads), len(images))
     if "likelihood" in settings["suites"] and family(network) == "gaussian":
         add_likelihood(task, suites)
     if settings["protocol"] == "legacy":

@@ -1,5 +1,6 @@
 """Labels of images: the CelebA attribute file, or a CSV whose first column names the image."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,42 +8,98 @@ import pandas as pd
 
 from vaebench.errors import UserError
 
+SEVERAL = -2  # a path ending that several labelled names share
+
 
 def read_labels(path: Path) -> pd.DataFrame:
-    """Integer labels, one row per image (index: file name), one column per label.
+    """Integer labels, one row per image (index: its name), one column per label.
 
     Takes list_attr_celeba.txt (a count, a line of names, then a name and -1/1 values a line) and CSV files with a
-    header. Raises UserError for anything else.
+    header. Raises UserError for anything else, for a name that occurs twice, and for values that are not whole numbers.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             celeba = file.readline().strip().isdigit()
-        table = pd.read_csv(path, sep=r"\s+", skiprows=1) if celeba else pd.read_csv(path, index_col=0)
-        table.index = table.index.astype(str)
-        return table.astype(np.int64)
+            header = ["image", *file.readline().split()]
+        layout = {"sep": r"\s+", "skiprows": 2, "header": None, "names": header} if celeba else {}
+        table = pd.read_csv(path, index_col=0, dtype={0: str}, na_filter=False, **layout)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path}: not a label file ({error}); it needs a header, then a line per image: its name and whole numbers"
         ) from error
+    table.index = table.index.str.strip().str.removeprefix("./")
+    repeated = table.index[table.index.duplicated()]
+    if len(repeated):
+        raise UserError(f"{path}: two lines for {repeated[0]}")
+    if table.empty:
+        raise UserError(f"{path}: not a label file: it has no labels")
+    return table.apply(_whole_numbers, source=path)
 
 
-def labels_of(table: pd.DataFrame, ids: list[str], source: Path) -> pd.DataFrame:
-    """The rows of `table` for the images `ids`, which may carry folders; UserError when one is missing."""
-    names = [Path(image).name for image in ids]
-    by_name = table.set_index(table.index.map(lambda image: Path(image).name))
-    missing = sorted(set(names) - set(by_name.index))
+def _whole_numbers(column: pd.Series, source: Path) -> pd.Series:
+    """The column as int64; UserError names the first value that is not a whole number."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    wrong = column[~(numbers % 1 == 0)]
+    if len(wrong):
+        first = f"{column.name} of {wrong.index[0]} is {str(wrong.iloc[0])!r}"
+        raise UserError(f"{source}: {first}: not a label file, whose labels are whole numbers")
+    return numbers.astype(np.int64)
+
+
+def labels_of(table: pd.DataFrame, images: Mapping[str, Sequence[str]], source: Path) -> dict[str, pd.DataFrame]:
+    """The rows of `table` for the images of each split, by split, in their order.
+
+    An image and a label belong together when their names are equal, or one is the end of the other's path
+    (`cats/1.jpg` and `images/cats/1.jpg`). Raises UserError when an image has no label, or it cannot be told which.
+    """
+    every = [name for names in images.values() for name in names]
+    rows = rows_of(table.index, every, source)
+    missing = [name for name, row in zip(every, rows, strict=True) if row < 0]
     if missing:
-        raise UserError(f"{source}: no label for {missing[0]} ({len(missing)} of {len(names)} images have none)")
-    return by_name.loc[names]
+        raise UserError(f"{source}: no label for {missing[0]} ({len(missing)} of {len(every)} images have none)")
+    starts = np.cumsum([len(names) for names in images.values()])[:-1]
+    return {split: table.iloc[part] for split, part in zip(images, np.split(rows, starts), strict=True)}
 
 
-def binary_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """Each label as yes-no columns: one for a label of two values, one per value (`label=3`) for more."""
+def rows_of(labelled: Sequence[str], images: Sequence[str], source: Path) -> np.ndarray:
+    """For each image the row of its label, or -1; int64 (n,). UserError when a name fits several."""
+    exact = {name: row for row, name in enumerate(labelled)}
+    longer: dict[str, int] = {}
+    for row, name in enumerate(labelled):
+        for ending in _endings(name):
+            longer[ending] = SEVERAL if ending in longer else row
+    rows = np.full(len(images), -1, np.int64)
+    owner: dict[int, str] = {}
+    for position, image in enumerate(images):
+        names = (name for name in (image, *_endings(image)) if name in exact)
+        row = exact[name] if (name := next(names, None)) is not None else longer.get(image, -1)
+        if row == SEVERAL:
+            raise UserError(f"{source}: several lines end in {image}: write the names as the partition does")
+        if row >= 0 and owner.setdefault(row, image) != image:
+            raise UserError(
+                f"{source}: {labelled[row]} may be {owner[row]} or {image}: write the names as the partition does"
+            )
+        rows[position] = row
+    return rows
+
+
+def _endings(path: str) -> Iterator[str]:
+    """The path without its first folder, without its first two, and so on, down to the file's name."""
+    while "/" in path:
+        path = path.partition("/")[2]
+        yield path
+
+
+def binary_columns(table: pd.DataFrame, values: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Each label as yes-no columns: one for a label of two values, one per value (`label=3`) for more.
+
+    `values` are the sorted values of each label in the whole label file: a column means the same in every split,
+    whichever values occur there. Of two values the larger is the yes.
+    """
     columns = {}
     for name in table:
-        values = np.unique(table[name])
-        if len(values) <= 2:
-            columns[name] = table[name] == values[-1]
+        if len(values[name]) <= 2:
+            columns[name] = table[name] == values[name][-1]
         else:
-            columns |= {f"{name}={value}": table[name] == value for value in values}
+            columns |= {f"{name}={value}": table[name] == value for value in values[name]}
     return pd.DataFrame(columns, index=table.index)

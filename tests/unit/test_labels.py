@@ -1,0 +1,180 @@
+"""Labels: which label belongs to which image, what its values mean, and the probes that read them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import mannwhitneyu
+
+from vaebench.errors import UserError
+from vaebench.labels import binary_columns, labels_of, read_labels
+from vaebench.metrics.probes import Scores, probe
+from vaebench.supervised import probe_metrics, training_images
+
+
+@pytest.fixture
+def label_file(tmp_path):
+    def write(text, name="labels.csv"):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def labels(*names):
+    return pd.DataFrame({"value": range(len(names))}, index=list(names))
+
+
+def matched(table, *images):
+    return labels_of(table, {"test": list(images)}, "labels.csv")["test"]["value"].tolist()
+
+
+def test_class_folders_may_hold_equal_file_names():
+    table = labels("cats/1.jpg", "dogs/1.jpg", "dogs/2.jpg")
+    assert matched(table, "dogs/2.jpg", "dogs/1.jpg", "cats/1.jpg") == [2, 1, 0]
+    assert matched(table, "images/dogs/1.jpg", "images/cats/1.jpg") == [1, 0]
+
+
+def test_either_name_may_carry_more_folders():
+    assert matched(labels("1.jpg", "2.jpg"), "img_align_celeba/2.jpg", "img_align_celeba/1.jpg") == [1, 0]
+    assert matched(labels("all/cats/1.jpg", "all/dogs/1.jpg"), "dogs/1.jpg", "cats/1.jpg") == [1, 0]
+    assert matched(labels("all/1.jpg", "1.jpg"), "1.jpg") == [1]
+
+
+def test_a_label_of_another_folder_is_no_label():
+    with pytest.raises(UserError, match=r"no label for cats/1\.jpg \(1 of 2"):
+        matched(labels("dogs/1.jpg"), "cats/1.jpg", "dogs/1.jpg")
+
+
+@pytest.mark.parametrize(
+    ("names", "images", "message"),
+    [
+        (["1.jpg"], ["cats/1.jpg", "dogs/1.jpg"], r"1\.jpg may be cats/1\.jpg or dogs/1\.jpg"),
+        (["1.jpg"], ["1.jpg", "dogs/1.jpg"], r"1\.jpg may be 1\.jpg or dogs/1\.jpg"),
+        (["cats/1.jpg", "dogs/1.jpg"], ["1.jpg"], r"several lines end in 1\.jpg"),
+    ],
+)
+def test_what_cannot_be_told_is_not_guessed(names, images, message):
+    with pytest.raises(UserError, match=message):
+        matched(labels(*names), *images)
+
+
+def test_images_of_two_splits_do_not_share_a_label():
+    with pytest.raises(UserError, match=r"may be cats/1\.jpg or dogs/1\.jpg"):
+        labels_of(labels("1.jpg"), {"train": ["cats/1.jpg"], "test": ["dogs/1.jpg"]}, "labels.csv")
+
+
+def test_both_layouts_give_the_same_table(label_file):
+    csv = read_labels(label_file("image,Young,Male\n./000001,1,-1\n000002,-1,1\n"))
+    celeba = read_labels(label_file("2\nYoung Male\n000001  1 -1\n000002 -1  1\n", "list_attr_celeba.txt"))
+    pd.testing.assert_frame_equal(csv, celeba, check_names=False)
+    assert csv.index.tolist() == ["000001", "000002"]
+    assert csv.dtypes.tolist() == [np.dtype(np.int64)] * 2
+
+
+def test_whole_numbers_may_be_written_as_floats_or_booleans(label_file):
+    table = read_labels(label_file("image,A,B\nNA,1.0,True\nx,0.0,False\n"))
+    assert table.loc["NA"].tolist() == [1, 1]
+    assert table["A"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,A\nx.jpg,0.7\n", r"A of x\.jpg is '0\.7': not a label file"),
+        ("image,A\nx.jpg,1\ny.jpg,maybe\n", r"A of y\.jpg is 'maybe': not a label file"),
+        ("image,A\nx.jpg,1\ny.jpg,\n", r"A of y\.jpg is '': not a label file"),
+        ("image,A\nx.jpg,1\nx.jpg,0\n", r"two lines for x\.jpg"),
+        ("image\nx.jpg\n", "has no labels"),
+        ("", "not a label file"),
+    ],
+)
+def test_what_is_no_label_file_is_named(text, message, label_file):
+    with pytest.raises(UserError, match=message):
+        read_labels(label_file(text))
+
+
+def columns_of(train, held_out):
+    table = pd.DataFrame({"shape": [*train, *held_out]})
+    values = {"shape": np.unique(table["shape"])}
+    parts = table.iloc[: len(train)], table.iloc[len(train) :]
+    return [binary_columns(part, values) for part in parts]
+
+
+def test_a_value_that_one_split_lacks_changes_no_column():
+    train, held_out = columns_of([0, 1, 2, 2], [0, 1, 1])
+    assert list(train) == list(held_out) == ["shape=0", "shape=1", "shape=2"]
+    assert held_out["shape=1"].tolist() == [False, True, True]
+    assert not held_out["shape=2"].any()
+
+
+def test_codes_go_by_value_and_not_by_order():
+    train, held_out = columns_of([0, 1], [1, 2])
+    assert train["shape=1"].tolist() == [False, True]
+    assert held_out["shape=1"].tolist() == [True, False]
+
+
+def test_of_two_values_the_larger_is_the_yes():
+    train, held_out = columns_of([-1, 1, 1], [1, 1])
+    assert list(train) == ["shape"]
+    assert train["shape"].tolist() == [False, True, True]
+    assert held_out["shape"].all()
+
+
+def test_the_probe_separates_as_ridge_regression_on_balanced_signs_does():
+    """Normal equations with weights that make both classes equally heavy, and the area as Mann and Whitney's U."""
+    random = np.random.default_rng(0)
+    train, held_out = random.normal(size=(400, 6)), random.normal(size=(150, 6))
+    targets, truth = (z[:, 0] + 0.7 * random.normal(size=len(z)) > 1.2 for z in (train, held_out))
+    (score,) = probe(train, targets[:, None], held_out, truth[:, None])
+    z, z_held = ((part - train.mean(0)) / train.std(0) for part in (train, held_out))
+    design = np.column_stack([z, np.ones(len(z))])
+    weights = np.where(targets, 0.5 / targets.sum(), 0.5 / (~targets).sum()) * len(targets)
+    penalty = np.diag([1.0] * 6 + [0.0])
+    solution = np.linalg.solve(design.T * weights @ design + penalty, design.T * weights @ np.where(targets, 1, -1))
+    decision = z_held @ solution[:-1] + solution[-1]
+    expected = mannwhitneyu(decision[truth], decision[~truth]).statistic / (truth.sum() * (~truth).sum())
+    assert score.auc == pytest.approx(expected, abs=1e-12)
+    assert score.balanced_accuracy == pytest.approx(((decision[truth] > 0).mean() + (decision[~truth] <= 0).mean()) / 2)
+
+
+def test_a_label_of_one_class_has_no_score_and_says_so():
+    z = np.random.default_rng(0).normal(size=(20, 2))
+    kinds = np.stack([np.ones(20, bool), np.zeros(20, bool), z[:, 0] > 0], axis=1)
+    everywhere, nowhere, sound = probe(z, kinds, z, kinds)
+    assert (everywhere.note, nowhere.note, sound.note) == (
+        "all of the training images have this label",
+        "none of the training images have this label",
+        "",
+    )
+    assert sound.auc > 0.9
+    (absent,) = probe(z, kinds[:, 2:], z, kinds[:, 1:2])
+    assert absent.note == "none of the held-out images have this label"
+
+
+def test_latents_that_are_not_finite_have_no_score():
+    z = np.random.default_rng(0).normal(size=(20, 2))
+    kinds = z[:, :1] > 0
+    (score,) = probe(z, kinds, np.where(z == z[3], np.nan, z), kinds)
+    assert np.isnan(score.auc)
+    assert score.note == "the latents of 1 of 40 images are not finite"
+
+
+def test_the_mean_over_labels_names_the_labels_without_a_value():
+    scores = {"A": Scores(0.8, 0.7), "B": Scores(note="none of the training images have this label")}
+    metrics = probe_metrics(scores, 50)
+    assert metrics["probe_auc"].value == 0.8
+    assert metrics["probe_auc"].note == "mean over 1 of 2 labels, without B"
+    assert metrics["probe_auc/B"].note == "none of the training images have this label"
+    nothing = probe_metrics({"B": scores["B"]}, 50)["probe_balanced_accuracy"]
+    assert np.isnan(nothing.value)
+    assert nothing.note == "no label has a value; none of the training images have this label"
+
+
+def test_the_probe_is_fitted_on_images_from_all_of_the_split(tmp_path):
+    """A file sorted by class would otherwise give the first classes only."""
+    np.savez(tmp_path / "train.npz", data=np.zeros((21_000, 1, 1, 1), np.uint8))
+    chosen = training_images(tmp_path / "train.npz", 0)
+    assert len(np.unique(chosen)) == 20_000
+    assert chosen[-1] > 20_900
+    assert not np.array_equal(chosen, training_images(tmp_path / "train.npz", 1))
