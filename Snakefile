@@ -74,6 +74,8 @@ rule push:
 
 
 onstart:
+    check_networks()
+    check_cluster()
     fetch_weights()
 
 

@@ -119,6 +119,87 @@ def test_all_mistakes_are_listed_at_once():
     assert "seeds" in message
 
 
+def lines_of(*changes):
+    """The mistakes of a message, less its first and last line, by path."""
+    lines = message_of(*changes).splitlines()
+    assert lines[0] == f"mistakes in the configuration, {len(lines) - 2}:"
+    return dict(line.strip().split(": ", 1) for line in lines[1:-1])
+
+
+def test_schema_and_model_mistakes_are_listed_together():
+    found = lines_of(
+        {
+            "training": {"epochs": 0, "learning_rat": 0.1},
+            "seeds": [1, "two"],
+            "models": {
+                "vae": {"modle": "VAE", "config": {"latent_dim": "many", "bta": 2}, "sweep": {"gamma": [1]}},
+                "beta_vae": {"model": "BetaVea"},
+                "vqvae": {"training": {"epochs": "many", "batch_size": 0}},
+                "vaegan": {"nets": {"encoder": 3, "decoder": "unet"}},
+            },
+            "statistics": {"baseline": "gan", "bootstrap": 1},
+        }
+    )
+    assert set(found) == {
+        "training.epochs",
+        "training.learning_rat",
+        "seeds.1",
+        "models.vae.modle",
+        "models.vae.config.latent_dim",
+        "models.vae.config.bta",
+        "models.vae.sweep.gamma",
+        "models.beta_vae.model",
+        "models.vqvae.training.epochs",
+        "models.vqvae.training.batch_size",
+        "models.vaegan.nets.encoder",
+        "models.vaegan.nets.decoder",
+        "statistics.baseline",
+        "statistics.bootstrap",
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "only"),
+    [
+        ({"models": {"vae": {"model": 3}}}, "models.vae.model"),
+        ({"models": {"vae": {"nets": "resnet"}}}, "models.vae.nets"),
+        ({"models": {"vae": 3}, "statistics": {"baseline": "vae"}}, "models.vae"),
+        ({"models": {"vae": {"pretrained": {"hf_hub": 3}, "nets": {}}}}, "models.vae.pretrained.hf_hub"),
+        ({"models": {"vae": {"sampler": {"options": {}}}}}, "models.vae.sampler.name"),
+        ({"models": {"beta_vae": {"sweep": {"beta": []}}}}, "models.beta_vae.sweep.beta"),
+        ({"models": {1: {"model": "VAE"}}}, "models.1"),
+        ({"preprocessing": {"size": "28x28"}, "validation": {"width": "wide"}, "models": {"vae": None}}, None),
+        (
+            {"evaluation": {"distribution": {"features": ["inception"]}}, "weights": {"inception": 1}},
+            "weights.inception",
+        ),
+        ({"dataset": {"images": {"file": 3}}}, "dataset.images.file"),
+    ],
+)
+def test_what_follows_from_a_mistake_is_not_listed(change, only):
+    found = lines_of(change)
+    assert set(found) == ({only} if only else {"preprocessing.size", "validation.width"})
+
+
+def test_missing_sections_are_named():
+    with pytest.raises(UserError) as caught:
+        complete({"seeds": [0, 0]}, SCHEMA)
+    lines = str(caught.value).splitlines()[1:-1]
+    assert sorted(line.split(":")[0].strip() for line in lines) == ["dataset", "models", "seeds"]
+
+
+def test_networks_of_one_s_own_are_looked_for(tmp_path, monkeypatch):
+    (tmp_path / "mynets.py").write_text("import torch\n\n\nclass MyEncoder(torch.nn.Module):\n    pass\n")
+    change = {"models": {"vae": {"nets": {"encoder": "mynets.MyEncodr", "decoder": "mynet.Decoder"}}}}
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    found = lines_of(change)
+    assert found["models.vae.nets.encoder"].endswith("mynets.py has no MyEncodr; did you mean MyEncoder?")
+    assert found["models.vae.nets.decoder"].startswith("mynet.Decoder: there is no module mynet; the folder that holds")
+    change["models"]["vae"]["nets"] = {"encoder": "mynets.MyEncoder", "decoder": "convnet"}
+    complete(merged(change), SCHEMA)
+
+
 def test_null_leaves_a_model_out_and_sweeps_multiply():
     change = {"models": {"vaegan": None, "vae": {"sweep": {"latent_dim": [8, 16], "training.epochs": [1, 2]}}}}
     runs = expand_runs(complete(merged(change), SCHEMA))

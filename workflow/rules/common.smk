@@ -20,6 +20,7 @@ from vaebench import configuration
 from vaebench.catalog import HOW_TO_TRAIN
 from vaebench.errors import UserError
 from vaebench.fingerprint import code_fingerprint
+from vaebench.own_networks import own_networks
 from vaebench.signals import relay_warnings
 
 fingerprint_of = functools.cache(code_fingerprint)
@@ -168,6 +169,48 @@ def fetch_weights():
                 kept_weights(network, config["weights"][network], *folders)
             except UserError as failure:
                 raise WorkflowError(str(failure)) from None
+
+
+def check_cluster():
+    """Ask SLURM whether it can run the jobs to come: what it refuses would be submitted with every retry."""
+    if workflow.executor_plugin.name != "slurm":
+        return
+    from vaebench.slurm import Cluster, mistakes_of, read_cluster, requests_of_jobs
+
+    cluster = read_cluster()
+    jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
+    if isinstance(cluster, Cluster):
+        groups = workflow.group_settings.overwrite_groups
+        mistakes = mistakes_of(
+            requests_of_jobs(jobs, groups, workflow.execution_settings.retries), cluster
+        )
+        if mistakes:
+            raise WorkflowError(
+                "\n".join(["SLURM cannot run these jobs; mend the profile:", *mistakes])
+            )
+
+
+def check_networks():
+    """Build networks of one's own before a job starts: an old model is deleted when its training begins anew."""
+    to_train = {
+        job.wildcards.run
+        for job in workflow.dag.needrun_jobs()
+        if job.rule.name == "train"
+    }
+    specs = [SPECS[run] for run in sorted(to_train) if own_networks(SPECS[run])]
+    if specs:
+        built = subprocess.run(
+            [sys.executable, SCRIPTS / "own_networks.py"],
+            input=json.dumps(
+                {"specs": specs, "input_shape": configuration.input_shape(config)}
+            ),
+            text=True,
+            stdout=subprocess.PIPE,
+        )
+        if built.returncode:
+            raise WorkflowError(
+                f"these networks cannot be built:\n{built.stdout.strip()}"
+            )
 
 
 def summarise_finished():

@@ -6,16 +6,25 @@ and nets comes from the `catalog`.
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
-from copy import deepcopy
-from difflib import get_close_matches
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import yaml
-from jsonschema import Draft202012Validator, ValidationError
 
 from vaebench.catalog import MODELS, NETS
 from vaebench.errors import UserError
+from vaebench.importable import why_not_importable
+from vaebench.schema import (
+    KeyPath,
+    dotted,
+    fill_defaults,
+    is_number,
+    listing,
+    one_holds_the_other,
+    unknown,
+    without_mistakes,
+    yaml_number,
+)
 
 TRAINING_SWEEPS = ("batch_size", "epochs", "gradients", "learning_rate", "precision", "vq_scale")
 
@@ -30,15 +39,18 @@ def complete(config: Mapping, schema: dict) -> dict:
 
     Raises `UserError` with one line per mistake: the key's path, what is wrong and what is allowed.
     """
-    config = deepcopy(dict(config))
-    mistakes = [_explain(error) for error in Draft202012Validator(schema).iter_errors(config)]
-    if not mistakes:
-        _fill_defaults(config, schema, schema)
-        mistakes = list(dict.fromkeys(_model_mistakes(config)))
-    if mistakes:
-        listing = "\n".join(f"  {mistake}" for mistake in mistakes)
+    config, mistakes = without_mistakes(config, schema)
+    fill_defaults(config, schema, schema)
+    lines = [f"{dotted(path)}: {text}" for path, text in mistakes.items()]
+    removed = [tuple(dotted(path).split(".")) for path in mistakes]
+    for mistake in dict.fromkeys(_model_mistakes(config, _shape_if_sound(config, mistakes))):
+        path = tuple(mistake.partition(":")[0].split("."))
+        if not any(one_holds_the_other(path, other) for other in removed):
+            lines.append(mistake)
+    if lines:
         raise UserError(
-            f"mistakes in the configuration, {len(mistakes)}:\n{listing}\nconfig/README.md explains every key"
+            "\n  ".join([f"mistakes in the configuration, {len(lines)}:", *lines])
+            + "\nconfig/README.md explains every key"
         )
     return config
 
@@ -132,56 +144,21 @@ def _sorted(value: object) -> object:
     return json.loads(json.dumps(value, sort_keys=True))
 
 
-def _fill_defaults(value: dict, node: Mapping, schema: Mapping) -> None:
-    """Set the schema's default for every missing key, following `properties` and references into `$defs`."""
-    node = _dereference(node, schema)
-    for key, child in node.get("properties", {}).items():
-        described = _dereference(child, schema)
-        default = child.get("default", described.get("default"))
-        if key not in value and ("default" in child or "default" in described):
-            value[key] = deepcopy(default)
-        if isinstance(value.get(key), dict):
-            _fill_defaults(value[key], _object_branch(described, schema), schema)
+def _shape_if_sound(config: Mapping, mistakes: Iterable[KeyPath]) -> tuple[int, int, int] | None:
+    """The shape of the images, unless a mistake in what decides about it was taken out."""
+    if any(path[:1] in (("preprocessing",), ("validation",)) for path in mistakes):
+        return None
+    return input_shape(config)
 
 
-def _dereference(node: Mapping, schema: Mapping) -> Mapping:
-    if "$ref" not in node:
-        return node
-    return schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+def _model_mistakes(config: Mapping, shape: tuple[int, int, int] | None) -> Iterator[str]:
+    """What the schema cannot know: models, their fields, sweeps, nets, names, and references between sections.
 
-
-def _object_branch(node: Mapping, schema: Mapping) -> Mapping:
-    """Of a key that may be null or one kind of object, the object's description; else the node itself."""
-    branches = [_dereference(branch, schema) for branch in node.get("oneOf", [])]
-    objects = [branch for branch in branches if "properties" in branch]
-    return objects[0] if len(objects) == 1 else node
-
-
-def _explain(error: ValidationError) -> str:
-    """One line for a violated schema rule: where, what, and what is allowed."""
-    if error.validator in ("oneOf", "anyOf") and error.context:
-        branches = [part for part in error.context if part.validator != "type"] or error.context
-        error = max(branches, key=lambda part: len(part.absolute_path))
-    path = ".".join(str(part) for part in error.absolute_path) or "the file"
-    if error.validator == "additionalProperties" and isinstance(error.schema.get("properties"), dict):
-        allowed = list(error.schema["properties"])
-        unknown = [key for key in error.instance if key not in allowed]
-        return "; ".join(_unknown(f"{path}.{key}" if error.absolute_path else key, key, allowed) for key in unknown)
-    if error.validator == "enum":
-        return f"{path}: {error.instance!r} is not allowed; choose from {_listing(error.validator_value)}"
-    if error.validator == "type" and isinstance(error.instance, str) and _is_number(error.instance):
-        return (
-            f"{path}: {error.instance!r} is read as text, not as a number: YAML wants a point before an exponent; "
-            f"write {_yaml_number(error.instance)}"
-        )
-    description = f" ({error.schema['description']})" if "description" in error.schema else ""
-    return f"{path}: {error.message}{description}"
-
-
-def _model_mistakes(config: Mapping) -> Iterator[str]:
-    """What the schema cannot know: models, their fields, sweeps, nets, names, and references between sections."""
+    `shape` (C, H, W) is that of the images, None when it is not known.
+    """
     names: set[str] = set()
-    entries = {entry: settings for entry, settings in config["models"].items() if settings is not None}
+    models = config.get("models", {})
+    entries = {entry: settings for entry, settings in models.items() if settings is not None}
     if not entries:
         yield "models: every entry is null; give at least one model"
     for entry, settings in entries.items():
@@ -195,17 +172,20 @@ def _model_mistakes(config: Mapping) -> Iterator[str]:
                 yield f"models.{entry}: two runs would be called {spec['run']!r}; change a value of its sweep"
             names.add(spec["run"])
             if spec["pretrained"] is None:
-                yield from _net_mistakes(f"models.{entry}", spec, config)
+                yield from _net_mistakes(f"models.{entry}", spec, shape)
                 if spec["training"]["compile"] and MODELS[spec["model"]].differentiates:
                     yield (
                         f"models.{entry}.training.compile: {spec['model']} takes gradients of gradients, which "
                         "compiled networks do not give; set it to false"
                     )
     baseline = config["statistics"]["baseline"]
-    if baseline is not None and entries and baseline not in config["models"]:
-        yield f"statistics.baseline: {baseline!r} is no entry under models; choose from {_listing(entries)} or null"
+    if baseline is not None and entries and baseline not in models:
+        yield f"statistics.baseline: {baseline!r} is no entry under models; choose from {listing(entries)} or null"
     if "inception" in config["evaluation"]["distribution"]["features"] and config["weights"]["inception"] is None:
-        yield "evaluation.distribution.features: inception needs weights.inception; give it a source or leave it out"
+        yield (
+            "weights.inception: evaluation.distribution.features names inception, which needs weights.inception; give "
+            "it a source or leave it out"
+        )
 
 
 def _entry_mistakes(path: str, settings: Mapping) -> Iterator[str]:
@@ -217,24 +197,23 @@ def _entry_mistakes(path: str, settings: Mapping) -> Iterator[str]:
             return
     model = settings.get("model")
     if model is None:
-        yield f"{path}.model: missing; choose from {_listing(MODELS)}"
+        yield f"{path}.model: missing; choose from {listing(MODELS)}"
         return
     if model not in MODELS:
-        yield _unknown(f"{path}.model", model, MODELS, what="model")
+        yield f"{path}.model: {unknown(model, MODELS, what='model')}"
         return
     fields = MODELS[model].fields
     for field, value in settings.get("config", {}).items():
         yield from _field_mistakes(f"{path}.config.{field}", model, field, value, fields)
     for component in settings.get("training", {}).get("components", {}):
         if component not in MODELS[model].components:
-            known = _listing(MODELS[model].components) or "none, it has one optimizer"
+            known = listing(MODELS[model].components) or "none, it has one optimizer"
             yield f"{path}.training.components.{component}: {model} has no such part; allowed: {known}"
     for key, values in settings.get("sweep", {}).items():
         if key.startswith("training."):
             if key.removeprefix("training.") not in TRAINING_SWEEPS:
-                yield _unknown(
-                    f"{path}.sweep.{key}", key.removeprefix("training."), TRAINING_SWEEPS, what="training key"
-                )
+                reason = unknown(key.removeprefix("training."), TRAINING_SWEEPS, what="training key")
+                yield f"{path}.sweep.{key}: {reason}"
         else:
             for value in values:
                 yield from _field_mistakes(f"{path}.sweep.{key}", model, key, value, fields)
@@ -243,11 +222,11 @@ def _entry_mistakes(path: str, settings: Mapping) -> Iterator[str]:
 def _field_mistakes(path: str, model: str, field: str, value: object, fields: Mapping) -> Iterator[str]:
     """A field that the model lacks, or a value of another type than the field's default."""
     if field not in fields:
-        yield _unknown(path, field, fields, what=f"field of {model}")
+        yield f"{path}: {unknown(field, fields, what=f'field of {model}')}"
         return
     default = fields[field]
     if not _same_kind(value, default):
-        hint = f"; write {_yaml_number(value)}" if isinstance(value, str) and _is_number(value) else ""
+        hint = f"; write {yaml_number(value)}" if isinstance(value, str) and is_number(value) else ""
         yield f"{path}: {value!r} is no {_kind(default)} as {field} must be (default {default!r}){hint}"
     elif reason := MODELS[model].check(field, value):
         yield f"{path}: {reason}"
@@ -265,43 +244,17 @@ def _kind(value: object) -> str:
     return "list" if isinstance(value, list | tuple) else "text"
 
 
-def _net_mistakes(path: str, spec: Mapping, config: Mapping) -> Iterator[str]:
-    """Nets that are missing, unknown or unable to give the latent shape for these images."""
-    shape = input_shape(config)
+def _net_mistakes(path: str, spec: Mapping, shape: tuple[int, int, int] | None) -> Iterator[str]:
+    """Nets that are missing, unknown, not to be found or unable to give the latent shape for these images."""
     for role in MODELS[spec["model"]].nets:
         name = spec["nets"].get(role)
         if name is None:
-            yield f"{path}.nets.{role}: {spec['model']} needs one; choose from {_listing(NETS)} or a dotted path"
+            yield f"{path}.nets.{role}: {spec['model']} needs one; choose from {listing(NETS)} or a dotted path"
         elif "." not in name and name not in NETS:
-            yield _unknown(f"{path}.nets.{role}", name, NETS, what="net")
+            yield f"{path}.nets.{role}: {unknown(name, NETS, what='net')}"
+        elif "." in name and (reason := why_not_importable(name)):
+            yield f"{path}.nets.{role}: {name}: {reason}"
         elif name in NETS and shape is not None:
             reason = NETS[name].check(role, spec["model"], shape, spec["config"])
             if reason:
                 yield f"{path}.nets.{role}: {reason}"
-
-
-def _unknown(path: str, name: str, allowed: Mapping | list | tuple, what: str = "key") -> str:
-    close = get_close_matches(name, list(allowed), n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"{path}: unknown {what} {name!r}; {hint}allowed: {_listing(allowed)}"
-
-
-def _listing(names: Mapping | list | tuple) -> str:
-    return ", ".join("null" if name is None else str(name) for name in names)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _yaml_number(text: str) -> str:
-    """A number as YAML 1.1 reads it: 1e-3 becomes 1.0e-3."""
-    mantissa, _, exponent = text.lower().partition("e")
-    mantissa = mantissa if "." in mantissa else f"{mantissa}.0"
-    if not exponent:
-        return mantissa
-    return f"{mantissa}e{exponent if exponent[0] in '+-' else '+' + exponent}"

@@ -34,7 +34,7 @@ def build(role: str, name: str, model: str, config: object) -> nn.Module:
     random numbers. Raises `UserError` when the network cannot be had.
     """
     if "." in name:
-        return _import(name)(config)
+        return import_network(name)(config)
     reason = NETS[name].check(role, model, config.input_dim, vars(config)) if name in NETS else "no such network"
     if reason:
         raise UserError(f"{role} {name} for {model}: {reason}")
@@ -52,7 +52,8 @@ def build(role: str, name: str, model: str, config: object) -> nn.Module:
     return CompactEncoder(config.input_dim, config.latent_dim, second)
 
 
-def _import(path: str) -> type[nn.Module]:
+def import_network(path: str) -> type[nn.Module]:
+    """The class at a dotted path; `UserError` when it cannot be imported."""
     module, _, attribute = path.rpartition(".")
     try:
         return getattr(importlib.import_module(module), attribute)

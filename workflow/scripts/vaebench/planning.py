@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from vaebench import configuration
+from vaebench.configfiles import read_configfile
 from vaebench.errors import UserError
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
@@ -56,19 +55,21 @@ def read_config(files: Iterable[Path]) -> dict:
     """
     config: dict = {}
     for file in files:
-        try:
-            config = _merge(config, yaml.safe_load(Path(file).read_text()) or {})
-        except (OSError, yaml.YAMLError) as error:
-            raise UserError(f"cannot read the configuration {file}: {error}") from error
+        config = _merge(config, read_configfile(file))
     return configuration.complete(config, configuration.load_schema(SCHEMA))
 
 
-def config_of_command(program: str, description: str, arguments: list[str] | None) -> dict:
-    """The configuration named on a command line; the process ends with one clear line where it cannot be had."""
+def command_line(program: str, description: str) -> argparse.ArgumentParser:
+    """A command that takes the files of a configuration."""
     parser = argparse.ArgumentParser(prog=program, description=description)
     parser.add_argument("config", nargs="+", type=Path, help="config/config.yaml, then what is merged over it")
+    return parser
+
+
+def config_or_exit(files: Iterable[Path]) -> dict:
+    """`read_config`, but the process ends with the mistakes where there are some."""
     try:
-        return read_config(parser.parse_args(arguments).config)
+        return read_config(files)
     except UserError as error:
         raise SystemExit(f"error: {error}") from None
 

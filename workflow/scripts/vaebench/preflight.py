@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from vaebench.configfiles import read_configfile
 from vaebench.errors import UserError
 from vaebench.locks import CUDA12, DRIVERS, lock_for, numbers
 
@@ -255,15 +256,49 @@ def needs_of(config: Mapping, disk_bytes: float, folder: Path = Path()) -> Needs
     return Needs(config["training"]["device"], None, disk_bytes, missing)
 
 
+def check_networks(config: Mapping) -> Iterator[Finding]:
+    """The networks of one's own that cannot be imported or built for these images."""
+    from vaebench.configuration import expand_runs, input_shape
+    from vaebench.own_networks import mistakes_of, own_networks
+
+    specs = [spec for spec in expand_runs(config).values() if own_networks(spec)]
+    yield from (Finding(True, mistake) for mistake in mistakes_of(specs, input_shape(config)))
+
+
+def check_cluster(profile: Path, config: Mapping) -> Iterator[Finding]:
+    """What the SLURM of this machine, if it has one, would refuse of the jobs that the profile describes."""
+    from vaebench.slurm import mistakes_of, read_cluster, requests_of_profile
+
+    files = (profile, profile / "profile.yaml", profile / "config.yaml")
+    file = next((path for path in files if path.is_file()), None)
+    described = read_configfile(file) if file else {}
+    cluster = read_cluster() if described.get("executor") == "slurm" else None
+    if isinstance(cluster, str):
+        unseen = "partition, account, GPU and time limit were not looked at"
+        yield Finding(False, f"SLURM does not answer ({cluster}): {unseen}")
+    elif cluster:
+        for mistake in mistakes_of(requests_of_profile(described, config["threads"]), cluster):
+            yield Finding(True, f"{file}: {mistake}")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print the plan and the findings of a study; 1 when one of them is an error."""
-    from vaebench.planning import config_of_command, describe, make_plan
+    from vaebench.planning import command_line, config_or_exit, describe, make_plan
 
-    config = config_of_command("vaebench.preflight", main.__doc__, arguments)
+    parser = command_line("vaebench.preflight", main.__doc__)
+    parser.add_argument(
+        "--profile", type=Path, default=Path("profiles/slurm"), help="what is asked of SLURM, where there is one"
+    )
+    given = parser.parse_args(arguments)
+    config = config_or_exit(given.config)
     plan, facts = make_plan(config), gather()
     for line in describe(plan, facts.free_bytes):
         print(line)
-    findings = check(facts, needs_of(config, plan.disk_bytes))
+    findings = [
+        *check(facts, needs_of(config, plan.disk_bytes)),
+        *check_networks(config),
+        *check_cluster(given.profile, config),
+    ]
     for finding in findings:
         print(finding)
     if not findings:

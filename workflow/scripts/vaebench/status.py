@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaebench.configuration import suites
-from vaebench.planning import Training, config_of_command, trainings
+from vaebench.planning import Training, command_line, config_or_exit, trainings
 
 FRESH = 120  # seconds; a log written to more recently belongs to a training that runs without a scheduler
 RUNNING = ("RUNNING", "COMPLETING")
@@ -135,7 +135,7 @@ def _squeue() -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print where every training of a study stands."""
-    config = config_of_command("vaebench.status", main.__doc__, arguments)
+    config = config_or_exit(command_line("vaebench.status", main.__doc__).parse_args(arguments).config)
     queue = read_queue(_squeue(), Path.cwd())
     print(table(survey(config, queue), queue))
     return 0

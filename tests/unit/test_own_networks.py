@@ -1,0 +1,55 @@
+import re
+
+import pytest
+
+from vaebench.own_networks import mistakes_of, own_networks
+
+
+def spec(encoder, **changes):
+    nets = {"encoder": encoder, "decoder": "compact", "discriminator": None}
+    return {"run": "own", "model": "VAE", "nets": nets, "config": {"latent_dim": 4}, "pretrained": None} | changes
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """A module of one's own, whose name no other test has imported."""
+    name = f"nets_{tmp_path.name.replace('-', '_')}"
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(text):
+        (tmp_path / f"{name}.py").write_text(text)
+        return f"{name}.Encoder"
+
+    return write
+
+
+def test_own_networks_are_those_with_a_path():
+    assert own_networks(spec("compact")) == []
+    assert own_networks(spec("mine.Encoder")) == ["mine.Encoder"]
+
+
+def test_what_can_be_built_is_no_mistake(module):
+    encoder = module(
+        "from pythae.models.nn.benchmarks.mnist import Encoder_Conv_VAE_MNIST\n\n\n"
+        "class Encoder(Encoder_Conv_VAE_MNIST):\n    pass\n"
+    )
+    assert mistakes_of([spec(encoder), spec("compact")], (1, 28, 28)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "shape", "reason"),
+    [
+        ("import nowhere_to_be_found\n", None, "UserError: the network .* cannot be imported .*nowhere_to_be_found"),
+        ("raise OSError('no licence')\n", None, "OSError: no licence"),
+        ("class Encoder:\n    def __init__(self):\n        pass\n", (1, 28, 28), "TypeError: .*positional argument"),
+        ("class Encoder:\n    def __init__(self, config):\n        1 / 0\n", (1, 28, 28), "ZeroDivisionError"),
+    ],
+)
+def test_whatever_it_raises_is_one_line_with_the_run(module, text, shape, reason):
+    (mistake,) = mistakes_of([spec(module(text))], shape)
+    assert mistake.startswith("own: nets_")
+    assert re.search(reason, mistake)
+
+
+def test_without_the_images_size_it_is_imported_only(module):
+    assert mistakes_of([spec(module("class Encoder:\n    def __init__(self, config):\n        1 / 0\n"))], None) == []

@@ -1,0 +1,10 @@
+import json
+import sys
+
+from vaebench.own_networks import mistakes_of
+
+# Called by the Snakefile before the first job, in a process of its own: importing a network loads PyTorch.
+arguments = json.load(sys.stdin)
+mistakes = mistakes_of(arguments["specs"], arguments["input_shape"])
+print("\n".join(mistakes))
+sys.exit(bool(mistakes))

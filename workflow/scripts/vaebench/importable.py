@@ -1,0 +1,70 @@
+"""Whether a dotted path leads to a class, found out by reading files: importing a network would load PyTorch first."""
+
+import ast
+import os
+import sys
+from collections.abc import Iterator
+from difflib import get_close_matches
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+
+
+def why_not_importable(path: str) -> str | None:
+    """Why `package.module.Class` cannot be imported in a job; None when it can, as far as reading tells.
+
+    A job searches what this process searches, less the folder it runs in, unless that is on PYTHONPATH.
+    """
+    module, _, name = path.rpartition(".")
+    parts, spec = module.split("."), None
+    for depth in range(1, len(parts) + 1):
+        whole = ".".join(parts[:depth])
+        if spec is not None and spec.submodule_search_locations is None:
+            return f"{spec.name} is a module and holds no {whole}"
+        spec = _find(whole, spec)
+        if spec is None and depth == 1:
+            given = os.environ.get("PYTHONPATH") or "not set"
+            return f"there is no module {whole}; the folder that holds it must be on PYTHONPATH ({given})"
+        if spec is None:
+            return f"there is no module {whole}"
+    if not spec.has_location or not spec.origin.endswith(".py"):
+        return None  # compiled, or a package without __init__.py: only importing it would tell
+    try:
+        names = list(_names(ast.parse(Path(spec.origin).read_bytes())))
+    except SyntaxError as error:
+        return f"{spec.origin}, line {error.lineno}: {error.msg}"
+    if name in names or "*" in names or "__getattr__" in names:
+        return None
+    close = get_close_matches(name, names, n=1)
+    return f"{spec.origin} has no {name}" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def _find(name: str, package: ModuleSpec | None) -> ModuleSpec | None:
+    """The module `name`, at top level or in a package; packages on the way are not executed."""
+    for finder in sys.meta_path:
+        if package is not None:
+            folders = list(package.submodule_search_locations)
+        else:
+            folders = _search_path() if finder is PathFinder else None
+        spec = finder.find_spec(name, folders)
+        if spec is not None:
+            return spec
+    return None
+
+
+def _search_path() -> list[str]:
+    named = {os.path.abspath(folder) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder}
+    here = os.getcwd()
+    return [folder for folder in sys.path if os.path.abspath(folder) != here or here in named]
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    """The names that a module binds when it is imported, `*` for those of a star import."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield child.name
+        elif isinstance(child, ast.Import | ast.ImportFrom):
+            yield from (alias.asname or alias.name.partition(".")[0] for alias in child.names)
+        else:
+            if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
+                yield child.id
+            yield from _names(child)

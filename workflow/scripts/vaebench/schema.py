@@ -1,0 +1,153 @@
+"""What the schema says about a configuration: the defaults of its keys, and every violation in words.
+
+A violation is known by its path: the keys that lead to it.
+"""
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from difflib import get_close_matches
+
+from jsonschema import Draft202012Validator, ValidationError
+
+KeyPath = tuple[str | int, ...]
+
+
+def without_mistakes(config: Mapping, schema: dict) -> tuple[dict, dict[KeyPath, str]]:
+    """A copy of `config` without what violates the schema, and each violation in words by the path of its key.
+
+    What is left is looked at again, since one mistake can hide another; what only follows from a removal is no mistake.
+    """
+    sound, mistakes = deepcopy(dict(config)), {}
+    validator = Draft202012Validator(schema)
+    while errors := [found for error in validator.iter_errors(sound) for found in _explain(_deepest(error))]:
+        news = {path: text for path, text in errors if not any(one_holds_the_other(path, known) for known in mistakes)}
+        mistakes |= news
+        removed = [_remove(sound, path) for path, _ in errors]
+        if not any(removed):
+            break
+    return sound, mistakes
+
+
+def _deepest(error: ValidationError) -> ValidationError:
+    """Of the reasons why no alternative fits, the one that lies deepest: it is of the alternative that was meant."""
+    while error.validator in ("oneOf", "anyOf") and error.context:
+        branches = [part for part in error.context if part.validator != "type"] or error.context
+        error = max(branches, key=lambda part: len(part.absolute_path))
+    return error
+
+
+def _explain(error: ValidationError) -> Iterator[tuple[KeyPath, str]]:
+    """The keys that violate a rule of the schema, and for each what is wrong and what is allowed."""
+    path = tuple(error.absolute_path)
+    if error.validator == "additionalProperties" and isinstance(error.schema.get("properties"), dict):
+        allowed = list(error.schema["properties"])
+        for key in error.instance:
+            if key not in allowed:
+                yield (*path, key), unknown(key, allowed)
+    elif error.validator == "required":
+        for key in error.validator_value:
+            if key not in error.instance:
+                yield (*path, key), "missing"
+    elif "propertyNames" in error.schema_path:
+        yield (*path, error.instance), error.message
+    elif error.validator == "enum":
+        yield path, f"{error.instance!r} is not allowed; choose from {listing(error.validator_value)}"
+    elif error.validator == "type" and isinstance(error.instance, str) and is_number(error.instance):
+        yield (
+            path,
+            f"{error.instance!r} is read as text, not as a number: YAML wants a point before an exponent; "
+            f"write {yaml_number(error.instance)}",
+        )
+    else:
+        description = f" ({error.schema['description']})" if "description" in error.schema else ""
+        yield path, f"{error.message}{description}"
+
+
+def _remove(config: dict, path: KeyPath) -> bool:
+    """Take the value at `path` out of `config`, or what cannot stand without it; whether anything was taken.
+
+    A list goes as a whole, and so does a mapping that lacks the key; a model's entry becomes null, so that others can
+    name it.
+    """
+    if path[:1] == ("models",) and (len(path) == 2 or path[2:3] == ("pretrained",)):
+        taken = config["models"].get(path[1]) is not None
+        config["models"][path[1]] = None
+        return taken
+    value, holders = config, []
+    for key in path:
+        if not isinstance(value, dict):
+            break
+        holders.append((value, key))
+        value = value.get(key)
+    while holders:
+        holder, key = holders.pop()
+        if key in holder:
+            del holder[key]
+            return True
+    return False
+
+
+def one_holds_the_other(first: KeyPath, second: KeyPath) -> bool:
+    """Whether one of the paths leads to a part of what the other leads to."""
+    shorter = min(len(first), len(second))
+    return first[:shorter] == second[:shorter]
+
+
+def dotted(path: KeyPath) -> str:
+    """The path as people write it."""
+    return ".".join(str(part) for part in path) or "the file"
+
+
+def fill_defaults(value: dict, node: Mapping, schema: Mapping) -> None:
+    """Set the schema's default for every missing key, following `properties` and references into `$defs`."""
+    node = _dereference(node, schema)
+    for key, child in node.get("properties", {}).items():
+        described = _dereference(child, schema)
+        default = child.get("default", described.get("default"))
+        if key not in value and ("default" in child or "default" in described):
+            value[key] = deepcopy(default)
+        if isinstance(value.get(key), dict):
+            fill_defaults(value[key], _object_branch(described, schema), schema)
+
+
+def _dereference(node: Mapping, schema: Mapping) -> Mapping:
+    if "$ref" not in node:
+        return node
+    return schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+
+
+def _object_branch(node: Mapping, schema: Mapping) -> Mapping:
+    """Of a key that may be null or one kind of object, the object's description; else the node itself."""
+    branches = [_dereference(branch, schema) for branch in node.get("oneOf", [])]
+    objects = [branch for branch in branches if "properties" in branch]
+    return objects[0] if len(objects) == 1 else node
+
+
+def unknown(name: str, allowed: Mapping | list | tuple, what: str = "key") -> str:
+    """That `name` is not among the `allowed`, with the one that was perhaps meant."""
+    close = get_close_matches(str(name), list(allowed), n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"unknown {what} {name!r}; {hint}allowed: {listing(allowed)}"
+
+
+def listing(names: Mapping | list | tuple) -> str:
+    """The names as a sentence has them."""
+    return ", ".join("null" if name is None else str(name) for name in names)
+
+
+def is_number(text: str) -> bool:
+    """Whether the text is a number as Python reads it."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def yaml_number(text: str) -> str:
+    """A number as YAML 1.1 reads it: 1e-3 becomes 1.0e-3."""
+    mantissa, _, exponent = text.lower().partition("e")
+    mantissa = mantissa if "." in mantissa else f"{mantissa}.0"
+    if not exponent:
+        return mantissa
+    return f"{mantissa}e{exponent if exponent[0] in '+-' else '+' + exponent}"
