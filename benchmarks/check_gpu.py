@@ -325,7 +325,7 @@ def measure_runs(folder: Path, scale: float, results: Results) -> None:
     ):
         spec = specification(model, "compact", "compact", "fp32", False, 128)
         network = save_untrained(folder / model, spec)
-        settings = study["samples"] | {"count": drawn}
+        settings = study["samples"] | {"count": drawn, "device": "auto"}
         chosen = {"name": sampler, "options": options}
         samples = folder / f"{model}-{sampler}.npz"
         took = clock(sample, network, data["train"], data["eval"], samples, chosen, settings, threads)
@@ -346,7 +346,7 @@ def measure_runs(folder: Path, scale: float, results: Results) -> None:
             data=data,
             samples=samples,
             weights={name: ROOT / f"data/weights/{name}.pt" for name in ("vgg16", "alexnet")},
-            settings=study["evaluation"],
+            settings=study["evaluation"] | {"device": "auto"},
             labels=None,
             outputs=outputs,
             threads=threads,

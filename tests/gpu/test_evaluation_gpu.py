@@ -24,11 +24,10 @@ def measure(folder, weights, size, **settings):
     return pd.read_parquet(paths["per_image.parquet"]).drop(columns="image"), sets.dropna()
 
 
-def test_the_device_gives_the_processors_numbers(device, tmp_path, monkeypatch, perceptual_weights):
-    assert prepare_torch(4).startswith(device)
+def test_the_device_gives_the_processors_numbers(device, tmp_path, perceptual_weights):
+    assert prepare_torch(4, "auto").startswith(device)
     here, sets_here = measure(tmp_path / "here", perceptual_weights, 16)
-    monkeypatch.setattr(evaluation, "prepare_torch", lambda threads: "cpu")
-    on_cpu, sets_on_cpu = measure(tmp_path / "cpu", perceptual_weights, 16)
+    on_cpu, sets_on_cpu = measure(tmp_path / "cpu", perceptual_weights, 16, device="cpu")
     np.testing.assert_allclose(here, on_cpu, rtol=1e-4, atol=1e-6)
     assert list(sets_here.index) == list(sets_on_cpu.index)
     np.testing.assert_allclose(sets_here, sets_on_cpu, rtol=1e-3, atol=1e-4)

@@ -21,13 +21,15 @@ SETTINGS = {
     "distribution": {"features": [], "neighbours": 3, "limit": 100},
     "likelihood": {"samples": 8, "images": 6},
     "factors": [],
+    "device": "auto",
 }
 WITH_VGG = {"lpips": ["vgg"], "distribution": {"features": ["vgg16"], "neighbours": 3, "limit": 100}}
 SAMPLES = {
     "count": 12,
     "batch_size": 5,
     "seed": 999,
-    "showcase": {"images": 6, "traversal_dims": 3, "traversal_steps": 5, "interpolations": 2},
+    "device": "auto",
+    "showcase": {"images": 6, "traversal_dims": 3, "traversal_steps": 5, "interpolations": 2, "device": "auto"},
 }
 SUITES = ("reconstruction", "generation", "latent", "likelihood")
 

@@ -91,7 +91,7 @@ def test_an_apple_gpu_trains_and_the_cpu_measures(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert choose_device("auto") == choose_device("mps") == torch.device("mps")
     assert choose_device("cpu") == torch.device("cpu")
-    assert prepare_torch(1) == "cpu"
+    assert prepare_torch(1, "auto") == "cpu"
 
 
 def test_random_numbers_of_an_apple_gpu_are_kept(monkeypatch):

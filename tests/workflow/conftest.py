@@ -18,7 +18,7 @@ preprocessing: {limit: 64}
 seeds: [0]
 training: {epochs: 1}
 models:
-  vae: {config: {latent_dim: 4}}
+  vae: {config: {latent_dim: 4}, training: {device: cpu}}
   beta_vae: {config: {latent_dim: 4}, sweep: {beta: [2.0]}}
   vqvae: null
   vaegan: null

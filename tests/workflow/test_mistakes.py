@@ -1,4 +1,4 @@
-"""Mistakes of the person who starts a study: each is found before anything is done or undone."""
+"""What the person who starts a study says: mistakes are found before anything is done, and settings are obeyed."""
 
 import pytest
 
@@ -67,3 +67,11 @@ def test_a_network_that_cannot_be_imported_costs_no_model(study, monkeypatch):
     result = study.snakemake("models", configfiles=configfiles, flags=["--dry-run"], check=False)
     assert "models.own.nets.encoder: mynets.MyEncoder: there is no module mynets" in result.stdout
     assert sha256_of(model) == before
+
+
+def test_every_job_of_a_run_computes_where_its_training_does(small_study):
+    """The small study trains vae on the CPU by its own setting, the others wherever there is a GPU."""
+    logs = small_study.root / "results/mnist/logs"
+    for run, device in (("vae", "cpu"), ("beta_vae-beta2", "auto")):
+        for job in ("train", "sample", "evaluate"):
+            assert f"device {device}" in (logs / job / run / "seed0.log").read_text().splitlines()[0], (run, job)

@@ -102,6 +102,11 @@ def how_to_train(run):
     )
 
 
+def device_of(run):
+    """Where a run's model is trained, sampled and measured."""
+    return SPECS[run]["training"]["device"]
+
+
 def raw(kind):
     """The file or folder of the data set's `images`, `partition` or `labels`: used where it lies when it is a folder."""
     described = config["dataset"][kind]

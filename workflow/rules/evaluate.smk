@@ -24,6 +24,7 @@ rule sample:
         code=code("sample.py"),
         sampler=lambda wildcards: SPECS[wildcards.run]["sampler"],
         settings=without(config["samples"]),
+        how=lambda wildcards: untracked(device=device_of(wildcards.run)),
     message:
         "Drawing images from {wildcards.run}, seed {wildcards.seed}"
     script:
@@ -58,7 +59,10 @@ rule evaluate:
         code=code("evaluate.py"),
         spec=lambda wildcards: without(SPECS[wildcards.run], "training", "sampler"),
         settings=without(config["evaluation"], "batch_size"),
-        how=untracked(batch_size=config["evaluation"]["batch_size"]),
+        how=lambda wildcards: untracked(
+            batch_size=config["evaluation"]["batch_size"],
+            device=device_of(wildcards.run),
+        ),
         dataset=DATASET,
     message:
         "Measuring {wildcards.run}, seed {wildcards.seed}"

@@ -5,7 +5,7 @@ from vaebench.log import job
 from vaebench.preflight import check_job
 
 with job(snakemake.log[0]):
-    check_job(snakemake.config["training"]["device"])
+    check_job(snakemake.params.how.device)
     outputs = {Path(path).name: Path(path) for path in snakemake.output}
     evaluate(
         Path(snakemake.input.model),

@@ -6,13 +6,13 @@ from vaebench.sampling import sample
 from vaebench.showcase import make_showcase
 
 with job(snakemake.log[0]):
-    check_job(snakemake.config["training"]["device"])
+    how = vars(snakemake.params.how)
+    check_job(how["device"])
     model = Path(snakemake.input.model)
     train, evaluation, test = map(Path, snakemake.input.data)
-    settings = snakemake.params.settings
+    settings = snakemake.params.settings | how
     sample(
         model, train, evaluation, Path(snakemake.output.samples), snakemake.params.sampler, settings, snakemake.threads
     )
-    make_showcase(
-        model, test, Path(snakemake.output.showcase), settings["showcase"], settings["seed"], snakemake.threads
-    )
+    shown = settings["showcase"] | how
+    make_showcase(model, test, Path(snakemake.output.showcase), shown, settings["seed"], snakemake.threads)

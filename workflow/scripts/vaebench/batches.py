@@ -12,14 +12,14 @@ from vaebench.memory import keep_freed_memory
 ALIGNMENT = 16
 
 
-def prepare_torch(threads: int) -> str:
-    """Set the number of threads, full float32 precision on GPUs too, and give the device."""
+def prepare_torch(threads: int, device: str) -> str:
+    """Set the number of threads, full float32 precision on GPUs too, and give the device for `auto`, `cuda`, `cpu`."""
     keep_freed_memory()
     torch.set_num_threads(threads)
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
-    device = choose_device("auto")
-    return "cpu" if device.type == "mps" else str(device)  # the metrics are computed in float64, which mps lacks
+    chosen = choose_device(device)
+    return "cpu" if chosen.type == "mps" else str(chosen)  # the metrics are computed in float64, which mps lacks
 
 
 def batches(images: np.ndarray, batch_size: int, device: str) -> Iterator[Tensor]:

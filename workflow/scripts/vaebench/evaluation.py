@@ -97,7 +97,7 @@ def evaluate(
     Raises UserError for weights or labels that are missing or do not fit.
     """
     check_weights(settings, weights)
-    device = prepare_torch(threads)
+    device = prepare_torch(threads, settings["device"])
     network = load_model(model, device)
     images = open_array(data[settings["split"]])[: settings["limit"]]
     features = [name for name in settings["distribution"]["features"] if "generation" in settings["suites"]]

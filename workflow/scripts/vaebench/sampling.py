@@ -42,7 +42,7 @@ def sample(
     The npz holds `data`, uint8 (count, C, H, W), and `sampler`, a JSON text of the sampler's name, options and seed.
     Raises UserError for a sampler that does not fit the model and for a model that gives values that are not finite.
     """
-    device = prepare_torch(threads)
+    device = prepare_torch(threads, settings["device"])
     network = load_model(model, device)
     name, options = resolve_sampler(network, sampler)
     torch.manual_seed(settings["seed"])

@@ -25,7 +25,7 @@ def make_showcase(model: Path, test_data: Path, output: Path, settings: dict, se
     All images are uint8. The held-out images are chosen by `seed` alone, so every run shows the same. A VQ model has no
     traversal: its latent is a grid of codes, and the array is empty.
     """
-    device = prepare_torch(threads)
+    device = prepare_torch(threads, settings["device"])
     network = load_model(model, device)
     images = open_array(test_data)
     index = choose_images(len(images), settings["images"], seed)
