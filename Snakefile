@@ -38,6 +38,7 @@ rule all:
     default_target: True
     input:
         rules.summary.output,
+        rules.budget.output,
         rules.figures.output,
         rules.report.output,
     localrule: True
@@ -64,6 +65,7 @@ rule metrics:
 rule tables:
     input:
         rules.summary.output,
+        rules.budget.output,
     localrule: True
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
 
+from vaebench.budget import budget
 from vaebench.metrics.registry import METRICS
 from vaebench.results import COLUMNS, write_per_image
 from vaebench.tables import runs_table, summary
@@ -39,7 +40,10 @@ class Fake:
             "run": self.name, "entry": self.entry, "model": self.model, "config": config, "pretrained": None,
             "nets": {"encoder": "compact", "decoder": "compact", "discriminator": None},
             "sampler": {"name": "auto", "options": {}},
-            "training": {"epochs": 8, "batch_size": 64, "learning_rate": 1e-3},
+            "training": {
+                "epochs": 8, "batch_size": 64, "learning_rate": 1e-3, "optimizer": {"name": "Adam", "options": {}},
+                "scheduler": None, "components": {}, "select": "last", "precision": "fp32",
+            },
         }  # fmt: skip
 
 
@@ -126,10 +130,14 @@ def _write_training(path: Path, fake: Fake, seed: int, images: np.ndarray) -> No
             ]
     with open(path / "history.csv", "w", newline="") as file:
         csv.writer(file).writerows([("epoch", "split", "term", "value"), *rows])
-    provenance = {
+    environment = {
         "git": {"commit": "0123456789abcdef", "dirty": False}, "time": "2026-11-22T12:00:00+00:00",
         "python": "3.11.9", "packages": {"torch": "2.15.0", "pythae": "0.1.2"}, "host": "node7",
         "device": {"type": "cpu", "name": "x86_64", "cores": 2},
+    }  # fmt: skip
+    provenance = {
+        "spec": fake.spec, "seed": seed, "parameters": 350_000 if fake.codes else 645_000, "epochs": 8, "steps": 304,
+        "images_seen": 19_200, "seconds": 40.0 + seed, "threads": 1, "environment": environment,
     }  # fmt: skip
     (path / "provenance.json").write_text(json.dumps(provenance))
     k, steps, dims, pairs = min(10, len(images)), 7, 8, 4
@@ -224,6 +232,7 @@ def _write_tables(results: Path, fakes: tuple[Fake, ...], seeds: tuple[int, ...]
     ]
     per_image = [path / "metrics" / "per_image.parquet" for path in done]
     summary(tables / "runs.csv", per_image, tables, STATISTICS, failures, [fake.name for fake in fakes])
+    budget([path / "provenance.json" for path in done], {fake.name: 4 for fake in fakes}, tables)
 
 
 def _write_data(folder: Path, results: Path, images: np.ndarray) -> None:

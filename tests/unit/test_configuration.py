@@ -38,11 +38,29 @@ def message_of(*changes):
 def test_study_has_the_planned_runs():
     config = complete(STUDY, SCHEMA)
     runs = expand_runs(config)
-    assert list(runs) == ["vae", "beta_vae-beta0.5", "beta_vae-beta1", "beta_vae-beta4", "vqvae", "vaegan"]
-    assert [runs[f"beta_vae-beta{beta}"]["config"]["beta"] for beta in ("0.5", "1", "4")] == [0.5, 1.0, 4.0]
-    assert runs["vqvae"]["training"]["batch_size"] == 128
-    assert runs["vae"]["training"]["batch_size"] == config["training"]["batch_size"]
+    assert list(runs) == ["vae", "beta_vae-beta0.5", "beta_vae-beta4", "vqvae", "vaegan"]
+    assert [runs[f"beta_vae-beta{beta}"]["config"]["beta"] for beta in ("0.5", "4")] == [0.5, 4.0]
     assert input_shape(config) == (3, 64, 64)
+
+
+@pytest.mark.parametrize("name", ["config", "demo", "mnist"])
+def test_shipped_studies_give_every_run_the_same_budget(name):
+    """README says "budget" among what all models share."""
+    change = yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())
+    runs = expand_runs(complete(merged(change), SCHEMA))
+    vae = runs["vae"]
+    for run in runs.values():
+        assert run["training"] == vae["training"], run["run"]
+        assert [run["nets"][role] for role in ("encoder", "decoder")] == [vae["nets"]["encoder"]] * 2
+        assert run["config"]["latent_dim"] == vae["config"]["latent_dim"]
+        assert run["training"]["select"] == "last"
+        assert run["config"].get("beta") != 1, "the VAE is trained already"
+
+
+def test_patience_needs_something_to_watch():
+    message = message_of({"models": {"vae": {"training": {"patience": 3}}}})
+    assert "models.vae.training.patience: it needs a value to watch" in message
+    complete(merged({"training": {"patience": 3, "select": "mse"}}), SCHEMA)
 
 
 @pytest.mark.parametrize("section", [key for key in STUDY if key not in ("dataset", "models")])

@@ -232,6 +232,26 @@ def test_beta_tradeoff_runs_along_beta(demo):
     np.testing.assert_allclose(drawn.get_ydata(), [kl[f"beta_vae-beta{beta}"] for beta in ("0.5", "1", "4")])
 
 
+def test_vae_that_is_trained_alike_is_the_beta_of_one(tmp_path):
+    fakes = (Fake("vae"), Fake("beta_vae", "BetaVAE", 0.4, 0.5), Fake("beta_vae", "BetaVAE", 0.9, 4.0))
+    arguments = build_study(tmp_path, fakes, seeds=(0,), shape=(3, 16, 16))
+    study = open_study(**arguments)
+    expected = {"beta_vae-beta0.5": 0.5, "vae": 1.0, "beta_vae-beta4": 4.0}
+    assert study.betas == {"beta_vae": expected}
+    assert list(study.betas["beta_vae"]) == list(expected)
+    drawn = next(line for line in panel(draw(study, "beta_tradeoff"), "KL").lines if len(line.get_xdata()) == 3)
+    kl = mean_of(study, "kl")
+    np.testing.assert_allclose(drawn.get_ydata(), [kl[run] for run in expected])
+    for part in ("config", "training", "nets"):
+        other = arguments["runs"]["vae"] | {part: arguments["runs"]["vae"][part] | {"latent_dim": 8}}
+        apart = open_study(**arguments | {"runs": arguments["runs"] | {"vae": other}})
+        assert list(apart.betas["beta_vae"]) == ["beta_vae-beta0.5", "beta_vae-beta4"]
+
+
+def test_entry_with_a_beta_of_one_needs_no_vae(demo):
+    assert list(demo.betas["beta_vae"]) == ["beta_vae-beta0.5", "beta_vae-beta1", "beta_vae-beta4"]
+
+
 def test_cost_is_the_mean_over_seeds(demo):
     figure = draw(demo, "cost")
     speeds = [

@@ -135,6 +135,22 @@ def test_comparison_table_holds_the_means_of_runs_csv(demo):
                 assert float(value) == pytest.approx(means.loc[run, name])
 
 
+def test_budget_section_shows_every_run_and_marks_what_differs(demo):
+    arguments, html = demo
+    section = html.split('<section id="budget">')[1].split("</section>")[0]
+    rows = re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', section)
+    assert [run for run, _ in rows] == list(arguments["runs"])
+    table = pd.read_csv(arguments["tables"] / "budget.csv").set_index("run")
+    for run, cells in rows:
+        marked = re.findall("<mark>(.*?)</mark>", cells)
+        assert marked == (["350,000"] if table.loc[run, "differs"] == "parameters" else [])
+        assert "<td>19,200</td>" in cells
+    assert [run for run, cells in rows if "<mark>" in cells] == ["vqvae"]
+    assert "vqvae differs in parameters." in section
+    assert "Equal for all runs: networks compact; optimizer Adam; learning rate 0.001" in section
+    assert '<a href="#budget">' in html
+
+
 def test_summary_names_the_winner_and_its_value(demo):
     arguments, html = demo
     values = pd.read_csv(arguments["tables"] / "runs.csv")

@@ -87,6 +87,7 @@ def test_killed_training_ends_as_if_left_alone(name, data, tmp_path):
     provenance = json.loads(outputs(tmp_path / "killed")["provenance"].read_text())
     assert len(provenance["attempts"]) == 4
     assert [attempt["resumed_at_epoch"] for attempt in provenance["attempts"]] == [0, 0, 1, 2]
+    assert (provenance["steps"], provenance["images_seen"]) == (3 * 3, 3 * 40)  # 40 images in batches of 16
 
 
 def test_state_saved_within_an_epoch_survives_a_kill(data, tmp_path):

@@ -57,6 +57,22 @@ def test_mse_is_that_of_the_saved_model(data, tmp_path):
     assert kept["kept_by"]["value"] == pytest.approx(mse, rel=1e-5)
 
 
+def test_vae_is_the_beta_vae_with_a_beta_of_one(data, tmp_path):
+    """The shipped studies train the two once, as the VAE."""
+    vae = run(make_spec("VAE"), data, tmp_path / "vae")
+    beta_vae = run(make_spec("BetaVAE", config={"beta": 1.0}), data, tmp_path / "beta_vae")
+    one, other = (torch.load(paths["output"] / "model.pt", weights_only=True) for paths in (vae, beta_vae))
+    assert all(torch.equal(one["model_state_dict"][name], value) for name, value in other["model_state_dict"].items())
+    assert read_history(vae["history"], "eval", "loss") == read_history(beta_vae["history"], "eval", "loss")
+
+
+def test_steps_and_images_are_counted(data, tmp_path):
+    paths = run(make_spec("VAE", batch_size=13, epochs=3), data, tmp_path)
+    provenance = json.loads(paths["provenance"].read_text())
+    # 40 images: two batches of 13 and one of 14, since batch norm takes no batch of one image
+    assert (provenance["steps"], provenance["images_seen"]) == (3 * 3, 3 * 40)
+
+
 def test_validation_changes_nothing_in_the_training(data, tmp_path):
     weights = []
     for size in (7, 20):

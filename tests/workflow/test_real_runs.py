@@ -13,8 +13,8 @@ from .conftest import ROOT, new_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
-BETAS = ["beta_vae-beta0.5", "beta_vae-beta1", "beta_vae-beta4"]
-RUNS = ["vae", *BETAS, "vqvae", "vaegan"]
+BETAS = ["beta_vae-beta0.5", "vae", "beta_vae-beta4"]
+RUNS = ["vae", "beta_vae-beta0.5", "beta_vae-beta4", "vqvae", "vaegan"]
 
 
 def run(name, folder, packages, weights):
@@ -65,13 +65,18 @@ def test_training_halves_the_error(mnist, name):
     for seed in (0, 1):
         history = pd.read_csv(mnist.root / f"results/mnist/runs/{name}/seed{seed}/history.csv")
         mse = history[(history["split"] == "eval") & (history["term"] == "mse")].set_index("epoch")["value"]
-        assert mse.min() < mse[0] / 2, f"{name}: {mse[0]} before training, {mse.min()} after"
+        assert mse.iloc[-1] < mse[0] / 2, f"{name}: {mse[0]} before training, {mse.iloc[-1]} after"
 
 
-def test_beta_of_one_is_the_vae(mnist):
-    """BetaVAE with beta 1 is the VAE: the same seeds must give the same model."""
-    table = mean_over_seeds(mnist, "mnist")
-    assert table.loc["vae", "mse"] == pytest.approx(table.loc["beta_vae-beta1", "mse"], rel=1e-6)
+def test_every_run_had_the_same_budget(mnist):
+    table = pd.read_csv(mnist.root / "results/mnist/tables/budget.csv").set_index("run")
+    assert list(table.index) == RUNS
+    epochs = int(table["epochs"].iloc[0])
+    assert (table["images_seen"] == 4000 * epochs).all()
+    assert (table["steps"] == 63 * epochs).all()  # 4,000 images in batches of 64
+    assert (table["n_seeds"] == 2).all()
+    assert (table["hours"] > 0).all()
+    assert set(table["differs"].fillna("")) <= {"", "parameters"}
 
 
 def test_tables_hold_every_run_with_intervals(mnist):

@@ -8,13 +8,14 @@ import pytest
 LIBRARY = "workflow/scripts/vaebench"
 NEW_MEANING = "\n\ndef added_by_a_test():\n    return 1\n"
 TABLES = {"runs_table": 1, "summary": 1, "figures": 1, "report": 1}
+BUDGET = {"budget": 1}
 SUMMARY = {"summary": 1, "figures": 1, "report": 1}
 LOOK = {"figures": 1, "report": 1}
 
 
 def runs(count):
     """Jobs of so many runs from training to metrics, and the tables."""
-    return {"train": count, "sample": count, "evaluate": count} | TABLES
+    return {"train": count, "sample": count, "evaluate": count} | TABLES | BUDGET
 
 
 def test_nothing_is_stale_after_a_run(small_study):
@@ -28,6 +29,7 @@ def test_nothing_is_stale_after_a_run(small_study):
         ("evaluation.py", {"evaluate": 2} | TABLES),
         ("tables.py", TABLES),
         ("statistics.py", TABLES),
+        ("budget.py", {"report": 1} | BUDGET),
         ("figures/comparison.py", LOOK),
         ("report/findings.py", {"report": 1}),
         ("templates/report.css", {"report": 1}),
@@ -56,6 +58,7 @@ def test_edited_module(study, module, jobs):
         ("models: {more: {model: AE, nets: {encoder: compact, decoder: compact}, config: {latent_dim: 4}}}", runs(1)),
         ("models: {beta_vae: {sweep: {beta: [2.0, 8.0]}}}", runs(1)),
         ("training: {device: cpu, checkpoint_minutes: 1}", {}),
+        ("models: {vae: {training: {tuning_trials: 3}}}", {"report": 1} | BUDGET),
         ("tracking: tensorboard", {}),
         ("threads: {train: 2, evaluate: 2}", {}),
         ("evaluation: {batch_size: 7}", {}),

@@ -153,6 +153,11 @@ def published_models(wildcards):
     return run_files("published.json", runs=TRAINED)
 
 
+def tuning_trials():
+    """How many settings were tried to choose those of each run, as its configuration declares."""
+    return {run: spec["training"]["tuning_trials"] for run, spec in SPECS.items()}
+
+
 def planned_study():
     """The data set's name, and each planned run with its seeds and specification in the order of the configuration."""
     seeds = {run: configuration.seeds_of(spec, SEEDS) for run, spec in SPECS.items()}
@@ -224,6 +229,7 @@ def summarise_finished():
         "results": RESULTS,
         "suites": SUITES,
         "statistics": config["statistics"],
+        "tuning_trials": tuning_trials(),
         "report": {
             "captions": str(WORKFLOW / "report"),
             "manifests": rules.report.input.manifests,

@@ -45,6 +45,7 @@ rule report:
     input:
         figures=rules.figures.output,
         tables=rules.figures.input.tables,
+        budget=rules.budget.output,
         shown=rules.figures.input.shown,
         measured=rules.figures.input.measured,
         manifests=expand(f"{DATA}/{{split}}_data.json", split=SPLITS),
@@ -85,6 +86,7 @@ rule report:
 rule paper:
     input:
         tables=rules.figures.input.tables,
+        budget=rules.budget.output,
         shown=rules.figures.input.shown,
         measured=rules.figures.input.measured,
     output:

@@ -64,3 +64,33 @@ rule summary:
         "Writing the comparison tables"
     script:
         "../scripts/summary.py"
+
+
+rule budget:
+    input:
+        run_files("provenance.json"),
+    output:
+        expand(f"{RESULTS}/tables/budget.{{format}}", format=("md", "tex")),
+        csv=report(
+            f"{RESULTS}/tables/budget.csv",
+            caption="../report/budget.rst",
+            category="Tables",
+            labels={"table": "budget"},
+        ),
+    log:
+        f"{LOGS}/budget.log",
+    benchmark:
+        f"{BENCHMARKS}/budget.jsonl"
+    localrule: True
+    conda:
+        "../../environment.yml"
+    resources:
+        mem="1GB",
+        runtime="10m",
+    params:
+        code=code("budget.py"),
+        tuning_trials=tuning_trials(),
+    message:
+        "Writing what each run was given to {output.csv}"
+    script:
+        "../scripts/budget.py"

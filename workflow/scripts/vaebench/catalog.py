@@ -22,7 +22,7 @@ COMPONENTS = {
 VECTOR, GAUSSIAN, SPHERE, GRID = "vector", "gaussian", "sphere", "grid"
 
 # The settings of a training that cannot change what it aims at: a state goes on, and a model stays valid, without them.
-HOW_TO_TRAIN = ("checkpoint_minutes", "device", "eval_batch_size", "record_steps")
+HOW_TO_TRAIN = ("checkpoint_minutes", "device", "eval_batch_size", "record_steps", "tuning_trials")
 
 VAE_FIELDS = {"latent_dim": 10, "reconstruction_loss": "mse"}
 KERNELS = {"kernel_bandwidth": 1.0, "scales": (0.1, 0.2, 0.5, 1.0, 2.0, 5, 10.0)}

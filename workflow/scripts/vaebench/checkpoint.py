@@ -26,9 +26,10 @@ class Progress:
     """How far a training has come.
 
     `epoch` epochs are finished. Of the next one, `order` holds the image indices of each batch, `position` batches are
-    done, and `records` (position, terms) are their losses, on the device, named by `terms`. `rows` is the history so
-    far. `best` is the epoch that is kept: its number, the value of the metric it was chosen by, and its weights, or
-    None where the last epoch is kept, whose weights the model has.
+    done, and `records` (position, terms) are their losses, on the device, named by `terms`. In all epochs the model was
+    updated `steps` times on `images_seen` images, repeated ones counted again. `rows` is the history so far. `best` is
+    the epoch that is kept: its number, the value of the metric it was chosen by, and its weights, or None where the
+    last epoch is kept, whose weights the model has.
     """
 
     epoch: int = 0
@@ -36,6 +37,8 @@ class Progress:
     position: int = 0
     records: list[Tensor] = field(default_factory=list)
     terms: list[str] = field(default_factory=list)
+    steps: int = 0
+    images_seen: int = 0
     seconds: float = 0.0
     total_seconds: float = 0.0
     rows: list[dict] = field(default_factory=list)

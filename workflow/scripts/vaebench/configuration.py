@@ -172,6 +172,11 @@ def _model_mistakes(config: Mapping, shape: tuple[int, int, int] | None) -> Iter
                 yield f"models.{entry}: two runs would be called {spec['run']!r}; change a value of its sweep"
             names.add(spec["run"])
             if spec["pretrained"] is None:
+                if spec["training"]["patience"] is not None and spec["training"]["select"] == "last":
+                    yield (
+                        f"models.{entry}.training.patience: it needs a value to watch; set training.select to one, "
+                        "such as mse"
+                    )
                 yield from _net_mistakes(f"models.{entry}", spec, shape)
                 if spec["training"]["compile"] and MODELS[spec["model"]].differentiates:
                     yield (

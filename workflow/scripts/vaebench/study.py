@@ -162,17 +162,28 @@ class Study:
 
     @cached_property
     def betas(self) -> dict[str, dict[str, float]]:
-        """By entry, its runs and their betas in ascending order; entries with a single beta are left out."""
+        """By entry, its runs and their betas in ascending order; entries with a single beta are left out.
+
+        A VAE is a BetaVAE with a beta of 1, and counts as that run of an entry that has none of its own.
+        """
         found: dict[str, dict[str, float]] = {}
         for run in self.runs:
             beta = (run.spec.get("config") or {}).get("beta")
             if beta is not None:
                 found.setdefault(run.entry, {})[run.name] = float(beta)
+        for entry, betas in found.items():
+            if 1.0 not in betas.values():
+                betas |= self._vaes_like(entry)
         return {
             entry: dict(sorted(betas.items(), key=lambda item: item[1]))
             for entry, betas in found.items()
             if len(set(betas.values())) > 1
         }
+
+    def _vaes_like(self, entry: str) -> dict[str, float]:
+        """The VAEs that differ from a BetaVAE of `entry` in nothing but the beta, which is 1."""
+        alike = [_all_but_beta(run) for run in self.runs if run.entry == entry and run.model == "BetaVAE"]
+        return {run.name: 1.0 for run in self.runs if run.model == "VAE" and _all_but_beta(run) in alike}
 
     def count(self, metric: str) -> int:
         """How many runs have a value of this headline metric."""
@@ -181,6 +192,12 @@ class Study:
     def has(self, metric: str) -> bool:
         """Whether any run has a value of this headline metric."""
         return self.count(metric) > 0
+
+
+def _all_but_beta(run: Run) -> dict:
+    """What decides the trained model of a VAE or a BetaVAE, except for the beta."""
+    config = {field: value for field, value in (run.spec.get("config") or {}).items() if field != "beta"}
+    return {"config": config} | {part: run.spec.get(part) for part in ("nets", "training", "pretrained")}
 
 
 def open_study(

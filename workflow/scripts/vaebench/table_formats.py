@@ -5,50 +5,25 @@ from pathlib import Path
 
 import pandas as pd
 
-from vaebench.files import atomic_path
 from vaebench.metrics.registry import describe
+from vaebench.table_pages import bold, escape, latex_page, markdown_page
 
 SIGNIFICANT = 4
 MOST_DECIMALS = 6
 SINGLE = "†"  # marks an interval that is not over seeds
 ARROWS = {True: ("↑", r"$\uparrow$"), False: ("↓", r"$\downarrow$"), None: ("", "")}
-SPECIAL = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$", "±": r"$\pm$", "²": r"$^2$", "é": r"\'e"}
-SPECIAL |= {"<": "$<$", ">": "$>$", SINGLE: r"$^\dagger$"}
 
 
 def write_markdown(path: Path, title: str, table: object, notes: list[str], settings: dict) -> None:
-    """A table, with its notes above it, as Markdown."""
+    """A table of results as Markdown."""
     header, rows = cells(table, "markdown")
-    lines = [f"# {title}", ""]
-    lines += [f"> **Note:** {note}" for note in notes] + [""] * bool(notes)
-    lines += [_markdown_row(header), _markdown_row(["---"] * len(header)), *map(_markdown_row, rows)]
-    lines += ["", legend(table, settings)]
-    with atomic_path(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    markdown_page(path, title, header, rows, legend(table, settings), notes)
 
 
 def write_latex(path: Path, title: str, table: object, notes: list[str], settings: dict) -> None:
-    """A table environment with booktabs rules; the notes stand below it and in its caption."""
+    """A table of results as LaTeX."""
     header, rows = cells(table, "latex")
-    body = [" & ".join(row) + r" \\" for row in rows]
-    caption = " ".join([title + ".", legend(table, settings), *(f"Note: {note}" for note in notes)])
-    lines = [
-        "% needs \\usepackage{booktabs,graphicx}",
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{escape(caption)}}}",
-        r"\resizebox{\linewidth}{!}{%",
-        rf"\begin{{tabular}}{{{'l' * text_columns(table)}{'r' * (len(header) - text_columns(table))}}}",
-        r"\toprule",
-        " & ".join(header) + r" \\",
-        r"\midrule",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}}",
-        r"\end{table}",
-    ]
-    with atomic_path(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    latex_page(path, title, header, rows, legend(table, settings), notes, text_columns(table))
 
 
 def legend(table: object, settings: dict) -> str:
@@ -143,17 +118,3 @@ def p_text(p: float, style: str) -> str:
     if p >= 0.0001:
         return f"{p:.4f}"
     return "$<$0.0001" if style == "latex" else "<0.0001"
-
-
-def bold(cell: str, style: str) -> str:
-    """A cell in bold face."""
-    return rf"\textbf{{{cell}}}" if style == "latex" else f"**{cell}**"
-
-
-def escape(text: str) -> str:
-    """Text as LaTeX: its special characters, and the few signs that our labels use."""
-    return "".join(SPECIAL.get(character, character) for character in str(text).replace("\\", r"\textbackslash "))
-
-
-def _markdown_row(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"

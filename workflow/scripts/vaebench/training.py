@@ -84,6 +84,8 @@ def train(
         "kept_epoch": trainer.progress.best["epoch"],
         "kept_by": {"metric": training["select"], "value": trainer.progress.best["value"]},
         "epochs": trainer.progress.epoch,
+        "steps": trainer.progress.steps,
+        "images_seen": trainer.progress.images_seen,
         "seconds": trainer.progress.total_seconds,
         "peak_memory_mb": peak_memory_mb(device),
         "threads": threads,
@@ -159,6 +161,8 @@ class Trainer:
         for x in self.train_set.load(order[progress.position :]):
             progress.records.append(one_step(x))
             progress.position += 1
+            progress.steps += 1
+            progress.images_seen += len(x)
             progress.seconds = before + time.monotonic() - started
             self._look_after(epoch)
         self._check_finite(epoch)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from vaebench.budget import budget
 from vaebench.figures.drawing import draw_all
 from vaebench.report.writing import write_report
 from vaebench.status import last_line
@@ -19,12 +20,14 @@ def summarise_finished(
     results: Path,
     suites: Sequence[str],
     statistics: Mapping,
+    tuning_trials: Mapping[str, int | None],
     report: Mapping,
 ) -> None:
     """Write tables, figures and report to `results`/unfinished from the trainings that have all their metrics.
 
     `runs` and `seeds` name the planned study as for the figures, `suites` the metrics each training has when it is
-    finished, `statistics` is that section of the configuration; `report` holds the further arguments of `write_report`.
+    finished, `statistics` is that section of the configuration, `tuning_trials` what it declares for each run; `report`
+    holds the further arguments of `write_report`.
     Without one finished training there is nothing to write, and only the reasons are printed.
     """
     planned = [(run, seed) for run in runs for seed in seeds[run]]
@@ -41,6 +44,7 @@ def summarise_finished(
     runs_table([folders[key] / f"{suite}.csv" for key in finished for suite in suites], tables / "runs.csv")
     per_image = [folders[key] / "per_image.parquet" for key in finished]
     summary(tables / "runs.csv", per_image, tables, dict(statistics), failures, list(runs))
+    budget([folders[key].with_name("provenance.json") for key in finished], tuning_trials, tables)
     study = {"dataset": dataset, "runs": runs, "seeds": seeds, "tables": tables, "folder": results / "runs"}
     draw_all(**study, output=output / "figures")
     write_report(**study, figures=output / "figures", output=output / "report.html", **report)

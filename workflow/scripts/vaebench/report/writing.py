@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
+from vaebench.budget import cells, in_words
 from vaebench.figures.catalog import FIGURES
 from vaebench.figures.style import arrow, looks
 from vaebench.files import atomic_path
@@ -83,8 +84,9 @@ def write_report(
         "failures": failures(study),
         "columns": comparison_columns(study),
         "rows": comparison_rows(study, pages),
+        **budget_section(study),
         "figures": figure_sections(figures, captions),
-        "captions": {name: caption(captions, name) for name in (*IN_PAGE, "table")},
+        "captions": {name: caption(captions, name) for name in (*IN_PAGE, "table", "budget")},
         "manifests": data,
         "manifest_facts": lambda manifest: {key: manifest[key] for key in HOW_MADE if key in manifest},
         "skipped": [image | {"split": manifest["split"]} for manifest in data for image in manifest["skipped"]],
@@ -181,6 +183,13 @@ def comparison_rows(study: Study, pages: Sequence[RunPage]) -> list[dict]:
     """A row per planned run: its page and its values by metric; a value is None where the metric does not apply."""
     names = [name for name, metric in METRICS.items() if metric.headline]
     return [{"page": page, "values": {name: study.interval(page.run.name, name) for name in names}} for page in pages]
+
+
+def budget_section(study: Study) -> dict:
+    """What each run was given: sentences, the header, and the rows of (text, whether it is marked); empty without."""
+    table = study.table("budget")
+    header, rows = cells(table) if len(table) else ([], [])
+    return {"budget_words": in_words(table) if len(table) else [], "budget_header": header, "budget_rows": rows}
 
 
 def figure_sections(folder: Path, captions: Path) -> dict[str, list[dict]]:
