@@ -194,8 +194,9 @@ def test_pretrained_run_is_listed_by_its_models_name(tmp_path):
     arguments = build_study(tmp_path, DEMO[:2], seeds=(0,), shape=(3, 16, 16))
     arguments["runs"]["vae"] |= {"model": None}
     place = arguments["folder"] / "vae/seed0/provenance.json"
+    place.write_text("{}")
     assert open_study(**arguments).runs[0].model == "pretrained"
-    place.write_text(json.dumps(json.loads(place.read_text()) | {"spec": {"model": "VAE"}}))
+    place.write_text(json.dumps({"spec": {"model": "VAE"}}))
     assert open_study(**arguments).runs[0].model == "VAE"
 
 
