@@ -205,6 +205,14 @@ def test_the_ways_to_ask_for_a_gpu():
     )
 
 
+@pytest.mark.parametrize(
+    ("runtime", "minutes"),
+    [(90, 90), ("8h", 480), ("2d", 2880), ("1h30m", 90), ("90s", 1.5), ("<TBD>", None), (None, None)],
+)
+def test_runtimes_are_minutes_or_words(runtime, minutes):
+    assert request_of("train", {"runtime": runtime}).minutes == minutes
+
+
 def test_the_shipped_profile_is_read():
     profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
     requests = requests_of_profile(profile, THREADS)

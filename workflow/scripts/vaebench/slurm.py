@@ -259,7 +259,7 @@ def request_of(jobs: str, resources: Mapping[str, object], attempt: int = 1, cpu
         gpus=int(gpus) or (1 if model else 0),
         gpu_model=_text(model),
         constraint=_text(resources.get("constraint")),
-        minutes=_number(resources.get("runtime")),
+        minutes=_minutes(resources.get("runtime")),
         memory_mb=_number(resources.get("mem_mb")),
         cpus=_number(resources.get("cpus_per_task")) or cpus,
     )
@@ -272,6 +272,14 @@ def _text(value: object) -> str | None:
 def _number(value: object) -> float | None:
     """A number, or None for what is not known before the job is made (Snakemake then has a text)."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _minutes(value: object) -> float | None:
+    """A runtime in minutes, or in words such as 8h, 2d or 1h30m."""
+    parts = re.findall(r"([\d.]+)\s*([dhms])[a-z]*", value) if isinstance(value, str) else []
+    if not parts:
+        return _number(value)
+    return sum(float(count) * {"d": 1440, "h": 60, "m": 1, "s": 1 / 60}[unit] for count, unit in parts)
 
 
 def combined(requests: Sequence[Request]) -> Request:
@@ -290,11 +298,12 @@ def combined(requests: Sequence[Request]) -> Request:
 def requests_of_profile(profile: Mapping, threads: Mapping[str, int]) -> list[Request]:
     """What a profile asks for, by rule, at the first and at the last attempt; `threads` of the rules by their names."""
     default, by_rule = profile.get("default-resources") or {}, profile.get("set-resources") or {}
-    groups = profile.get("groups") or {}
+    groups, set_threads = profile.get("groups") or {}, profile.get("set-threads") or {}
     requests = []
     for attempt in dict.fromkeys((1, 1 + int(profile.get("retries") or 0))):
         parts: dict[str, list[Request]] = {}
-        for rule, cpus in threads.items():
+        for rule, planned in threads.items():
+            cpus = set_threads.get(rule, planned)
             names = {"attempt": attempt, "threads": cpus}
             resources = {key: evaluate(value, names) for key, value in {**default, **by_rule.get(rule, {})}.items()}
             parts.setdefault(groups.get(rule, rule), []).append(request_of(rule, resources, attempt, cpus))
