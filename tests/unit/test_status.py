@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from vaebench.planning import Training, read_config
-from vaebench.status import Job, Status, read_queue, status_of, survey, table
+from vaebench.status import Job, Status, main, read_queue, status_of, survey, table
 
 SUITES = ("reconstruction", "latent")
 NOW = 1_800_000_000.0
@@ -111,3 +111,12 @@ def test_survey_of_a_study(tmp_path):
     assert printed[0] == "vae/seed0  pending"
     assert printed[-2] == "1 pending, 1 running"
     assert printed[-1] == "other jobs in the queue: 1 judge_evaluate_sample"
+
+
+def test_a_network_that_this_shell_does_not_find_hides_no_status(tmp_path, monkeypatch, capsys):
+    """Where a study stands may be asked without the PYTHONPATH that its jobs have."""
+    project = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"models": {"vae": {"nets": {"encoder": "nowhere.Encoder"}}}}))
+    monkeypatch.chdir(tmp_path)
+    assert main([os.path.join(project, "config", "config.yaml"), "own.yaml"]) == 0
+    assert "vae/seed0" in capsys.readouterr().out

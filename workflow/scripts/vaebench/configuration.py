@@ -34,16 +34,17 @@ def load_schema(path: Path | str) -> dict:
     return yaml.safe_load(Path(path).read_text())
 
 
-def complete(config: Mapping, schema: dict) -> dict:
+def complete(config: Mapping, schema: dict, find_networks: bool = True) -> dict:
     """A copy of `config` with the schema's defaults filled in, after checking all of it.
 
-    Raises `UserError` with one line per mistake: the key's path, what is wrong and what is allowed.
+    `find_networks`: whether networks of one's own must be found, as they must where something is to be run. Raises
+    `UserError` with one line per mistake: the key's path, what is wrong and what is allowed.
     """
     config, mistakes = without_mistakes(config, schema)
     fill_defaults(config, schema, schema)
     lines = [f"{dotted(path)}: {text}" for path, text in mistakes.items()]
     removed = [tuple(dotted(path).split(".")) for path in mistakes]
-    for mistake in dict.fromkeys(_model_mistakes(config, _shape_if_sound(config, mistakes))):
+    for mistake in dict.fromkeys(_model_mistakes(config, _shape_if_sound(config, mistakes), find_networks)):
         path = tuple(mistake.partition(":")[0].split("."))
         if not any(one_holds_the_other(path, other) for other in removed):
             lines.append(mistake)
@@ -151,7 +152,7 @@ def _shape_if_sound(config: Mapping, mistakes: Iterable[KeyPath]) -> tuple[int, 
     return input_shape(config)
 
 
-def _model_mistakes(config: Mapping, shape: tuple[int, int, int] | None) -> Iterator[str]:
+def _model_mistakes(config: Mapping, shape: tuple[int, int, int] | None, find_networks: bool) -> Iterator[str]:
     """What the schema cannot know: models, their fields, sweeps, nets, names, and references between sections.
 
     `shape` (C, H, W) is that of the images, None when it is not known.
@@ -177,7 +178,7 @@ def _model_mistakes(config: Mapping, shape: tuple[int, int, int] | None) -> Iter
                         f"models.{entry}.training.patience: it needs a value to watch; set training.select to one, "
                         "such as mse"
                     )
-                yield from _net_mistakes(f"models.{entry}", spec, shape)
+                yield from _net_mistakes(f"models.{entry}", spec, shape, find_networks)
                 if spec["training"]["compile"] and MODELS[spec["model"]].differentiates:
                     yield (
                         f"models.{entry}.training.compile: {spec['model']} takes gradients of gradients, which "
@@ -249,7 +250,7 @@ def _kind(value: object) -> str:
     return "list" if isinstance(value, list | tuple) else "text"
 
 
-def _net_mistakes(path: str, spec: Mapping, shape: tuple[int, int, int] | None) -> Iterator[str]:
+def _net_mistakes(path: str, spec: Mapping, shape: tuple[int, int, int] | None, find_networks: bool) -> Iterator[str]:
     """Nets that are missing, unknown, not to be found or unable to give the latent shape for these images."""
     for role in MODELS[spec["model"]].nets:
         name = spec["nets"].get(role)
@@ -257,7 +258,7 @@ def _net_mistakes(path: str, spec: Mapping, shape: tuple[int, int, int] | None) 
             yield f"{path}.nets.{role}: {spec['model']} needs one; choose from {listing(NETS)} or a dotted path"
         elif "." not in name and name not in NETS:
             yield f"{path}.nets.{role}: {unknown(name, NETS, what='net')}"
-        elif "." in name and (reason := why_not_importable(name)):
+        elif "." in name and find_networks and (reason := why_not_importable(name)):
             yield f"{path}.nets.{role}: {name}: {reason}"
         elif name in NETS and shape is not None:
             reason = NETS[name].check(role, spec["model"], shape, spec["config"])

@@ -48,15 +48,16 @@ class Plan:
     disk_bytes: float
 
 
-def read_config(files: Iterable[Path]) -> dict:
+def read_config(files: Iterable[Path], find_networks: bool = True) -> dict:
     """The configuration of a study: each file merged over the one before, checked and completed from the schema.
 
-    Raises `UserError` for a file that cannot be read and for every mistake in it.
+    Raises `UserError` for a file that cannot be read and for every mistake in it; networks of one's own that are not
+    found are one, unless `find_networks` is false.
     """
     config: dict = {}
     for file in files:
         config = _merge(config, read_configfile(file))
-    return configuration.complete(config, configuration.load_schema(SCHEMA))
+    return configuration.complete(config, configuration.load_schema(SCHEMA), find_networks)
 
 
 def command_line(program: str, description: str) -> argparse.ArgumentParser:
@@ -66,10 +67,10 @@ def command_line(program: str, description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def config_or_exit(files: Iterable[Path]) -> dict:
+def config_or_exit(files: Iterable[Path], find_networks: bool = True) -> dict:
     """`read_config`, but the process ends with the mistakes where there are some."""
     try:
-        return read_config(files)
+        return read_config(files, find_networks)
     except UserError as error:
         raise SystemExit(f"error: {error}") from None
 

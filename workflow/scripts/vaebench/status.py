@@ -135,7 +135,8 @@ def _squeue() -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print where every training of a study stands."""
-    config = config_or_exit(command_line("vaebench.status", main.__doc__).parse_args(arguments).config)
+    files = command_line("vaebench.status", main.__doc__).parse_args(arguments).config
+    config = config_or_exit(files, find_networks=False)
     queue = read_queue(_squeue(), Path.cwd())
     print(table(survey(config, queue), queue))
     return 0
