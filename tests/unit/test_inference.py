@@ -30,12 +30,12 @@ def test_reconstruction_is_deterministic_and_in_range(model):
     assert 0 <= first.min() <= first.max() <= 1
 
 
-def test_reconstruction_is_the_decoder_at_the_central_latent(model):
-    name = model.model_name
+def test_reconstruction_is_the_decoder_at_the_central_latent(float64, model):
+    name, x = model.model_name, X.double()
     with torch.no_grad():
-        mean = model.encoder(X).embedding
+        mean = model.encoder(x).embedding
         if name == "VQVAE":
-            expected = model({"data": X}).recon_x
+            expected = model({"data": x}).recon_x
         elif name == "SVAE":
             expected = model.decoder(torch.nn.functional.normalize(mean)).reconstruction
         elif name == "VAE_IAF":
@@ -46,14 +46,15 @@ def test_reconstruction_is_the_decoder_at_the_central_latent(model):
             expected = model.decoder(mean).reconstruction
         else:
             expected = model.decoder(mean).reconstruction
-    torch.testing.assert_close(reconstruct(model, X), expected.reshape(X.shape), atol=1e-6, rtol=0)
+    torch.testing.assert_close(reconstruct(model, x), expected.reshape(x.shape), atol=1e-9, rtol=0)
 
 
-def test_draws_do_not_depend_on_the_batches(model):
-    whole = draw_latent(model, X, encode(model, X), np.random.default_rng(5))
+def test_draws_do_not_depend_on_the_batches(float64, model):
+    x = X.double()
+    whole = draw_latent(model, x, encode(model, x), np.random.default_rng(5))
     generator = np.random.default_rng(5)
-    parts = [draw_latent(model, part, encode(model, part), generator) for part in (X[:1], X[1:5], X[5:])]
-    torch.testing.assert_close(torch.cat(parts), whole, atol=1e-5, rtol=1e-5)
+    parts = [draw_latent(model, part, encode(model, part), generator) for part in (x[:1], x[1:5], x[5:])]
+    torch.testing.assert_close(torch.cat(parts), whole, atol=1e-9, rtol=1e-9)
 
 
 def test_draws_vary_only_where_the_posterior_does(model):
@@ -87,19 +88,19 @@ def test_a_deterministic_adversarial_autoencoder_has_no_posterior():
     assert torch.equal(draw_latent(model, X, encoding, np.random.default_rng(0)), central_latent(model, encoding))
 
 
-def test_hvae_reads_its_deviation_through_softplus():
-    model = default_model("HVAE")
-    encoding = encode(model, X)
-    deviation = torch.nn.functional.softplus(model.encoder(X).log_covariance)
-    torch.testing.assert_close(torch.exp(0.5 * encoding.log_variance), deviation.detach())
+def test_hvae_reads_its_deviation_through_softplus(float64):
+    model, x = default_model("HVAE"), X.double()
+    encoding = encode(model, x)
+    deviation = torch.nn.functional.softplus(model.encoder(x).log_covariance)
+    torch.testing.assert_close(torch.exp(0.5 * encoding.log_variance), deviation.detach(), atol=1e-9, rtol=1e-9)
 
 
-def test_flat_and_gridded_codes_reconstruct_like_the_model():
-    model = default_model("VQVAE", num_embeddings=16)
-    encoding = encode(model, X)
-    output = model({"data": X})
+def test_flat_and_gridded_codes_reconstruct_like_the_model(float64):
+    model, x = default_model("VQVAE", num_embeddings=16), X.double()
+    encoding = encode(model, x)
+    output = model({"data": x})
     assert torch.equal(encoding.codes, output.quantized_indices.squeeze(1))
-    torch.testing.assert_close(decode(model, encoding.quantised), output.recon_x.detach())
+    torch.testing.assert_close(decode(model, encoding.quantised), output.recon_x.detach(), atol=1e-9, rtol=1e-9)
 
 
 def test_values_outside_the_range_are_clamped():

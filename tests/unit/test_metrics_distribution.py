@@ -142,7 +142,8 @@ def test_inception_features_are_torch_fidelitys(tmp_path):
     with torch.no_grad():
         expected = network(torch.from_numpy(images))[0].numpy()
     ours = inception_features(inception_extractor(weights), images, batch_size=1, device="cpu")
-    np.testing.assert_allclose(ours, expected, atol=1e-5)
+    # float32, up to 3,456 terms a sum, 48 layers (see evaluation_cases.FLOAT32)
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
 
 
 def write_random_inception(network_class, path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from evaluation_cases import FLOAT32
 from pythae.models import AutoModel
 from training_cases import digits, make_spec, outputs, read_history, run, write_data
 
@@ -18,12 +19,14 @@ from vaebench.models import load_model
 from vaebench.sampling import sample
 
 ZOO = yaml.safe_load(Path("config/zoo.yaml").read_text())["models"]
-# Adversaries' losses need not fall, DisentangledBetaVAE's aim moves from epoch to epoch, and VQVAE's codebook starts
-# where the encoder does, so that their distance can only grow at first.
+# Adversaries' losses need not fall, DisentangledBetaVAE's aim moves from epoch to epoch, VQVAE's codebook starts where
+# the encoder does and PoincareVAE's posterior at the prior, so that their distances can only grow at first. Each of
+# these terms falls by 40 % and more whatever the seed, by which trainings differ more than by the processor.
 ANOTHER_TERM = {
     "VAEGAN": "mse",
     "FactorVAE": "reconstruction_loss",
     "DisentangledBetaVAE": "reconstruction_loss",
+    "PoincareVAE": "reconstruction_loss",
     "VQVAE": "reconstruction_loss",
 }
 # A codebook must have found its place before images follow: over these few steps the error first rises.
@@ -58,7 +61,7 @@ def test_model_learns_is_kept_and_sampled(entry, data, tmp_path):
     x = torch.from_numpy(digits(5)).float() / 255
     images = reconstruct(model, x)
     assert torch.equal(images, reconstruct(stock, x))
-    assert torch.allclose(reconstruct(model, x[:1]), images[:1], atol=1e-5)
+    torch.testing.assert_close(reconstruct(model, x[:1]), images[:1], rtol=0, atol=FLOAT32)
 
     name = MODELS[entry["model"]].sampler
     settings = {"count": 5, "batch_size": 2, "seed": 0}
