@@ -1,14 +1,17 @@
 """Labels: which label belongs to which image, what its values mean, and the probes that read them."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
+from evaluation_cases import default_model, smooth_images, write_data
 from scipy.stats import mannwhitneyu
 
 from vaebench.errors import UserError
 from vaebench.labels import binary_columns, labels_of, read_labels
 from vaebench.metrics.probes import Scores, probe
-from vaebench.supervised import probe_metrics, training_images
+from vaebench.supervised import probe_metrics, supervised_metrics, training_images
 
 
 @pytest.fixture
@@ -178,3 +181,26 @@ def test_the_probe_is_fitted_on_images_from_all_of_the_split(tmp_path):
     assert len(np.unique(chosen)) == 20_000
     assert chosen[-1] > 20_900
     assert not np.array_equal(chosen, training_images(tmp_path / "train.npz", 1))
+
+
+def test_a_study_of_class_folders_with_a_value_that_one_split_lacks(tmp_path):
+    """Equal file names in three folders; the third class has no held-out image."""
+    counts = {"train": [30, 30, 30], "test": [15, 15, 0]}
+    data, lines = {}, ["image,class,round"]
+    for split, sizes in counts.items():
+        images, names = [], []
+        for kind, size in enumerate(sizes):
+            images.append(smooth_images(size, seed=kind) // 4 + np.uint8(80 * kind))
+            names += [f"class{kind}/{split}{i}.png" for i in range(size)]
+            lines += [f"class{kind}/{split}{i}.png,{kind},{i % 2}" for i in range(size)]
+        data |= write_data(tmp_path, {split: np.concatenate([part for part in images if len(part)])})
+        manifest = data[split].with_suffix(".json")
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"ids": names}))
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    settings = {"split": "test", "limit": None, "factors": ["class", "round"]}
+    found = supervised_metrics(default_model("VAE"), tmp_path / "labels.csv", data, settings, seed=0, threads=1)
+    assert found["probe_auc/class=0"].value == pytest.approx(1, abs=0.05)
+    assert np.isfinite(found["probe_auc/class=1"].value), "between the two others, which no plane cuts off"
+    assert found["probe_auc/class=2"].note == "none of the held-out images have this label"
+    assert found["probe_auc"].note == "mean over 3 of 4 labels, without class=2"
+    assert found["dci_informativeness"].value > 0.5
