@@ -1,9 +1,16 @@
 # Every target sets up what it needs: the environment in .venv comes from requirements.lock.
+#
+# CONFIG    more YAML files, merged over a study's configuration      make demo CONFIG=mine.yaml
+# TESTS     what pytest runs instead of everything                    make test TESTS=tests/unit/test_nets.py
+# OPTIONS   options of a benchmark (its --help lists them)            make bench-train OPTIONS="--rounds 1"
+# CORES     of Snakemake; PYTHON: what .venv is made with             make install PYTHON=python3.12
 
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 CORES ?= all
-CONFIG ?=
+CONFIG =
+TESTS =
+OPTIONS =
 RESULTS ?= results/celeba
 BIN := .venv/bin
 READY := .venv/installed
@@ -11,7 +18,6 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 UV_VERSION := 0.13.9
 unexport PYTHONDONTWRITEBYTECODE
-export UV_LINK_MODE ?= copy
 
 .DEFAULT_GOAL := help
 
@@ -19,16 +25,16 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' Makefile
 
 demo: $(READY) ## compare four families of models on synthetic faces, in minutes, on this machine
-	$(SNAKEMAKE) --configfile config/demo.yaml
+	$(SNAKEMAKE) --configfile config/demo.yaml $(CONFIG)
 
 mnist: $(READY) ## the same on 5,000 real MNIST digits
-	$(SNAKEMAKE) --configfile config/mnist.yaml
+	$(SNAKEMAKE) --configfile config/mnist.yaml $(CONFIG)
 
 test: $(READY) ## every test that needs no cluster
-	$(PYTEST) -m "not slurm"
+	$(PYTEST) -m "not slurm" $(TESTS)
 
 test-fast: $(READY) ## the tests that run no pipeline
-	$(PYTEST) -m "not slurm and not slow"
+	$(PYTEST) -m "not slurm and not slow" $(TESTS)
 
 lint: $(READY) ## style of Python and Snakemake code
 	$(BIN)/ruff check .
@@ -39,14 +45,17 @@ lint: $(READY) ## style of Python and Snakemake code
 data/packages/gan_face_generate.archive: | $(READY)
 	$(SNAKEMAKE) --configfile config/demo.yaml -- $@
 
+data/weights/vgg16.pt: | $(READY)
+	$(SNAKEMAKE) --configfile config/mnist.yaml -- $@
+
 bench-data: data/packages/gan_face_generate.archive ## validation and preprocessing against the plain way and raw decoding
-	$(BIN)/python benchmarks/bench_data.py --images $(or $(IMAGES),20000)
+	$(BIN)/python benchmarks/bench_data.py $(OPTIONS)
 
 bench-train: $(READY) ## training against pythae's trainers
-	$(BIN)/python benchmarks/bench_train.py
+	$(BIN)/python benchmarks/bench_train.py $(OPTIONS)
 
-bench-eval: $(READY) ## evaluation against a bare LPIPS loop, the plain script way and torchmetrics
-	$(BIN)/python benchmarks/bench_eval.py
+bench-eval: data/weights/vgg16.pt ## evaluation against a bare LPIPS loop, the plain script way and torchmetrics
+	$(BIN)/python benchmarks/bench_eval.py $(OPTIONS)
 
 lock: $(READY) ## resolve the dependencies of pyproject.toml anew
 	$(BIN)/uv pip compile --universal --generate-hashes --no-annotate --extra dev --python-version 3.11 --upgrade \
@@ -55,8 +64,7 @@ lock: $(READY) ## resolve the dependencies of pyproject.toml anew
 paper: $(READY) ## LaTeX tables and vector figures of a study for a manuscript (CONFIG=config/demo.yaml)
 	$(SNAKEMAKE) $(if $(CONFIG),--configfile $(CONFIG)) -- paper
 
-readme: $(READY) ## the picture and the table in the README, from the demo
-	$(SNAKEMAKE) --configfile config/demo.yaml
+readme: demo ## the picture and the table in the README, from the demo
 	mkdir -p docs/figures && cp results/demo/figures/reconstructions.png docs/figures/
 	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.reference results/demo/tables/comparison.md
 
@@ -70,10 +78,10 @@ efficiency: $(READY) ## what the jobs of a study asked for and used (RESULTS=res
 	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.efficiency $(RESULTS)
 
 test-slurm: $(READY) ## the study on a real SLURM on loopback (needs munge, slurmctld and slurmd)
-	$(BIN)/pytest -m slurm tests/slurm
+	$(BIN)/pytest -m slurm $(or $(TESTS),tests/slurm)
 
 test-slurm-accounting: $(READY) ## the same with slurmdbd and MariaDB, status by sacct
-	VAEBENCH_SLURM_ACCOUNTING=1 $(BIN)/pytest -m slurm tests/slurm/test_accounting.py
+	VAEBENCH_SLURM_ACCOUNTING=1 $(BIN)/pytest -m slurm $(or $(TESTS),tests/slurm/test_accounting.py)
 
 docs: $(READY) ## write the parts of the documentation that are made from the code
 	$(BIN)/snakemake --quiet --configfile config/config.yaml --rulegraph mermaid-js > workflow/report/rulegraph.mmd
@@ -83,6 +91,7 @@ install: $(READY) ## set up .venv only
 
 $(READY): requirements.lock
 	@test -n "$(PYTHON)" || { echo "vaebench needs Python 3.11 or newer: none found on PATH"; exit 1; }
+	@PYTHONPATH=workflow/scripts $(PYTHON) -m vaebench.prerequisites
 	@echo "Setting up .venv with $$($(PYTHON) --version) (several GB, about a minute) ..."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)

@@ -35,11 +35,11 @@ def test_a_healthy_machine_has_no_findings():
     assert check(HEALTHY, Needs("cuda", 4000, 1e9)) == []
 
 
-@pytest.mark.parametrize("python", [(3, 10), (3, 14), (2, 7)])
+@pytest.mark.parametrize("python", [(3, 10), (3, 15), (2, 7)])
 def test_wrong_python(python):
     finding = only(replace(HEALTHY, python=python))
     assert finding.fatal
-    assert "3.11 to 3.13" in finding.message
+    assert "3.11 to 3.14" in finding.message
 
 
 def test_missing_torch_is_the_only_finding():

@@ -21,9 +21,13 @@ from vaebench.catalog import HOW_TO_TRAIN
 from vaebench.errors import UserError
 from vaebench.fingerprint import code_fingerprint
 from vaebench.own_networks import own_networks
+from vaebench.prerequisites import broken_interpreter
 from vaebench.signals import relay_warnings
 
 fingerprint_of = functools.cache(code_fingerprint)
+
+if broken := broken_interpreter(sys.executable):
+    raise WorkflowError(broken)
 
 if (
     workflow.remote_exec

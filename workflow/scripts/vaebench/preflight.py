@@ -17,8 +17,7 @@ from pathlib import Path
 from vaebench.configfiles import read_configfile
 from vaebench.errors import UserError
 from vaebench.locks import CUDA12, DRIVERS, lock_for, numbers
-
-PYTHONS = ((3, 11), (3, 14))  # first supported, first unsupported
+from vaebench.prerequisites import PYTHONS
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,113 @@
+"""What stops `make install` before it installs anything: each obstacle is one line, and nothing is left behind."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vaebench.prerequisites import broken_interpreter, obstacles
+
+ROOT = Path(__file__).parents[2]
+MEMORY = Path("/dev/shm")  # a file system of its own on most machines
+
+
+def project(folder):
+    """What `make install` reads, in a folder of its own."""
+    shutil.copytree(ROOT / "workflow/scripts/vaebench", folder / "workflow/scripts/vaebench")
+    for name in ("Makefile", "requirements.lock"):
+        shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+def path_with(fault, folder):
+    """An environment whose python3 runs the code `fault` before anything else."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(f"import shutil, sys, sysconfig, types\n{fault}\n")
+    (folder / "python3").write_text(f'#!/bin/sh\nPYTHONPATH="{folder}:$PYTHONPATH" exec "{sys.executable}" "$@"\n')
+    (folder / "python3").chmod(0o755)
+    return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "UV_CACHE_DIR": str(folder)}
+
+
+def free(size, below="/"):
+    """Code that has `size` bytes free at the folders whose path begins with `below`, and plenty elsewhere."""
+    return (
+        "shutil.disk_usage = lambda folder: types.SimpleNamespace("
+        f"free={size} if str(folder.resolve()).startswith('{below}') else 1e12)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "name", "words"),
+    [
+        ("sys.modules['ensurepip'] = None", "study", rf"apt install python3\.{sys.version_info[1]}-venv"),
+        ("sys.modules['venv'] = None", "study", "venv or ensurepip is missing"),
+        ("sys.version_info = (3, 15, 0)", "study", r"Python 3\.15 is not supported"),
+        (
+            "sys.version_info = (3, 14, 0); sysconfig.get_config_var = lambda name: 'no-compiler'",
+            "study",
+            r"apt install gcc libc6-dev python3\.14-dev",
+        ),
+        (free(7.9e9), "study", r"7\.9 GB are free at .*, the installation takes up to 8 GB"),
+        ("", "my study", "the path .*/my study/.venv/bin/python has ' ' in it"),
+        ("", "o'brien", """the path .*/o'brien/.venv/bin/python has "'" in it"""),
+    ],
+)
+def test_an_obstacle_is_one_line_before_anything_is_installed(fault, name, words, tmp_path):
+    folder = project(tmp_path / name)
+    before = sorted(folder.iterdir())
+    environment = path_with(f"{free(1e12)}\n{fault}", tmp_path / "bin")
+    result = subprocess.run(["make", "install"], cwd=folder, env=environment, capture_output=True, text=True)
+    assert result.returncode == 2
+    said = [line for line in (result.stdout + result.stderr).splitlines() if not line.startswith("make: ")]
+    assert len(said) == 1, said
+    assert re.search(words, said[0])
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.skipif(not os.access(MEMORY, os.W_OK), reason="needs a second file system")
+def test_uvs_cache_on_a_small_disk_is_one_line(tmp_path):
+    if MEMORY.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("needs a second file system")
+    environment = path_with(free(1e9, below=MEMORY), tmp_path / "bin") | {"UV_CACHE_DIR": f"{MEMORY}/no/such/folder"}
+    result = subprocess.run(
+        ["make", "install"], cwd=project(tmp_path / "study"), env=environment, capture_output=True, text=True
+    )
+    said = [line for line in (result.stdout + result.stderr).splitlines() if not line.startswith("make: ")]
+    assert len(said) == 1, said
+    assert re.search(r"1\.0 GB are free at /dev/shm, .* set UV_CACHE_DIR to a folder on a larger disk", said[0])
+
+
+def test_what_is_installed_already_needs_no_space(tmp_path, monkeypatch):
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1.5e9}))
+    (tmp_path / ".venv").mkdir()
+    with open(tmp_path / ".venv/torch.so", "wb") as file:
+        file.truncate(6_400_000_000)
+    assert len(list(obstacles(tmp_path))) == 1
+    with open(tmp_path / ".venv/torch.so", "wb") as file:
+        file.truncate(6_600_000_000)
+    assert list(obstacles(tmp_path)) == []
+
+
+def test_paths_of_letters_in_any_script_will_do():
+    assert broken_interpreter("/home/zoë/データ/v1.2-b_c/.venv/bin/python") is None
+
+
+def test_an_environment_at_an_unquotable_path_starts_no_job(tmp_path):
+    (tmp_path / "my environment").symlink_to(sys.prefix)
+    command = [
+        tmp_path / "my environment/bin/python",
+        "-m",
+        "snakemake",
+        "--dry-run",
+        "--snakefile",
+        ROOT / "Snakefile",
+    ]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "my environment/bin/python has ' ' in it" in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
