@@ -45,8 +45,8 @@ lint: $(READY) ## style of Python and Snakemake code
 data/packages/gan_face_generate.archive: | $(READY)
 	$(SNAKEMAKE) --configfile config/demo.yaml -- $@
 
-data/weights/vgg16.pt: | $(READY)
-	$(SNAKEMAKE) --configfile config/mnist.yaml -- $@
+data/weights/%.pt: | $(READY)
+	$(SNAKEMAKE) -- $@
 
 bench-data: data/packages/gan_face_generate.archive ## validation and preprocessing against the plain way and raw decoding
 	$(BIN)/python benchmarks/bench_data.py $(OPTIONS)
@@ -54,7 +54,7 @@ bench-data: data/packages/gan_face_generate.archive ## validation and preprocess
 bench-train: $(READY) ## training against pythae's trainers
 	$(BIN)/python benchmarks/bench_train.py $(OPTIONS)
 
-bench-eval: data/weights/vgg16.pt ## evaluation against a bare LPIPS loop, the plain script way and torchmetrics
+bench-eval: data/weights/vgg16.pt data/weights/alexnet.pt ## evaluation against a bare LPIPS loop, the plain script way and torchmetrics
 	$(BIN)/python benchmarks/bench_eval.py $(OPTIONS)
 
 lock: $(READY) ## resolve the dependencies of pyproject.toml anew

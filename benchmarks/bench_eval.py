@@ -155,7 +155,7 @@ def pairs(count: int) -> tuple:
 
 
 def weights() -> dict[str, Path]:
-    """The pipeline's weights; run `snakemake weights` or the tests once to have them."""
+    """The pipeline's weights, which `make bench-eval` makes first."""
     return {name: ROOT / f"data/weights/{name}.pt" for name in ("vgg16", "alexnet")}
 
 

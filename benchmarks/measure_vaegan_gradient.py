@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from runs import evaluation_images, specification, trained, write_rows
+from runs import evaluation_images, file_of_demo, specification, trained, write_rows
 
 from vaebench.inference import decode, reconstruct
 from vaebench.metrics.distribution import kernel_distance
@@ -66,9 +66,9 @@ def measure(arguments: argparse.Namespace, gradients: str, seed: int, folder: Pa
 def parse() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--train", type=Path, default=Path("data/demo/train_data.npz"))
-    parser.add_argument("--eval", type=Path, default=Path("data/demo/eval_data.npz"))
-    parser.add_argument("--weights", type=Path, default=Path("data/weights/alexnet.pt"))
+    parser.add_argument("--train", type=file_of_demo, default="data/demo/train_data.npz")
+    parser.add_argument("--eval", type=file_of_demo, default="data/demo/eval_data.npz")
+    parser.add_argument("--weights", type=file_of_demo, default="data/weights/alexnet.pt")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/vaegan_gradient.csv"))
     parser.add_argument("--images", type=int, default=2400, help="training images")
     parser.add_argument("--epochs", type=int, default=8)

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from runs import evaluation_images, specification, trained, write_rows
+from runs import evaluation_images, file_of_demo, specification, trained, write_rows
 
 from vaebench.inference import encode, reconstruct
 
@@ -51,8 +51,8 @@ def measure(arguments: argparse.Namespace, use_ema: bool, scale: str, seed: int,
 def parse() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--train", type=Path, default=Path("data/demo/train_data.npz"))
-    parser.add_argument("--eval", type=Path, default=Path("data/demo/eval_data.npz"))
+    parser.add_argument("--train", type=file_of_demo, default="data/demo/train_data.npz")
+    parser.add_argument("--eval", type=file_of_demo, default="data/demo/eval_data.npz")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/vq_scale.csv"))
     parser.add_argument("--images", type=int, default=2400, help="training images")
     parser.add_argument("--epochs", type=int, default=8)

@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,13 @@ def specification(model: str, nets: str, discriminator: str, precision: str, com
         "sampler": {"name": "auto", "options": {}},
         "pretrained": None,
     }
+
+
+def file_of_demo(name: str) -> Path:
+    """An argument that is a file which the demo makes; argparse ends the program with one line when it is not there."""
+    if not Path(name).is_file():
+        raise ArgumentTypeError(f"{name} is missing: make demo makes it")
+    return Path(name)
 
 
 def trained(spec: dict, seed: int, train_data: Path, count: int, eval_data: Path, folder: Path) -> BaseAE:

@@ -1,5 +1,6 @@
 """A copy of the project in a folder of its own, with a small study on real digits that was run to its end."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -87,6 +88,27 @@ def new_project(root):
         else:
             shutil.copy2(ROOT / name, root / name)
     return Project(root)
+
+
+def fresh_clone(root):
+    """A copy of every file that git has or would add, with the environment of these tests."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout.split("\0"):
+        if (ROOT / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, root / name)
+    (root / ".venv").symlink_to(sys.prefix)
+    return root
+
+
+def make(folder, target, *flags, **variables):
+    """Run make in a fresh clone; its standard output and error together are in `.stdout`."""
+    command = ["make", "--assume-old", ".venv/installed", *flags, target]
+    command += [f"{name}={value}" for name, value in variables.items()]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    return subprocess.run(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 @pytest.fixture(scope="session")

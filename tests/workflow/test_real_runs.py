@@ -9,7 +9,7 @@ import pytest
 
 from vaebench.arrays import open_array
 
-from .conftest import ROOT, new_project
+from .conftest import ROOT, Project, fresh_clone, make
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -18,13 +18,14 @@ RUNS = ["vae", "beta_vae-beta0.5", "beta_vae-beta4", "vqvae", "vaegan"]
 
 
 def run(name, folder, packages, weights):
-    """A finished run of a shipped configuration in a folder of its own."""
-    project = new_project(folder / "project")
+    """A shipped study as make runs it, in a fresh clone that has the archive and the weights already."""
+    project = Project(fresh_clone(folder / "project"))
     for file in (packages, weights):
         target = project.root / file.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(file, target)
-    project.snakemake(configfiles=(f"config/{name}.yaml",))
+    result = make(project.root, name)
+    assert result.returncode == 0, result.stdout
     return project
 
 

@@ -192,7 +192,8 @@ def usages_of(results: Path, days: int) -> Iterator[Usage]:
     found = accounted or from_benchmarks(results / "benchmarks")
     if not found:
         raise UserError(
-            f"no job of this study is known: SLURM's accounting is silent and {results}/benchmarks is empty"
+            f"no job of this study is known: SLURM's accounting is silent and {results}/benchmarks is empty: run the "
+            "study first, or name another one's results, for example make efficiency RESULTS=results/demo"
         )
     yield from found
 

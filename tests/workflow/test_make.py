@@ -1,0 +1,64 @@
+"""Every target of the Makefile, in its smallest form, in a fresh clone."""
+
+import re
+
+import pytest
+
+from .conftest import ROOT, fresh_clone, make
+
+TARGETS = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+SMALL = """
+preprocessing: {limit: 16}
+training: {epochs: 1}
+models: {beta_vae: null, vqvae: null, vaegan: null}
+samples: {count: 16, showcase: {images: 2, traversal_dims: 1, traversal_steps: 2, interpolations: 1}}
+evaluation: {lpips: [], distribution: {features: [], limit: 16}}
+statistics: {bootstrap: 100}
+"""
+STUDY = {"CONFIG": "config/demo.yaml small.yaml"}
+TESTS = {"TESTS": "tests/unit/test_files_and_log.py --numprocesses 0"}
+SMALLEST = {
+    "demo": {"CONFIG": "small.yaml"},
+    "mnist": {"SNAKEMAKE": ".venv/bin/snakemake --dry-run"},  # tests/workflow/test_real_runs.py makes it in full
+    "readme": {"CONFIG": "small.yaml"},
+    "paper": STUDY,
+    "check": STUDY,
+    "status": STUDY,
+    "efficiency": {"RESULTS": "results/demo"},
+    "test": TESTS,
+    "test-fast": TESTS,
+    "test-slurm": {"TESTS": "tests/slurm --collect-only"},
+    "test-slurm-accounting": {"TESTS": "tests/slurm/test_accounting.py --collect-only"},
+    "bench-data": {"OPTIONS": "--images 20 --filters bilinear --output measured.csv"},
+    "bench-train": {"OPTIONS": "--only VAE-compact --images 64 --rounds 1 --output measured.csv"},
+    "bench-eval": {"OPTIONS": "--pairs 2 --rounds 1 --memory-counts 2 --output measured.csv"},
+}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory, face_package):
+    """A fresh clone in which the demo was made; the archives of the package index are taken from here."""
+    folder = fresh_clone(tmp_path_factory.mktemp("clone") / "vaebench")
+    (folder / "small.yaml").write_text(SMALL)
+    (folder / "data").mkdir()
+    (folder / "data/packages").symlink_to(face_package.parent)
+    run(folder, "demo")
+    return folder
+
+
+def run(folder, target):
+    result = make(folder, target, **SMALLEST.get(target, {}))
+    assert result.returncode == 0, result.stdout
+    return result.stdout
+
+
+def test_help_lists_every_target():
+    assert re.findall(r"^  make ([a-z-]+) +\S", run(ROOT, "help"), re.MULTILINE) == TARGETS
+    assert set(SMALLEST) <= set(TARGETS)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("target", TARGETS)
+def test_target_works(target, clone):
+    run(clone, target)
