@@ -68,6 +68,14 @@ def test_an_obstacle_is_one_line_before_anything_is_installed(fault, name, words
     assert sorted(folder.iterdir()) == before
 
 
+def test_no_python_is_one_line(tmp_path):
+    result = subprocess.run(
+        ["make", "install", "PYTHON="], cwd=project(tmp_path / "study"), capture_output=True, text=True
+    )
+    assert result.returncode == 2
+    assert result.stdout == "vaebench needs Python 3.11 or newer: none found on PATH\n"
+
+
 @pytest.mark.skipif(not os.access(MEMORY, os.W_OK), reason="needs a second file system")
 def test_uvs_cache_on_a_small_disk_is_one_line(tmp_path):
     if MEMORY.stat().st_dev == tmp_path.stat().st_dev:
