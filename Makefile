@@ -57,6 +57,9 @@ bench-train: $(READY) ## training against pythae's trainers
 bench-eval: data/weights/vgg16.pt data/weights/alexnet.pt ## evaluation against a bare LPIPS loop, the plain script way and torchmetrics
 	$(BIN)/python benchmarks/bench_eval.py $(OPTIONS)
 
+check-gpu: data/packages/gan_face_generate.archive ## everything that has to be seen on a GPU: tests, speed, memory
+	$(BIN)/python benchmarks/check_gpu.py $(OPTIONS)
+
 lock: $(READY) ## resolve the dependencies of pyproject.toml anew
 	$(BIN)/uv pip compile --universal --generate-hashes --no-annotate --extra dev --python-version 3.11 --upgrade \
 		--custom-compile-command "make lock" --quiet pyproject.toml --output-file requirements.lock
@@ -98,5 +101,5 @@ $(READY): requirements.lock
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --requirement requirements.lock
 	@touch $@
 
-.PHONY: help demo mnist test test-fast lint paper readme bench-data bench-train bench-eval check status efficiency test-slurm \
-	test-slurm-accounting lock docs install
+.PHONY: help demo mnist test test-fast lint paper readme bench-data bench-train bench-eval check-gpu check status efficiency \
+	test-slurm test-slurm-accounting lock docs install

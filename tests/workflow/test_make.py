@@ -13,7 +13,6 @@ training: {epochs: 1}
 models: {beta_vae: null, vqvae: null, vaegan: null}
 samples: {count: 16, showcase: {images: 2, traversal_dims: 1, traversal_steps: 2, interpolations: 1}}
 evaluation: {lpips: [], distribution: {features: [], limit: 16}}
-statistics: {bootstrap: 100}
 """
 STUDY = {"CONFIG": "config/demo.yaml small.yaml"}
 TESTS = {"TESTS": "tests/unit/test_files_and_log.py --numprocesses 0"}
@@ -32,6 +31,7 @@ SMALLEST = {
     "bench-data": {"OPTIONS": "--images 20 --filters bilinear --output measured.csv"},
     "bench-train": {"OPTIONS": "--only VAE-compact --images 64 --rounds 1 --output measured.csv"},
     "bench-eval": {"OPTIONS": "--pairs 2 --rounds 1 --memory-counts 2 --output measured.csv"},
+    "check-gpu": {"OPTIONS": "--tiny --only training --cases VAE-compact --output measured"},
 }
 
 
