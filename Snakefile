@@ -42,24 +42,32 @@ rule all:
         rules.figures.output,
         rules.report.output,
     localrule: True
+    message:
+        "Everything is there"
 
 
 rule data:
     input:
         rules.preprocess.output,
     localrule: True
+    message:
+        "The arrays are there"
 
 
 rule models:
     input:
         trained_models(),
     localrule: True
+    message:
+        "Every model is trained"
 
 
 rule metrics:
     input:
         measured_runs(),
     localrule: True
+    message:
+        "Every model is measured"
 
 
 rule tables:
@@ -67,12 +75,16 @@ rule tables:
         rules.summary.output,
         rules.budget.output,
     localrule: True
+    message:
+        "The tables are there"
 
 
 rule push:
     input:
         published_models,
     localrule: True
+    message:
+        "Every model is uploaded"
 
 
 onstart:
@@ -88,7 +100,9 @@ onsuccess:
 
 
 onerror:
-    print(
-        "Some jobs failed. Their logs are named above; the same command goes on where they stopped. What finished:"
-    )
-    summarise_finished()
+    if terminal.stopped:
+        print("Stopped. The same command goes on where it stopped.")
+    else:
+        print("Not everything was done; the same command goes on where it stopped.")
+        print(*terminal.failures(without=STAGES), "What finished:", sep="\n")
+        summarise_finished()

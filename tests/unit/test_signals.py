@@ -1,3 +1,4 @@
+import shlex
 import signal
 import subprocess
 import sys
@@ -24,16 +25,22 @@ from vaebench.signals import relay_warnings
 relay_warnings()
 # As Snakemake does, later and for itself:
 signal.signal(signal.SIGTERM, lambda number, frame: print("parent notes it", flush=True))
-child = subprocess.Popen([sys.executable, "-c", {child!r}], start_new_session=True)
+child = subprocess.Popen({command!r}, start_new_session=True)
 child.wait()
 print("parent goes on", flush=True)
 """
 
 
+DIRECT = [sys.executable, "-c", CHILD]
+# As bash before 5.1 runs Snakemake's command: it does not become its last program but waits for it.
+UNDER_A_SHELL = ["bash", "-c", f"set -euo pipefail; {shlex.join(DIRECT)}; exit"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("command", [DIRECT, UNDER_A_SHELL], ids=["direct", "under_a_shell"])
 @pytest.mark.timeout(60)
-def test_a_warning_reaches_the_child_and_leaves_the_parent_s_own_handler(number):
-    source = textwrap.dedent(PARENT).format(scripts=str(SCRIPTS), child=CHILD)
+def test_a_warning_reaches_the_child_and_leaves_the_parent_s_own_handler(number, command):
+    source = textwrap.dedent(PARENT).format(scripts=str(SCRIPTS), command=command)
     parent = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
     assert parent.stdout.readline() == "child is ready\n"
     parent.send_signal(number)

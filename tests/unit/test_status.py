@@ -71,6 +71,13 @@ def test_a_recorded_failure_counts_at_once(training, log):
     assert status(training, None, log).state == "failed"
 
 
+def test_a_saved_training_is_stopped_at_once(training, log):
+    write_log(log, "Stopped: the time limit is near (SIGUSR1); the state is saved", age=1)
+    found = status(training, None, log)
+    assert found.state == "stopped"
+    assert "; Stopped: the time limit is near (SIGUSR1); the state is saved; see " in found.note
+
+
 def test_a_resubmitted_failure_is_running(training, log):
     write_log(log, "Error: node lost", age=3600)
     assert status(training, Job("13", "RUNNING"), log).state == "running"

@@ -16,10 +16,12 @@ SCRIPTS = WORKFLOW / "scripts"
 if str(SCRIPTS) not in sys.path:
     sys.path.insert(0, str(SCRIPTS))
 
+from snakemake_logger_plugin_vaebench import show_progress
 from vaebench import configuration
 from vaebench.catalog import HOW_TO_TRAIN
 from vaebench.errors import UserError
 from vaebench.fingerprint import code_fingerprint
+from vaebench.log import tail
 from vaebench.own_networks import own_networks
 from vaebench.prerequisites import broken_interpreter
 from vaebench.signals import relay_warnings
@@ -50,6 +52,7 @@ RESULTS = f"results/{DATASET}"
 RUN = f"{RESULTS}/runs/{{run}}/seed{{seed}}"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
+terminal = show_progress(workflow, Path(BENCHMARKS))
 
 RAW_FILES = {
     file["file"]: file for file in config["dataset"].values() if isinstance(file, dict)
@@ -61,6 +64,12 @@ SPLITS = ("train", "eval", "test")
 SUITES = configuration.suites(config)
 NETWORKS = configuration.networks(config)
 PACKAGES = ("gan_face_generate", "mlxtend")
+STAGES = (
+    "train",
+    "pretrained",
+    "sample",
+    "evaluate",
+)  # of one training; the summary of an unfinished study tells of them
 
 
 def one_of(names):
@@ -253,4 +262,4 @@ def summarise_finished():
             stdout=log,
             stderr=log,
         )
-    print(Path(f"{RESULTS}/logs/unfinished.log").read_text())
+    print(*tail(f"{RESULTS}/logs/unfinished.log"), sep="\n")

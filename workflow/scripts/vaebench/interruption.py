@@ -1,31 +1,61 @@
-"""Being asked to stop: a cluster sends SIGUSR1 or SIGTERM before it kills."""
+"""Being asked to stop: a cluster sends SIGUSR1 or SIGTERM before it kills, and a person presses Ctrl-C."""
 
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Self
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+CAUSES = {
+    signal.SIGTERM: "asked to end (SIGTERM)",
+    signal.SIGUSR1: "the time limit is near (SIGUSR1)",
+    signal.SIGINT: "interrupted by Ctrl-C",
+}
+
+
+@contextmanager
+def handling(handler: Callable[[int, FrameType | None], None], *numbers: int) -> Iterator[None]:
+    """Handle the signals with `handler` while in the block; not outside the main thread, where Python takes none."""
+    takes_signals = threading.current_thread() is threading.main_thread()
+    former = {number: signal.signal(number, handler) for number in numbers if takes_signals}
+    try:
+        yield
+    finally:
+        for number, before in former.items():
+            signal.signal(number, before)
+
+
+class Interrupted(SystemExit):
+    """The end of a process that was asked to stop: its exit status, and why it ended in words."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(status)
+        self.words = words
 
 
 class Interruption:
     """While in the block, `asked` is the number of the signal that asked to stop, and 0 before.
 
-    Outside the main thread, where Python takes no signals, it stays 0.
+    A second Ctrl-C does not wait for the work to notice: it raises KeyboardInterrupt.
     """
 
     def __init__(self) -> None:
         self.asked = 0
-        self._former: dict = {}
+        self._handling = handling(self._note, *CAUSES)
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            self._former = {number: signal.signal(number, self._note) for number in SIGNALS}
+        self._handling.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        for number, handler in self._former.items():
-            signal.signal(number, handler)
+        self._handling.__exit__(*error)
+
+    def end(self, kept: str) -> "Interrupted":
+        """The exception that ends the process; `kept` says what becomes of its work."""
+        return Interrupted(128 + self.asked, f"{CAUSES[signal.Signals(self.asked)]}; {kept}")
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == self.asked == signal.SIGINT:
+            raise KeyboardInterrupt
         self.asked = number

@@ -8,10 +8,12 @@ be killed, and lose what it did since its last checkpoint, without ever hearing 
 import os
 import signal
 import threading
+from collections.abc import Iterator
 
 import psutil
 
 WARNINGS = (signal.SIGTERM, signal.SIGUSR1)
+SHELLS = ("bash", "sh", "dash")
 
 
 def relay_warnings() -> None:
@@ -34,8 +36,19 @@ def _relay(reader: int) -> None:
 
 
 def _signal_children(number: int) -> None:
-    for child in psutil.Process().children():
+    for child in _workers(psutil.Process()):
         try:
             child.send_signal(number)
         except psutil.NoSuchProcess:
             continue
+
+
+def _workers(process: psutil.Process) -> Iterator[psutil.Process]:
+    """The children of a process, of a shell among them its children: bash before 5.1 waits for the script it started,
+    and would die of a signal in its place."""
+    for child in process.children():
+        try:
+            below = child.children() if child.name() in SHELLS else []
+        except psutil.NoSuchProcess:
+            continue
+        yield from _workers(child) if below else [child]

@@ -1,6 +1,5 @@
 """Where every training of a study stands: `python -m vaebench.status config/config.yaml [more.yaml]` (make status)."""
 
-import json
 import os
 import subprocess
 import sys
@@ -11,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaebench.configuration import suites
+from vaebench.failures import STOPPED, last_reason
+from vaebench.log import last_line, tail
 from vaebench.planning import Training, command_line, config_or_exit, trainings
+from vaebench.progress import in_words, read_progress, seconds_to_go
 
 FRESH = 120  # seconds; a log written to more recently belongs to a training that runs without a scheduler
 RUNNING = ("RUNNING", "COMPLETING")
@@ -28,7 +30,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Status:
-    """One training: evaluated, trained, running, queued, failed or pending, and what there is to say about it."""
+    """One training: evaluated, trained, running, queued, stopped, failed or pending, and what is to be said of it."""
 
     name: str
     state: str
@@ -46,7 +48,7 @@ def status_of(
         missing = [suite for suite in measured if not (training.folder / "metrics" / f"{suite}.csv").is_file()]
         return Status(training.name, "trained" if missing else "evaluated")
     now = time.time() if now is None else now
-    progress = _read(training.folder / "training_state" / "progress.json")
+    progress = read_progress(training.folder)
     reached = f"epoch {progress['epoch']} of {progress['epochs']}" if progress else "no epoch finished"
     if job and job.state in RUNNING:
         return Status(training.name, "running", f"job {job.id}, {reached}{_remaining(progress)}")
@@ -54,10 +56,12 @@ def status_of(
         return Status(training.name, "queued", f"job {job.id}, {job.state.lower()}, {reached}")
     if not log.is_file():
         return Status(training.name, "pending")
-    failure = _read(training.folder / "training_state" / "failure.json")
-    if not failure and now - log.stat().st_mtime < FRESH:
+    ended = (training.folder / "training_state" / "failure.json").is_file() or bool(last_reason(tail(log)))
+    if not ended and now - log.stat().st_mtime < FRESH:
         return Status(training.name, "running", f"without a scheduler, {reached}{_remaining(progress)}")
-    return Status(training.name, "failed", f"{reached}; {last_line(log)}; see {log}")
+    reason = last_line(log)
+    state = "stopped" if reason.startswith(STOPPED) else "failed"
+    return Status(training.name, state, f"{reached}; {reason}; see {log}")
 
 
 def read_queue(text: str, folder: Path) -> dict[str, Job]:
@@ -99,23 +103,8 @@ def table(statuses: list[Status], queue: Mapping[str, Job]) -> str:
 
 def _remaining(progress: Mapping | None) -> str:
     """Time to go by the last epoch's seconds; empty before the first epoch is done."""
-    if not progress or not progress.get("seconds"):
-        return ""
-    minutes = (progress["epochs"] - progress["epoch"]) * progress["seconds"] / 60
-    return f", about {minutes:.0f} min to go" if minutes < 90 else f", about {minutes / 60:.1f} h to go"
-
-
-def _read(path: Path) -> dict | None:
-    return json.loads(path.read_text()) if path.is_file() else None
-
-
-def last_line(path: Path, tail: int = 8192) -> str:
-    """The last line of a log that says something, without the progress bars that overwrite themselves."""
-    with open(path, "rb") as file:
-        file.seek(max(0, path.stat().st_size - tail))
-        text = file.read().decode(errors="replace")
-    lines = [line.split("\r")[-1].strip() for line in text.splitlines()]
-    return next((line for line in reversed(lines) if line), "its log is empty")
+    seconds = seconds_to_go(progress)
+    return "" if seconds is None else f", about {in_words(seconds)} to go"
 
 
 def _squeue() -> str:

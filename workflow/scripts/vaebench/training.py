@@ -251,8 +251,9 @@ class Trainer:
 
     def _stop_if_asked(self) -> None:
         if self.interruption.asked:
-            print(f"Stopped by signal {self.interruption.asked}; the state is saved.", file=sys.stderr)
-            raise SystemExit(128 + self.interruption.asked)
+            steps = f" and {self.progress.position} steps" if self.progress.position else ""
+            done = f"{self.progress.epoch} of {self.training['epochs']} epochs{steps}"
+            raise self.interruption.end(f"the state is saved, and the training goes on from there ({done})")
 
     def _save(self) -> None:
         self.checkpoint.save(self.model, self.objectives, self.progress)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from vaebench.budget import budget
 from vaebench.figures.drawing import draw_all
+from vaebench.log import last_line
 from vaebench.report.writing import write_report
-from vaebench.status import last_line
 from vaebench.study import open_study
 from vaebench.tables import runs_table, summary
 

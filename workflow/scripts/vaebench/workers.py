@@ -55,6 +55,8 @@ def in_order(pool: ProcessPoolExecutor, function: Callable[..., Result], tasks: 
 
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent sees the interrupt and ends the pool
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the parent's handler, which speaks for the whole job
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     threadpool_limits(1)  # the processes are the parallelism
 

@@ -1,16 +1,11 @@
 import os
 import random
-import subprocess
-import sys
 import zlib
-from pathlib import Path
 
 import pytest
 
 from vaebench.crc32 import joined
 from vaebench.files import atomic_path, known_md5, link, md5_of, remember_md5, sha256_of
-
-SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
@@ -70,33 +65,3 @@ def test_link_survives_the_removal_of_the_other_name(tmp_path):
     (tmp_path / "sub/b").unlink()
     link(tmp_path / "a", tmp_path / "sub/b")
     assert (tmp_path / "a").read_text() == (tmp_path / "sub/b").read_text() == "content"
-
-
-@pytest.mark.parametrize(
-    ("body", "code", "expected", "unexpected"),
-    [
-        ("print('done')", 0, "done", "Error"),
-        ("raise UserError('the disk is full')", 1, "Error: the disk is full", "Traceback"),
-        ("raise ValueError('a defect')", 1, "Traceback", "\nError: a"),
-        ("import os; os.system('echo from a child >&2')", 0, "from a child", "Error"),
-    ],
-)
-def test_job_log_gets_everything(tmp_path, body, code, expected, unexpected):
-    script = (
-        f"from vaebench.errors import UserError\nfrom vaebench.log import job\nwith job('log/a.txt'):\n    {body}\n"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env={"PYTHONPATH": str(SCRIPTS)}, capture_output=True, text=True
-    )
-    log = (tmp_path / "log/a.txt").read_text()
-    assert result.returncode == code
-    assert expected in log
-    assert unexpected not in log
-
-
-def test_the_log_of_the_attempt_before_is_kept(tmp_path):
-    for attempt in ("first", "second", "third"):
-        program = f"from vaebench.log import job\nwith job('log/a.log'):\n    print('{attempt}')\n"
-        subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, env={"PYTHONPATH": str(SCRIPTS)})
-    texts = {path.name: path.read_text() for path in (tmp_path / "log").iterdir()}
-    assert texts == {"a.log": "third\n", "a.previous.log": "second\n"}
