@@ -69,6 +69,54 @@ def test_jobs_ask_for_what_the_profile_says(studies, cluster):
         assert expected in described
 
 
+def test_a_job_that_judges_asks_for_the_sum_of_its_rules_time_and_the_larger_memory(studies, cluster):
+    job = studies.calm.jobs("rule_judge")[0]
+    described = cluster.run("scontrol", "show", "job", str(job["id"]))
+    for expected in ("TresPerJob=gres:gpu:a100:1", "TimeLimit=02:00:00", "MinMemoryNode=16000M"):
+        assert expected in described
+
+
+@pytest.mark.parametrize(
+    ("resources", "words"),
+    [
+        ({"slurm_partition": "gpus"}, "sbatch: error: invalid partition specified: gpus"),
+        ({"gpu_model": "a100-80gb"}, "Invalid GPU model format: a100-80gb"),
+        (
+            {"gpu_model": "h100"},
+            "Batch job submission failed: Requested node configuration is not available",
+        ),
+        ({"runtime": 4000}, "Batch job submission failed: Requested time limit is invalid"),
+    ],
+)
+def test_what_slurm_refuses_is_one_line(prepared, tmp_path, resources, words):
+    place = prepared.copy(tmp_path / "study")
+    place.edit_profile(train=resources)
+    target = str(place.run_folder(RUNS[0]).relative_to(place.folder) / "history.csv")
+    status, output = place.snakemake("--retries", "0", "--", target, seconds=120)
+    assert status == 1
+    lines = [line for line in output.splitlines() if line.startswith("Error: SLURM did not take the job: ")]
+    assert len(lines) == 1
+    assert words in lines[0]
+    assert "Traceback" not in output
+
+
+def test_a_job_without_state_works_until_its_time_limit_which_is_named(prepared, tmp_path):
+    """Warned three minutes before the end of its one minute, hence at once, it goes on; then SLURM ends it."""
+    place = prepared.copy(tmp_path / "study")
+    place.edit_profile(validate={"runtime": 1})
+    script = place.folder / "workflow/scripts/validate.py"
+    script.write_text(script.read_text().replace("    validate(", "    import time; time.sleep(600)\n    validate(", 1))
+    target = "results/mnist/validation/images.csv"
+    status, output = place.snakemake("--retries", "0", "--force", "--", target, seconds=240)
+    assert status == 1
+    reason = (
+        "asked to end (SIGTERM); the same command goes on where it stopped SLURM's reason: its time limit of 1 minutes"
+    )
+    assert reason in output
+    log = (place.folder / "results/mnist/logs/validate.log").read_text()
+    assert "Warning: the time limit is near (SIGUSR1); this step has no state to save and goes on" in log
+
+
 def test_disturbed_study_ends(studies):
     assert studies.error is None, f"{studies.evidence} {studies.error!r}\n{studies.rough_result[1][-6000:]}"
     assert studies.rough_result[0] == 0, studies.rough_result[1]
@@ -102,6 +150,37 @@ def test_memory_was_the_reason(studies):
     assert "oom" in text or "memory" in text
 
 
+@pytest.mark.parametrize(
+    ("trouble", "run", "told"),
+    [
+        ("cancel", RUNS[0], r"stopped +Training {run}, seed 0: asked to end \(SIGTERM\); the state is saved, and .*"),
+        (
+            "time",
+            RUNS[2],
+            r"stopped +Training {run}, seed 0: the time limit is near \(SIGUSR1\); the state is saved",
+        ),
+        (
+            "memory",
+            RUNS[1],
+            r"failed +Training {run}, seed 0 \(SLURM job {job}\), after .*(?:\n  .*)*\n"
+            r"Error: .*memory.* 3000 MB.*: a retry asks for twice as much by itself, else raise mem_mb of its rule .*",
+        ),
+    ],
+)
+def test_the_terminal_tells_why_a_job_ended_and_that_it_goes_on(studies, trouble, run, told):
+    _, output = studies.rough_result
+    match = re.search(told.format(run=run, job=studies.evidence[trouble]), output)
+    assert match, output
+    assert f"again     Training {run}, seed 0: goes on by itself, attempt " in output[match.end() :]
+    assert "message: None" not in output
+
+
+def test_the_log_of_the_attempt_before_is_kept(studies):
+    run = RUNS[2]
+    log = studies.rough.folder / "results/mnist/logs/train" / run / "seed0.previous.log"
+    assert log.read_text().splitlines()[-1].startswith("Stopped: the time limit is near (SIGUSR1); the state is saved")
+
+
 @pytest.mark.parametrize("run", RUNS)
 def test_training_resumed_and_ends_with_the_same_numbers(studies, run):
     calm, rough = (place.run_folder(run) for place in (studies.calm, studies.rough))
@@ -133,6 +212,22 @@ def test_second_run_finds_nothing_to_do(studies):
     assert status == 0, output
     assert "Nothing to be done" in output
     assert studies.calm.jobs() == before
+
+
+def test_of_a_group_the_rule_that_failed_is_named(studies, tmp_path):
+    place = studies.calm.copy(tmp_path / "study")
+    script = place.folder / "workflow/scripts/evaluate.py"
+    raising = "    from vaebench.errors import UserError; raise UserError('mend this')\n    check_job("
+    script.write_text(script.read_text().replace("    check_job(", raising, 1))
+    (place.run_folder(RUNS[0]) / "samples.npz").unlink()
+    target = str(place.run_folder(RUNS[0]).relative_to(place.folder) / "metrics/latent.csv")
+    status, output = place.snakemake("--retries", "0", "--", target, seconds=240)
+    assert status == 1
+    sent = rf"sent +Measuring {RUNS[0]}, seed 0; Drawing images from {RUNS[0]}, seed 0: SLURM job (\d+)"
+    job = re.search(sent, output)[1]
+    told = rf"failed +Measuring {RUNS[0]}, seed 0 \(SLURM job {job}\), after .*(?:\n  .*)*\nError: mend this\n"
+    assert re.search(told, output), output
+    assert "message: None" not in output
 
 
 def test_edited_metric_and_failing_run(studies):

@@ -142,7 +142,7 @@ def test_a_saved_training_is_stopped_and_slurm_s_reason_is_added():
     saved = "Stopped: asked to end (SIGTERM); the state is saved, and the training goes on from there (3 of 50 epochs)"
     assert reason_of_end(Ending(143, ["at work", saved])) == saved
     reason = reason_of_end(Ending(None, [saved], "SLURM status is: 'TIMEOUT'", minutes=480))
-    assert reason.startswith(f"{saved} SLURM's reason: its time limit of 480 minutes was reached")
+    assert reason.startswith(f"{saved}. SLURM's reason: its time limit of 480 minutes was reached")
 
 
 def test_what_the_inner_snakemake_wrote_into_slurm_s_log_is_found():

@@ -1,5 +1,6 @@
 """profiles/slurm: merged without loss, understood by the executor plugin, and asking for what docs/cluster.md says."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,15 @@ from snakemake_executor_plugin_slurm.utils import set_gres_string
 from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 
 PROFILES = Path(__file__).parents[2] / "profiles"
+GUIDE = PROFILES.parent / "docs/cluster.md"
+OUR_MESSAGES = (
+    "no NVIDIA driver on this machine",
+    "the time limit is near (SIGUSR1)",
+    "since memory ran out",
+    "it needed more memory than",
+    "no space left on the disk",
+    "a worker process was killed",
+)
 GPU_RULES = ("preprocess", "train", "sample", "evaluate")
 
 
@@ -95,3 +105,44 @@ def test_the_plugin_s_traps_are_avoided(profile):
     # Under three times this, MinJobAge makes the plugin go back to sacct; 300 s is SLURM's default.
     assert 3 * profile["slurm-init-seconds-before-status-checks"] < 300
     assert profile["group-components"] == {"judge": 1}
+
+
+def test_the_guide_tells_the_times_and_the_memory_that_the_profile_asks_for(profile):
+    """What must be held against a partition's limits before the first job is sent."""
+
+    def asked(rule, name, attempt):
+        return eval(str(profile["set-resources"][rule][name]), {"attempt": attempt})
+
+    guide = GUIDE.read_text()
+    times = {rule: [asked(rule, "runtime", attempt) for attempt in (1, 2)] for rule in profile["set-resources"]}
+    judge = [times["sample"][index] + times["evaluate"][index] for index in (0, 1)]
+    from_ssh = guide.split("## From ssh to tables")[1].split("\n## ")[0]
+    said = " ".join(from_ssh.split())
+    assert f"second attempt, {times['train'][1]} minutes ({times['train'][0]} + {times['train'][0]})" in said
+    assert f"the sum of the two, {judge[0]} minutes, then {judge[1]}" in said
+    others = {tuple(times[rule]) for rule in ("validate", "preprocess")}
+    assert others == {(60, 120)}
+    assert "the others for 60, then 120" in said
+    rows = dict(re.findall(r"^\| `?(\w+)`?[^|]* \| (\d+, \d+ GB, \d+ h)", guide, re.MULTILINE))
+    for rule, (first, _) in (times | {"judge": judge}).items():
+        memory = asked("sample" if rule == "judge" else rule, "mem_mb", 1)
+        assert rows[rule].split(", ")[1:] == [f"{memory // 1000} GB", f"{first // 60} h"]
+
+
+def test_commands_of_the_guide_do_without_variables_that_may_be_empty():
+    """`sacctmgr ... user=$USER` lists everybody's accounts where USER is not set, as in containers and cron."""
+    for text in (GUIDE.read_text(), (PROFILES / "slurm/config.yaml").read_text()):
+        assert "$USER" not in text
+
+
+@pytest.mark.parametrize("words", ["Invalid GPU model format", "memory ran out", "needed more memory", "no space left"])
+def test_the_guide_has_a_row_for_each_failure(words):
+    table = GUIDE.read_text().split("## Troubleshooting by message")[1].split("\n## ")[0]
+    assert [line for line in table.splitlines() if line.startswith("| `") and words in line]
+
+
+def test_messages_of_ours_in_the_guide_are_what_the_code_says():
+    source = "".join(path.read_text() for path in (PROFILES.parent / "workflow/scripts").rglob("*.py"))
+    for words in OUR_MESSAGES:
+        assert words in GUIDE.read_text()
+        assert words in source

@@ -49,3 +49,16 @@ def test_a_warning_reaches_the_child_and_leaves_the_parent_s_own_handler(number,
     assert "parent goes on" in rest
     assert ("parent notes it" in rest) == (number == signal.SIGTERM)
     assert parent.returncode == 0
+
+
+def test_a_child_that_cannot_take_the_warning_yet_gets_it_when_it_can():
+    """A process that does not handle SIGUSR1 dies of it: a job whose script is still being loaded."""
+    loading = "import time; print('child is ready', flush=True); time.sleep(2)" + CHILD.replace(
+        "child is", "child is now"
+    )
+    source = textwrap.dedent(PARENT).format(scripts=str(SCRIPTS), command=[sys.executable, "-c", loading])
+    parent = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout.readline() == "child is ready\n"
+    parent.send_signal(signal.SIGUSR1)
+    rest, _ = parent.communicate(timeout=30)
+    assert rest.splitlines() == ["child is now ready", f"child got {int(signal.SIGUSR1)}", "parent goes on"]

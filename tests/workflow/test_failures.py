@@ -1,4 +1,10 @@
-"""A run that fails must not take the others with it."""
+"""A run that fails must not take the others with it, and one that is interrupted has not failed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pandas as pd
 
@@ -29,3 +35,38 @@ def test_a_diverging_run_is_listed_with_its_reason_beside_the_others(study):
     assert "broken" in (study.root / "results/mnist/unfinished/report.html").read_text()
     assert study.planned(configfiles=configfiles)["train"] == 1
     assert study.planned() == {}  # the study without the broken run is as whole as before
+
+
+def test_ctrl_c_saves_the_trainings_draws_no_figures_and_names_no_failure(study):
+    (study.root / "slow.yaml").write_text("training: {epochs: 2000}")
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config/mnist.yaml", "study.yaml"]
+    process = subprocess.Popen(
+        [*command, "slow.yaml"],
+        cwd=study.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # a process group of its own, as a terminal gives it
+    )
+    states = [
+        study.root / f"results/mnist/runs/{run}/seed0/training_state/progress.json" for run in ("vae", "beta_vae-beta2")
+    ]
+    try:
+        end = time.monotonic() + 240
+        while not all(state.exists() for state in states):
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 1
+    assert not (study.root / "results/mnist/unfinished").exists()
+    assert "Stopped. The same command goes on where it stopped." in output
+    for word in ("failed", "Error", "did not", "Traceback"):
+        assert word not in output
+    for run, state in zip(("vae", "beta_vae-beta2"), states, strict=True):
+        assert f"Training {run}, seed 0: interrupted by Ctrl-C; the state is saved, and the training goes on" in output
+        assert (state.parent / "state.pt").exists()

@@ -31,12 +31,16 @@ NOISE = (
     "Assuming unrestricted shared filesystem usage",
     "Building DAG of jobs",
     "Conda environments: ignored",
+    "Exception in run_job for rule",
     "Exiting because a job execution failed",
     "Group jobs: inactive",
+    "No SLURM account given, trying to guess",
+    "No account was given, not able to get a SLURM account via sacct",
     "Removing output files of failed job",
     "Select jobs to execute",
     "Shutting down, this might take some time",
     "SLURM run ID:",
+    "Storing output in storage",
     "Using shell:",
     "WorkflowError:\nAt least one job did not complete successfully",
 )
@@ -187,10 +191,11 @@ class LogHandler(LogHandlerBase):
         reason = self._jobs.reason(jobid, status, others, said)
         unknown = f"{ERROR}ended{'' if status is None else f' with status {status}'} {SILENT}"
         record.rule_msg = self._group_reason = reason or unknown
+        if not self.interrupted:
+            self._failed[jobid] = f"{job.title}: {record.rule_msg}"
         if reason.startswith(STOPPED):
             yield _line("stopped", f"{job.title}: {reason.removeprefix(STOPPED)}")
             return
-        self._failed[jobid] = f"{job.title}: {record.rule_msg}"
         if self.interrupted:
             return
         slurm_job = getattr(record, "external_jobid", None) or getattr(record, "aux", {}).get("external_jobid")

@@ -104,7 +104,7 @@ def reason_of_end(ending: Ending) -> str:
     said = last_reason(ending.log)
     outer = _scheduler_reason(ending)
     if said and outer and said.startswith(STOPPED):
-        return f"{said} SLURM's reason: {outer}."
+        return f"{said}. SLURM's reason: {outer}"
     if said:
         return said
     if refused := REFUSED.search(ending.scheduler):
@@ -113,7 +113,7 @@ def reason_of_end(ending: Ending) -> str:
     if ending.status == DISK_FULL or ending.free_bytes < NEARLY_FULL:
         return ERROR + no_space()
     if outer:
-        return f"{ERROR}{outer}."
+        return ERROR + outer
     words = [line for line in ending.scheduler.splitlines() if last_reason([line])]
     return last_reason(words) or _reason_of_status(ending)
 
@@ -134,7 +134,7 @@ def memory_kills() -> int:
 
 
 def _scheduler_reason(ending: Ending) -> str:
-    """What SLURM's words mean, without a full stop; empty where they say nothing of a cause."""
+    """What SLURM's words mean; empty where they say nothing of a cause."""
     memory = f"{ending.memory_mb} MB" if ending.memory_mb else "memory"
     minutes = f"{ending.minutes} minutes" if ending.minutes else "the job"
     for words, meaning in SCHEDULER:

@@ -40,9 +40,6 @@ def job(log: Path | str) -> Iterator[None]:
         with suppress(OSError):
             traceback.print_exc()
         _end(f"{ERROR}{reason}")
-    finally:  # a warning that comes now must not give a process that is through the status of one that was stopped
-        with suppress(ValueError):  # not in the main thread
-            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 def redirect_output(log: Path) -> None:
