@@ -165,5 +165,5 @@ def test_the_code_prior_learns_a_known_distribution():
     drawn = sample_codes(prior, 1500, (3, 3), seed=0)
     assert (drawn == drawn[:, :, :1]).float().mean() > 0.97
     shares = torch.bincount(drawn[:, :, 0].flatten(), minlength=3) / drawn[:, :, 0].numel()
-    # 600 rows tell a share to 0.02, 1,500 samples to 0.01, and the fit, stopped early, differs by 0.03 from seed to seed
+    # 600 rows tell a share to 0.02, 1,500 samples to 0.01; the fit, stopped early, differs by 0.03 from seed to seed
     torch.testing.assert_close(shares, torch.tensor([0.7, 0.2, 0.1]), atol=0.1, rtol=0)
