@@ -64,7 +64,7 @@ def test_model_learns_is_kept_and_sampled(entry, data, tmp_path):
     torch.testing.assert_close(reconstruct(model, x[:1]), images[:1], rtol=0, atol=FLOAT32)
 
     name = MODELS[entry["model"]].sampler
-    settings = {"count": 5, "batch_size": 2, "seed": 0}
+    settings = {"count": 5, "batch_size": 2, "seed": 0, "device": "cpu"}
     sampler = {"name": "auto", "options": QUICK.get(name, {})}
     sample(folder, **data, output=tmp_path / "samples.npz", sampler=sampler, settings=settings, threads=1)
     drawn = np.load(tmp_path / "samples.npz")["data"]
