@@ -1,8 +1,9 @@
-# Every target sets up what it needs: the environment in .venv comes from requirements.lock.
+# Every target sets up what it needs: the environment in .venv comes from one of the two locks.
 #
 # CONFIG    more YAML files, merged over a study's configuration      make demo CONFIG=mine.yaml
 # TESTS     what pytest runs instead of everything                    make test TESTS=tests/unit/test_nets.py
 # OPTIONS   options of a benchmark (its --help lists them)            make bench-train OPTIONS="--rounds 1"
+# CUDA      12 or 13, the lock to install; else the one for the driver     make install CUDA=12
 # CORES     of Snakemake; PYTHON: what .venv is made with             make install PYTHON=python3.12
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -14,6 +15,9 @@ OPTIONS =
 RESULTS ?= results/celeba
 BIN := .venv/bin
 READY := .venv/installed
+INSTALLED := $(shell cat .venv/installed 2>/dev/null)
+LOCK := $(or $(if $(filter 12,$(CUDA)),requirements-cuda12.lock),$(if $(CUDA),requirements.lock),$(INSTALLED),$(shell \
+	PYTHONPATH=workflow/scripts $(PYTHON) -m vaebench.locks 2>/dev/null),requirements.lock)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 UV_VERSION := 0.13.9
@@ -63,6 +67,10 @@ check-gpu: data/packages/gan_face_generate.archive ## everything that has to be 
 lock: $(READY) ## resolve the dependencies of pyproject.toml anew
 	$(BIN)/uv pip compile --universal --generate-hashes --no-annotate --extra dev --python-version 3.11 --upgrade \
 		--custom-compile-command "make lock" --quiet pyproject.toml --output-file requirements.lock
+	cp requirements.lock requirements-cuda12.lock # what both have in common stays the same
+	$(BIN)/uv pip compile --universal --generate-hashes --no-annotate --extra dev --python-version 3.11 \
+		--custom-compile-command "make lock" --quiet pyproject.toml --constraint requirements-cuda12.in \
+		--output-file requirements-cuda12.lock
 
 paper: $(READY) ## LaTeX tables and vector figures of a study for a manuscript (CONFIG=config/demo.yaml)
 	$(SNAKEMAKE) $(if $(CONFIG),--configfile $(CONFIG)) -- paper
@@ -92,14 +100,14 @@ docs: $(READY) ## write the parts of the documentation that are made from the co
 
 install: $(READY) ## set up .venv only
 
-$(READY): requirements.lock
+$(READY): $(LOCK) $(if $(filter-out $(LOCK),$(INSTALLED)),another-lock)
 	@test -n "$(PYTHON)" || { echo "vaebench needs Python 3.11 or newer: none found on PATH"; exit 1; }
 	@PYTHONPATH=workflow/scripts $(PYTHON) -m vaebench.prerequisites
-	@echo "Setting up .venv with $$($(PYTHON) --version) (several GB, about a minute) ..."
-	$(PYTHON) -m venv .venv
+	@echo "Setting up .venv with $$($(PYTHON) --version) from $(LOCK) (several GB, about a minute) ..."
+	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --requirement requirements.lock
-	@touch $@
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --requirement $(LOCK)
+	@echo $(LOCK) > $@
 
-.PHONY: help demo mnist test test-fast lint paper readme bench-data bench-train bench-eval check-gpu check status efficiency \
+.PHONY: another-lock help demo mnist test test-fast lint paper readme bench-data bench-train bench-eval check-gpu check status efficiency \
 	test-slurm test-slurm-accounting lock docs install

@@ -1,5 +1,6 @@
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -122,3 +123,42 @@ def test_every_pinned_package_can_be_installed(lock, platform, python, tmp_path)
 )
 def test_the_lock_follows_driver_and_card(driver, capabilities, lock):
     assert lock_for(driver, capabilities) == lock
+
+
+def planned_lock(folder, *arguments, nvidia_smi=None, installed=None):
+    """The lock that `make install` would install from, in a checkout of its own."""
+    folder.mkdir()
+    shutil.copytree(ROOT / "workflow/scripts/vaebench", folder / "workflow/scripts/vaebench")
+    for name in ("Makefile", CURRENT, CUDA12):
+        shutil.copy2(ROOT / name, folder / name)
+    path = os.environ["PATH"]
+    if nvidia_smi:
+        (folder / "nvidia-smi").write_text(f"#!/bin/sh\necho '{nvidia_smi}'\n")
+        (folder / "nvidia-smi").chmod(0o755)
+        path = f"{folder}:{path}"
+    if installed:
+        (folder / ".venv").mkdir()
+        (folder / ".venv/installed").write_text(f"{installed}\n")
+    command = ["make", "--dry-run", "install", f"PYTHON={sys.executable}", *arguments]
+    done = subprocess.run(command, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = re.findall(r"--requirement (\S+)", done.stdout)
+    return found[0] if found else None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "nvidia_smi", "installed", "lock"),
+    [
+        ((), "580.159.04, 9.0", None, CURRENT),
+        ((), "535.104.05, 6.0", None, CUDA12),
+        (("CUDA=13",), "535.104.05, 6.0", None, CURRENT),
+        (("CUDA=12",), "580.159.04, 9.0", None, CUDA12),
+        ((), "580.159.04, 9.0", CUDA12, None),  # a login node does not undo what the GPU nodes need
+        (("CUDA=12",), None, CURRENT, CUDA12),
+        (("CUDA=12",), None, CUDA12, None),
+    ],
+)
+def test_make_installs_the_lock_of_the_driver_or_the_one_that_is_named(
+    arguments, nvidia_smi, installed, lock, tmp_path
+):
+    assert planned_lock(tmp_path / "study", *arguments, nvidia_smi=nvidia_smi, installed=installed) == lock

@@ -18,7 +18,7 @@ MEMORY = Path("/dev/shm")  # a file system of its own on most machines
 def project(folder):
     """What `make install` reads, in a folder of its own."""
     shutil.copytree(ROOT / "workflow/scripts/vaebench", folder / "workflow/scripts/vaebench")
-    for name in ("Makefile", "requirements.lock"):
+    for name in ("Makefile", "requirements.lock", "requirements-cuda12.lock"):
         shutil.copy2(ROOT / name, folder / name)
     return folder
 
