@@ -328,7 +328,7 @@ def measure_runs(folder: Path, scale: float, results: Results) -> None:
         settings = study["samples"] | {"count": drawn, "device": "auto"}
         chosen = {"name": sampler, "options": options}
         samples = folder / f"{model}-{sampler}.npz"
-        took = clock(sample, network, data["train"], data["eval"], samples, chosen, settings, threads)
+        took = clock(sample, network, data, samples, chosen, settings, 0, threads)
         results.add("evaluation", f"{drawn} samples of {model}, {sampler} {options or ''}", took, None, "s")
         if sampler == "gaussian_mixture":
             continue

@@ -170,22 +170,27 @@ def _write_metrics(path: Path, fake: Fake, seed: int, images: np.ndarray) -> Non
     per_image = {"mse": mse, "bce": 0.5 + mse, "lpips_alex": 10 * mse + 0.02, "lpips_vgg": 12 * mse + 0.1}
     per_image |= {"ssim": 1 - 5 * mse, "gmsd": 2 * mse}
     scalars: dict[str, float] = {"fd_vgg16": 40 + 60 * fake.badness + rng.normal(), "kd_vgg16": 0.1 * fake.badness}
-    scalars |= {"precision_vgg16": 1 - fake.badness / 2, "recall_vgg16": 0.9 - fake.badness / 2 + 0.01 * rng.random()}
+    scalars |= {"density_vgg16": 1 - fake.badness / 2, "coverage_vgg16": 0.9 - fake.badness / 2 + 0.01 * rng.random()}
+    scalars |= {"fd_floor_vgg16": 12.5, "precision_vgg16": 1.0, "recall_vgg16": 0.0}
+    per_image |= {"distortion": 0.5 * mse * images[0].size}
     arrays: dict[str, np.ndarray] = {}
     if fake.codes:
         usage = (1e4 * np.exp(-np.arange(fake.codes) / 12)).astype(np.int64) * (np.arange(fake.codes) < 50)
         arrays = {"code_usage": rng.permutation(usage)}
         scalars |= {"codebook_perplexity": 31.0, "codes_used": 50.0}
-    else:
+        per_image |= {"rate": 60 + rng.normal(0, 3, len(images))}
+    elif fake.model != "AE":
         kl = 3 * np.exp(-np.arange(16) * (fake.beta or 1.0) / 5) * (1 + 0.05 * rng.random(16))
         means = rng.standard_normal((500, 16)).astype(np.float32) * np.sqrt(1 - np.exp(-kl)).astype(np.float32)
         variances = np.log(np.exp(-kl) + 1e-3).astype(np.float32) * np.ones((500, 1), np.float32)
         arrays = {"kl_per_dim": kl, "active": means.var(axis=0) > 0.01, "mean": means.mean(axis=0)}
         arrays |= {"variance": means.var(axis=0), "posterior_means": means, "posterior_log_variances": variances}
         per_image |= {"kl": kl.sum() + rng.normal(0, 1, len(images))}
-        per_image |= {"neg_elbo": per_image["kl"] + 0.5 * mse * images[0].size}
+        per_image |= {"rate": per_image["kl"]}
         scalars |= {"active_units": float(arrays["active"].sum())}
     np.savez(path / "latent.npz", **arrays)
+    if "rate" in per_image:
+        per_image |= {"neg_elbo": per_image["rate"] + per_image["distortion"]}
     ids = [f"{number:06d}.jpg" for number in range(len(images))]
     context = {"run": fake.name, "seed": seed, "split": "test", "images": len(images), "protocol": "standard"}
     context |= {"data": {"test": "ab" * 32}, "training_environment": {}, "evaluation_environment": {}}

@@ -18,6 +18,7 @@ SETTINGS = {
     "protocol": "standard",
     "lpips": [],
     "samples_per_image": 0,
+    "elbo_draws": 4,
     "distribution": {"features": [], "neighbours": 3, "limit": 100},
     "likelihood": {"samples": 8, "images": 6},
     "factors": [],
@@ -93,3 +94,22 @@ def result_paths(folder: Path) -> dict[str, Path]:
     """Where an evaluation writes, by file name."""
     names = [*(f"{suite}.csv" for suite in SUITES), "per_image.parquet", "latent.npz", "extremes.npz"]
     return {name: folder / "metrics" / name for name in names}
+
+
+def write_random_inception(network_class, path):
+    """A state dictionary of the right names and shapes, from the class's own construction with loading left out."""
+    captured = {}
+
+    class Unloaded(network_class):
+        def load_state_dict(self, state, *args, **kwargs):
+            captured.update(self.state_dict())
+
+    torch.save({}, path)
+    try:
+        Unloaded("x", ["2048"], feature_extractor_weights_path=str(path))
+    finally:
+        generator = torch.Generator().manual_seed(0)
+        for name, tensor in captured.items():
+            if tensor.is_floating_point() and "running_var" not in name:
+                captured[name] = 0.05 * torch.randn(tensor.shape, generator=generator)
+        torch.save(captured, path)

@@ -4,11 +4,26 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from evaluation_cases import FLOAT32, SETTINGS, WITH_VGG, result_paths, save_run, smooth_images, write_data
+from evaluation_cases import (
+    FLOAT32,
+    SETTINGS,
+    WITH_VGG,
+    result_paths,
+    save_run,
+    smooth_images,
+    write_data,
+    write_random_inception,
+)
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from vaebench.errors import UserError
-from vaebench.evaluation import check_weights, evaluate
-from vaebench.inference import encode, reconstruct
+from vaebench.evaluation import evaluate
+from vaebench.files import sha256_of
+from vaebench.inference import decode, encode, reconstruct
+from vaebench.measurement import check_weights
+from vaebench.metrics import distribution, extractors
+from vaebench.metrics.distribution import nearest_distances
+from vaebench.metrics.perceptual import Perceptual, pooled
 from vaebench.metrics.registry import METRICS
 from vaebench.models import load_model
 from vaebench.results import COLUMNS, Suites, mean_of, read_context
@@ -25,12 +40,12 @@ def data(tmp_path_factory):
 def run_it(data, tmp_path, perceptual_weights):
     """Save a model, write samples, evaluate; gives the result paths."""
 
-    def run(model="VAE", folder="run", settings=None, labels=None, samples=None, change=None, **config):
+    def run(model="VAE", folder="run", settings=None, labels=None, samples=None, change=None, stored=None, **config):
         home = tmp_path / folder
         config = {"latent_dim": 4} | config
         path, spec = save_run(home, model, change=change, **config)
         samples = smooth_images(15, seed=4) if samples is None else samples
-        np.savez(home / "samples.npz", data=samples, sampler=np.array("{}"))
+        np.savez(home / "samples.npz", **{"data": samples, "sampler": np.array("{}")} | (stored or {}))
         paths = result_paths(home)
         arguments = (path, spec, 0, "digits", data, home / "samples.npz", perceptual_weights)
         evaluate(*arguments, SETTINGS | (settings or {}), labels, paths, threads=1)
@@ -58,7 +73,9 @@ def test_files_have_the_contracts_columns_and_keys(run_it):
     table = pd.read_parquet(paths["per_image.parquet"])
     assert table["image"].tolist() == [f"test_{i:03d}.png" for i in range(21)]
     assert table["index"].tolist() == list(range(21))
-    assert {"mse", "bce", "ssim", "gmsd", "lpips_vgg", "kl", "neg_elbo"} <= set(table)
+    assert {"mse", "bce", "ssim", "gmsd", "lpips_vgg", "kl", "neg_elbo", "rate", "psnr", "ms_ssim"} <= set(table)
+    registered = {name for name, metric in METRICS.items() if metric.per_image}
+    assert set(table) - {"image", "index"} <= registered
     context = read_context(paths["per_image.parquet"])
     assert context["protocol"] == "standard"
     assert set(context["data"]) == {"train", "eval", "test"}
@@ -115,7 +132,16 @@ def test_values_are_those_of_the_definitions(run_it, tmp_path):
     sse = ((x - y) ** 2).flatten(1).sum(1)
     assert found["mse"] == pytest.approx((sse / 784).mean().item(), rel=FLOAT32)
     assert found["kl"] == pytest.approx(kl.mean().item(), rel=FLOAT32)
-    assert found["neg_elbo"] == pytest.approx((0.5 * sse + kl).mean().item(), rel=FLOAT32)
+    terms = []
+    for k in range(SETTINGS["elbo_draws"]):
+        noise = np.random.default_rng([0, 2000 + k]).standard_normal(tuple(mean.shape), dtype=np.float32)
+        drawn = decode(model, (mean + torch.from_numpy(noise) * variance.sqrt()).float(), clamp=False).double()
+        terms.append(0.5 * ((x - drawn) ** 2).flatten(1).sum(1) + kl)
+    terms = torch.stack(terms)
+    assert found["neg_elbo"] == pytest.approx(terms.mean().item(), rel=FLOAT32)
+    assert found["neg_elbo"] > (0.5 * sse + kl).mean().item()  # at the mode, which bounds nothing
+    error = (terms.var(0) / len(terms)).sum().sqrt().item() / 21
+    assert found["neg_elbo_draw_error"] == pytest.approx(error, rel=1e-3)
     assert found["active_units"] == (mean.var(0, unbiased=False) > 0.01).sum().item()
     latent = np.load(paths["latent.npz"])
     assert latent["kl_per_dim"].sum() == pytest.approx(found["kl"], rel=1e-9)
@@ -184,7 +210,7 @@ def test_a_model_with_nan_weights_gives_empty_values_and_no_nan_text(run_it):
 def test_hard_samples(samples, run_it):
     frame = pd.read_csv(run_it(samples=samples, settings=WITH_VGG)["generation.csv"]).set_index("metric")
     if len(samples) == 1:
-        assert frame.loc["fd_vgg16", "note"] == "too few images, or values that are not finite"
+        assert frame.loc["fd_vgg16", "note"] == "needs at least 2 images of either set, there are 1 and 21"
     else:
         assert frame.loc["fd_vgg16", "value"] > 0
     copied = np.array_equal(samples, IMAGES["train"][: len(samples)])
@@ -192,18 +218,79 @@ def test_hard_samples(samples, run_it):
     assert frame["value"].notna().sum() >= 4
 
 
-def test_the_set_distances_use_the_features_of_both_passes(run_it, perceptual_weights):
-    from vaebench.metrics import distribution
-    from vaebench.metrics.perceptual import Perceptual, pooled
+def order_of(count):
+    return np.random.default_rng(0).permutation(count)
 
-    found = values_of(run_it(settings=WITH_VGG), "generation")
+
+def test_the_set_distances_use_the_features_of_every_set(run_it, tmp_path, perceptual_weights):
+    """Each side made again from the images: generated, reconstructed, training and mid-points against held-out ones."""
+    frame = pd.read_csv(run_it(settings=WITH_VGG)["generation.csv"]).set_index("metric")
     trunk = Perceptual("vgg", perceptual_weights["vgg16"])
-    real, fake = (
-        pooled(trunk.features(torch.from_numpy(images).float() / 255)).numpy()
-        for images in (IMAGES["test"], smooth_images(15, seed=4))
-    )
-    assert found["fd_vgg16"] == pytest.approx(distribution.frechet_distance(fake, real), rel=1e-4)
-    assert found["precision_vgg16"] == pytest.approx(distribution.manifold_metrics(fake, real, 3)["precision"])
+    model = load_model(tmp_path / "run/final_model")
+
+    def features(images):
+        images = torch.from_numpy(images).float() / 255 if isinstance(images, np.ndarray) else images
+        return pooled(trunk.features(images)).numpy()
+
+    x = torch.from_numpy(IMAGES["test"]).float() / 255
+    order = order_of(21)
+    first, second = (encode(model, x[chosen]).mean for chosen in (order[:15], np.roll(order, -1)[:15]))
+    real = features(x)
+    sides = {
+        "fd_vgg16": (features(smooth_images(15, seed=4)), "15 generated"),
+        "fd_floor_vgg16": (features(IMAGES["train"][np.sort(order_of(40)[:15])]), "15 training"),
+        "fd_midpoint_vgg16": (features(decode(model, (first + second) / 2)), "15 interpolated"),
+        "rfd_vgg16": (features(reconstruct(model, x)), "21 reconstructed"),
+    }
+    for name, (side, told) in sides.items():
+        value, error = distribution.frechet_distance(side, real, paired=name == "rfd_vgg16")
+        assert frame.loc[name, "value"] == pytest.approx(value, rel=1e-4), name
+        assert frame.loc[name, "std_error"] == pytest.approx(error, rel=1e-3), name
+        assert frame.loc[name, "note"] == f"{told} against 21 held-out images, fewer than the 512 features"
+        assert frame.loc[name, "n"] == len(side)
+    for name, (value, error) in distribution.manifold_metrics(sides["fd_vgg16"][0], real, 3).items():
+        assert frame.loc[f"{name}_vgg16", "value"] == pytest.approx(value)
+        assert frame.loc[f"{name}_vgg16", "std_error"] == pytest.approx(error, nan_ok=True)
+        assert frame.loc[f"{name}_vgg16", "note"] == "15 generated against 21 held-out images, k = 3"
+
+
+def test_distances_need_no_neighbours(run_it):
+    """Three images cannot have a third neighbour; the Fréchet and the kernel distance need two."""
+    frame = pd.read_csv(run_it(samples=smooth_images(3, seed=4), settings=WITH_VGG)["generation.csv"])
+    frame = frame.set_index("metric")
+    for name in ("fd_vgg16", "kd_vgg16", "fd_floor_vgg16", "fd_midpoint_vgg16", "rfd_vgg16"):
+        assert np.isfinite(frame.loc[name, "value"]), name
+    for name in ("precision_vgg16", "recall_vgg16", "density_vgg16", "coverage_vgg16"):
+        assert frame.loc[name, "note"] == "needs at least 4 images of either set, there are 3 and 21"
+        assert np.isnan(frame.loc[name, "value"])
+
+
+def test_only_the_official_inception_file_gives_fid(run_it, tmp_path, monkeypatch, perceptual_weights):
+    """A file of the right shape and other weights is named so in every metric; its checksum alone decides."""
+    weights = tmp_path / "inception.pth"
+    write_random_inception(FeatureExtractorInceptionV3, weights)
+    perceptual_weights["inception"] = weights
+    settings = {"distribution": {"features": ["inception"], "neighbours": 1, "limit": 3}}
+    frame = pd.read_csv(run_it(settings=settings)["generation.csv"]).set_index("metric")
+    custom = {"fd_custom_inception", "kd_custom_inception", "rfd_custom_inception", "density_custom_inception"}
+    assert custom <= set(frame.index)
+    assert not {"fid", "kid", "rfid", "density_inception"} & set(frame.index)
+    assert np.isfinite(frame.loc[sorted(custom), "value"]).all()
+    monkeypatch.setattr(extractors, "OFFICIAL_SHA256", sha256_of(weights))
+    official = pd.read_csv(run_it(folder="official", settings=settings)["generation.csv"]).set_index("metric")
+    assert {"fid", "kid", "rfid", "fid_floor", "fid_midpoint", "density_inception"} <= set(official.index)
+    assert not custom & set(official.index)
+    assert official.loc["fid", "value"] == frame.loc["fd_custom_inception", "value"]
+    assert official.loc["fid", "note"].startswith("3 generated against 3 held-out images")
+
+
+def test_memorisation_has_its_error(run_it):
+    frame = pd.read_csv(run_it()["generation.csv"]).set_index("metric")
+    distances = [nearest_distances(images, [IMAGES["train"]]) for images in (smooth_images(15, seed=4), IMAGES["test"])]
+    (a, b), (sa, sb) = ([f(part) for part in distances] for f in (np.mean, lambda d: d.std(ddof=1) / len(d) ** 0.5))
+    assert frame.loc["nearest_train_distance", ["value", "std_error"]].tolist() == pytest.approx([a, sa])
+    expected = [a / b, a / b * ((sa / a) ** 2 + (sb / b) ** 2) ** 0.5]
+    assert frame.loc["nearest_train_ratio", ["value", "std_error"]].astype(float).tolist() == pytest.approx(expected)
 
 
 def test_the_stochastic_reconstruction_is_worse_on_average_and_named_so(run_it):
@@ -218,12 +305,98 @@ def test_the_likelihood_suite(run_it):
     suites = {"suites": ["reconstruction", "likelihood"]}
     paths = run_it(settings=suites)
     frame = pd.read_csv(paths["likelihood.csv"]).set_index("metric")
-    assert frame.loc["log_likelihood", "n"] == 6
-    assert frame.loc["log_likelihood", "value"] < 0
+    table = pd.read_parquet(paths["per_image.parquet"])
+    for name in ("log_likelihood_gaussian", "effective_samples"):
+        assert table[name].notna().tolist() == [True] * 6 + [False] * 15
+        assert frame.loc[name, "n"] == 6
+        assert frame.loc[name, "value"] == pytest.approx(table[name].mean())
+        assert frame.loc[name, "std_error"] == pytest.approx(table[name].sem())
+        assert frame.loc[name, "note"] == "8 importance samples"
+    assert frame.loc["log_likelihood_gaussian", "value"] < 0
     assert 1 <= frame.loc["effective_samples", "value"] <= 8
+    assert frame.loc["log_likelihood_bernoulli", "note"] == (
+        "defined for Gaussian posteriors of models trained on cross-entropy only"
+    )
     assert not paths["generation.csv"].exists()
     ae = pd.read_csv(run_it("AE", "ae", suites)["likelihood.csv"]).set_index("metric")
-    assert ae.loc["log_likelihood", "note"] == "defined for Gaussian posteriors only"
+    assert ae.loc["log_likelihood_gaussian", "note"] == "defined for Gaussian posteriors only"
+    bce = pd.read_csv(run_it("VAE", "bce", suites, reconstruction_loss="bce")["likelihood.csv"]).set_index("metric")
+    assert np.isfinite(bce.loc[["log_likelihood_gaussian", "log_likelihood_bernoulli"], "value"]).all()
+
+
+def test_every_models_rate_is_there_or_says_why(run_it, tmp_path):
+    """Closed, estimated, of codes, and of a point."""
+    expected = {
+        "VAE": "",
+        "SVAE": "",
+        "VAMP": "estimate, 4 draws an image",
+        "HVAE": "estimate in the extended space of latents and momenta, 4 draws an image",
+        "AE": "defined for models with a posterior or a code prior only",
+    }
+    for model, note in expected.items():
+        paths = run_it(model, model.lower())
+        frame = pd.read_csv(paths["latent.csv"], keep_default_na=False).set_index("metric")
+        assert frame.loc["rate", "note"] == note, model
+        assert (frame.loc["rate", "value"] == "") == (model == "AE"), model
+        if model != "AE":
+            rate, bits = (float(frame.loc[name, "value"]) for name in ("rate", "rate_bits"))
+            assert bits == pytest.approx(rate / np.log(2))
+            found = values_of(paths, "reconstruction")
+            assert found["neg_elbo"] == pytest.approx(found["distortion"] + rate)
+
+
+def test_a_vq_models_rate_comes_with_its_samples(run_it, data, tmp_path):
+    """Stored by the sampler, so that measuring does not fit a prior again; of the split that is reported."""
+    paths = run_it("VQVAE", "bare", num_embeddings=16)
+    bare = pd.read_csv(paths["latent.csv"]).set_index("metric")
+    assert np.isnan(bare.loc["rate", "value"])
+    assert bare.loc["rate", "note"].endswith("the samples hold no prior of the codes: generate them again")
+    for split, told in (("test", ""), ("eval", ", which these images helped to choose")):
+        nats = np.arange(len(IMAGES[split]), dtype=np.float64)
+        stored = {f"code_nats_{split}": nats, "sampler": np.array('{"name": "pixelcnn"}')}
+        paths = run_it("VQVAE", split, {"split": split}, stored=stored, num_embeddings=16)
+        frame = pd.read_csv(paths["latent.csv"]).set_index("metric")
+        assert frame.loc["rate", "value"] == nats.mean()
+        assert frame.loc["rate_bits", "value"] == pytest.approx(nats.mean() / np.log(2))
+        assert frame.loc["rate", "note"] == (
+            f"cross-entropy of the codes under the prior that draws them (pixelcnn){told}"
+        )
+        per_image = pd.read_parquet(paths["per_image.parquet"])
+        np.testing.assert_allclose(per_image["neg_elbo"], per_image["distortion"] + nats)
+        np.testing.assert_allclose(per_image["distortion"], 392 * per_image["mse"], rtol=1e-6)
+
+
+def break_encoder(network):
+    next(network.encoder.parameters()).data.fill_(torch.nan)
+
+
+@pytest.mark.parametrize(("model", "config"), [("VAE", {}), ("VQVAE", {"num_embeddings": 16}), ("AE", {})])
+def test_an_encoder_that_is_not_finite_leaves_every_cell_empty_with_a_reason(model, config, run_it, tmp_path):
+    """None of active units 0, collapse 1, perplexity 1, one code used or an AUC of 0.5."""
+    labels = write_labels(tmp_path / "labels.csv", celeba=False)
+    paths = run_it(model, change=break_encoder, labels=labels, **config)
+    for suite in ("reconstruction", "latent"):
+        frame = pd.read_csv(paths[f"{suite}.csv"]).set_index("metric")
+        assert frame["value"].isna().all(), frame["value"].dropna()
+        assert (frame["note"].str.len() > 0).all()
+    for name in {"VAE": ("active_units", "posterior_collapse", "kl_per_dim"), "VQVAE": ("codes_used",)}.get(model, ()):
+        assert frame.loc[name, "note"] == "the encoder's answer is not finite for 21 of 21 images"
+
+
+def test_a_variance_beyond_float32_has_no_rate_and_says_so(run_it):
+    """A log variance of 200 in one dimension would be a KL of 3e86 nats."""
+
+    def widen(network):
+        network.encoder.heads["log_covariance"].bias.data[0] = 200.0
+
+    paths = run_it(change=widen)
+    frame = pd.concat([pd.read_csv(paths[f"{suite}.csv"]) for suite in ("reconstruction", "latent")])
+    frame = frame.set_index("metric")
+    for name in ("kl", "rate", "rate_bits", "kl_per_dim", "aggregate_variance", "neg_elbo"):
+        assert np.isnan(frame.loc[name, "value"]), name
+        assert "not finite" in frame.loc[name, "note"] or "not a finite number" in frame.loc[name, "note"], name
+    for name in ("mse", "aggregate_mean", "active_units"):
+        assert np.isfinite(frame.loc[name, "value"]), name
 
 
 def write_labels(path, celeba):

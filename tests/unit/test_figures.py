@@ -90,14 +90,22 @@ def test_every_figure_of_the_catalog_is_drawn_and_has_a_caption():
 
 def test_rate_and_distortion_are_the_means_of_runs_csv(demo):
     figure = draw(demo, "rate_distortion")
-    kl, mse, lpips = (mean_of(demo, name) for name in ("kl", "mse", "lpips_alex"))
-    for title, means in (("MSE", mse), ("LPIPS (AlexNet)", lpips)):
+    rate, distortion, lpips = (mean_of(demo, name) for name in ("rate", "distortion", "lpips_alex"))
+    assert set(rate.index) == {run.name for run in demo.runs}  # every model, the one of codes too
+    for title, means in (("distortion", distortion), ("LPIPS (AlexNet)", lpips)):
         axes = panel(figure, title)
-        for run in kl.index:
-            assert line(axes, run).get_xdata() == pytest.approx(kl[run])
+        for run in rate.index:
+            assert line(axes, run).get_xdata() == pytest.approx(rate[run])
             assert line(axes, run).get_ydata() == pytest.approx(means[run])
-        assert line(axes, "vqvae").get_ydata() == pytest.approx([means["vqvae"]] * 2)  # level: it has no KL
-    assert "vqvae (no KL)" in texts(figure)
+
+
+def test_a_run_without_a_finite_rate_is_a_level_line(tmp_path):
+    """An autoencoder's code is a point."""
+    study = open_study(**build_study(tmp_path, (*DEMO[:2], Fake("ae", "AE", 0.2)), shape=(3, 16, 16)))
+    assert study.interval("ae", "rate") is None
+    figure, level = draw(study, "rate_distortion"), study.interval("ae", "distortion").mean
+    assert line(panel(figure, "distortion"), "ae").get_ydata() == pytest.approx([level] * 2)
+    assert "ae (no finite rate)" in texts(figure)
 
 
 def test_ranks_follow_the_direction_of_each_metric(demo):
@@ -106,7 +114,7 @@ def test_ranks_follow_the_direction_of_each_metric(demo):
     for title, metric, ascending in (
         ("MSE ↓", "mse", True),
         ("SSIM ↑", "ssim", False),
-        ("recall", "recall_vgg16", False),
+        ("coverage", "coverage_vgg16", False),
     ):
         axes, means = panel(figure, title), mean_of(demo, metric)
         expected = means.rank(ascending=ascending).astype(int)
@@ -225,11 +233,11 @@ def test_image_errors_are_those_of_the_per_image_table(demo):
 
 
 def test_beta_tradeoff_runs_along_beta(demo):
-    axes = panel(draw(demo, "beta_tradeoff"), "KL")
-    kl = mean_of(demo, "kl")
+    axes = panel(draw(demo, "beta_tradeoff"), "rate")
+    rate = mean_of(demo, "rate")
     drawn = next(line for line in axes.lines if len(line.get_xdata()) == 3)
     assert list(drawn.get_xdata()) == [0.5, 1.0, 4.0]
-    np.testing.assert_allclose(drawn.get_ydata(), [kl[f"beta_vae-beta{beta}"] for beta in ("0.5", "1", "4")])
+    np.testing.assert_allclose(drawn.get_ydata(), [rate[f"beta_vae-beta{beta}"] for beta in ("0.5", "1", "4")])
 
 
 def test_vae_that_is_trained_alike_is_the_beta_of_one(tmp_path):
@@ -239,9 +247,9 @@ def test_vae_that_is_trained_alike_is_the_beta_of_one(tmp_path):
     expected = {"beta_vae-beta0.5": 0.5, "vae": 1.0, "beta_vae-beta4": 4.0}
     assert study.betas == {"beta_vae": expected}
     assert list(study.betas["beta_vae"]) == list(expected)
-    drawn = next(line for line in panel(draw(study, "beta_tradeoff"), "KL").lines if len(line.get_xdata()) == 3)
-    kl = mean_of(study, "kl")
-    np.testing.assert_allclose(drawn.get_ydata(), [kl[run] for run in expected])
+    drawn = next(line for line in panel(draw(study, "beta_tradeoff"), "rate").lines if len(line.get_xdata()) == 3)
+    rate = mean_of(study, "rate")
+    np.testing.assert_allclose(drawn.get_ydata(), [rate[run] for run in expected])
     for part in ("config", "training", "nets"):
         other = arguments["runs"]["vae"] | {part: arguments["runs"]["vae"][part] | {"latent_dim": 8}}
         apart = open_study(**arguments | {"runs": arguments["runs"] | {"vae": other}})

@@ -1,12 +1,17 @@
 """Reconstruction, encoding and draws for every pythae family."""
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import torch
-from evaluation_cases import default_model
+from evaluation_cases import FLOAT32, default_model
+from scipy import stats
+from scipy.special import ive
 
 from vaebench.catalog import MODELS
-from vaebench.inference import central_latent, decode, draw_latent, encode, family, reconstruct
+from vaebench.draws import PROPOSALS, draw_latent, vmf_cosine
+from vaebench.inference import central_latent, decode, encode, family, interpolate, reconstruct
 
 X = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(3))
 
@@ -67,8 +72,102 @@ def test_draws_vary_only_where_the_posterior_does(model):
 def test_the_global_random_state_is_left_alone(model):
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    reconstruct(model, X, np.random.default_rng(0), stochastic=True)
+    draw_latent(model, X, encode(model, X), np.random.default_rng(0))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_interpolation_is_half_way_and_stays_where_latents_are(model):
+    """On the line between the two latents; SVAE's on the sphere, PoincareVAE's in the ball, VQVAE's among the codes."""
+    first, second = encode(model, X[:3]), encode(model, X[3:])
+    middle = interpolate(model, first, second, 0.5)
+    ends = [central_latent(model, encoding) for encoding in (first, second)]
+    kind = family(model)
+    if kind == "vq":
+        again = model.quantizer(middle.reshape(first.mean.shape).permute(0, 2, 3, 1)).quantized_vector
+        torch.testing.assert_close(again.reshape(middle.shape), middle)
+    elif kind == "von_mises_fisher":
+        torch.testing.assert_close(middle, torch.nn.functional.normalize(ends[0] + ends[1]))
+    else:
+        torch.testing.assert_close(middle, (ends[0] + ends[1]) / 2)
+    assert kind != "wrapped_normal" or middle.norm(dim=1).max() < 1
+    torch.testing.assert_close(interpolate(model, first, second, 0.0), ends[0])
+
+
+def damaged_inputs(value):
+    """Images of which the second drives the encoder to a value that is not finite."""
+    x = X.clone()
+    x[1] = value
+    return x
+
+
+def test_an_encoding_that_is_not_finite_spoils_its_image_in_every_part_and_no_other(model):
+    x = damaged_inputs(torch.nan)
+    clean, spoilt = encode(model, X), encode(model, x)
+    for name in ("mean", "log_variance", "concentration", "quantised"):
+        before, after = getattr(clean, name), getattr(spoilt, name)
+        if after is not None:
+            assert torch.isnan(after[1]).all(), name
+            torch.testing.assert_close(after[2:], before[2:], atol=1e-5, rtol=FLOAT32)
+    if spoilt.codes is not None:
+        assert (spoilt.codes[1] == -1).all()
+        assert (spoilt.codes[0] >= 0).all()
+    for latent in (central_latent(model, spoilt), draw_latent(model, x, spoilt, np.random.default_rng(0))):
+        images = decode(model, latent)
+        assert torch.isnan(images[1]).all()
+        assert torch.isfinite(images[[0, 2, 3, 4, 5]]).all()
+
+
+def test_an_infinite_pixel_is_not_clamped_to_white():
+    model = default_model("AE")
+    model.decoder.layers[-1][-1] = torch.nn.Identity()
+    model.decoder.layers[-1][0].bias.data[5] = torch.inf
+    images = decode(model, torch.zeros(2, 4)).flatten(1)
+    assert torch.isnan(images[:, 5]).all()
+    assert torch.isfinite(images[:, :5]).all()
+
+
+def test_an_infinite_latent_gives_no_image():
+    """A saturated sigmoid would make one that looks like any other."""
+    model = default_model("VAE")
+    assert torch.isnan(decode(model, torch.tensor([[torch.inf, 0, 0, 0]]))).all()
+
+
+def test_hamiltonian_draws_are_pythaes_for_the_same_noise(monkeypatch):
+    for name, options in (("HVAE", {"eps_lf": 0.05}), ("RHVAE", {"eps_lf": 0.01})):
+        model = default_model(name, n_lf=3, beta_zero=0.3, **options)
+        ours = draw_latent(model, X, encode(model, X), np.random.default_rng(1))
+        noise = torch.from_numpy(np.random.default_rng(1).standard_normal((6, 8), dtype=np.float32)).chunk(2, dim=1)
+        monkeypatch.setattr(torch, "randn_like", Mock(side_effect=noise))
+        expected = model({"data": X}).z.detach()
+        monkeypatch.undo()
+        torch.testing.assert_close(ours, expected, atol=1e-5, rtol=FLOAT32)
+
+
+@pytest.mark.parametrize("concentration", [1.0, 30.0, 3000.0])
+@pytest.mark.parametrize("size", [2, 5, 64])
+def test_von_mises_fisher_draws_have_their_cosine(size, concentration):
+    """Its mean is I_{m/2}(κ) / I_{m/2-1}(κ), and its density is proportional to e^{κw} (1 - w²)^{(m-3)/2}."""
+    uniform = np.random.default_rng(0).random((2, 20000, PROPOSALS))
+    cosine = vmf_cosine(np.full((20000, 1), concentration), size, *uniform).ravel()
+    expected = ive(size / 2, concentration) / ive(size / 2 - 1, concentration)
+    assert cosine.mean() == pytest.approx(expected, abs=5 * cosine.std() / np.sqrt(len(cosine)))
+    angle = np.linspace(0, np.pi, 200001)  # in the angle, where the density has no pole
+    density = np.exp(concentration * (np.cos(angle) - 1)) * np.sin(angle) ** (size - 2)
+    cumulative = np.cumsum(density) / density.sum()
+    drawn = stats.kstest(np.arccos(cosine.clip(-1, 1)), lambda a: np.interp(a, angle, cumulative))
+    assert drawn.pvalue > 1e-4
+
+
+def test_von_mises_fisher_draws_stay_on_the_sphere_around_their_mean():
+    model = default_model("SVAE")
+    x = X[:1].expand(5000, -1, -1, -1)
+    encoding = encode(model, x)
+    encoding.concentration.fill_(50.0)
+    z = draw_latent(model, x, encoding, np.random.default_rng(0)).double()
+    torch.testing.assert_close(z.norm(dim=1), torch.ones(5000).double(), atol=1e-5, rtol=0)
+    direction = encoding.mean[0].double()
+    expected = ive(2, 50.0) / ive(1, 50.0)
+    torch.testing.assert_close(z.mean(0), expected * direction, atol=0.01, rtol=0)
 
 
 def test_draws_have_the_posteriors_moments():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from evaluation_cases import write_random_inception
 from scipy import linalg
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
@@ -10,8 +11,10 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 from torchmetrics.image.fid import _compute_fid
 from torchmetrics.image.kid import poly_mmd
 
-from vaebench.metrics import distribution
-from vaebench.metrics.extractors import inception_extractor
+from vaebench.errors import UserError
+from vaebench.files import sha256_of
+from vaebench.metrics import distribution, extractors
+from vaebench.metrics.extractors import InceptionFeatures, inception_name
 
 RANDOM = np.random.default_rng(0)
 REAL = RANDOM.normal(size=(300, 16)) @ RANDOM.normal(size=(16, 16))
@@ -19,7 +22,7 @@ FAKE = 0.8 * RANDOM.normal(size=(220, 16)) @ RANDOM.normal(size=(16, 16)) + 0.5
 
 
 def test_frechet_distance_is_torch_fidelitys_and_torchmetrics():
-    ours = distribution.frechet_distance(FAKE, REAL)
+    ours = distribution.frechet_distance(FAKE, REAL)[0]
     statistics = [fid_features_to_statistics(torch.from_numpy(features)) for features in (FAKE, REAL)]
     fidelity = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
     assert ours == pytest.approx(fidelity, rel=1e-6)
@@ -29,17 +32,17 @@ def test_frechet_distance_is_torch_fidelitys_and_torchmetrics():
 
 def test_frechet_distance_between_gaussians_has_its_closed_form():
     """Two sets whose moments are known: shifted by 3, and scaled by 2."""
-    assert distribution.frechet_distance(REAL + 3, REAL) == pytest.approx(9 * 16, rel=1e-9)
+    assert distribution.frechet_distance(REAL + 3, REAL)[0] == pytest.approx(9 * 16, rel=1e-9)
     centred = REAL - REAL.mean(0)
-    assert distribution.frechet_distance(2 * centred, centred) == pytest.approx(np.trace(np.cov(REAL.T)), rel=1e-9)
+    assert distribution.frechet_distance(2 * centred, centred)[0] == pytest.approx(np.trace(np.cov(REAL.T)), rel=1e-9)
 
 
 def test_frechet_distance_with_fewer_images_than_features():
     a, b = RANDOM.normal(size=(12, 40)), RANDOM.normal(size=(9, 40))
     root = linalg.sqrtm(np.cov(a.T) @ np.cov(b.T)).real
     expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(np.cov(a.T) + np.cov(b.T) - 2 * root)
-    assert distribution.frechet_distance(a, b) == pytest.approx(expected, rel=1e-4)
-    assert distribution.frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
+    assert distribution.frechet_distance(a, b)[0] == pytest.approx(expected, rel=1e-4)
+    assert distribution.frechet_distance(a, a)[0] == pytest.approx(0, abs=1e-9)
 
 
 def test_kernel_distance_is_torch_fidelitys():
@@ -47,14 +50,14 @@ def test_kernel_distance_is_torch_fidelitys():
     size = len(FAKE)
     features = torch.from_numpy(FAKE), torch.from_numpy(REAL)
     expected = kid_features_to_metric(*features, kid_subset_size=size, verbose=False)
-    ours = distribution.kernel_distance(FAKE, REAL)
+    ours = distribution.kernel_distance(FAKE, REAL)[0]
     assert ours == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-6)
 
 
 def test_kernel_distance_of_whole_sets_is_torchmetrics():
     fake = torch.from_numpy(FAKE)
     real = torch.from_numpy(REAL[: len(FAKE)])
-    ours = distribution.kernel_distance(FAKE, REAL[: len(FAKE)])
+    ours = distribution.kernel_distance(FAKE, REAL[: len(FAKE)])[0]
     assert ours == pytest.approx(poly_mmd(real, fake).item(), rel=1e-6)
 
 
@@ -80,7 +83,7 @@ def plain_manifold_metrics(fake, real, k):
 @pytest.mark.parametrize("k", [1, 5])
 def test_precision_recall_density_coverage_are_their_definitions(k):
     fake, real = FAKE[:50, :3], REAL[:70, :3]
-    ours = distribution.manifold_metrics(fake, real, k)
+    ours = values_of(distribution.manifold_metrics(fake, real, k))
     for name, expected in plain_manifold_metrics(fake, real, k).items():
         assert ours[name] == pytest.approx(expected, abs=1e-12), name
 
@@ -89,9 +92,13 @@ def test_precision_and_recall_are_torch_fidelitys():
     expected = prc_features_to_metric(
         torch.from_numpy(FAKE), torch.from_numpy(REAL), prc_neighborhood=3, prc_batch_size=1000, verbose=False
     )
-    ours = distribution.manifold_metrics(FAKE, REAL, 3)
+    ours = values_of(distribution.manifold_metrics(FAKE, REAL, 3))
     for name in ("precision", "recall"):
         assert ours[name] == pytest.approx(expected[name], abs=1e-6)
+
+
+def values_of(measured):
+    return {name: value for name, (value, _) in measured.items()}
 
 
 def test_blocks_do_not_change_the_result(monkeypatch):
@@ -101,16 +108,16 @@ def test_blocks_do_not_change_the_result(monkeypatch):
 
 
 def test_equal_sets_cover_themselves():
-    same = distribution.manifold_metrics(REAL, REAL, 3)
+    same = values_of(distribution.manifold_metrics(REAL, REAL, 3))
     assert (same["precision"], same["recall"], same["coverage"]) == (1, 1, 1)
     constant = np.ones((20, 5))
-    assert distribution.manifold_metrics(constant, constant, 3)["precision"] == 1
-    assert distribution.frechet_distance(constant, constant) == 0
-    assert distribution.kernel_distance(constant, constant) == pytest.approx(0, abs=1e-12)
+    assert values_of(distribution.manifold_metrics(constant, constant, 3))["precision"] == 1
+    assert distribution.frechet_distance(constant, constant) == (0, 0)
+    assert distribution.kernel_distance(constant, constant)[0] == pytest.approx(0, abs=1e-12)
 
 
 def test_sets_far_apart_share_nothing():
-    apart = distribution.manifold_metrics(FAKE + 1e4, REAL, 3)
+    apart = values_of(distribution.manifold_metrics(FAKE + 1e4, REAL, 3))
     assert (apart["precision"], apart["recall"], apart["density"], apart["coverage"]) == (0, 0, 0, 0)
 
 
@@ -124,42 +131,98 @@ def test_nearest_distance_finds_copies_and_is_exact():
     np.testing.assert_allclose(ours, expected, rtol=1e-12)
 
 
+def without(rows, group):
+    return np.delete(rows, np.arange(len(rows))[group], axis=0)
+
+
+def test_errors_are_those_of_leaving_groups_out():
+    """Each statistic computed anew without each tenth of the generated images."""
+    k, groups = 3, [slice(i, None, 10) for i in range(10)]
+    parts = {
+        "frechet": [distribution.frechet_distance(without(FAKE, g), REAL)[0] for g in groups],
+        "paired": [distribution.frechet_distance(without(FAKE, g), without(REAL[:220], g))[0] for g in groups],
+        "kernel": [poly_mmd_of(without(FAKE, g), REAL) for g in groups],
+        "recall": [values_of(distribution.manifold_metrics(without(FAKE, g), REAL, k))["recall"] for g in groups],
+        "coverage": [values_of(distribution.manifold_metrics(without(FAKE, g), REAL, k))["coverage"] for g in groups],
+    }
+    expected = {name: np.sqrt(9 / 10 * np.square(v - np.mean(v)).sum()) for name, v in parts.items()}
+    manifold = distribution.manifold_metrics(FAKE, REAL, k)
+    assert distribution.frechet_distance(FAKE, REAL)[1] == pytest.approx(expected["frechet"], rel=1e-6)
+    paired = distribution.frechet_distance(FAKE, REAL[:220], paired=True)[1]
+    assert paired == pytest.approx(expected["paired"], rel=1e-6)
+    assert distribution._mmd_error(FAKE, REAL) == pytest.approx(expected["kernel"], rel=1e-6)
+    for name in ("recall", "coverage"):
+        assert manifold[name][1] == pytest.approx(expected[name], rel=1e-9), name
+
+
+def poly_mmd_of(fake, real):
+    """The unbiased estimate over all images, which need not be equally many."""
+
+    def kernel(a, b):
+        return (a @ b.T / a.shape[1] + 1) ** 3
+
+    def within(a):
+        return (kernel(a, a).sum() - np.trace(kernel(a, a))) / (len(a) * (len(a) - 1))
+
+    return within(fake) + within(real) - 2 * kernel(fake, real).mean()
+
+
+def test_errors_are_the_spread_over_sets_of_generated_images():
+    """60 sets from one model: the spread of each value is known to 1 / sqrt(2 * 60) = 9 %, the mean error to less."""
+    mixing, random = RANDOM.normal(size=(8, 8)), np.random.default_rng(5)
+    real = random.normal(size=(400, 8)) @ mixing
+    found = []
+    for _ in range(60):
+        fake = 0.7 * random.normal(size=(200, 8)) @ mixing + 0.3
+        manifold = distribution.manifold_metrics(fake, real, 3)
+        found.append([distribution.frechet_distance(fake, real), distribution.kernel_distance(fake, real)])
+        found[-1] += [manifold[name] for name in ("precision", "recall", "density", "coverage")]
+    values, errors = np.moveaxis(np.array(found), 2, 0)
+    ratio = np.sqrt(np.square(errors).mean(0)) / values.std(0, ddof=1)
+    assert ((ratio > 0.7) & (ratio < 1.45)).all(), ratio
+
+
+def test_few_images_have_values_and_no_error():
+    for count in (2, 3):
+        value, error = distribution.frechet_distance(FAKE[:count], REAL[:5])
+        assert np.isfinite(value)
+        assert np.isnan(error)
+        assert np.isnan(distribution.kernel_distance(FAKE[:count], REAL[:5])[1])
+    manifold = distribution.manifold_metrics(FAKE[:4], REAL[:20], 3)
+    assert all(np.isfinite(value) for value, _ in manifold.values())
+    assert np.isnan(manifold["recall"][1])
+
+
 def test_inception_features_are_torch_fidelitys(tmp_path):
     """The real weights cannot be had here; random ones in a file prove the path, and a wrong file is refused."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    from vaebench.errors import UserError
-    from vaebench.metrics.extractors import inception_features
-
     wrong = tmp_path / "wrong.pth"
     torch.save({"a": torch.zeros(1)}, wrong)
     with pytest.raises(UserError, match="not the FID Inception weights"):
-        inception_extractor(wrong)
+        InceptionFeatures(wrong)
     weights = tmp_path / "inception.pth"
     write_random_inception(FeatureExtractorInceptionV3, weights)
-    images = RANDOM.integers(0, 256, (2, 3, 40, 40), dtype=np.uint8)
+    images = torch.from_numpy(RANDOM.integers(0, 256, (2, 3, 40, 40), dtype=np.uint8))
     network = FeatureExtractorInceptionV3("x", ["2048"], feature_extractor_weights_path=str(weights)).eval()
     with torch.no_grad():
-        expected = network(torch.from_numpy(images))[0].numpy()
-    ours = inception_features(inception_extractor(weights), images, batch_size=1, device="cpu")
+        expected = network(images)[0].double()
+    ours = InceptionFeatures(weights)
     # float32, up to 3,456 terms a sum, 48 layers (see evaluation_cases.FLOAT32)
-    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
+    torch.testing.assert_close(ours(images.float() / 255), expected, rtol=0, atol=1e-3 * expected.abs().max().item())
+    damaged = images.float() / 255
+    damaged[1, 0, 0, 0] = torch.nan
+    assert torch.isnan(ours(damaged)).all(1).tolist() == [False, True]
 
 
-def write_random_inception(network_class, path):
-    """A state dictionary of the right names and shapes, from the class's own construction with loading left out."""
-    captured = {}
+def test_only_the_official_file_is_called_inception(tmp_path, monkeypatch):
+    """Its checksum begins with the digits that its publishers put into its name."""
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
-    class Unloaded(network_class):
-        def load_state_dict(self, state, *args, **kwargs):
-            captured.update(self.state_dict())
-
-    torch.save({}, path)
-    try:
-        Unloaded("x", ["2048"], feature_extractor_weights_path=str(path))
-    finally:
-        generator = torch.Generator().manual_seed(0)
-        for name, tensor in captured.items():
-            if tensor.is_floating_point() and "running_var" not in name:
-                captured[name] = 0.05 * torch.randn(tensor.shape, generator=generator)
-        torch.save(captured, path)
+    digits = URL_INCEPTION_V3.rpartition("-")[2].removesuffix(".pth")
+    assert extractors.OFFICIAL_SHA256.startswith(digits)
+    file = tmp_path / "weights-inception-2015-12-05-6726825d.pth"
+    file.write_bytes(b"another network under the official name")
+    assert inception_name(file) == "custom_inception"
+    monkeypatch.setattr(extractors, "OFFICIAL_SHA256", sha256_of(file))
+    assert inception_name(file) == "inception"

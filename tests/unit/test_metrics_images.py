@@ -7,11 +7,14 @@ import pytest
 import torch
 from evaluation_cases import FLOAT32
 from skimage.metrics import structural_similarity
+from torchmetrics.functional.image import peak_signal_noise_ratio
+from torchmetrics.functional.image.ssim import _ssim_update
 
 from vaebench.errors import UserError
 from vaebench.metrics import reconstruction
 from vaebench.metrics.pairs import PairMetrics
 from vaebench.metrics.perceptual import LAYOUTS, Perceptual, pooled
+from vaebench.metrics.registry import METRICS
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.rand(5, 3, 64, 64, generator=GENERATOR)
@@ -35,6 +38,60 @@ def test_mse_and_bce_are_their_formulas_in_float64():
     np.testing.assert_allclose(reconstruction.mse(X, Y), ((x - y) ** 2).mean((1, 2, 3)), rtol=1e-6)
     expected = -(x * np.log(p) + (1 - x) * np.log(1 - p)).mean((1, 2, 3))
     np.testing.assert_allclose(reconstruction.bce(X, Y), expected, rtol=1e-12)
+
+
+def test_psnr_is_torchmetrics_per_image_and_capped_for_equal_images():
+    expected = [peak_signal_noise_ratio(y, x, data_range=1.0).item() for x, y in zip(X, Y, strict=True)]
+    np.testing.assert_allclose(reconstruction.psnr(X, Y), expected, rtol=1e-5)
+    assert reconstruction.psnr(X, X).tolist() == [pytest.approx(100)] * 5
+    nearly = X.double() + 1e-4
+    assert reconstruction.psnr(X.double(), nearly).min().item() == pytest.approx(80, abs=1e-6)
+
+
+@pytest.mark.parametrize(("side", "scales"), [(28, 2), (64, 3), (96, 4), (176, 5)])
+def test_ms_ssim_is_its_definition_from_other_libraries(side, scales):
+    """Contrast and structure of the finer scales by torchmetrics, SSIM of the coarsest by scikit-image, per channel."""
+    x = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(1))
+    y = (x + 0.3 * torch.randn(x.shape, generator=torch.Generator().manual_seed(2))).clamp(0, 1)
+    assert len(reconstruction.scales_of((side, side + 7))) == scales
+    weights = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333][:scales])
+    weights /= weights.sum()
+    expected = np.zeros(2)
+    for image, channel in np.ndindex(2, 3):
+        a, b = (whole[image, channel][None, None].double() for whole in (x, y))
+        product = 1.0
+        for weight in weights[:-1]:
+            contrast = _ssim_update(b, a, data_range=1.0, return_contrast_sensitivity=True)[1]
+            product *= contrast.item() ** weight
+            a, b = (torch.nn.functional.avg_pool2d(part, 2) for part in (a, b))
+        options = {"data_range": 1.0, "gaussian_weights": True, "use_sample_covariance": False, "full": True}
+        whole = structural_similarity(a[0, 0].numpy(), b[0, 0].numpy(), **options)[1]
+        expected[image] += product * whole[5:-5, 5:-5].mean() ** weights[-1] / 3
+    np.testing.assert_allclose(reconstruction.ms_ssim(x, y), expected, atol=1e-4)
+    assert reconstruction.ms_ssim(x, x).min().item() == pytest.approx(1, abs=1e-6)
+
+
+def test_ms_ssim_tells_its_scales():
+    assert reconstruction.scales_note((64, 64)) == (
+        "3 scales (sides 64, 32, 16), weights 0.0448, 0.2856, 0.3001 scaled to sum 1"
+    )
+    assert reconstruction.scales_note((200, 161)) == "the five scales of Wang et al. 2003"
+    assert PairMetrics((3, 64, 64), [], [], {}).notes["ms_ssim"].startswith("3 scales")
+    assert [len(reconstruction.scales_of((side, 999))) for side in (20, 21, 40, 41, 160, 161)] == [1, 2, 2, 3, 4, 5]
+    tiny = PairMetrics((3, 20, 64), [], [], {})
+    assert tiny.skipped["ms_ssim"] == "MS-SSIM needs images of at least 21 x 21 pixels"
+    assert tiny.notes == {}
+
+
+def test_ssim_averages_large_images_down_as_the_registry_says():
+    """383 pixels are taken as they are, 384 are halved: round(383 / 256) = 1, round(384 / 256) = 2."""
+    for side, factor in ((383, 1), (384, 2)):
+        x = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(1))
+        y = (x + 0.2 * torch.randn(x.shape, generator=torch.Generator().manual_seed(2))).clamp(0, 1)
+        shrunk = [torch.nn.functional.avg_pool2d(image, factor) for image in (x, y)]
+        expected = piq.ssim(*shrunk, data_range=1.0, downsample=False, reduction="none")
+        torch.testing.assert_close(reconstruction.ssim(x, y), expected.double(), atol=1e-6, rtol=0)
+    assert "384 pixels or more are first averaged down" in METRICS["ssim"].formula
 
 
 def test_bce_is_finite_at_the_ends():
@@ -111,9 +168,14 @@ def compare(x, y, weights, lpips_nets=("alex",), features=("alexnet",)):
 def test_one_pass_gives_distances_and_features(perceptual_weights):
     compared = compare(X, Y, perceptual_weights)
     trunk = Perceptual("alex", perceptual_weights["alexnet"])
-    assert set(compared.values) == {"mse", "bce", "ssim", "gmsd", "lpips_alex"}
+    assert set(compared.values) == {"mse", "bce", "psnr", "ssim", "ms_ssim", "gmsd", "lpips_alex"}
     assert all(value.shape == (5,) and value.dtype == torch.float64 for value in compared.values.values())
     torch.testing.assert_close(compared.features_x["alexnet"], pooled(trunk.features(X)), atol=1e-5, rtol=FLOAT32)
+    assert compared.features_y == {}
+    metrics = PairMetrics(X.shape[1:], (), ("alexnet",), perceptual_weights)
+    both = metrics(X, Y, features_y=True)
+    torch.testing.assert_close(both.features_y["alexnet"], pooled(trunk.features(Y)), atol=1e-5, rtol=FLOAT32)
+    torch.testing.assert_close(metrics.features_of(Y)["alexnet"], both.features_y["alexnet"], atol=1e-5, rtol=FLOAT32)
 
 
 def test_features_come_without_lpips(perceptual_weights):
@@ -147,7 +209,10 @@ def test_a_value_that_is_not_finite_spoils_its_own_image_only(perceptual_weights
     whole, partly = compare(X, Y, perceptual_weights).values, compare(X, damaged, perceptual_weights).values
     for name in whole:
         assert torch.isnan(partly[name]).tolist() == [False, False, True, False, True]
-        torch.testing.assert_close(partly[name][[0, 1, 3]], whole[name][[0, 1, 3]], atol=1e-6, rtol=FLOAT32)
+        torch.testing.assert_close(partly[name][[0, 1, 3]], whole[name][[0, 1, 3]], atol=1e-5, rtol=FLOAT32)
+    features = PairMetrics(X.shape[1:], (), ("alexnet",), perceptual_weights)(X, damaged, features_y=True)
+    assert torch.isfinite(features.features_x["alexnet"]).all()
+    assert torch.isnan(features.features_y["alexnet"]).all(1).tolist() == [False, False, True, False, True]
 
 
 def test_what_an_image_is_too_small_for_is_told(perceptual_weights):

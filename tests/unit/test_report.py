@@ -156,16 +156,34 @@ def test_summary_names_the_winner_and_its_value(demo):
     values = pd.read_csv(arguments["tables"] / "runs.csv")
     mse = values[values["metric"] == "mse"].groupby("run")["value"].mean()
     assert f"Reconstruction: {mse.idxmin()} is best by MSE {number(mse.min())}" in html
-    assert "Raising β of beta_vae from 0.5 to 4 takes KL from" in html
+    assert "Raising β of beta_vae from 0.5 to 4 takes the rate from" in html
     assert "told apart from every other run" in html
+
+
+def test_summary_says_that_the_rates_are_unlike(demo):
+    _, html = demo
+    assert "The runs spend unlike rates, from" in html
+    assert "a lower reconstruction error at a higher rate is not by itself a better model." in html
+
+
+def test_metrics_that_collapse_wins_are_in_the_long_table_alone(demo):
+    """One blurred kind of image has a precision of 1."""
+    arguments, _ = demo
+    found = {path.stem: path.read_text().splitlines()[0] for path in arguments["tables"].glob("*.csv")}
+    assert "precision_vgg16" in (arguments["tables"] / "runs.csv").read_text()
+    for name in ("comparison", "generation"):
+        assert "precision" not in found[name]
+        assert "recall" not in found[name]
+    for name in ("fd_vgg16_mean", "fd_floor_vgg16_mean", "density_vgg16_mean", "coverage_vgg16_mean", "rate_mean"):
+        assert name in found["comparison"]
 
 
 def test_lead_without_support_is_said_to_be_open(tmp_path):
     twins = (Fake("one", badness=0.500), Fake("two", badness=0.5000001))
     study = open_study(**build_study(tmp_path, twins, shape=(3, 16, 16)))
     found = {verdict.metric: verdict for verdict in verdicts(study, 0.95)}
-    assert found["recall_vgg16"].grade == "open"
-    assert found["recall_vgg16"].rivals == (found["recall_vgg16"].second,)
+    assert found["coverage_vgg16"].grade == "open"
+    assert found["coverage_vgg16"].rivals == (found["coverage_vgg16"].second,)
     assert "not told apart from" in " ".join(sentences(study, list(found.values())))
 
 
@@ -177,7 +195,7 @@ def test_single_seed_is_judged_by_its_standard_errors_for_these_trained_models(t
     assert found["mse"].difference.mean == pytest.approx(-abs(pairs["difference"]))
     assert found["mse"].difference.low <= found["mse"].difference.mean <= found["mse"].difference.high
     assert found["fd_vgg16"].grade == "clear"
-    assert found["precision_vgg16"].grade == "unknown"
+    assert found["density_vgg16"].grade == "unknown"
     said = sentences(study, list(found.values()))
     assert said[0].startswith("Reconstruction: of these two trained models, beta_vae-beta0.5 is best by MSE")
     assert "not tested: a single seed without a standard error" in " ".join(said)
@@ -210,10 +228,12 @@ def test_metric_that_is_equal_for_all_runs_has_no_winner(tmp_path):
     arguments = build_study(tmp_path, DEMO[:3], shape=(3, 16, 16))
     path = arguments["tables"] / "comparison.csv"
     table = pd.read_csv(path)
-    table.assign(recall_vgg16_mean=0.0, recall_vgg16_ci_low=0.0, recall_vgg16_ci_high=0.0).to_csv(path, index=False)
+    table.assign(coverage_vgg16_mean=0.0, coverage_vgg16_ci_low=0.0, coverage_vgg16_ci_high=0.0).to_csv(
+        path, index=False
+    )
     metrics = {verdict.metric for verdict in verdicts(open_study(**arguments), 0.95)}
-    assert "recall_vgg16" not in metrics
-    assert "precision_vgg16" in metrics
+    assert "coverage_vgg16" not in metrics
+    assert "density_vgg16" in metrics
 
 
 def test_single_run_compares_nothing(tmp_path):

@@ -11,6 +11,7 @@ from vaebench.arrays import open_array
 from vaebench.catalog import MODELS
 from vaebench.errors import UserError
 from vaebench.inference import decode, encode
+from vaebench.models import load_model
 from vaebench.pixelcnn import PixelCNN, fit_pixelcnn, sample_codes
 from vaebench.sampling import SAMPLERS, Request, codebook, embed_codes, resolve_sampler, sample
 
@@ -30,15 +31,15 @@ def request_for(model, count, data, **options):
     name, resolved = resolve_sampler(model, AUTO)
     quick = QUICK if name == "pixelcnn" else {"mcmc_steps_nbr": 2, "n_lf": 2, "eps_lf": 0.01} if name == "rhvae" else {}
     generator = np.random.default_rng(0)
-    images = open_array(data["train"]), open_array(data["eval"])
-    return name, Request(model, count, resolved | quick | options, generator, *images)
+    images = {split: open_array(path) for split, path in data.items()}
+    return name, Request(model, count, resolved | quick | options, generator, images)
 
 
 @pytest.mark.parametrize("model_name", sorted(MODELS))
 def test_every_family_has_a_natural_sampler(model_name, data):
     model = default_model(model_name, **({"num_embeddings": 16} if model_name == "VQVAE" else {}))
     name, request = request_for(model, 5, data)
-    images = decode(model, SAMPLERS[name](request))
+    images = decode(model, SAMPLERS[name](request).latents)
     assert images.shape == (5, 1, 28, 28)
     assert torch.isfinite(images).all()
 
@@ -62,16 +63,17 @@ def test_the_natural_samplers_are_those_of_the_study():
 def test_samples_are_seeded_and_stored_with_their_recipe(model, config, data, tmp_path):
     folder, _ = save_run(tmp_path, model, latent_dim=4, **config)
     sampler = {"name": "pixelcnn", "options": QUICK} if model == "VQVAE" else AUTO
-    for output, seed in (("a", 1), ("b", 1), ("c", 2)):
+    for output, seed, training_seed in (("a", 1, 0), ("b", 1, 0), ("c", 2, 0), ("d", 1, 1)):
         settings = SAMPLES | {"seed": seed}
-        sample(folder, data["train"], data["eval"], tmp_path / f"{output}.npz", sampler, settings, threads=1)
-    first, same, other = (open_array(tmp_path / f"{name}.npz") for name in "abc")
+        sample(folder, data, tmp_path / f"{output}.npz", sampler, settings, training_seed, threads=1)
+    first, same, other, of_another_training = (open_array(tmp_path / f"{name}.npz") for name in "abcd")
     assert first.dtype == np.uint8
     assert first.shape == (12, 1, 28, 28)
     assert np.array_equal(first, same)
     assert not np.array_equal(first, other)
+    assert not np.array_equal(first, of_another_training)  # even of a model with the same weights
     recipe = json.loads(str(np.load(tmp_path / "a.npz")["sampler"]))
-    assert recipe["seed"] == 1
+    assert (recipe["seed"], recipe["training_seed"]) == (1, 0)
     assert recipe["name"] == resolve_sampler(default_model(model), AUTO)[0]
 
 
@@ -94,14 +96,14 @@ def test_a_damaged_model_is_refused_and_leaves_nothing(data, tmp_path):
 
     folder, _ = save_run(tmp_path, "VAE", latent_dim=4, change=damage)
     with pytest.raises(UserError, match="not finite"):
-        sample(folder, data["train"], data["eval"], tmp_path / "samples.npz", AUTO, SAMPLES, threads=1)
+        sample(folder, data, tmp_path / "samples.npz", AUTO, SAMPLES, seed=0, threads=1)
     assert not list(tmp_path.glob("*samples*"))
 
 
 def test_the_mixture_follows_the_training_latents(data):
     model = default_model("AE")
     _, request = request_for(model, 4000, data, n_components=2)
-    drawn = SAMPLERS["gaussian_mixture"](request).double()
+    drawn = SAMPLERS["gaussian_mixture"](request).latents.double()
     x = torch.from_numpy(np.array(open_array(data["train"]))).float() / 255
     latents = encode(model, x).mean.double()
     torch.testing.assert_close(drawn.mean(0), latents.mean(0), atol=0.1 * float(latents.std()), rtol=0)
@@ -113,14 +115,14 @@ def test_the_aggregate_posterior_comes_from_the_training_images(data):
     model.encoder.log_var.weight.data.zero_()
     model.encoder.log_var.bias.data.fill_(-30)
     _, request = request_for(model, 50, data)
-    drawn = SAMPLERS["aggregate_posterior"](request)
+    drawn = SAMPLERS["aggregate_posterior"](request).latents
     means = encode(model, torch.from_numpy(np.array(open_array(data["train"]))).float() / 255).mean
     assert torch.cdist(drawn, means).min(1).values.max() < 1e-3
 
 
 def test_the_sphere_is_the_sphere(data):
     _, request = request_for(default_model("SVAE"), 2000, data)
-    drawn = SAMPLERS["hypersphere"](request)
+    drawn = SAMPLERS["hypersphere"](request).latents
     torch.testing.assert_close(drawn.norm(dim=1), torch.ones(2000))
     assert drawn.mean(0).abs().max() < 0.05
 
@@ -129,9 +131,39 @@ def test_the_sphere_is_the_sphere(data):
 def test_uniform_codes_use_the_whole_book_evenly(ema, data):
     model = default_model("VQVAE", num_embeddings=8, use_ema=ema)
     _, request = request_for(model, 4000, data)
-    drawn = SAMPLERS["uniform_codes"](request).reshape(-1, 1)
+    drawn = SAMPLERS["uniform_codes"](request).latents.reshape(-1, 1)
     shares = torch.bincount(torch.cdist(drawn, codebook(model)).argmin(1), minlength=8) / len(drawn)
     torch.testing.assert_close(shares, torch.full((8,), 1 / 8), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["pixelcnn", "uniform_codes"])
+def test_the_codes_nats_of_both_held_out_splits_come_with_the_samples(name, data, tmp_path):
+    """-ln p of each image's codes: of equally likely ones h·w ln K, under a fitted prior less for images like these."""
+    folder, _ = save_run(tmp_path, "VQVAE", latent_dim=4, num_embeddings=16)
+    options = QUICK | {"epochs": 12} if name == "pixelcnn" else {}
+    sample(folder, data, tmp_path / "samples.npz", {"name": name, "options": options}, SAMPLES, seed=0, threads=1)
+    network = load_model(folder)
+    grid = encode(network, torch.zeros(1, 1, 28, 28)).codes[0].numel()
+    with np.load(tmp_path / "samples.npz") as archive:
+        found = {split: archive[f"code_nats_{split}"] for split in ("eval", "test")}
+    uniform = grid * np.log(16)
+    for split, nats in found.items():
+        assert nats.shape == (10,), split
+        assert nats.dtype == np.float64
+        if name == "uniform_codes":
+            np.testing.assert_allclose(nats, uniform)
+        else:
+            assert nats.mean() < 0.9 * uniform
+            assert nats.std() > 0
+
+
+def test_codes_of_an_encoder_that_is_not_finite_are_refused(data, tmp_path):
+    def damage(network):
+        next(network.encoder.parameters()).data.fill_(torch.nan)
+
+    folder, _ = save_run(tmp_path, "VQVAE", latent_dim=4, num_embeddings=16, change=damage)
+    with pytest.raises(UserError, match="encoder gives values that are not finite"):
+        sample(folder, data, tmp_path / "samples.npz", AUTO, SAMPLES, seed=0, threads=1)
 
 
 def test_embedded_codes_are_what_the_decoder_was_trained_on():

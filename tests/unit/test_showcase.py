@@ -8,7 +8,7 @@ from evaluation_cases import SAMPLES, default_model, save_run, smooth_images, wr
 from vaebench.batches import to_bytes
 from vaebench.inference import decode, encode, reconstruct
 from vaebench.models import load_model
-from vaebench.showcase import choose_images, interpolate, make_showcase, traverse
+from vaebench.showcase import choose_images, interpolations, make_showcase, traverse
 
 
 @pytest.mark.parametrize(
@@ -52,5 +52,5 @@ def test_a_traversal_moves_one_dimension_in_units_of_the_prior():
 
 def test_a_quantised_path_passes_through_codes():
     model = default_model("VQVAE", num_embeddings=4)
-    images = interpolate(model, torch.rand(1, 1, 28, 28), torch.rand(1, 1, 28, 28), steps=5)
+    images = interpolations(model, torch.rand(1, 1, 28, 28), torch.rand(1, 1, 28, 28), steps=5)
     assert images.shape == (1, 5, 1, 28, 28)

@@ -47,13 +47,13 @@ def write_study(folder, seeds=(0, 1, 2), levels=LEVELS, changes=None, spread=0.0
             mse[3] = np.nan if (run, seed) in lost else mse[3]
             home = folder / run / f"seed{seed}"
             home.mkdir(parents=True)
-            kl = "" if run == "vqvae" else 10 * level
+            rate = "" if run == "vqvae" else 10 * level
             found = "" if np.isnan(mse).any() else mse.mean()
             note = "" if found else "not a finite number for 1 of 50 images"
             frechet = 1000 * level + 1000 * spread * random.normal()
             rows = [
                 ("reconstruction", "mse", found, pd.Series(mse).sem(), "False", note),
-                ("latent", "kl", kl, "", "", ""),
+                ("latent", "rate", rate, "", "", ""),
             ]
             rows += [("generation", "fd_vgg16", frechet, std_error, "False", "")]
             for suite, metric, value, error, better, why in rows:
@@ -87,7 +87,7 @@ def test_every_table_comes_in_three_formats(tmp_path):
     assert columns == [
         "run",
         "model",
-        *(f"{m}_{part}" for m in ("mse", "kl", "fd_vgg16") for part in SUMMARY_PARTS),
+        *(f"{m}_{part}" for m in ("mse", "rate", "fd_vgg16") for part in SUMMARY_PARTS),
         "note",
     ]
 
@@ -105,8 +105,8 @@ def test_the_comparison_follows_from_runs_csv(tmp_path):
         assert (row["mse_ci_low"], row["mse_ci_high"]) == pytest.approx((low, high))
         assert row["mse_n_seeds"] == 3
     assert comparison["mse_rank"].tolist() == [2, 3, 1]
-    assert np.isnan(comparison.loc["vqvae", "kl_mean"])
-    assert comparison["kl_rank"].isna().all()
+    assert np.isnan(comparison.loc["vqvae", "rate_mean"])
+    assert comparison["rate_rank"].isna().all()
 
 
 def test_tables_do_not_depend_on_the_order_of_files(tmp_path):
@@ -264,9 +264,9 @@ def test_metrics_without_values_by_image_are_compared_over_seeds(tmp_path):
 
 
 def test_only_what_can_be_compared_is_compared(tmp_path):
-    """No direction, no ranks and no pairs: KL, the commitment of codebooks, what the legacy protocol calls alike."""
+    """No direction, no ranks and no pairs: rate, KL, a codebook's commitment, what the legacy protocol calls alike."""
     assert set(pd.read_csv(summarise(tmp_path) / "pairwise.csv")["metric"]) == {"mse", "fd_vgg16"}
-    for name in ("kl", "vq_commitment", "legacy_bce", "legacy_elbo", "legacy_vq_loss", "legacy_recon_loss"):
+    for name in ("kl", "rate", "vq_commitment", "legacy_bce", "legacy_elbo", "legacy_vq_loss", "legacy_recon_loss"):
         assert METRICS[name].higher_is_better is None
 
 
@@ -401,6 +401,6 @@ def test_latex_is_escaped():
 
 def test_the_registrys_units_and_arrows_head_the_columns(tmp_path):
     tables = summarise(tmp_path)
-    assert "| MSE ↓ | KL (nats/image) |" in (tables / "comparison.md").read_text()
-    assert r"MSE $\downarrow$ & KL (nats/image)" in (tables / "comparison.tex").read_text()
-    assert METRICS["kl"].unit == "nats/image"
+    assert "| MSE ↓ | rate (nats/image) |" in (tables / "comparison.md").read_text()
+    assert r"MSE $\downarrow$ & rate (nats/image)" in (tables / "comparison.tex").read_text()
+    assert METRICS["rate"].unit == "nats/image"

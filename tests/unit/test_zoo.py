@@ -66,7 +66,8 @@ def test_model_learns_is_kept_and_sampled(entry, data, tmp_path):
     name = MODELS[entry["model"]].sampler
     settings = {"count": 5, "batch_size": 2, "seed": 0, "device": "cpu"}
     sampler = {"name": "auto", "options": QUICK.get(name, {})}
-    sample(folder, **data, output=tmp_path / "samples.npz", sampler=sampler, settings=settings, threads=1)
+    splits = {name.removesuffix("_data"): path for name, path in data.items()}
+    sample(folder, splits, tmp_path / "samples.npz", sampler, settings, seed=0, threads=1)
     drawn = np.load(tmp_path / "samples.npz")["data"]
     assert drawn.shape == (5, 1, 32, 32)
     assert drawn.std() > 0

@@ -54,10 +54,12 @@ def mse_of_the_mean_image(project, dataset):
 def test_science_on_digits(mnist):
     """What is known of these models must come out on real data, as the mean over two seeds."""
     table = mean_over_seeds(mnist, "mnist")
-    kl, mse = table["kl"], table["mse"]
-    assert kl[BETAS[0]] > kl[BETAS[1]] > kl[BETAS[2]], "KL falls with beta"
+    rate, mse = table["rate"], table["mse"]
+    assert rate[BETAS[0]] > rate[BETAS[1]] > rate[BETAS[2]], "the rate falls with beta"
     assert mse[BETAS[0]] < mse[BETAS[1]] < mse[BETAS[2]], "MSE rises with beta"
     assert mse["vqvae"] < mse[BETAS[2]]
+    assert rate["vqvae"] > rate[BETAS[2]], "what the codes cost"
+    assert table["rate"].notna().all(), "every model has a rate"
     assert (mse[RUNS] < mse_of_the_mean_image(mnist, "mnist")).all()
 
 

@@ -8,11 +8,10 @@ from vaebench.showcase import make_showcase
 with job(snakemake.log[0]):
     how = vars(snakemake.params.how)
     check_job(how["device"])
-    model = Path(snakemake.input.model)
-    train, evaluation, test = map(Path, snakemake.input.data)
+    model, seed = Path(snakemake.input.model), int(snakemake.wildcards.seed)
+    data = dict(zip(("train", "eval", "test"), map(Path, snakemake.input.data), strict=True))
     settings = snakemake.params.settings | how
-    sample(
-        model, train, evaluation, Path(snakemake.output.samples), snakemake.params.sampler, settings, snakemake.threads
-    )
+    output = Path(snakemake.output.samples)
+    sample(model, data, output, snakemake.params.sampler, settings, seed, snakemake.threads)
     shown = settings["showcase"] | how
-    make_showcase(model, test, Path(snakemake.output.showcase), shown, settings["seed"], snakemake.threads)
+    make_showcase(model, data["test"], Path(snakemake.output.showcase), shown, settings["seed"], snakemake.threads)

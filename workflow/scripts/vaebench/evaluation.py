@@ -1,79 +1,25 @@
 """One trained model measured: a pass over held-out images, a pass over its samples, and what follows from both."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import math
 from pathlib import Path
 
 import numpy as np
-import torch
-from pythae.models import BaseAE
-from torch import Tensor
-from tqdm import tqdm
 
 from vaebench.arrays import open_array, read_manifest
-from vaebench.batches import aligned_batches, prepare_torch, to_bytes, to_float
-from vaebench.errors import UserError
-from vaebench.inference import central_latent, decode, draw_latent, encode, family, reconstruct
-from vaebench.metrics import distribution
-from vaebench.metrics.extractors import inception_extractor, inception_features
-from vaebench.metrics.latent import LatentSummary, kl_estimate, kl_per_dimension, vq_commitment
+from vaebench.batches import prepare_torch, to_bytes, to_float
+from vaebench.generation import memorisation, pass_over_samples, set_values
+from vaebench.held_out import pass_over_images, rate_notes
+from vaebench.inference import family, reconstruct
+from vaebench.measurement import LIKELIHOOD, Pass, Task, check_weights, load_inception, wanted_features
+from vaebench.metrics.latent import LatentSummary
 from vaebench.metrics.legacy import MODEL_TERMS, legacy_generation, legacy_reconstruction
+from vaebench.metrics.metric import Value
 from vaebench.metrics.pairs import PairMetrics
-from vaebench.metrics.perceptual import LAYOUTS, Perceptual
-from vaebench.metrics.vaegan import vaegan_terms
+from vaebench.metrics.perceptual import Perceptual
 from vaebench.models import load_model
 from vaebench.results import Suites, write_npz, write_per_image
 
 EXTREMES = 8
-TRAINING_BLOCK = 1024
-DETERMINISTIC = ("none", "vq")
-
-
-@dataclass
-class Task:
-    """One evaluation: the model and everything it is measured on. Images are uint8 (n, C, H, W), mapped from disk."""
-
-    model: BaseAE
-    seed: int
-    images: np.ndarray
-    train: np.ndarray
-    samples: np.ndarray
-    settings: dict
-    pairs: PairMetrics
-    weights: dict[str, Path]
-    device: str
-
-    @property
-    def limit(self) -> int:
-        """How many images of either side the distances between sets use."""
-        return self.settings["distribution"]["limit"]
-
-    def generator(self, purpose: int) -> np.random.Generator:
-        """The random stream of one purpose, the same whatever else is measured."""
-        return np.random.default_rng([self.seed, purpose])
-
-
-@dataclass
-class Pass:
-    """What one pass over images leaves: per-image values by metric, and features by extractor."""
-
-    values: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    features: dict[str, list[np.ndarray]] = field(default_factory=dict)
-
-    count: int = 0
-
-    def add(self, values: dict, features: dict, kept: int, limit: int) -> None:
-        """Take in the values of the first `kept` images of a batch, and their features up to `limit` in all."""
-        room = max(min(kept, limit - self.count), 0)
-        for name, found in values.items():
-            self.values.setdefault(name, []).append(found[:kept].cpu().numpy())
-        for name, found in features.items():
-            self.features.setdefault(name, []).append(found[:room].float().cpu().numpy())
-        self.count += kept
-
-    def columns(self) -> dict[str, np.ndarray]:
-        """Per-image values, (n,) float64 by metric."""
-        return {name: np.concatenate(parts) for name, parts in self.values.items()}
 
 
 def evaluate(
@@ -100,144 +46,74 @@ def evaluate(
     device = prepare_torch(threads, settings["device"])
     network = load_model(model, device)
     images = open_array(data[settings["split"]])[: settings["limit"]]
-    features = [name for name in settings["distribution"]["features"] if "generation" in settings["suites"]]
+    inception = load_inception(settings, weights, device)
+    trunks = [name for name in wanted_features(settings) if name != "inception"]
     task = Task(
         network,
         seed,
         images,
         open_array(data["train"]),
-        open_array(samples),
+        samples,
         settings,
-        PairMetrics(images.shape[1:], settings["lpips"], features, weights, device),
+        PairMetrics(images.shape[1:], settings["lpips"], trunks, weights, device),
         weights,
         device,
+        inception,
     )
     summary = LatentSummary(codebook=getattr(network.model_config, "num_embeddings", None))
     held_out = pass_over_images(task, summary)
-    model_name = spec["model"] or network.model_name
-    suites = Suites(dataset, spec["run"], model_name, seed, settings, task.pairs.skipped, len(images))
-    suites.add_per_image(held_out.columns(), len(images))
+    columns = held_out.columns()
+    name = spec["model"] or network.model_name
+    suites = Suites(dataset, spec["run"], name, seed, settings, task.pairs.skipped, len(images), [*trunks, *inception])
+    suites.add_per_image(columns, len(images), task.pairs.notes | rate_notes(network, family(network), task))
     suites.add(summary.metrics(), len(images))
+    add_rate(suites, columns)
     if "generation" in settings["suites"]:
-        suites.add_per_image(
-            {f"self_{name}": v for name, v in pass_over_samples(task, held_out).items()}, len(task.samples)
-        )
-        suites.add(set_metrics(task, held_out), min(len(task.samples), task.limit))
-        suites.add(memorisation(task), min(len(task.samples), task.limit))
+        add_generation(task, suites, held_out)
     if "latent" in settings["suites"] and labels is not None:
         from vaebench.supervised import supervised_metrics
 
         suites.add(supervised_metrics(network, labels, data, settings, seed, threads), len(images))
     if "likelihood" in settings["suites"] and family(network) == "gaussian":
-        add_likelihood(task, suites)
+        columns |= add_likelihood(task, suites)
     if settings["protocol"] == "legacy":
         add_legacy(task, suites)
-    write_results(task, suites, held_out, summary, model, data, outputs)
+    write_results(task, suites, columns, summary, model, data, outputs)
 
 
-def check_weights(settings: dict, weights: dict[str, Path]) -> None:
-    """Raise UserError, before any work, when a network that the settings need has no weights."""
-    needed = {LAYOUTS[net].weights for net in settings["lpips"]}
-    if "generation" in settings["suites"]:
-        needed |= set(settings["distribution"]["features"])
-    if settings["protocol"] == "legacy":
-        needed.add("vgg16")
-    for network in sorted(needed - set(weights)):
-        raise UserError(f"the evaluation needs the {network} weights: give their source under weights.{network}")
+def add_rate(suites: Suites, columns: dict[str, np.ndarray]) -> None:
+    """The rate in bits, and the error that the mean negative ELBO has from the finite number of draws."""
+    if "rate" in columns:
+        rate, bit = suites.found["rate"], math.log(2)
+        suites.add({"rate_bits": Value(rate.value / bit, rate.n, rate.std_error / bit, rate.note)}, rate.n)
+    if "neg_elbo_draw_error" in columns:
+        errors = columns["neg_elbo_draw_error"]
+        suites.add({"neg_elbo_draw_error": float(np.sqrt(np.square(errors).sum()) / len(errors))}, len(errors))
 
 
-def pass_over_images(task: Task, summary: LatentSummary) -> Pass:
-    """Reconstruct every held-out image once; its metrics, its latent's, and its features for the Fréchet distance."""
-    model, found = task.model, Pass()
-    noise, prior = task.generator(0), task.generator(1)
-    draws = [task.generator(2 + k) for k in range(task.settings["samples_per_image"])]
-    for x, kept in _batches(task, task.images, "held-out images"):
-        encoding = encode(model, x)
-        latent = central_latent(model, encoding)
-        y = decode(model, latent)
-        compared = task.pairs(x, y)
-        values = compared.values
-        if encoding.family == "gaussian":
-            values["kl"] = kl_per_dimension(encoding.mean, encoding.log_variance).sum(1)
-            values["neg_elbo"] = 0.5 * (x - y).double().square().flatten(1).sum(1) + values["kl"]
-        elif encoding.family == "vq":
-            values["vq_commitment"] = vq_commitment(encoding)
-        elif (estimate := kl_estimate(model, x, encoding, noise)) is not None:
-            values["kl_estimate"] = estimate
-        if model.model_name == "VAEGAN":
-            values |= vaegan_terms(model, x, y, encoding, prior)
-        if draws and encoding.family not in DETERMINISTIC:
-            drawn = [task.pairs(x, decode(model, draw_latent(model, x, encoding, g))).values for g in draws]
-            values |= {f"sampled_{name}": torch.stack([d[name] for d in drawn]).mean(0) for name in drawn[0]}
-        summary.update(encoding.head(kept), latent[:kept])
-        found.add(values, compared.features_x, kept, task.limit)
-    return found
+def add_generation(task: Task, suites: Suites, held_out: Pass) -> None:
+    """The generated images: against held-out and training images, and against their own reconstructions."""
+    generated = pass_over_samples(task)
+    count = min(len(task.samples), task.limit)
+    own = {f"self_{name}": values for name, values in generated.columns().items()}
+    suites.add_per_image(own, len(task.samples), {f"self_{name}": note for name, note in task.pairs.notes.items()})
+    suites.add(set_values(task, held_out, generated), count)
+    suites.add(memorisation(task), count)
 
 
-def pass_over_samples(task: Task, held_out: Pass) -> dict[str, np.ndarray]:
-    """Reconstruct every generated image; its features join those of the held-out images as `generated/...`."""
-    found = Pass()
-    for x, kept in _batches(task, task.samples, "generated images"):
-        compared = task.pairs(x, reconstruct(task.model, x))
-        found.add(compared.values, compared.features_x, kept, task.limit)
-    held_out.features |= {f"generated/{name}": parts for name, parts in found.features.items()}
-    return found.columns()
+def add_likelihood(task: Task, suites: Suites) -> dict[str, np.ndarray]:
+    """The importance-weighted bounds of the first images; gives them per image, NaN for the images left out."""
+    from vaebench.metrics.likelihood import importance_weighted_bounds
 
-
-def set_metrics(task: Task, held_out: Pass) -> dict[str, float]:
-    """Distances between generated and held-out images in each configured feature space."""
-    metrics = {}
-    for name in task.settings["distribution"]["features"]:
-        if name == "inception":
-            generated, real = _inception(task, task.samples), _inception(task, task.images)
-        elif name in held_out.features:
-            generated, real = (np.concatenate(held_out.features[key]) for key in (f"generated/{name}", name))
-        else:
-            continue  # the images are too small for this network; the suite says so
-        metrics |= _distances(generated.astype(np.float64), real.astype(np.float64), name, task)
-    return metrics
-
-
-def _inception(task: Task, images: np.ndarray) -> np.ndarray:
-    network = inception_extractor(task.weights["inception"])
-    return inception_features(network, images[: task.limit], task.settings["batch_size"], task.device)
-
-
-def _distances(generated: np.ndarray, real: np.ndarray, name: str, task: Task) -> dict[str, float]:
-    neighbours = task.settings["distribution"]["neighbours"]
-    if min(len(generated), len(real)) <= neighbours or not np.isfinite(generated).all():
-        return {}
-    frechet, kernel = ("fid", "kid") if name == "inception" else (f"fd_{name}", f"kd_{name}")
-    manifold = distribution.manifold_metrics(generated, real, neighbours)
-    return {
-        frechet: distribution.frechet_distance(generated, real),
-        kernel: distribution.kernel_distance(generated, real),
-        **{f"{metric}_{name}": value for metric, value in manifold.items()},
-    }
-
-
-def memorisation(task: Task) -> dict[str, float]:
-    """How near the generated images come to the training images, also relative to what held-out images do."""
-    queries = np.concatenate([task.samples[: task.limit], task.images[: task.limit]])
-    blocks = (task.train[i : i + TRAINING_BLOCK] for i in range(0, len(task.train), TRAINING_BLOCK))
-    distances = distribution.nearest_distances(queries, blocks)
-    generated, held_out = np.split(distances, [min(len(task.samples), task.limit)])
-    reference = held_out.mean()
-    ratio = {"nearest_train_ratio": float(generated.mean() / reference)} if reference > 0 else {}
-    return {"nearest_train_distance": float(generated.mean())} | ratio
-
-
-def add_likelihood(task: Task, suites: Suites) -> None:
-    """The importance-weighted bound of the first images."""
-    from vaebench.metrics.likelihood import importance_weighted_bound
-
-    options, generator = task.settings["likelihood"], task.generator(1000)
+    options, generator = task.settings["likelihood"], task.generator(LIKELIHOOD)
     chosen = task.images[: options["images"]]
     found = Pass()
-    for x, kept in _batches(task, chosen, "importance samples"):
-        bound, effective = importance_weighted_bound(task.model, x, options["samples"], generator)
-        found.add({"log_likelihood": bound, "effective_samples": effective}, {}, kept, 0)
-    suites.add_per_image(found.columns(), len(chosen))
+    for x, kept in task.batches(chosen, "importance samples"):
+        found.add(importance_weighted_bounds(task.model, x, options["samples"], generator), {}, kept, 0)
+    columns = found.columns()
+    suites.add_per_image(columns, len(chosen), dict.fromkeys(columns, f"{options['samples']} importance samples"))
+    left_out = np.full(len(task.images) - len(chosen), np.nan)
+    return {name: np.concatenate([values, left_out]) for name, values in columns.items()}
 
 
 def add_legacy(task: Task, suites: Suites) -> None:
@@ -252,10 +128,15 @@ def add_legacy(task: Task, suites: Suites) -> None:
 
 
 def write_results(
-    task: Task, suites: Suites, held_out: Pass, summary: LatentSummary, model: Path, data: dict, outputs: dict
+    task: Task,
+    suites: Suites,
+    columns: dict[str, np.ndarray],
+    summary: LatentSummary,
+    model: Path,
+    data: dict,
+    outputs: dict,
 ) -> None:
     """All result files of this evaluation, each whole or absent."""
-    columns = held_out.columns()
     manifest = read_manifest(data[task.settings["split"]])
     context = suites.context(model, {split: read_manifest(path)["sha256"] for split, path in data.items()}, task.device)
     write_per_image(outputs["per_image.parquet"], manifest["ids"][: len(task.images)], columns, context)
@@ -276,11 +157,3 @@ def extremes(task: Task, mse: np.ndarray) -> dict[str, np.ndarray]:
         arrays[f"{name}_original"] = originals
         arrays[f"{name}_reconstruction"] = to_bytes(reconstruct(task.model, to_float(originals, task.device)))
     return arrays
-
-
-def _batches(task: Task, images: np.ndarray, label: str) -> Iterator[tuple[Tensor, int]]:
-    found = aligned_batches(images, task.settings["batch_size"], task.device)
-    with tqdm(total=len(images), desc=label, unit="image") as progress:
-        for x, kept in found:
-            yield x, kept
-            progress.update(kept)

@@ -29,7 +29,8 @@ class Encoding:
 
     mean: (B, L) location of q(z|x), for VQ the unquantised grid (B, D, h, w); log_variance: (B, L) or None;
     concentration: (B, 1) of the von Mises-Fisher posterior or None; codes: (B, h, w) int64 for VQ or None;
-    quantised: what the decoder takes for VQ or None.
+    quantised: what the decoder takes for VQ or None. An image for which the encoder's answer is not finite has NaN in
+    each of them, and the code -1.
     """
 
     family: str
@@ -44,6 +45,20 @@ class Encoding:
         parts = (self.mean, self.log_variance, self.concentration, self.codes, self.quantised)
         return Encoding(self.family, *(part if part is None else part[:count] for part in parts))
 
+    def only_finite(self) -> "Encoding":
+        """The encoding with NaN, and code -1, in every part of a row that has a value that is not finite.
+
+        The nearest code of NaN is the first one, and no later step would know.
+        """
+        parts = (self.mean, self.log_variance, self.concentration, self.quantised)
+        valid = torch.stack([finite_rows(part) for part in parts if part is not None]).all(0)
+
+        def masked(part: Tensor | None, filler: float) -> Tensor | None:
+            return part if part is None else part.where(valid.view(-1, *[1] * (part.ndim - 1)), filler)
+
+        mean, log_variance, concentration, quantised = (masked(part, torch.nan) for part in parts)
+        return Encoding(self.family, mean, log_variance, concentration, masked(self.codes, -1), quantised)
+
 
 def family(model: BaseAE) -> str:
     """The posterior's family: gaussian, none, vq, vamp, flow, hamiltonian, von_mises_fisher or wrapped_normal."""
@@ -53,6 +68,10 @@ def family(model: BaseAE) -> str:
 @torch.no_grad()
 def encode(model: BaseAE, x: Tensor) -> Encoding:
     """Encode images x, float32 (B, C, H, W) in [0, 1], on the model's device; the model is in eval mode."""
+    return _encode(model, x).only_finite()
+
+
+def _encode(model: BaseAE, x: Tensor) -> Encoding:
     kind = family(model)
     output = model.encoder(x)
     mean = output.embedding
@@ -102,76 +121,44 @@ def through_flow(model: BaseAE, z: Tensor) -> tuple[Tensor, Tensor]:
     return z, log_determinant
 
 
-@torch.no_grad()
-def draw_latent(model: BaseAE, x: Tensor, encoding: Encoding, generator: np.random.Generator) -> Tensor:
-    """One draw of z from q(z|x) for each image; the same images in the same order give the same draws in any batches.
-
-    NumPy's generator is used because its stream, unlike torch's, does not depend on how it is cut into calls. Families
-    that only pythae can sample are drawn image by image, each from its own seed of that stream.
-    """
-    if encoding.family in ("none", "vq"):
-        return central_latent(model, encoding)
-    if encoding.family in ("gaussian", "vamp", "flow"):
-        noise = standard_normal(encoding.mean, generator)
-        z = encoding.mean + noise * torch.exp(0.5 * encoding.log_variance)
-        return through_flow(model, z)[0] if encoding.family == "flow" else z
-    if encoding.family == "wrapped_normal" and model.model_config.posterior_distribution == "wrapped_normal":
-        return _draw_wrapped_normal(model, encoding, generator)
-    seeds = generator.integers(2**63, size=len(x))
-    draws = []
-    with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
-        for i, seed in enumerate(seeds):
-            torch.manual_seed(int(seed))
-            draws.append(_draw_one(model, x[i : i + 1], encoding, slice(i, i + 1)))
-    return torch.cat(draws)
-
-
 def standard_normal(like: Tensor, generator: np.random.Generator) -> Tensor:
     """Standard normal noise of the shape, type and device of `like`, from a stream that is filled row by row."""
     return torch.from_numpy(generator.standard_normal(tuple(like.shape), dtype=np.float32)).to(like)
 
 
-def _draw_wrapped_normal(model: BaseAE, encoding: Encoding, generator: np.random.Generator) -> Tensor:
-    """PoincareVAE's posterior: a normal in the tangent space at 0, carried to the location (Nagano et al. 2019)."""
-    ball = model.latent_manifold
-    origin = torch.zeros_like(encoding.mean)
-    tangent = standard_normal(encoding.mean, generator) * torch.exp(0.5 * encoding.log_variance)
-    tangent = tangent / ball.lambda_x(origin, keepdim=True)
-    return ball.expmap(encoding.mean, ball.transp(origin, encoding.mean, tangent))
-
-
-def _draw_one(model: BaseAE, x: Tensor, encoding: Encoding, row: slice) -> Tensor:
-    if encoding.family == "von_mises_fisher":
-        return model._sample_von_mises(encoding.mean[row], encoding.concentration[row])
-    if encoding.family == "wrapped_normal":
-        return ball_posterior(model, encoding, row).rsample(torch.Size([1])).squeeze(0)
-    with torch.enable_grad():  # the leapfrog steps differentiate the decoder
-        return model({"data": x}).z.detach()
-
-
-def ball_posterior(model: BaseAE, encoding: Encoding, rows: slice = slice(None)) -> torch.distributions.Distribution:
-    """PoincareVAE's posterior for some rows of an encoding."""
-    scale = torch.exp(0.5 * encoding.log_variance[rows])
-    return model.posterior(loc=encoding.mean[rows], scale=scale, manifold=model.latent_manifold)
-
-
 @torch.no_grad()
 def decode(model: BaseAE, z: Tensor, clamp: bool = True) -> Tensor:
-    """Images, float32 (B, C, H, W) clamped to [0, 1] unless told otherwise, of latents as the decoder takes them."""
+    """Images, float32 (B, C, H, W) clamped to [0, 1] unless told otherwise, of latents as the decoder takes them.
+
+    What is not finite is NaN: values that the decoder gives so, and all of an image whose latent is not finite, since
+    clamping or a saturated sigmoid would make it look like an answer.
+    """
     images = model.decoder(z).reconstruction.reshape(len(z), *model.model_config.input_dim)
     if model.model_name == "HVAE" and model.model_config.reconstruction_loss == "bce":
         images = torch.sigmoid(images)  # this one model's decoder gives logits
-    return images.clamp(0, 1) if clamp else images
+    valid = torch.isfinite(images) & finite_rows(z).view(-1, 1, 1, 1)
+    return torch.where(valid, images.clamp(0, 1) if clamp else images, torch.nan)
 
 
-def reconstruct(
-    model: BaseAE, x: Tensor, generator: np.random.Generator | None = None, stochastic: bool = False
-) -> Tensor:
-    """Reconstructions of x, float32 (B, C, H, W) in [0, 1], on x's device.
+def reconstruct(model: BaseAE, x: Tensor) -> Tensor:
+    """Reconstructions of x, float32 (B, C, H, W) in [0, 1], on x's device: the decoder at `central_latent`."""
+    return decode(model, central_latent(model, encode(model, x)))
 
-    Deterministic by default: the decoder at `central_latent`. With `stochastic`, z is drawn from q(z|x) by `generator`.
+
+@torch.no_grad()
+def interpolate(model: BaseAE, first: Encoding, second: Encoding, weight: float) -> Tensor:
+    """Latents, as the decoder takes them, on the straight line between two central latents, at `weight` of the way.
+
+    A VQ model's line runs between the unquantised grids and is then quantised; a von Mises-Fisher one's goes back to
+    the sphere. A ball is convex, so that the line stays in it.
     """
-    encoding = encode(model, x)
-    if stochastic:
-        return decode(model, draw_latent(model, x, encoding, generator or np.random.default_rng()))
-    return decode(model, central_latent(model, encoding))
+    if first.family == "vq":
+        grid = torch.lerp(first.mean, second.mean, weight)
+        return model.quantizer(grid.permute(0, 2, 3, 1)).quantized_vector.reshape(first.quantised.shape)
+    line = torch.lerp(central_latent(model, first), central_latent(model, second), weight)
+    return torch.nn.functional.normalize(line) if first.family == "von_mises_fisher" else line
+
+
+def finite_rows(values: Tensor) -> Tensor:
+    """Which rows hold finite values only: (B, ...) -> (B,) bool."""
+    return torch.isfinite(values).flatten(1).all(1)

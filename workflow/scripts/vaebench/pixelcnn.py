@@ -82,6 +82,13 @@ def _loss(prior: PixelCNN, codes: Tensor, batch_size: int) -> float:
 
 
 @torch.no_grad()
+def code_nats(prior: PixelCNN, codes: Tensor, batch_size: int) -> np.ndarray:
+    """-ln p of each grid of codes (n, h, w) in nats, summed over its positions: (n,) float64."""
+    nats = [functional.cross_entropy(prior(part), part, reduction="none") for part in codes.split(batch_size)]
+    return torch.cat([values.double().sum((1, 2)) for values in nats]).cpu().numpy()
+
+
+@torch.no_grad()
 def sample_codes(prior: PixelCNN, count: int, grid: tuple[int, int], seed: int) -> Tensor:
     """Draw `count` grids of codes, position by position in reading order: (count, h, w) int64."""
     device = next(prior.parameters()).device

@@ -1,7 +1,8 @@
 """The parts of the documentation that are made from the code, so that the two cannot disagree (`make docs`).
 
-`python -m vaebench.reference` writes the table of configuration keys into config/README.md, from the schema, and the
-rule graph into README.md, from workflow/report/rulegraph.mmd. With the demo's comparison.md as argument (`make readme`)
+`python -m vaebench.reference` writes the table of configuration keys into config/README.md, from the schema, the tables
+of metrics into docs/metrics.md, from the registry, and the rule graph into README.md, from
+workflow/report/rulegraph.mmd. With the demo's comparison.md as argument (`make readme`)
 it writes that table into README.md as well.
 """
 
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from vaebench.configuration import load_schema
 from vaebench.files import atomic_path
+from vaebench.metrics.registry import METRICS, SUITES
 
 
 def key_table(schema: Mapping) -> str:
@@ -27,6 +29,27 @@ def key_table(schema: Mapping) -> str:
         lines += [f"| `{key}` | {allowed} | {default} | {meaning} |" for key, allowed, default, meaning in rows]
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def metric_table(suite: str) -> str:
+    """Markdown: a row for each registered metric of a suite; those of several feature networks share a row.
+
+    Left out are the metrics that docs/metrics.md defines from others: sampled_*, self_* and legacy_*.
+    """
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for name, metric in METRICS.items():
+        if metric.suite == suite and not name.startswith(("sampled_", "self_", "legacy_")):
+            better = {True: "higher", False: "lower", None: "-"}[metric.higher_is_better]
+            meaning = (
+                metric.formula.removesuffix(f"; {metric.features} features") if metric.features else metric.formula
+            )
+            rest = (metric.unit or "-", metric.range, better, metric.applies_to, meaning)
+            rows.setdefault(rest, []).append(f"`{name}`")
+    lines = ["| metric | unit | range | better | models | definition |", "|---|---|---|---|---|---|"]
+    for rest, names in rows.items():
+        cells = [cell.replace("|", "\\|") for cell in rest]
+        lines.append(f"| {', '.join(names)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def mermaid(rulegraph: str) -> str:
@@ -47,8 +70,15 @@ def documents(root: Path) -> dict[Path, str]:
     """The documents with made parts below the project's folder, and what they must say."""
     keys = key_table(load_schema(root / "workflow/schemas/config.schema.yaml"))
     graph = mermaid((root / "workflow/report/rulegraph.mmd").read_text())
-    parts = {root / "config/README.md": ("keys", keys), root / "README.md": ("rulegraph", graph)}
-    return {path: with_part(path.read_text(), name, part) for path, (name, part) in parts.items()}
+    parts = {root / "config/README.md": {"keys": keys}, root / "README.md": {"rulegraph": graph}}
+    parts[root / "docs/metrics.md"] = {suite: metric_table(suite) for suite in SUITES}
+    return {path: _with_parts(path.read_text(), made) for path, made in parts.items()}
+
+
+def _with_parts(text: str, parts: Mapping[str, str]) -> str:
+    for name, part in parts.items():
+        text = with_part(text, name, part)
+    return text
 
 
 def _rows(node: Mapping, schema: Mapping, prefix: str) -> Iterator[tuple[str, str, str, str]]:

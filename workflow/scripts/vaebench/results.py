@@ -3,9 +3,10 @@
 import csv
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -40,12 +41,21 @@ class Suites:
     """
 
     def __init__(
-        self, dataset: str, run: str, model: str, seed: int, settings: dict, skipped: dict[str, str], count: int
+        self,
+        dataset: str,
+        run: str,
+        model: str,
+        seed: int,
+        settings: dict,
+        skipped: dict[str, str],
+        count: int,
+        features: Sequence[str] = (),
     ) -> None:
         self.identity = {"dataset": dataset, "run": run, "model": model, "seed": seed, "split": settings["split"]}
         self.settings = settings
         self.skipped = skipped
         self.count = count
+        self.features = features
         self.found: dict[str, Value] = {}
 
     def add(self, values: Mapping[str, float | Value], count: int) -> None:
@@ -60,9 +70,14 @@ class Suites:
                 found = replace(found, note="not a finite number")
             self.found[name] = found
 
-    def add_per_image(self, columns: Mapping[str, np.ndarray], count: int) -> None:
-        """Take in the mean over images of each column; one image without a finite value leaves the mean empty."""
-        self.add({name: mean_of(values) for name, values in columns.items()}, count)
+    def add_per_image(
+        self, columns: Mapping[str, np.ndarray], count: int, notes: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Take in the mean over images of each column; one image without a finite value leaves the mean empty.
+
+        notes: what must be said of a metric's value, or of its absence, by metric.
+        """
+        self.add({name: mean_of(values, notes.get(name, "")) for name, values in columns.items()}, count)
 
     def rows(self, suite: str) -> list[dict]:
         """The rows of one suite's CSV, in the registry's order."""
@@ -124,23 +139,19 @@ class Suites:
             return name.rpartition("_")[2] in settings["lpips"]
         if METRICS[name].applies_to.startswith("data sets with"):
             return False
-        for features in ("alexnet", "vgg16", "inception"):
-            if name.endswith(f"_{features}"):
-                return features in settings["distribution"]["features"]
-        if name in ("fid", "kid"):
-            return "inception" in settings["distribution"]["features"]
+        if METRICS[name].features:
+            return METRICS[name].features in self.features
         return METRICS[name].suite in SUITES
 
     def _why_absent(self, name: str) -> str:
         plain = name.removeprefix("self_").removeprefix("sampled_")
         if plain in self.skipped:
             return self.skipped[plain]
-        features = next((key for key in self.skipped if name.endswith(f"_{key}")), None)
-        if features:
-            return self.skipped[features]
+        if METRICS[name].features in self.skipped:
+            return self.skipped[METRICS[name].features]
         applies_to = METRICS[name].applies_to
         if applies_to == "all models":
-            return "too few images, or values that are not finite"
+            return "not measured"
         return f"defined for {applies_to} only"
 
 
@@ -149,7 +160,8 @@ def mean_of(values: np.ndarray, note: str = "") -> Value:
     n = len(values)
     bad = int((~np.isfinite(values)).sum())
     if bad:
-        return Value(math.nan, n, note=f"not a finite number for {bad} of {n} images")
+        told = f"not a finite number for {bad} of {n} images"
+        return Value(math.nan, n, note=f"{told}: {note}" if note else told)
     error = float(np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else math.nan
     return Value(float(np.mean(values)), n, error, note)
 

@@ -1,8 +1,9 @@
 """Generated images: each family's natural sampler, or the one that the configuration names."""
 
 import json
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,12 @@ from tqdm import tqdm
 from vaebench.arrays import open_array
 from vaebench.batches import batches, prepare_torch, to_bytes
 from vaebench.catalog import MODELS
+from vaebench.draws import draw_latent
 from vaebench.errors import UserError
 from vaebench.files import atomic_path
-from vaebench.inference import central_latent, decode, draw_latent, encode, family
+from vaebench.inference import central_latent, decode, encode, family
 from vaebench.models import load_model
-from vaebench.pixelcnn import fit_pixelcnn, sample_codes
+from vaebench.pixelcnn import code_nats, fit_pixelcnn, sample_codes
 
 # The samplers and their options.
 DEFAULTS = {
@@ -35,29 +37,34 @@ DEFAULTS = {
 
 
 def sample(
-    model: Path, train_data: Path, eval_data: Path, output: Path, sampler: dict, settings: dict, threads: int
+    model: Path, data: dict[str, Path], output: Path, sampler: dict, settings: dict, seed: int, threads: int
 ) -> None:
     """Generate `settings["count"]` images with a trained model and write them as an npz.
 
-    The npz holds `data`, uint8 (count, C, H, W), and `sampler`, a JSON text of the sampler's name, options and seed.
-    Raises UserError for a sampler that does not fit the model and for a model that gives values that are not finite.
+    data: split -> npz; seed: the training's, so that two trainings of one run do not share their draws. The npz holds
+    `data`, uint8 (count, C, H, W), and `sampler`, a JSON text of the sampler's name, options and seeds; for a VQ model
+    also `code_nats_eval` and `code_nats_test`, float64 (n,): -ln p(codes) of the images of these splits under the prior
+    that the codes were drawn from. Raises UserError for a sampler that does not fit the model and for a model that
+    gives values that are not finite.
     """
     device = prepare_torch(threads, settings["device"])
     network = load_model(model, device)
     name, options = resolve_sampler(network, sampler)
-    torch.manual_seed(settings["seed"])
-    generator = np.random.default_rng(settings["seed"])
-    request = Request(network, settings["count"], options, generator, open_array(train_data), open_array(eval_data))
-    latents = SAMPLERS[name](request)
-    images = []
-    for z in tqdm(latents.split(settings["batch_size"]), desc=f"decoding {name} samples", unit="batch"):
+    generator = np.random.default_rng([settings["seed"], seed])
+    torch.manual_seed(int(generator.integers(2**63)))
+    images = {split: open_array(path) for split, path in data.items()}
+    drawn = SAMPLERS[name](Request(network, settings["count"], options, generator, images))
+    generated = []
+    for z in tqdm(drawn.latents.split(settings["batch_size"]), desc=f"decoding {name} samples", unit="batch"):
         batch = decode(network, z.to(device))
         if not torch.isfinite(batch).all():
             raise UserError(f"{model}: the model gives images that are not finite; it diverged or is damaged")
-        images.append(to_bytes(batch))
-    described = json.dumps({"name": name, "options": options, "seed": settings["seed"]}, sort_keys=True)
+        generated.append(to_bytes(batch))
+    seeds = {"seed": settings["seed"], "training_seed": seed}
+    described = json.dumps({"name": name, "options": options} | seeds, sort_keys=True)
+    nats = {f"code_nats_{split}": values for split, values in drawn.code_nats.items()}
     with atomic_path(output) as temporary:
-        np.savez(temporary, data=np.concatenate(images), sampler=np.array(described))
+        np.savez(temporary, data=np.concatenate(generated), sampler=np.array(described), **nats)
     print(f"Generated {settings['count']} images with the sampler {name}: {output}")
 
 
@@ -88,14 +95,23 @@ def _misfit(name: str, kind: str, model_name: str) -> str | None:
 
 @dataclass(frozen=True)
 class Request:
-    """What a sampler is given: the model, how many latents, its options, the random stream, and the images (uint8)."""
+    """What a sampler is given: the model, how many latents, its options, the random stream, and the images by split."""
 
     network: BaseAE
     count: int
     options: dict
     generator: np.random.Generator
-    train: np.ndarray
-    held_out: np.ndarray
+    images: dict[str, np.ndarray]
+
+    @property
+    def train(self) -> np.ndarray:
+        """The training images, uint8 (n, C, H, W)."""
+        return self.images["train"]
+
+    @property
+    def held_out(self) -> list[str]:
+        """The other splits."""
+        return [split for split in self.images if split != "train"]
 
     @property
     def device(self) -> torch.device:
@@ -108,18 +124,26 @@ class Request:
         return torch.from_numpy(drawn).to(self.device)
 
 
-def _normal(request: Request) -> Tensor:
+@dataclass(frozen=True)
+class Drawn:
+    """What a sampler gives: latents (count, ...) as the decoder takes them, and for codes -ln p by held-out split."""
+
+    latents: Tensor
+    code_nats: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def _normal(request: Request) -> Drawn:
     """The standard normal prior."""
-    return request.noise()
+    return Drawn(request.noise())
 
 
-def _hypersphere(request: Request) -> Tensor:
+def _hypersphere(request: Request) -> Drawn:
     """The uniform prior on the sphere."""
     z = request.noise()
-    return z / z.norm(dim=1, keepdim=True)
+    return Drawn(z / z.norm(dim=1, keepdim=True))
 
 
-def _gaussian_mixture(request: Request) -> Tensor:
+def _gaussian_mixture(request: Request) -> Drawn:
     """A mixture fitted to the latents of (up to `fit_images`) training images."""
     from sklearn.mixture import GaussianMixture
 
@@ -128,7 +152,8 @@ def _gaussian_mixture(request: Request) -> Tensor:
     seed = int(request.generator.integers(2**31))
     mixture = GaussianMixture(components, max_iter=2000, tol=1e-3, random_state=seed).fit(latents)
     drawn = mixture.sample(request.count)[0]
-    return torch.from_numpy(request.generator.permutation(drawn).astype(np.float32))  # sklearn sorts by component
+    drawn = request.generator.permutation(drawn)  # sklearn sorts by component
+    return Drawn(torch.from_numpy(drawn.astype(np.float32)))
 
 
 def train_latents(network: BaseAE, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
@@ -138,56 +163,60 @@ def train_latents(network: BaseAE, images: np.ndarray, batch_size: int = 256) ->
     return torch.cat(found).flatten(1).double().cpu().numpy()
 
 
-def _aggregate_posterior(request: Request) -> Tensor:
+def _aggregate_posterior(request: Request) -> Drawn:
     """A draw from the posterior of a random training image for each sample."""
     network, generator = request.network, request.generator
     chosen = generator.integers(len(request.train), size=request.count)
     draws = []
     for x in batches(request.train[chosen], 256, str(request.device)):
         draws.append(draw_latent(network, x, encode(network, x), generator))
-    return torch.cat(draws)
+    return Drawn(torch.cat(draws))
 
 
 @torch.no_grad()
-def _vamp(request: Request) -> Tensor:
+def _vamp(request: Request) -> Drawn:
     """The learned prior: the mixture of the posteriors of the pseudo-inputs, all equally likely."""
     network = request.network
     shape = (network.number_components, *network.model_config.input_dim)
     output = network.encoder(network.pseudo_inputs(network.idle_input.to(request.device)).reshape(shape))
     chosen = torch.from_numpy(request.generator.integers(len(output.embedding), size=request.count)).to(request.device)
-    return output.embedding[chosen] + request.noise() * torch.exp(0.5 * output.log_covariance[chosen])
+    return Drawn(output.embedding[chosen] + request.noise() * torch.exp(0.5 * output.log_covariance[chosen]))
 
 
 @torch.no_grad()
-def _poincare(request: Request) -> Tensor:
+def _poincare(request: Request) -> Drawn:
     """The model's own prior on the Poincaré ball."""
     network = request.network
     prior = network.prior(loc=network._pz_mu, scale=network._pz_logvar.exp(), manifold=network.latent_manifold)
-    return prior.rsample(torch.Size([request.count])).reshape(request.count, -1)
+    return Drawn(prior.rsample(torch.Size([request.count])).reshape(request.count, -1))
 
 
-def _rhvae(request: Request) -> Tensor:
+def _rhvae(request: Request) -> Drawn:
     """Hamiltonian Monte Carlo on the learned metric, as pythae does it."""
     from pythae.samplers import RHVAESampler, RHVAESamplerConfig
 
-    return RHVAESampler(request.network, RHVAESamplerConfig(**request.options)).hmc_sampling(request.count).detach()
+    sampler = RHVAESampler(request.network, RHVAESamplerConfig(**request.options))
+    return Drawn(sampler.hmc_sampling(request.count).detach())
 
 
-def _pixelcnn(request: Request) -> Tensor:
+def _pixelcnn(request: Request) -> Drawn:
     """Codes from an autoregressive prior that is fitted to the codes of the training images."""
     network = request.network
     seed = int(request.generator.integers(2**31))
-    codes = image_codes(network, request.train)
-    held_out = image_codes(network, request.held_out)
-    prior = fit_pixelcnn(codes, held_out, len(codebook(network)), request.options, seed)
-    return embed_codes(network, sample_codes(prior, request.count, codes.shape[1:], seed))
+    codes = {split: image_codes(network, images) for split, images in request.images.items()}
+    prior = fit_pixelcnn(codes["train"], codes["eval"], len(codebook(network)), request.options, seed)
+    drawn = sample_codes(prior, request.count, codes["train"].shape[1:], seed)
+    nats = {split: code_nats(prior, codes[split], request.options["batch_size"]) for split in request.held_out}
+    return Drawn(embed_codes(network, drawn), nats)
 
 
-def _uniform_codes(request: Request) -> Tensor:
+def _uniform_codes(request: Request) -> Drawn:
     """Every code equally likely at every position: the original study's variant."""
-    grid = image_codes(request.network, request.train[:1]).shape[1:]
-    codes = request.generator.integers(len(codebook(request.network)), size=(request.count, *grid))
-    return embed_codes(request.network, torch.from_numpy(codes))
+    grid, book = image_codes(request.network, request.train[:1]).shape[1:], len(codebook(request.network))
+    codes = request.generator.integers(book, size=(request.count, *grid))
+    each = math.prod(grid) * math.log(book)
+    nats = {split: np.full(len(request.images[split]), each) for split in request.held_out}
+    return Drawn(embed_codes(request.network, torch.from_numpy(codes)), nats)
 
 
 def codebook(network: BaseAE) -> Tensor:
@@ -197,9 +226,12 @@ def codebook(network: BaseAE) -> Tensor:
 
 
 def image_codes(network: BaseAE, images: np.ndarray, batch_size: int = 256) -> Tensor:
-    """The codes of images, (n, h, w) int64."""
+    """The codes of images, (n, h, w) int64; UserError when the encoder's answer is not finite."""
     device = str(next(network.parameters()).device)
-    return torch.cat([encode(network, x).codes for x in batches(images, batch_size, device)])
+    codes = torch.cat([encode(network, x).codes for x in batches(images, batch_size, device)])
+    if (codes < 0).any():
+        raise UserError("the model's encoder gives values that are not finite; it diverged or is damaged")
+    return codes
 
 
 def embed_codes(network: BaseAE, codes: Tensor) -> Tensor:
@@ -211,7 +243,7 @@ def embed_codes(network: BaseAE, codes: Tensor) -> Tensor:
     return vectors.reshape(len(vectors), -1) if flat else vectors.contiguous()
 
 
-SAMPLERS: dict[str, Callable[[Request], Tensor]] = {
+SAMPLERS: dict[str, Callable[[Request], Drawn]] = {
     "normal": _normal,
     "gaussian_mixture": _gaussian_mixture,
     "aggregate_posterior": _aggregate_posterior,

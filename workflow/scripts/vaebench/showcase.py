@@ -10,7 +10,7 @@ from torch import Tensor
 from vaebench.arrays import open_array
 from vaebench.batches import prepare_torch, to_bytes, to_float
 from vaebench.files import atomic_path
-from vaebench.inference import Encoding, central_latent, decode, encode, reconstruct
+from vaebench.inference import Encoding, central_latent, decode, encode, interpolate, reconstruct
 from vaebench.metrics.latent import kl_per_dimension
 from vaebench.models import load_model
 
@@ -39,7 +39,7 @@ def make_showcase(model: Path, test_data: Path, output: Path, settings: dict, se
         "traversal": traversal,
         "traversal_dims": dims,
         "traversal_values": values,
-        "interpolation": interpolate(network, x[:pairs], x[pairs : 2 * pairs], INTERPOLATION_STEPS),
+        "interpolation": interpolations(network, x[:pairs], x[pairs : 2 * pairs], INTERPOLATION_STEPS),
     }
     with atomic_path(output) as temporary:
         np.savez(temporary, **arrays)
@@ -85,23 +85,8 @@ def informative_dimensions(encoding: Encoding, latents: Tensor) -> np.ndarray:
     return information.argsort(descending=True, stable=True).cpu().numpy()
 
 
-def interpolate(network: BaseAE, first: Tensor, second: Tensor, steps: int) -> np.ndarray:
-    """Decode the straight line between the latents of two images, uint8 (pairs, steps, C, H, W).
-
-    For VQ models the line runs between the unquantised grids, and each point is quantised.
-    """
-    weights = torch.linspace(0, 1, steps, device=first.device)
+def interpolations(network: BaseAE, first: Tensor, second: Tensor, steps: int) -> np.ndarray:
+    """Decode the straight line between the latents of two images, uint8 (pairs, steps, C, H, W)."""
     a, b = encode(network, first), encode(network, second)
-    if a.family == "vq":
-        rows = [requantise(network, torch.lerp(a.mean, b.mean, w), a) for w in weights]
-    else:
-        start, end = central_latent(network, a), central_latent(network, b)
-        rows = [torch.lerp(start, end, w) for w in weights]
-    images = [to_bytes(decode(network, z)) for z in rows]
-    return np.stack(images, axis=1)
-
-
-@torch.no_grad()
-def requantise(network: BaseAE, grid: Tensor, like: Encoding) -> Tensor:
-    """The nearest codes of a grid (B, D, h, w), in the shape that the decoder takes."""
-    return network.quantizer(grid.permute(0, 2, 3, 1)).quantized_vector.reshape(like.quantised.shape)
+    weights = [step / (steps - 1) for step in range(steps)]
+    return np.stack([to_bytes(decode(network, interpolate(network, a, b, weight))) for weight in weights], axis=1)

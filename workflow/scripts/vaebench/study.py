@@ -125,13 +125,21 @@ class Study:
 
     @cached_property
     def _comparison(self) -> pd.DataFrame:
-        table = self.table("comparison")
+        return self._by_run("comparison")
+
+    def _by_run(self, name: str) -> pd.DataFrame:
+        table = self.table(name)
         return table.set_index("run") if "run" in table else table
 
+    @cached_property
+    def _wide(self) -> list[pd.DataFrame]:
+        """The tables with a row per run, the comparison first."""
+        return [self._comparison, *map(self._by_run, ("reconstruction", "generation", "latent"))]
+
     def interval(self, run: str, metric: str) -> Interval | None:
-        """Mean over seeds and interval of a headline metric, from comparison.csv; None when it has no value."""
-        table = self._comparison
-        if run not in table.index or f"{metric}_mean" not in table:
+        """Mean over seeds and interval of a metric, from the tables of a row per run; None when it has no value."""
+        table = next((table for table in self._wide if f"{metric}_mean" in table), None)
+        if table is None or run not in table.index:
             return None
         mean, low, high, seeds = (
             table.loc[run, f"{metric}_{part}"] for part in ("mean", "ci_low", "ci_high", "n_seeds")
@@ -186,11 +194,11 @@ class Study:
         return {run.name: 1.0 for run in self.runs if run.model == "VAE" and _all_but_beta(run) in alike}
 
     def count(self, metric: str) -> int:
-        """How many runs have a value of this headline metric."""
+        """How many runs have a value of this metric."""
         return sum(self.interval(run.name, metric) is not None for run in self.runs)
 
     def has(self, metric: str) -> bool:
-        """Whether any run has a value of this headline metric."""
+        """Whether any run has a value of this metric."""
         return self.count(metric) > 0
 
 

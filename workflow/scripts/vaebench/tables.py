@@ -77,7 +77,7 @@ def summary(
     notes += failure_notes(failures, order, values)
     tables = [wide_table("comparison", values, [n for n, m in METRICS.items() if m.headline], order, settings, pairs)]
     for name, suites in TABLE_SUITES.items():
-        metrics = [metric for metric, entry in METRICS.items() if entry.suite in suites]
+        metrics = [metric for metric, entry in METRICS.items() if entry.suite in suites and not entry.long_only]
         tables.append(wide_table(name, values, metrics, order, settings, pairs))
     outputs_folder.mkdir(parents=True, exist_ok=True)
     remarks = _row_notes(order, failures, mixtures, values, lost)

@@ -31,7 +31,7 @@ from vaebench.study import Interval, Run, Study
 from vaebench.text import number
 
 ERROR_FLOOR = 1e-9  # of an MSE on a logarithmic axis
-DISTORTIONS = ("mse", "lpips_alex", "lpips_vgg")
+DISTORTIONS = ("distortion", "lpips_alex", "lpips_vgg")
 
 
 def headline_metrics(study: Study, ranked: bool = True) -> list[str]:
@@ -107,11 +107,11 @@ def _dot(axes: Axes, value: Interval, place: float, look: Look, best: bool) -> N
 
 
 def rate_distortion(study: Study) -> Figure:
-    """KL (rate) against MSE and LPIPS (distortion), a point per run with its intervals; sweeps are joined by a line."""
-    rates = {run.name: study.interval(run.name, "kl") for run in study.runs}
+    """Rate against distortion and LPIPS, a point per run with its intervals; sweeps are joined by a line."""
+    rates = {run.name: study.interval(run.name, "rate") for run in study.runs}
     shown = [name for name in DISTORTIONS if study.has(name)]
     if not any(rates.values()) or not shown:
-        return missing("Rate and distortion", "no run with a Gaussian posterior has been evaluated")
+        return missing("Rate and distortion", "no run with a rate has been evaluated")
     look = looks(study.runs)
     figure = Figure(figsize=(PAGE, 2.3 + legend_height(study.runs)), layout="constrained")
     every = panels(figure, len(shown), len(shown))
@@ -121,7 +121,7 @@ def rate_distortion(study: Study) -> Figure:
         _draw_points(axes, points, look)
         for line, name in _sweep_lines(study, points):
             axes.plot(*line, color=look[name].color, lw=0.8, zorder=1)
-        axes.set_xlabel(axis_label("kl"))
+        axes.set_xlabel(axis_label("rate"))
         axes.set_title(title_of(metric))
         axes.margins(0.15)
     note_single_seed(figure, study)
@@ -133,7 +133,7 @@ def rate_distortion(study: Study) -> Figure:
 
 
 def _draw_points(axes: Axes, points: dict[str, tuple[Interval | None, Interval]], look: dict[str, Look]) -> None:
-    """A point per run with a KL; a run without one is a level line, since only its distortion is known."""
+    """A point per run with a rate; a run without one is a level line, since only its distortion is finite."""
     rates = sorted(rate.mean for rate, _ in points.values() if rate)
     crowded_right = bool(rates) and sum(rate > (rates[0] + rates[-1]) / 2 for rate in rates) > len(rates) / 2
     end = {"x": 0.005, "ha": "left"} if crowded_right else {"x": 0.995, "ha": "right"}
@@ -145,7 +145,7 @@ def _draw_points(axes: Axes, points: dict[str, tuple[Interval | None, Interval]]
         else:
             axes.axhline(value.mean, color=one.color, ls=(0, (4, 2)), lw=0.9, zorder=0, gid=name)
             place = {"y": value.mean, "va": "bottom", "transform": axes.get_yaxis_transform(), **end}
-            axes.text(s=f"{name} (no KL)", color=one.ink, fontsize=6, **place)
+            axes.text(s=f"{name} (no finite rate)", color=one.ink, fontsize=6, **place)
 
 
 def _sweep_lines(study: Study, points: dict) -> list[tuple[tuple[list[float], list[float]], str]]:
@@ -181,9 +181,9 @@ def _sweeps(study: Study) -> dict[str, list[str]]:
 
 
 def beta_tradeoff(study: Study) -> Figure:
-    """Along beta: what is gained in KL and lost in reconstruction, with intervals."""
+    """Along beta: what is gained in rate and lost in reconstruction, with intervals."""
     entries = study.betas
-    quality = [name for name in ("mse", "lpips_alex", "kl", "active_units", *_generation(study)) if study.has(name)]
+    quality = [name for name in ("mse", "lpips_alex", "rate", "active_units", *_generation(study)) if study.has(name)]
     if not entries or not quality:
         reason = "no entry sweeps beta over several values" if not entries else "no run has been evaluated"
         return missing("The trade-off along beta", reason)

@@ -4,49 +4,32 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from pythae.models import BaseAE
 from torch import Tensor
 
-from vaebench.inference import Encoding, ball_posterior, draw_latent, standard_normal, through_flow
+from vaebench.inference import Encoding, finite_rows
+from vaebench.metrics.metric import Value
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. 2016: a dimension is active when the variance of its mean over images exceeds it
 COLLAPSED_SHARE = 0.1
+CODEBOOK = ("codebook_perplexity", "codes_used")
 
 
 def kl_per_dimension(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(μ, σ²) ‖ N(0, 1)) of each dimension in nats: two (B, L) -> (B, L) float64."""
-    mean, log_variance = mean.double(), log_variance.double()
-    return -0.5 * (1 + log_variance - mean.square() - log_variance.exp())
+    mean, variance = mean.double(), variance_of(log_variance)
+    return -0.5 * (1 + log_variance.double() - mean.square() - variance)
+
+
+def variance_of(log_variance: Tensor) -> Tensor:
+    """σ² in float64; NaN where it is beyond float32, in which the model itself has an infinite variance."""
+    variance = log_variance.double().exp()
+    return variance.where(variance <= torch.finfo(torch.float32).max, torch.nan)
 
 
 def vq_commitment(encoding: Encoding) -> Tensor:
     """Σ ‖z_e - e‖² over the code grid of each image: -> (B,) float64."""
     difference = encoding.mean - encoding.quantised.reshape(encoding.mean.shape)
     return difference.double().square().flatten(1).sum(1)
-
-
-@torch.no_grad()
-def kl_estimate(model: BaseAE, x: Tensor, encoding: Encoding, generator: np.random.Generator) -> Tensor | None:
-    """The model's own KL term per image, (B,) float64, for posteriors or priors without the closed form.
-
-    One draw of z for VAMP, flows and PoincareVAE; exact for SVAE; None where the model has no such term.
-    """
-    if encoding.family == "von_mises_fisher":
-        return model._compute_kl(encoding.mean.shape[-1], encoding.concentration).double()
-    if encoding.family == "wrapped_normal":
-        z = draw_latent(model, x, encoding, generator).unsqueeze(0)
-        prior = model.prior(loc=model._pz_mu, scale=model._pz_logvar.exp(), manifold=model.latent_manifold)
-        ratio = ball_posterior(model, encoding).log_prob(z) - prior.log_prob(z)
-        return ratio.double().sum(-1).squeeze(0)
-    if encoding.family not in ("vamp", "flow"):
-        return None
-    noise = standard_normal(encoding.mean, generator)
-    z = encoding.mean + noise * torch.exp(0.5 * encoding.log_variance)
-    log_q = -0.5 * (encoding.log_variance + noise.square()).double().sum(1)
-    if encoding.family == "vamp":
-        return log_q - model._log_p_z(z).double()
-    z, log_determinant = through_flow(model, z)
-    return log_q + 0.5 * z.double().square().sum(1) - log_determinant.double()
 
 
 @dataclass
@@ -79,7 +62,8 @@ class Moments:
 class LatentSummary:
     """What the latent suite keeps of a stream of encodings; constant memory.
 
-    `keep` posterior means and log variances are kept as they are, for plots.
+    `keep` posterior means and log variances are kept as they are, for plots. One image for which the encoder's answer
+    is not finite, or has a variance beyond float32, leaves all that it would take part in without a value.
     """
 
     def __init__(self, keep: int = 2000, codebook: int | None = None) -> None:
@@ -91,39 +75,52 @@ class LatentSummary:
         self.kept_log_variances: list[np.ndarray] = []
         self.kept = 0
         self.code_usage = None if codebook is None else np.zeros(codebook, np.int64)
+        self.images, self.not_finite = 0, 0
 
     def update(self, encoding: Encoding, latent: Tensor) -> None:
         """Take in a batch: its encoding, and the latents (B, ...) that were decoded."""
+        self.images += len(latent)
         if encoding.codes is not None:
-            codes = encoding.codes.flatten().cpu().numpy()
-            self.code_usage += np.bincount(codes, minlength=len(self.code_usage))
+            codes = encoding.codes.flatten(1).cpu().numpy()
+            valid = (codes >= 0).all(1)
+            self.not_finite += int((~valid).sum())
+            self.code_usage += np.bincount(codes[valid].ravel(), minlength=len(self.code_usage))
             return
+        valid = finite_rows(latent)
         self.location.update(latent.flatten(1).double().cpu().numpy())
         if encoding.family == "gaussian":
+            variance = variance_of(encoding.log_variance)
+            valid &= finite_rows(variance)
             self.kl.update(kl_per_dimension(encoding.mean, encoding.log_variance).cpu().numpy())
-            self.spread.update(encoding.log_variance.double().exp().cpu().numpy())
+            self.spread.update(variance.cpu().numpy())
+        self.not_finite += int((~valid).sum())
         room = max(self.keep - self.kept, 0)
         self.kept_means.append(latent.flatten(1)[:room].float().cpu().numpy())
         if encoding.log_variance is not None:
             self.kept_log_variances.append(encoding.log_variance[:room].float().cpu().numpy())
         self.kept += min(room, len(latent))
 
-    def metrics(self) -> dict[str, float]:
-        """The metrics that apply, by name."""
+    def metrics(self) -> dict[str, Value]:
+        """The metrics that apply, by name; NaN with the reason where an encoding was not finite."""
+        note = f"the encoder's answer is not finite for {self.not_finite} of {self.images} images"
+        return {
+            name: Value(float(value), self.images, note="" if np.isfinite(value) else note)
+            for name, value in self._values().items()
+        }
+
+    def _values(self) -> dict[str, float]:
         if self.code_usage is not None:
-            return codebook_metrics(self.code_usage)
-        values = {"aggregate_mean": float(np.abs(self.location.mean).mean())}
-        if self.kl.count:
-            active = self.active
-            values |= {
-                "aggregate_variance": float((self.location.variance + self.spread.mean).mean()),
-                "active_units": int(active.sum()),
-                "kl_per_dim": float(self.kl.mean.mean()),
-                "posterior_collapse": int(active.mean() < COLLAPSED_SHARE),
-            }
-        else:
-            values["aggregate_variance"] = float(self.location.variance.mean())
-        return values
+            return codebook_metrics(self.code_usage) if not self.not_finite else dict.fromkeys(CODEBOOK, np.nan)
+        values = {"aggregate_mean": np.abs(self.location.mean).mean()}
+        if not self.kl.count:
+            return values | {"aggregate_variance": self.location.variance.mean()}
+        active = self.active if np.isfinite(self.location.variance).all() else np.array([np.nan])
+        return values | {
+            "aggregate_variance": (self.location.variance + self.spread.mean).mean(),
+            "active_units": active.sum(),
+            "kl_per_dim": self.kl.mean.mean(),
+            "posterior_collapse": np.nan if np.isnan(active).any() else active.mean() < COLLAPSED_SHARE,
+        }
 
     @property
     def active(self) -> np.ndarray:

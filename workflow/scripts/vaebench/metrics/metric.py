@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 ALL = "all models"
 GAUSSIAN = "Gaussian posteriors"
-ESTIMATED = "posteriors without a closed-form KL"
+BERNOULLI = "models trained on cross-entropy"
+DISTRIBUTION = "models with a posterior or a code prior"
 VQ = "VQ models"
 VAEGAN = "VAEGAN"
 LABELS = "data sets with labels"
@@ -22,7 +23,9 @@ class Metric:
     has none; higher_is_better: None when neither direction is better; suite: the file it is written to; range: the
     values it can take; formula: plain text, exact; applies_to: the models or data it is defined for; headline: shown
     in comparison.csv; per_image: a column of per_image.parquet; function: for a metric between an image and its
-    reconstruction, the function of metrics/reconstruction.py that computes it.
+    reconstruction, the function of metrics/reconstruction.py that computes it; features: the network whose features it
+    is computed on, empty for none; long_only: in runs.csv but in no table of a row per run, since it can be won by
+    collapse.
     """
 
     name: str
@@ -37,6 +40,8 @@ class Metric:
     headline: bool = False
     per_image: bool = False
     function: str = ""
+    features: str = ""
+    long_only: bool = False
 
 
 @dataclass(frozen=True)

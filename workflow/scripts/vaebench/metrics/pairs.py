@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vaebench.errors import UserError
+from vaebench.inference import finite_rows
 from vaebench.metrics import reconstruction
 from vaebench.metrics.perceptual import LAYOUTS, Perceptual, pooled, too_small
 from vaebench.metrics.registry_images import fidelity
@@ -29,7 +30,7 @@ class PairMetrics:
     """Every registered metric of a pair of images, LPIPS with the given trunks, and the trunks' pooled features.
 
     shape: (C, H, W) of the images; lpips: of "alex", "vgg"; features: of "alexnet", "vgg16"; weights: trunk -> file.
-    `skipped` tells, by metric, why it cannot be computed at this size.
+    `skipped` tells, by metric, why it cannot be computed at this size, and `notes` what must be said of a value.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class PairMetrics:
         self.skipped: dict[str, str] = {}
         self.functions = {m.name: getattr(reconstruction, m.function) for m in fidelity() if m.function}
         self._drop_functions_that_cannot_take(shape)
+        self.notes = {"ms_ssim": reconstruction.scales_note(shape[-2:])} if "ms_ssim" in self.functions else {}
         self.lpips, self.trunks, self.features = [], {}, []
         for net, layout in LAYOUTS.items():
             if net not in lpips and layout.weights not in features:
@@ -56,33 +58,53 @@ class PairMetrics:
         self.names = [*self.functions, *(f"lpips_{net}" for net in self.lpips)]
         self.chunk = CHUNK[torch.device(device).type]
 
-    def __call__(self, x: Tensor, y: Tensor) -> Compared:
-        """Compare x with y, both float32 (B, C, H, W) in [0, 1]; a pair with a value that is not finite gives NaN."""
-        finite = reconstruction.finite_rows(x) & reconstruction.finite_rows(y)
-        x, y = (torch.where(finite.view(-1, 1, 1, 1), images, 0.0) for images in (x, y))
+    def __call__(self, x: Tensor, y: Tensor, features_y: bool = False) -> Compared:
+        """Compare x with y, both float32 (B, C, H, W) in [0, 1]; a pair with a value that is not finite gives NaN.
+
+        features_y: whether the trunks' features of y are wanted, which cost a pass that LPIPS may not need.
+        """
+        finite_x, finite_y = finite_rows(x), finite_rows(y)
+        x, y = (torch.where(finite.view(-1, 1, 1, 1), images, 0.0) for finite, images in ((finite_x, x), (finite_y, y)))
         compared = Compared({name: function(x, y) for name, function in self.functions.items()})
         for net, trunk in self.trunks.items():
-            self._through_trunk(net, trunk, x, y, compared)
-        for group in (compared.values, compared.features_x, compared.features_y):
+            self._through_trunk(net, trunk, x, y, compared, features_y)
+        both = finite_x & finite_y
+        for finite, group in (
+            (both, compared.values), (finite_x, compared.features_x), (finite_y, compared.features_y)
+        ):  # fmt: skip
             for values in group.values():
                 values[~finite] = torch.nan
         return compared
 
-    def _through_trunk(self, net: str, trunk: Perceptual, x: Tensor, y: Tensor, compared: Compared) -> None:
-        distances, features_x, features_y = [], [], []
+    def features_of(self, x: Tensor) -> dict[str, Tensor]:
+        """The trunks' features alone of images (B, C, H, W): (B, D) float64 by trunk."""
+        trunks = {trunk.layout.weights: trunk for trunk in self.trunks.values()}
+        return {
+            name: torch.cat([pooled(trunks[name].features(part)) for part in x.split(self.chunk)])
+            for name in self.features
+        }
+
+    def _through_trunk(
+        self, net: str, trunk: Perceptual, x: Tensor, y: Tensor, compared: Compared, features_y: bool
+    ) -> None:
+        name = trunk.layout.weights
+        wanted_y = features_y and name in self.features
+        distances, pooled_x, pooled_y = [], [], []
         for a, b in zip(x.split(self.chunk), y.split(self.chunk), strict=True):
             activations = trunk.features(a)
-            features_x.append(pooled(activations))
+            pooled_x.append(pooled(activations))
+            if net not in self.lpips and not wanted_y:
+                continue
+            others = trunk.features(b)
+            pooled_y.append(pooled(others))
             if net in self.lpips:
-                others = trunk.features(b)
                 distances.append(trunk.distance(activations, others))
-                features_y.append(pooled(others))
-        if net in self.lpips:
+        if distances:
             compared.values[f"lpips_{net}"] = torch.cat(distances)
-        if trunk.layout.weights in self.features:
-            compared.features_x[trunk.layout.weights] = torch.cat(features_x)
-            if features_y:
-                compared.features_y[trunk.layout.weights] = torch.cat(features_y)
+        if name in self.features:
+            compared.features_x[name] = torch.cat(pooled_x)
+        if wanted_y:
+            compared.features_y[name] = torch.cat(pooled_y)
 
     def _drop_functions_that_cannot_take(self, shape: Sequence[int]) -> None:
         probe = torch.zeros(1, *shape)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from vaebench.metrics.metric import GAUSSIAN, VAEGAN, Metric
+from vaebench.metrics.metric import BERNOULLI, DISTRIBUTION, VAEGAN, Metric
 
 
 def fidelity() -> list[Metric]:
@@ -32,6 +32,18 @@ def fidelity() -> list[Metric]:
             "mean over pixels and channels of -x ln x̂ - (1-x) ln(1-x̂), x̂ clamped to [1e-7, 1-1e-7]",
             per_image=True,
             function="bce",
+        ),
+        Metric(
+            "psnr",
+            "PSNR",
+            r"\mathrm{PSNR}",
+            "dB",
+            True,
+            "reconstruction",
+            "[0, 100]",
+            "-10 log10 of the image's MSE, which counts as at least 1e-10",
+            per_image=True,
+            function="psnr",
         ),
         Metric(
             "lpips_alex",
@@ -65,10 +77,24 @@ def fidelity() -> list[Metric]:
             True,
             "reconstruction",
             "[-1, 1]",
-            "structural similarity, 11x11 Gaussian window of sigma 1.5, data range 1, mean over channels (piq)",
+            "structural similarity, 11x11 Gaussian window of sigma 1.5, data range 1, mean over channels; images whose "
+            "shorter side has 384 pixels or more are first averaged down by round(side / 256) (piq)",
             headline=True,
             per_image=True,
             function="ssim",
+        ),
+        Metric(
+            "ms_ssim",
+            "MS-SSIM",
+            r"\mathrm{MS{-}SSIM}",
+            "",
+            True,
+            "reconstruction",
+            "[0, 1]",
+            "multi-scale structural similarity with SSIM's window, weights of Wang et al. 2003; as many of their five "
+            "scales as hold the window (three at 64 pixels), the weights scaled to sum 1, as the note says (piq)",
+            per_image=True,
+            function="ms_ssim",
         ),
         Metric(
             "gmsd",
@@ -78,7 +104,8 @@ def fidelity() -> list[Metric]:
             False,
             "reconstruction",
             "[0, 0.5]",
-            "standard deviation of the gradient magnitude similarity map, data range 1 (piq)",
+            "standard deviation of the gradient magnitude similarity map of the luminance at half size, data range 1 "
+            "(piq)",
             per_image=True,
             function="gmsd",
         ),
@@ -113,8 +140,8 @@ def self_consistency(entry: Metric) -> Metric:
 
 
 def objectives() -> list[Metric]:
-    """The negative ELBO and the terms that VAEGAN is trained on."""
-    nats = "nats/image"
+    """The negative ELBO with its parts, and the terms that VAEGAN is trained on."""
+    nats, mean = "nats/image", "mean over evaluation.elbo_draws draws of z from q(z|x), x̂(z) not clamped"
     vaegan = {
         "feature_recon": "½ Σ (D_l(x) - D_l(x̂))² in layer l of the discriminator, summed over features",
         "encoder_loss": "feature_recon + KL",
@@ -130,10 +157,47 @@ def objectives() -> list[Metric]:
             nats,
             False,
             "reconstruction",
-            "[0, ∞)",
-            "½ Σ (x - x̂)² + KL, both sums over one image, up to the constant of a unit-variance Gaussian",
-            GAUSSIAN,
+            "(-∞, ∞)",
+            f"distortion + rate, of p(x|z) = N(x̂(z), I) up to its constant ½ D ln 2π; {mean}",
+            DISTRIBUTION,
             headline=True,
+            per_image=True,
+        ),
+        Metric(
+            "neg_elbo_bernoulli",
+            "negative ELBO (Bernoulli)",
+            r"-\mathrm{ELBO}_\mathrm{B}",
+            nats,
+            False,
+            "reconstruction",
+            "(-∞, ∞)",
+            f"-Σ x ln x̂(z) + (1-x) ln(1-x̂(z)) + rate, x̂ clamped to [1e-7, 1-1e-7]; {mean}",
+            BERNOULLI,
+            headline=True,
+            per_image=True,
+        ),
+        Metric(
+            "distortion",
+            "distortion",
+            r"D",
+            nats,
+            False,
+            "reconstruction",
+            "[0, ∞)",
+            f"½ Σ (x - x̂(z))² over one image; {mean}, or at the code where it is one point",
+            per_image=True,
+        ),
+        Metric(
+            "neg_elbo_draw_error",
+            "standard error of neg_elbo over draws",
+            r"\sigma_{-\mathrm{ELBO}}",
+            nats,
+            None,
+            "reconstruction",
+            "[0, ∞)",
+            "per image the standard deviation of distortion + rate over the draws / √draws; of the mean over n images "
+            "√(Σ of their squares) / n",
+            "posteriors that are drawn from, with two or more evaluation.elbo_draws",
             per_image=True,
         ),
         *(

@@ -1,6 +1,6 @@
 """Registered metrics of the latent space: posterior, codebook, probes, disentanglement, likelihood."""
 
-from vaebench.metrics.metric import ESTIMATED, FACTORS, GAUSSIAN, LABELS, VQ, Metric
+from vaebench.metrics.metric import BERNOULLI, DISTRIBUTION, FACTORS, GAUSSIAN, LABELS, VQ, Metric
 
 
 def latent() -> list[Metric]:
@@ -16,18 +16,22 @@ def latent() -> list[Metric]:
     gap = "gap in accuracy between the two dimensions that a linear SVM (C = 0.01) reads best"
     fit = "gradient boosted trees on the latent mean, one classifier per factor"
     return [
-        metric("kl", "KL", r"\mathrm{KL}", "nats/image", None, "[0, ∞)", kl, GAUSSIAN, headline=True, per_image=True),
         metric(
-            "kl_estimate",
-            "KL (model's own estimate)",
-            r"\widehat{\mathrm{KL}}",
+            "rate",
+            "rate",
+            r"R",
             "nats/image",
             None,
             "(-∞, ∞)",
-            "the regularisation term that the model itself returns, per image",
-            ESTIMATED,
+            "KL(q(z|x) ‖ p(z)): closed for Gaussian and von Mises-Fisher posteriors, else an estimate, the mean over "
+            "evaluation.elbo_draws draws of ln q(z|x) - ln p(z); VQ: -ln p(codes) under the prior that draws the "
+            "codes, fitted to the training images' when sampling; the note says which",
+            DISTRIBUTION,
+            headline=True,
             per_image=True,
         ),
+        metric("rate_bits", "rate", r"R", "bits/image", None, "(-∞, ∞)", "rate / ln 2", DISTRIBUTION),
+        metric("kl", "KL", r"\mathrm{KL}", "nats/image", None, "[0, ∞)", kl, GAUSSIAN, per_image=True),
         metric(
             "active_units",
             "active units",
@@ -178,17 +182,31 @@ def latent() -> list[Metric]:
 
 def likelihood() -> list[Metric]:
     """Metrics of the marginal likelihood by importance sampling."""
+    bound = "ln 1/K Σ_k p(x|z_k) p(z_k) / q(z_k|x), z_k from q(z|x)"
     return [
         Metric(
-            "log_likelihood",
-            "importance-weighted bound",
-            r"\log \hat p(x)",
+            "log_likelihood_gaussian",
+            "importance-weighted bound (Gaussian density)",
+            r"\log \hat p_\mathrm{N}(x)",
             "nats/image",
             True,
             "likelihood",
             "(-∞, ∞)",
-            "ln 1/K Σ_k p(x|z_k) p(z_k) / q(z_k|x), p(x|z) = N(x̂(z), I) (or Bernoulli when trained on BCE)",
+            f"{bound}, of the density p(x|z) = N(x̂(z), I) with its constant -½ D ln 2π",
             GAUSSIAN,
+            headline=True,
+            per_image=True,
+        ),
+        Metric(
+            "log_likelihood_bernoulli",
+            "importance-weighted bound (Bernoulli mass)",
+            r"\log \hat P_\mathrm{B}(x)",
+            "nats/image",
+            True,
+            "likelihood",
+            "(-∞, 0]",
+            f"{bound}, of the probability mass Π x̂(z)^x (1-x̂(z))^(1-x)",
+            f"Gaussian posteriors of {BERNOULLI}",
             headline=True,
             per_image=True,
         ),
@@ -200,7 +218,7 @@ def likelihood() -> list[Metric]:
             None,
             "likelihood",
             "[1, K]",
-            "(Σ w)² / Σ w² of the importance weights, mean over images",
+            "(Σ w)² / Σ w² of the importance weights, of the mass where there is one",
             GAUSSIAN,
             per_image=True,
         ),

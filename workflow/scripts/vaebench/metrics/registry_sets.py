@@ -1,60 +1,34 @@
-"""Registered metrics of generated images as a set, against held-out and training images."""
+"""Registered metrics of sets of images, against held-out and training images, in the features of a network."""
 
 from vaebench.metrics.metric import Metric
 
+OFFICIAL, CUSTOM = "inception", "custom_inception"  # by the file's sha256, see metrics/extractors.py
+FEATURES = ("alexnet", "vgg16", OFFICIAL, CUSTOM)
+
+FRECHET = "‖m_g - m_r‖² + tr(S_g + S_r - 2 (S_g S_r)^½)"
+NEAREST = "pixel RMSE to the nearest training image, mean over"
+
+
+def frechet_name(features: str, what: str = "") -> str:
+    """The name of a Fréchet distance: `fd_vgg16`, `fd_floor_vgg16`; `fid`, `fid_floor` for the official Inception file.
+
+    what: "" for generated, "floor" for training, "midpoint" for interpolated images, "r" for reconstructions.
+    """
+    official = features == OFFICIAL
+    if what == "r":
+        return "rfid" if official else f"rfd_{features}"
+    middle = f"_{what}" if what else ""
+    return f"fid{middle}" if official else f"fd{middle}_{features}"
+
+
+def kernel_name(features: str) -> str:
+    """The name of the kernel distance of generated images: `kd_vgg16`; `kid` for the official Inception file."""
+    return "kid" if features == OFFICIAL else f"kd_{features}"
+
 
 def generation() -> list[Metric]:
-    """Metrics of generated images as a set, against held-out images, in a named feature space."""
-
-    def metric(name: str, label: str, symbol: str, better: bool, values: str, formula: str, headline: bool) -> Metric:
-        return Metric(name, label, symbol, "", better, "generation", values, formula, headline=headline)
-
-    entries = []
-    for features in ("alexnet", "vgg16", "inception"):
-        standard = features == "inception"
-        where = rf"_\mathrm{{{features}}}"
-        frechet, kernel = ("fid", "kid") if standard else (f"fd_{features}", f"kd_{features}")
-        entries += [
-            metric(
-                frechet,
-                "FID" if standard else f"Fréchet distance ({features})",
-                r"\mathrm{FID}" if standard else r"\mathrm{FD}" + where,
-                False,
-                "[0, ∞)",
-                f"‖m_g - m_r‖² + tr(S_g + S_r - 2 (S_g S_r)^½) of {features} features",
-                True,
-            ),
-            metric(
-                kernel,
-                "KID" if standard else f"kernel distance ({features})",
-                r"\mathrm{KID}" if standard else r"\mathrm{KD}" + where,
-                False,
-                "(-∞, ∞)",
-                f"unbiased MMD² with kernel (a·b/d + 1)³ of {features} features, mean over 100 subsets",
-                False,
-            ),
-        ]
-        prdc = {
-            "precision": "share of generated images inside a k-NN ball of a real image",
-            "recall": "share of real images inside a k-NN ball of a generated image",
-            "density": "mean number of real k-NN balls that hold a generated image, divided by k",
-            "coverage": "share of real images whose k-NN ball holds a generated image",
-        }
-        for name, formula in prdc.items():
-            entries.append(
-                metric(
-                    f"{name}_{features}",
-                    f"{name} ({features})",
-                    rf"\mathrm{{{name.capitalize()}}}" + where,
-                    True,
-                    "[0, ∞)" if name == "density" else "[0, 1]",
-                    f"{formula}; {features} features",
-                    name in ("precision", "recall"),
-                )
-            )
-    distance = "pixel RMSE to the nearest training image, mean over"
-    return [
-        *entries,
+    """Metrics of generated images as a set, and of reconstructed and interpolated ones, against held-out images."""
+    return [entry for features in FEATURES for entry in _in_features(features)] + [
         Metric(
             "nearest_train_distance",
             "distance to training set",
@@ -63,7 +37,7 @@ def generation() -> list[Metric]:
             None,
             "generation",
             "[0, 1]",
-            f"{distance} generated images",
+            f"{NEAREST} generated images",
         ),
         Metric(
             "nearest_train_ratio",
@@ -73,6 +47,71 @@ def generation() -> list[Metric]:
             None,
             "generation",
             "[0, ∞)",
-            f"nearest_train_distance divided by the same {distance} held-out images; near 0: memorised",
+            f"nearest_train_distance divided by the same {NEAREST} held-out images; near 0: memorised",
         ),
     ]
+
+
+def _in_features(features: str) -> list[Metric]:
+    """The set metrics of one feature network."""
+
+    def metric(
+        name: str, label: str, symbol: str, better: bool | None, values: str, formula: str, **flags: bool
+    ) -> Metric:
+        formula = f"{formula}; {features} features"
+        return Metric(name, label, symbol, "", better, "generation", values, formula, features=features, **flags)
+
+    official = features == OFFICIAL
+    words, latex = features.replace("_", " "), features.replace("_", r"\ ")
+    where = "" if official else f" ({words})"
+    symbol, below = ("FID", "") if official else ("FD", rf"_\mathrm{{{latex}}}")
+    distance = "FID" if official else "Fréchet distance"
+    sides = {
+        "": ("", "", f"{FRECHET} between generated (g) and held-out (r) images", False, True),
+        "floor": (
+            "floor of the ",
+            "floor",
+            "Fréchet distance of training from held-out images, as many as are generated: what real images reach",
+            None,
+            True,
+        ),
+        "r": ("reconstruction ", "rec", "Fréchet distance of reconstructions from their originals", False, False),
+        "midpoint": (
+            "interpolation ",
+            "mid",
+            "Fréchet distance from held-out images of decoded mid-points between the latents of random pairs of them",
+            False,
+            False,
+        ),
+    }
+    entries = []
+    for what, (prefix, mark, formula, better, headline) in sides.items():
+        raised = rf"^\mathrm{{{mark}}}" if mark else ""
+        name, text = frechet_name(features, what), f"{prefix}{distance}{where}"
+        entries.append(
+            metric(name, text, rf"\mathrm{{{symbol}}}{below}{raised}", better, "[0, ∞)", formula, headline=headline)
+        )
+    kernel = "unbiased MMD² with kernel (a·b/d + 1)³ between generated and held-out images, mean over 100 subsets"
+    label, symbol = ("KID", "KID") if official else (f"kernel distance{where}", "KD")
+    entries.append(metric(kernel_name(features), label, rf"\mathrm{{{symbol}}}{below}", False, "(-∞, ∞)", kernel))
+    neighbours = {
+        "density": "mean number of real k-NN balls that hold a generated image, divided by k",
+        "coverage": "share of real images whose k-NN ball holds a generated image",
+        "precision": "share of generated images inside a k-NN ball of a real image: 1 for blurred images of one kind",
+        "recall": "share of real images inside a k-NN ball of a generated image",
+    }
+    for name, formula in neighbours.items():
+        shown = name in ("density", "coverage")
+        entries.append(
+            metric(
+                f"{name}_{features}",
+                f"{name} ({words})",
+                rf"\mathrm{{{name.capitalize()}}}_\mathrm{{{latex}}}",
+                True,
+                "[0, ∞)" if name == "density" else "[0, 1]",
+                formula,
+                headline=shown,
+                long_only=not shown,
+            )
+        )
+    return entries

@@ -17,6 +17,7 @@ SUITE_TITLES = {
     "likelihood": "Likelihood",
 }
 GRADES = {"clear": "told apart from all", "open": "not told apart", "unknown": "not tested"}
+UNLIKE_RATES = 2  # ratio of the highest to the lowest rate from which on the report says so
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -68,8 +69,8 @@ def _verdict(study: Study, name: str, alpha: float) -> Verdict | None:
 
 
 def sentences(study: Study, found: Sequence[Verdict]) -> list[str]:
-    """What the numbers say, one sentence each: the winners by suite, then beta, collapse and codebooks."""
-    return [*_winners(found), *_beta(study), *_collapse(study), *_codebooks(study)]
+    """What the numbers say, one sentence each: the winners by suite, then rates, beta, collapse and codebooks."""
+    return [*_winners(found), *_rates(study), *_beta(study), *_collapse(study), *_codebooks(study)]
 
 
 def _winners(found: Sequence[Verdict]) -> list[str]:
@@ -108,16 +109,30 @@ def _with_value(verdict: Verdict) -> str:
     return f"{METRICS[verdict.metric].label} {number(verdict.best_value.mean)}"
 
 
+def _rates(study: Study) -> list[str]:
+    """That a comparison of reconstructions is one at unlike rates, where the dearest run has twice the cheapest's."""
+    rates = {run.name: value.mean for run in study.runs if (value := study.interval(run.name, "rate"))}
+    if len(rates) < 2:
+        return []
+    low, high = min(rates, key=rates.get), max(rates, key=rates.get)
+    if rates[high] < UNLIKE_RATES * max(rates[low], 0):
+        return []
+    return [
+        f"The runs spend unlike rates, from {number(rates[low])} nats an image ({low}) to {number(rates[high])} "
+        f"({high}): a lower reconstruction error at a higher rate is not by itself a better model."
+    ]
+
+
 def _beta(study: Study) -> list[str]:
-    """How KL and MSE move along beta, for every entry that sweeps it."""
+    """How rate and MSE move along beta, for every entry that sweeps it."""
     result = []
     for entry, betas in study.betas.items():
         ends = min(betas, key=betas.get), max(betas, key=betas.get)
-        kl, mse = ([study.interval(name, metric) for name in ends] for metric in ("kl", "mse"))
-        if all(kl) and all(mse):
+        rate, mse = ([study.interval(name, metric) for name in ends] for metric in ("rate", "mse"))
+        if all(rate) and all(mse):
             result.append(
-                f"Raising β of {entry} from {betas[ends[0]]:g} to {betas[ends[1]]:g} takes KL from "
-                f"{number(kl[0].mean)} to {number(kl[1].mean)} nats and MSE from {number(mse[0].mean)} to "
+                f"Raising β of {entry} from {betas[ends[0]]:g} to {betas[ends[1]]:g} takes the rate from "
+                f"{number(rate[0].mean)} to {number(rate[1].mean)} nats and MSE from {number(mse[0].mean)} to "
                 f"{number(mse[1].mean)}."
             )
     return result
