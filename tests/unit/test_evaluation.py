@@ -379,6 +379,7 @@ def test_an_encoder_that_is_not_finite_leaves_every_cell_empty_with_a_reason(mod
         frame = pd.read_csv(paths[f"{suite}.csv"]).set_index("metric")
         assert frame["value"].isna().all(), frame["value"].dropna()
         assert (frame["note"].str.len() > 0).all()
+    assert np.load(paths["latent.npz"]).files == []  # figures count what it holds
     for name in {"VAE": ("active_units", "posterior_collapse", "kl_per_dim"), "VQVAE": ("codes_used",)}.get(model, ()):
         assert frame.loc[name, "note"] == "the encoder's answer is not finite for 21 of 21 images"
 

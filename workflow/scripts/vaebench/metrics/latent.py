@@ -128,7 +128,9 @@ class LatentSummary:
         return self.location.variance > ACTIVE_VARIANCE
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What latent.npz holds; keys that do not apply are absent."""
+        """What latent.npz holds; keys that do not apply are absent, and all are where an encoding was not finite."""
+        if self.not_finite:
+            return {}
         if self.code_usage is not None:
             return {"code_usage": self.code_usage}
         arrays = {
