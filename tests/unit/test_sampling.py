@@ -7,6 +7,7 @@ import pytest
 import torch
 from evaluation_cases import SAMPLES, default_model, save_run, smooth_images, write_data
 
+from vaebench import pixelcnn
 from vaebench.arrays import open_array
 from vaebench.catalog import MODELS
 from vaebench.errors import UserError
@@ -199,3 +200,15 @@ def test_the_code_prior_learns_a_known_distribution():
     shares = torch.bincount(drawn[:, :, 0].flatten(), minlength=3) / drawn[:, :, 0].numel()
     # 600 rows tell a share to 0.02, 1,500 samples to 0.01; the fit, stopped early, differs by 0.03 from seed to seed
     torch.testing.assert_close(shares, torch.tensor([0.7, 0.2, 0.1]), atol=0.1, rtol=0)
+
+
+def test_codes_are_drawn_in_blocks_of_bounded_memory(monkeypatch):
+    monkeypatch.setattr(pixelcnn, "LOGITS", 9 * 3 * 100)
+    prior = PixelCNN(3, 4, 1).eval()
+    sizes = []
+    prior.register_forward_hook(lambda module, arguments, output: sizes.append(output.numel()))
+    drawn = sample_codes(prior, 250, (3, 3), seed=0)
+    assert max(sizes) == 9 * 3 * 100
+    assert sizes.count(max(sizes)) == 2 * 3  # the last row's positions of two whole blocks
+    assert len(drawn[100:].unique(dim=0)) > 100  # no block is left at zero
+    assert torch.equal(drawn, sample_codes(prior, 250, (3, 3), seed=0))

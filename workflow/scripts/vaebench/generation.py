@@ -54,7 +54,7 @@ def memorisation(task: Task) -> dict[str, Value]:
     """How near the generated images come to the training images, also relative to what held-out images do."""
     queries = np.concatenate([task.samples[: task.limit], task.images[: task.limit]])
     blocks = (task.train[i : i + TRAINING_BLOCK] for i in range(0, len(task.train), TRAINING_BLOCK))
-    distances = distribution.nearest_distances(queries, blocks)
+    distances = distribution.nearest_distances(queries, blocks, task.device)
     count = min(len(task.samples), task.limit)
     generated, held_out = np.split(distances, [count])
     (near, error), (reference, reference_error) = (

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+LOGITS = 2**26  # that are in memory at one time when codes are drawn: 256 MB
+
 
 class MaskedConvolution(nn.Conv2d):
     """A convolution that sees only positions before its own in reading order; `own` lets it see its own too."""
@@ -94,8 +96,10 @@ def sample_codes(prior: PixelCNN, count: int, grid: tuple[int, int], seed: int) 
     device = next(prior.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
     codes = torch.zeros(count, *grid, dtype=torch.int64, device=device)
-    for i in range(grid[0]):
-        for j in range(grid[1]):
-            probabilities = prior(codes[:, : i + 1])[:, :, i, j].softmax(1)  # later rows cannot matter
-            codes[:, i, j] = torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
+    logits_of_one = grid[0] * grid[1] * prior.logits.out_channels
+    for part in codes.split(max(LOGITS // logits_of_one, 1)):
+        for i in range(grid[0]):
+            for j in range(grid[1]):
+                probabilities = prior(part[:, : i + 1])[:, :, i, j].softmax(1)  # later rows cannot matter
+                part[:, i, j] = torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
     return codes

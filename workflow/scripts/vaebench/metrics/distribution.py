@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
+import torch
 
 KERNEL_SUBSETS, KERNEL_SUBSET_SIZE, KERNEL_SEED = 100, 1000, 2020  # torch-fidelity's settings, so the numbers agree
 GROUPS = 10
@@ -228,22 +229,22 @@ def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.sqrt(np.where(squared > 1e-12 * scale, squared, 0))
 
 
-def nearest_distances(queries: np.ndarray, references: Iterable[np.ndarray]) -> np.ndarray:
+@torch.no_grad()
+def nearest_distances(queries: np.ndarray, references: Iterable[np.ndarray], device: str = "cpu") -> np.ndarray:
     """Pixel RMSE in [0, 1] from each query image to its nearest reference image, (n,) float64.
 
     queries: uint8 (n, ...); references: blocks of uint8 (m, ...), so that the training set is never held in memory.
-    The nearest image is searched in float32 and its distance computed in float64.
+    On `device` the nearest image of a block is searched in float32, and its squared distance added up in integers.
     """
-    flat = queries.reshape(len(queries), -1)
-    as_float = flat.astype(np.float32)
-    best = np.full(len(flat), np.inf)
+    flat = torch.from_numpy(queries.reshape(len(queries), -1)).to(device)
+    best = torch.full((len(flat),), torch.iinfo(torch.int64).max, dtype=torch.int64, device=device)
     for block in references:
-        block = block.reshape(len(block), -1)
-        other = block.astype(np.float32)
-        norms = np.square(other).sum(1)
+        other = torch.from_numpy(np.array(block).reshape(len(block), -1)).to(device)
+        as_float = other.float()
+        norms = as_float.square().sum(1)
         for start in range(0, len(flat), BLOCK):
-            rows = slice(start, start + BLOCK)
-            nearest = (norms - 2 * as_float[rows] @ other.T).argmin(1)
-            difference = flat[rows].astype(np.float64) - block[nearest]
-            best[rows] = np.minimum(best[rows], np.sqrt(np.square(difference).mean(1)) / 255)
-    return best
+            part = flat[start : start + BLOCK]
+            nearest = torch.addmm(norms, part.float(), as_float.T, alpha=-2).argmin(1)
+            squares = (part.int() - other[nearest].int()).square().sum(1, dtype=torch.int64)
+            best[start : start + BLOCK] = torch.minimum(best[start : start + BLOCK], squares)
+    return np.sqrt(best.cpu().numpy() / flat.shape[1]) / 255
