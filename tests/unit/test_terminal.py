@@ -149,6 +149,14 @@ def test_earlier_runs_give_an_estimate_from_the_first_step_on(terminal):
     assert terminal.finish(1, 1, 4)[0].endswith("about 30 min left")
 
 
+def test_jobs_that_need_not_run_after_a_checkpoint_are_not_waited_for(terminal):
+    """Planned are 1 + 4 + 2, and after the first Snakemake counts 1 + 3 in all."""
+    terminal.say(LogEvent.RUN_INFO, msg="", stats={"prepare": 1, "train": 4, "report": 2, "total": 7})
+    terminal.handler._jobs.earlier = {"train": [100.0], "report": [100.0]}
+    terminal.start(1, "prepare", "Preparing")
+    assert terminal.finish(1, 1, 4) == ["1 of 4    Preparing: done in 0 s; about 5 min left"]
+
+
 def test_a_killed_job_says_why_in_its_last_line_and_in_its_log(terminal):
     terminal.log(1, "at work\nvae:   0%|  | 0/9\rvae:  11%|# | 1/9\rvae:  22%|##| 2/9")
     terminal.start(1, "train", "Training vae, seed 0")

@@ -31,16 +31,19 @@ NOISE = (
     "Assuming unrestricted shared filesystem usage",
     "Building DAG of jobs",
     "Conda environments: ignored",
+    "DAG of jobs will be updated after completion",
     "Exception in run_job for rule",
     "Exiting because a job execution failed",
     "Group jobs: inactive",
     "No SLURM account given, trying to guess",
     "No account was given, not able to get a SLURM account via sacct",
+    "Processed ",
     "Removing output files of failed job",
     "Select jobs to execute",
     "Shutting down, this might take some time",
     "SLURM run ID:",
     "Storing output in storage",
+    "Updating checkpoint dependencies",
     "Using shell:",
     "WorkflowError:\nAt least one job did not complete successfully",
 )
@@ -133,7 +136,7 @@ class LogHandler(LogHandlerBase):
         targets = self._targets()
         counts = Counter({rule: count for rule, count in record.stats.items() if rule not in targets | {"total"}})
         self._idle = record.stats["total"] - counts.total()
-        self._jobs.planned = counts
+        self._jobs.planned, self._jobs.total = counts, counts.total()
         threading.Thread(target=self._break_silence, daemon=True).start()
         yield _line(
             "plan", f"{counts.total()} steps: " + ", ".join(f"{count} {rule}" for rule, count in counts.items())
@@ -157,7 +160,7 @@ class LogHandler(LogHandlerBase):
         yield from ()
 
     def _progress(self, record: LogRecord) -> Iterator[str]:
-        total = record.total - self._idle
+        total = self._jobs.total = record.total - self._idle
         left = self._jobs.time_left() if self._jobs.done < total else ""
         for words in self._finished:
             yield _line(f"{self._jobs.done} of {total}", "; ".join(filter(None, (words, left))))

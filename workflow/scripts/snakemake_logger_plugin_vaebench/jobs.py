@@ -51,6 +51,7 @@ class Jobs:
         self.started: dict[int, Job] = {}
         self.working: dict[int, Job] = {}
         self.planned: Counter[str] = Counter()
+        self.total = 0
         self.earlier: Mapping[str, Sequence[float]] = {}
         self._timed: dict[str, list[float]] = {}
         self._ended: Counter[str] = Counter()
@@ -103,6 +104,9 @@ class Jobs:
         if not frequent & (timed.keys() | {job.rule for job in running if job.left is not None}):
             return ""
         waiting = self.planned - self._ended - Counter(job.rule for job in running)
+        # After a checkpoint fewer jobs may have to run than were planned: Snakemake tells how many, not of which rules.
+        still_to_run = max(self.total - self.done - len(running), 0) / max(waiting.total(), 1)
+        waiting = {rule: count * min(still_to_run, 1) for rule, count in waiting.items()}
         return str(time_left(waiting, running, timed, self._most_at_once) or "")
 
     def reason(self, jobid: int, status: int | None, logs: Sequence[str], said: str) -> str:

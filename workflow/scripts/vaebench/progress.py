@@ -30,7 +30,7 @@ class TimeLeft:
 
 
 def time_left(
-    waiting: Mapping[str, int], running: Sequence[Running], timed: Mapping[str, Sequence[float]], workers: int
+    waiting: Mapping[str, float], running: Sequence[Running], timed: Mapping[str, Sequence[float]], workers: int
 ) -> TimeLeft | None:
     """The time that the `waiting` jobs (a number per rule) and the `running` ones take `workers` at a time.
 

@@ -54,10 +54,10 @@ def train(
     """Train the run `spec` with `seed` and write `output` (pythae's final_model), `history` and `provenance`.
 
     `train_data` and `eval_data` are npz files of uint8 images (n, C, H, W). `state` is a folder for the resumable
-    state, which is used again only with the same specification, seed, `code` (a fingerprint) and data. On SIGTERM and
-    SIGUSR1 the state is saved and the process ends with 128 + the signal's number. Raises `UserError` on a wrong
-    setting, a loss that is not finite or diverges (state/failure.json then names the term and the step), and when
-    memory runs out.
+    state, which is used again only with the same specification, seed, `code` (a fingerprint) and data. On SIGTERM,
+    SIGUSR1 and SIGINT the state is saved and the process ends (`Interrupted`) with 128 + the signal's number. Raises
+    `UserError` on a wrong setting, a loss that is not finite or diverges (state/failure.json then names the term and
+    the step), and when memory runs out.
     """
     training = spec["training"]
     device = choose_device(training["device"])
