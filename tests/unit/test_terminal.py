@@ -308,10 +308,15 @@ def test_a_job_that_slurm_refuses(terminal):
 
 
 def test_a_disk_that_is_full_for_snakemake_itself(terminal):
-    lines = terminal.say(LogEvent.ERROR, "OSError: [Errno 28] No space left on device", exception="OSError")
-    assert lines[0] == "OSError: [Errno 28] No space left on device"
-    assert lines[-1].startswith("Error: no space left on the disk")
+    (line,) = terminal.say(LogEvent.ERROR, "OSError: [Errno 28] No space left on device", exception="OSError")
+    assert line.startswith("Error: no space left on the disk")
     assert not terminal.handler.stopped
+
+
+def test_a_defect_of_the_handler_does_not_end_the_run(terminal, capsys):
+    del terminal.handler.handleError
+    terminal.say(LogEvent.PROGRESS, done=1, total="many")
+    assert "warning: cannot show a message of Snakemake's (TypeError" in capsys.readouterr().err
 
 
 def test_a_long_silence_is_broken(terminal, monkeypatch):

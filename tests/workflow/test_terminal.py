@@ -87,10 +87,10 @@ def project(tmp_path):
     return tmp_path
 
 
-def start(project, *ways, flags=()):
+def start(project, *ways, flags=(), before=()):
     """Snakemake at work on jobs that end in these ways, in a process group of its own, as a terminal has it."""
     command = [sys.executable, "-m", "snakemake", "--cores", "4", "--keep-going", "--show-failed-logs", *flags]
-    command += ["--config", f"ways={','.join(ways)}"]
+    command = [*before, *command, "--config", f"ways={','.join(ways)}"]
     # Python finds the library by PYTHONPATH, as it does beside the real scripts, where it lies in their folder.
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
     return subprocess.Popen(
@@ -104,9 +104,9 @@ def start(project, *ways, flags=()):
     )
 
 
-def run(project, *ways, flags=()):
-    """Exit status and output of a run."""
-    process = start(project, *ways, flags=flags)
+def run(project, *ways, flags=(), before=()):
+    """Exit status and output of a run; `before` comes first in the command."""
+    process = start(project, *ways, flags=flags, before=before)
     try:
         output, _ = process.communicate(timeout=120)
     finally:
@@ -202,6 +202,17 @@ def test_ctrl_c_ends_at_once_and_is_no_failure(project):
     assert "failed" not in output
     assert "did not complete" not in output
     assert "Error" not in output
+
+
+def test_a_disk_that_is_full_for_snakemake_s_own_files_is_one_line(project):
+    """A limit on the size of files, which children inherit, stands for the full disk."""
+    limited = ["sh", "-c", 'ulimit -f 4 && exec "$@"', "sh"]
+    status, output = run(project, *(f"job{number}" for number in range(40)), before=limited)
+    assert status == 1
+    lines = output.splitlines()
+    assert any(line.startswith("Error: no space left on the disk (free: ") for line in lines)
+    assert "Logging error" not in output
+    assert "Traceback" not in output
 
 
 def test_verbose_brings_back_all_that_snakemake_says(project):

@@ -1,5 +1,6 @@
 """Put the handler into a run of Snakemake that was started without naming it."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,5 +35,6 @@ def show_progress(workflow: "Workflow", benchmarks: Path) -> LogHandler:
         else:
             handler.stream = None
     handlers.insert(0, handler)
+    logging.raiseExceptions = False  # on a full disk Snakemake's log fails: one traceback per message tells nobody why
     handler.learn(benchmarks, lambda: {rule.name for rule in workflow.rules if not rule.output})
     return handler

@@ -116,6 +116,10 @@ class LogHandler(LogHandlerBase):
         except Exception:
             self.handleError(record)
 
+    def handleError(self, record: LogRecord) -> None:
+        """Say that a record could not be told: a defect of this class, which must not end the run."""
+        print(f"warning: cannot show a message of Snakemake's ({sys.exception()!r})", file=sys.stderr)
+
     def close(self) -> None:
         """End the thread that speaks up after a silence."""
         self._ended.set()
@@ -138,9 +142,8 @@ class LogHandler(LogHandlerBase):
         self._idle = record.stats["total"] - counts.total()
         self._jobs.planned, self._jobs.total = counts, counts.total()
         threading.Thread(target=self._break_silence, daemon=True).start()
-        yield _line(
-            "plan", f"{counts.total()} steps: " + ", ".join(f"{count} {rule}" for rule, count in counts.items())
-        )
+        steps = "1 step" if counts.total() == 1 else f"{counts.total()} steps"
+        yield _line("plan", f"{steps}: " + ", ".join(f"{count} {rule}" for rule, count in counts.items()))
 
     def _group(self, record: LogRecord) -> Iterator[str]:
         members = [job.jobid for job in record.jobs]
@@ -218,9 +221,7 @@ class LogHandler(LogHandlerBase):
             self._statuses[record.thread] = int(match[1] or 128 + int(match[2]))
         elif not (self.interrupted or words.startswith(NOISE)):
             self._errors += 1
-            yield words
-            if NO_SPACE.search(words):
-                yield ERROR + no_space()
+            yield ERROR + no_space() if NO_SPACE.search(words) else words
 
     def _pass_on(self, record: LogRecord) -> Iterator[str]:
         """What Snakemake or its executor say in plain words."""

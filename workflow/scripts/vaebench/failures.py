@@ -24,7 +24,7 @@ PROFILE = "profiles/slurm/config.yaml"
 
 # The system's words, and those of SQLite, torch.save (two), NumPy and Python's tempfile, which lose the error's number.
 NO_SPACE = re.compile(
-    r"No space left on device|Disk quota exceeded|disk is full|PytorchStreamWriter failed|iostream error"
+    r"No space left on device|File too large|Disk quota exceeded|disk is full|PytorchStreamWriter failed|iostream error"
     r"|\d+ requested and \d+ written|No usable temporary directory"
 )
 NO_MEMORY = re.compile(r"can(no|')t allocate memory|bad_alloc|out of memory|_ALLOC_FAILED", re.IGNORECASE)
