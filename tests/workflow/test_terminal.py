@@ -221,6 +221,16 @@ def test_verbose_brings_back_all_that_snakemake_says(project):
     assert "Select jobs to execute" in output
 
 
+@pytest.mark.parametrize("quiet", ["rules", "progress", "all"])
+def test_a_failure_is_counted_and_told_however_quiet_it_shall_be(project, quiet):
+    status, output = run(project, "fine", "killed", flags=["--quiet", quiet])
+    assert status == 1
+    assert ("started" in output) == (quiet == "progress")
+    assert ("1 of 2" in output) == (quiet == "rules")
+    assert ("\nError: killed" in output) == (quiet != "all")
+    assert "failed: Working: killed: Error: killed" in output, "the last word is the hook's"
+
+
 def test_the_plan_is_snakemake_s_own(project):
     status, output = run(project, "fine", flags=["-n"])
     assert status == 0

@@ -30,8 +30,6 @@ def show_progress(workflow: "Workflow", benchmarks: Path) -> LogHandler:
         if default is not None and wanted:
             handlers.remove(default)
             handler.stream = default.stream
-            if workflow.is_main_process:  # what a job on a cluster writes to its log shall not be cut by -q
-                handler.filters.extend(default.filters)
         else:
             handler.stream = None
     handlers.insert(0, handler)

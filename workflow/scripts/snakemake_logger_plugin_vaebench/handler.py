@@ -26,6 +26,13 @@ STATUS = re.compile(r"CalledProcessError.*(?:non-zero exit status (\d+)|died wit
 RESTARTED = re.compile(r"Trying to restart job (\S+)\.$")
 SUBMITTED = re.compile(r"Job (\S+) has been submitted with SLURM jobid (\S+) ")
 CANCELLING = "; Snakemake ends with its next look at the queue, within 3 minutes, and at once with another Ctrl-C"
+# What --quiet calls an event.
+QUIET = {
+    LogEvent.GROUP_INFO: "RULES",
+    LogEvent.JOB_INFO: "RULES",
+    LogEvent.PROGRESS: "PROGRESS",
+    LogEvent.RUN_INFO: "PROGRESS",
+}
 # What tells a person nothing, or what this handler says in other words.
 NOISE = (
     "Assuming unrestricted shared filesystem usage",
@@ -58,7 +65,7 @@ class LogHandler(LogHandlerBase):
 
     writes_to_stream = True
     writes_to_file = False
-    has_filter = False
+    has_filter = True
     has_formatter = True
     needs_rulegraph = False
 
@@ -109,7 +116,8 @@ class LogHandler(LogHandlerBase):
         """Write what there is to say about one record."""
         try:
             say = self._say.get(getattr(record, "event", None))
-            for line in say(record) if say else ():
+            lines = list(say(record)) if say else []  # all of them: jobs are counted whether they are shown or not
+            for line in lines if self._shows(record) else ():
                 self._write(line)
         except BrokenPipeError:
             raise
@@ -124,6 +132,12 @@ class LogHandler(LogHandlerBase):
         """End the thread that speaks up after a silence."""
         self._ended.set()
         super().close()
+
+    def _shows(self, record: LogRecord) -> bool:
+        """Whether --quiet lets this record through. Unlike Snakemake's own, a failure is only silenced by `all`."""
+        quiet = {each.name for each in self.common_settings.quiet or ()}
+        about = QUIET.get(getattr(record, "event", None)) or getattr(getattr(record, "quietness", None), "name", None)
+        return not quiet & {"ALL", about}
 
     def _write(self, line: str) -> None:
         self._written = time.monotonic()
