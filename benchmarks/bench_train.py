@@ -3,9 +3,10 @@
 Each round trains the same images once with either, each in a process of its own with torch as it leaves it; the best
 round counts, since other work on the machine only slows. The round before them warms up, and its losses are compared:
 both loops begin it with the same weights. The ratio of processor time is given too, which other work
-hardly changes. For models of one encoder and one decoder the limit is measured too: forward and backward passes of
-these two on one batch and nothing else, in the layout of our loop. Prints one table and writes one CSV. On a GPU our
-loop is also run in bf16, and the share of the card's peak is given.
+hardly changes. Ours computes in the precision that `auto` is on this machine, and in float32. For models of one encoder
+and one decoder the limit is measured too: forward and backward passes of
+these two on one batch and nothing else, in the layout of our loop. Prints one table and writes one CSV. On a GPU the
+share of the card's peak is given.
 """
 
 import argparse
@@ -38,6 +39,7 @@ from vaebench.devices import choose_device
 from vaebench.interruption import Interruption
 from vaebench.models import build_model
 from vaebench.numerics import numerics
+from vaebench.precision import choose_precision
 from vaebench.tracking import NoTracker
 from vaebench.training import Trainer
 
@@ -59,14 +61,13 @@ def main() -> None:
     """Measure every case that was asked for."""
     arguments = parse()
     device = choose_device(arguments.device)
-    modes = [("fp32", False)] + ([("fp32", True)] if arguments.compile else [])
-    modes += [("bf16", False)] if device.type == "cuda" else []
     rows = []
     for model, nets, discriminator in CASES:
         if arguments.only and f"{model}-{nets}" not in arguments.only:
             continue
         count = arguments.images if nets == "compact" else arguments.images_of_large_nets
-        for precision, compiled in modes:
+        chosen = choose_precision(specification(model, nets, discriminator, "auto", False, 1), device)
+        for precision, compiled in dict.fromkeys([(chosen, False), ("fp32", False), ("fp32", arguments.compile)]):
             spec = specification(model, nets, discriminator, precision, compiled, arguments.batch_size)
             with tempfile.TemporaryDirectory() as folder:
                 rows.append(compare(spec, count, Path(folder), device, arguments))

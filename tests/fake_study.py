@@ -137,7 +137,8 @@ def _write_training(path: Path, fake: Fake, seed: int, images: np.ndarray) -> No
     }  # fmt: skip
     provenance = {
         "spec": fake.spec, "seed": seed, "parameters": 350_000 if fake.codes else 645_000, "epochs": 8, "steps": 304,
-        "images_seen": 19_200, "seconds": 40.0 + seed, "threads": 1, "environment": environment,
+        "images_seen": 19_200, "seconds": 40.0 + seed, "threads": 1, "precision": "bf16",
+        "environment": environment,
     }  # fmt: skip
     (path / "provenance.json").write_text(json.dumps(provenance))
     k, steps, dims, pairs = min(10, len(images)), 7, 8, 4
@@ -194,6 +195,7 @@ def _write_metrics(path: Path, fake: Fake, seed: int, images: np.ndarray) -> Non
     ids = [f"{number:06d}.jpg" for number in range(len(images))]
     context = {"run": fake.name, "seed": seed, "split": "test", "images": len(images), "protocol": "standard"}
     context |= {"data": {"test": "ab" * 32}, "training_environment": {}, "evaluation_environment": {}}
+    context["training_precision"] = "bf16"
     write_per_image(path / "per_image.parquet", ids, per_image, context)
     ends = {"best": np.argsort(mse)[:8], "worst": np.argsort(-mse)[:8]}
     parts = {"index": np.arange(len(images)), "original": images, "reconstruction": reconstructions}

@@ -18,6 +18,7 @@ def made_up(name="vae", seed=0, model="VAE", nets=None, training=None, **recorde
     spec = make_spec(model, **{"select": "last", **(training or {})})
     spec |= {"run": name, "nets": nets or {"encoder": "compact", "decoder": "compact", "discriminator": None}}
     given = {"parameters": 1000, "epochs": 2, "steps": 6, "images_seen": 80, "seconds": 36.0, "threads": 1}
+    given["precision"] = "fp32"
     return {"spec": spec, "seed": seed, "environment": CPU} | given | recorded
 
 
@@ -99,7 +100,7 @@ def test_run_that_differs_in_one_thing_is_marked_for_that(name):
         "steps": {"steps": 7},
         "images_seen": {"images_seen": 81},
         "epoch_kept": {"training": {"select": "mse"}},
-        "precision": {"training": {"precision": "bf16"}},
+        "precision": {"precision": "bf16"},
         "tuning_trials": {},
         "device": {"threads": 2},
     }

@@ -94,7 +94,7 @@ def test_every_key_of_the_schema_has_a_description_and_optional_ones_a_default()
         ({"training": {"learning_rat": 0.1}}, ["training.learning_rat: unknown key", "did you mean learning_rate?"]),
         ({"training": {"learning_rate": "1e-3"}}, ["training.learning_rate", "read as text", "write 1.0e-3"]),
         ({"training": {"epochs": "many"}}, ["training.epochs", "'many' is not of type 'integer'"]),
-        ({"training": {"precision": "fp8"}}, ["training.precision", "choose from fp32, tf32, bf16"]),
+        ({"training": {"precision": "fp8"}}, ["training.precision", "choose from auto, fp32, tf32, bf16"]),
         (
             {"preprocessing": {"crop": {"centre": 3}}},
             ["preprocessing.crop.centre: unknown key", "did you mean center?"],

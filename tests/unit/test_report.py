@@ -341,13 +341,16 @@ def test_report_is_small_and_the_same_each_time(demo, tmp_path):
 def test_mixed_results_are_announced(tmp_path):
     arguments = build_study(tmp_path, DEMO[:2], seeds=(0,), shape=(3, 16, 16))
     notes = arguments["tables"] / "notes.json"
-    notes.write_text(json.dumps(["These results mix 2 data sets. a; b.", "x has no result."]))
+    notes.write_text(
+        json.dumps(["These results mix 2 data sets. a; b.", "x has no result.", "All models were trained in x."])
+    )
     output = tmp_path / "report.html"
     places = {"figures": stand_in_figures(tmp_path / "figures"), "captions": ROOT / "workflow/report"}
     settings = {"generator": "mnist", "confidence": 0.95}
     empty = {"manifests": [], "validation": tmp_path / "none.json", "rulegraph": ""}
     write_report(**arguments, **places, **empty, settings=settings, output=output)
     assert "These results mix 2 data sets." in output.read_text()
+    assert "All models were trained in x." not in output.read_text()
 
 
 @pytest.mark.parametrize("text", [DOT, MERMAID])

@@ -29,6 +29,7 @@ def context(run, seed, **changes):
         "data": {"train": "a" * 64, "test": "b" * 64},
         "protocol": "standard",
         "training_environment": machine,
+        "training_precision": "fp32",
         "evaluation_environment": machine,
     } | changes
 
@@ -156,7 +157,8 @@ def test_one_seed_has_intervals_over_images_and_says_so(tmp_path):
     assert text.split("Mean over seeds")[0].count("†") == 6
     assert "† a single seed: half the interval over images or samples, for this trained model" in text
     assert r"$^\dagger$" in (tables / "comparison.tex").read_text()
-    notes = json.loads((tables / "notes.json").read_text())
+    *notes, precision = json.loads((tables / "notes.json").read_text())
+    assert precision == "All models were trained in float32."
     assert notes == [
         "Every run has one seed: intervals and comparisons are over images or samples and hold for these trained "
         "models only; another training may rank otherwise."
@@ -319,7 +321,7 @@ def test_a_correction_out_of_reach_is_told(tmp_path):
     tables = summarise(tmp_path, levels=levels, expected=list(levels), spread=0.001)
     needed = stats.t.ppf(1 - 0.025 / 15, 2) * np.sqrt(2 / 3)
     notes = json.loads((tables / "notes.json").read_text())
-    assert len(notes) == 1
+    assert len(notes) == 2
     assert notes[0].startswith(
         "With 3 seeds, Holm's correction over 15 pairs of runs reaches the level 0.05 only where two runs lie "
         f"{needed:.0f} standard deviations of a training apart, with 4 seeds "
@@ -342,7 +344,7 @@ def test_failed_and_missing_runs_are_listed_and_the_rest_is_made(tmp_path):
     assert comparison.loc["vae", "mse_mean"] > 0
     for kind in ("md", "tex"):
         assert "loss became NaN at step 70" in (tables / f"comparison.{kind}").read_text()
-    assert len(json.loads((tables / "notes.json").read_text())) == 2
+    assert len(json.loads((tables / "notes.json").read_text())) == 3
 
 
 @pytest.mark.parametrize(
@@ -359,12 +361,14 @@ def test_failed_and_missing_runs_are_listed_and_the_rest_is_made(tmp_path):
             "These results mix 2 training environments.",
         ),
         ({"evaluation_environment": {"packages": {"torch": "2.11.0"}}}, "These results mix 2 evaluation environments."),
+        ({"training_precision": "bf16"}, "These results mix 2 training precisions. float32: "),
+        ({"training_precision": "bf16, then fp32"}, "These results mix 2 training precisions. float32: "),
     ],
 )
 def test_mixtures_are_told(changes, told, tmp_path):
     tables = summarise(tmp_path, changes={("vqvae", 1): changes})
     notes = json.loads((tables / "notes.json").read_text())
-    assert len(notes) == 1
+    assert len(notes) == (1 if "precision" in told else 2)
     assert notes[0].startswith(told)
     assert "vqvae (seed 1)" in notes[0]
     for name in TABLES:
@@ -373,8 +377,14 @@ def test_mixtures_are_told(changes, told, tmp_path):
     assert pd.read_csv(tables / "comparison.csv")["note"].str.startswith(told.partition(".")[0]).all()
 
 
-def test_a_uniform_study_has_no_notes(tmp_path):
-    assert json.loads((summarise(tmp_path) / "notes.json").read_text()) == []
+@pytest.mark.parametrize(("precision", "told"), [("fp32", "float32."), ("bf16", "bfloat16 (networks; losses and ")])
+def test_a_uniform_study_has_no_note_but_its_precision(precision, told, tmp_path):
+    changes = {(run, seed): {"training_precision": precision} for run in LEVELS for seed in (0, 1, 2)}
+    tables = summarise(tmp_path, changes=changes)
+    (note,) = json.loads((tables / "notes.json").read_text())
+    assert note.startswith(f"All models were trained in {told}")
+    for name in TABLES:
+        assert note in (tables / f"{name}.md").read_text()
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path):

@@ -51,7 +51,7 @@ ASPECTS = {
     "steps": Aspect("Steps", lambda training: training["steps"], ",.0f"),
     "images_seen": Aspect("Images seen", lambda training: training["images_seen"], ",.0f"),
     "epoch_kept": Aspect("Epoch kept", lambda training: _kept(training["spec"]["training"]["select"])),
-    "precision": Aspect("Precision", lambda training: training["spec"]["training"]["precision"]),
+    "precision": Aspect("Precision", lambda training: training["precision"]),
     "tuning_trials": Aspect("Tuning trials", lambda _: None),
     "device": Aspect("Device", lambda training: _device(training)),
     "hours": Aspect("Hours", lambda training: training["seconds"] / 3600, ".3g", compared=False),

@@ -95,7 +95,8 @@ class ModelInfo:
     from the model's own prior, or a fitted one where it has none. `smallest_batch` is the fewest images that one step
     can be computed from. `differentiates`: its forward pass needs gradients. `ranges` are narrower bounds than
     `RANGES`, with the reason in `why`. `recordable`: a training step neither waits for the device nor depends on
-    anything but tensors within an epoch, so that it can be recorded (see `steps`).
+    anything but tensors within an epoch, so that it can be recorded (see `steps`). `needs_float32`: why precision
+    auto is never bf16 for it; empty where bfloat16 does (docs/performance.md).
     """
 
     name: str
@@ -111,6 +112,7 @@ class ModelInfo:
     ranges: Mapping[str, Range] = field(default_factory=dict)
     why: str = ""
     recordable: bool = False
+    needs_float32: str = ""
 
     @property
     def components(self) -> tuple[str, ...]:

@@ -42,6 +42,7 @@ class Progress:
     seconds: float = 0.0
     total_seconds: float = 0.0
     rows: list[dict] = field(default_factory=list)
+    precisions: list[str] = field(default_factory=list)
     best: dict = field(default_factory=dict)
 
 
@@ -75,6 +76,12 @@ class Checkpoint:
             torch.save(state, temporary)
         for former in set(self.folder.glob(BEST.format("*"))) - {best}:
             former.unlink()
+
+    def precisions(self) -> list[str]:
+        """The precisions in which the saved state was computed; none when there is no state to use."""
+        path = self.folder / STATE
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True) if path.is_file() else {"key": None}
+        return state["progress"]["precisions"] if state["key"] == self.key else []
 
     def restore(self, model: BaseAE, objectives: Sequence[Objective]) -> Progress | None:
         """Put the saved state into `model`, `objectives` and the random generators; None when there is none to use."""

@@ -18,10 +18,8 @@ class LookupQuantizer(Quantizer):
     def forward(self, z: Tensor, uses_ddp: bool = False) -> ModelOutput:
         """Quantise z, (B, h, w, embedding_dim); `uses_ddp` is pythae's and has no meaning on one device."""
         indices = nearest_codes(z, self.embeddings.weight)
-        codes = self.embeddings(indices)
-        commitment = functional.mse_loss(z, codes.detach()) * self.commitment_loss_factor
-        quantization = functional.mse_loss(codes, z.detach()) * self.quantization_loss_factor
-        return _quantized(z, codes, indices, commitment + quantization)
+        factors = self.commitment_loss_factor, self.quantization_loss_factor
+        return _output(indices, *_Lookup.apply(z, self.embeddings.weight, indices, *factors))
 
 
 class LookupQuantizerEMA(QuantizerEMA):
@@ -30,10 +28,10 @@ class LookupQuantizerEMA(QuantizerEMA):
     def forward(self, z: Tensor, uses_ddp: bool = False) -> ModelOutput:
         """Quantise z, (B, h, w, embedding_dim); when training, the codes move afterwards."""
         indices = nearest_codes(z, self.embeddings)
-        codes = functional.embedding(indices, self.embeddings)
+        output = _output(indices, *_Lookup.apply(z, self.embeddings, indices, self.commitment_loss_factor, 0.0))
         if self.training:
             self._follow(z.detach(), indices)
-        return _quantized(z, codes, indices, functional.mse_loss(z, codes) * self.commitment_loss_factor)
+        return output
 
     @torch.no_grad()
     def _follow(self, z: Tensor, indices: Tensor) -> None:
@@ -72,7 +70,42 @@ def nearest_codes(z: Tensor, codebook: Tensor) -> Tensor:
     return distances.min(-1).indices.reshape(z.shape[:-1])  # twice as fast as argmin on a CPU
 
 
-def _quantized(z: Tensor, codes: Tensor, indices: Tensor, loss: Tensor) -> ModelOutput:
-    """pythae's answer; the gradient of the codes goes straight through to z."""
-    straight = (z + (codes - z).detach()).permute(0, 3, 1, 2)
-    return ModelOutput(quantized_vector=straight, quantized_indices=indices.unsqueeze(1), loss=loss)
+class _Lookup(torch.autograd.Function):
+    """The codes of a codebook (K, D) at `indices`, and the loss that draws latents z, (..., D), and codes together.
+
+    The loss is `commitment` + `quantization` times the mean squared distance of z and its codes, of which z gets the
+    gradient of the first and the codes that of the second. The gradient of the codes goes straight through to z.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx,
+        z: Tensor,
+        codebook: Tensor,
+        indices: Tensor,
+        commitment: float,
+        quantization: float,
+    ) -> tuple[Tensor, Tensor]:
+        """The codes, like z, and the loss, a scalar."""
+        codes = functional.embedding(indices, codebook)
+        difference = z - codes
+        ctx.save_for_backward(difference, indices)
+        ctx.factors, ctx.size = (commitment, quantization), len(codebook)
+        return codes, difference.square().mean() * (commitment + quantization)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: torch.autograd.function.FunctionCtx, codes: Tensor, loss: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients of z and the codebook, from those of the codes and of the loss."""
+        difference, indices = ctx.saved_tensors
+        to_z, to_codebook = (loss * (2 * factor / difference.numel()) for factor in ctx.factors)
+        book = None
+        if ctx.needs_input_grad[1]:
+            moves = difference.reshape(-1, difference.shape[-1]) * -to_codebook
+            book = torch.zeros_like(moves[:1]).expand(ctx.size, -1).clone().index_add_(0, indices.reshape(-1), moves)
+        return torch.addcmul(codes, difference, to_z), book, None, None, None
+
+
+def _output(indices: Tensor, codes: Tensor, loss: Tensor) -> ModelOutput:
+    """pythae's answer."""
+    return ModelOutput(quantized_vector=codes.permute(0, 3, 1, 2), quantized_indices=indices.unsqueeze(1), loss=loss)

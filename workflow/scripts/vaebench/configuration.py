@@ -184,6 +184,11 @@ def _model_mistakes(config: Mapping, shape: tuple[int, int, int] | None, find_ne
                         f"models.{entry}.training.compile: {spec['model']} takes gradients of gradients, which "
                         "compiled networks do not give; set it to false"
                     )
+                if spec["training"]["gradients"] == "pythae" and spec["training"]["precision"] in ("bf16", "tf32"):
+                    yield (
+                        f"models.{entry}.training.precision: gradients: pythae repeats trainers that compute in "
+                        "float32; set it to auto or fp32"
+                    )
     baseline = config["statistics"]["baseline"]
     if baseline is not None and entries and baseline not in models:
         yield f"statistics.baseline: {baseline!r} is no entry under models; choose from {listing(entries)} or null"

@@ -13,8 +13,7 @@ from torch._functorch import config as functorch
 from vaebench.codebooks import look_codes_up
 from vaebench.memory import keep_freed_memory
 from vaebench.platforms import peak_memory_bytes
-
-NETWORKS = ("encoder", "decoder", "discriminator")
+from vaebench.precision import NETWORKS, compute_in_bfloat16
 
 
 @contextmanager
@@ -37,8 +36,9 @@ def numerics(training: Mapping, device: torch.device, threads: int) -> Iterator[
         # Deterministic torch fills every fresh tensor with NaN, hundreds a step, although no operation reads them.
         torch.utils.deterministic.fill_uninitialized_memory = False
         torch.backends.cudnn.benchmark = not training["deterministic"]
-        torch.set_float32_matmul_precision("highest" if training["precision"] == "fp32" else "high")
-        torch.backends.cudnn.allow_tf32 = training["precision"] != "fp32"
+        tf32 = training["precision"] != "fp32" and device.type == "cuda"
+        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = tf32
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         with functorch.patch(donated_buffer=False):  # compiled networks keep what a second loss needs for its gradient
@@ -55,8 +55,7 @@ def numerics(training: Mapping, device: torch.device, threads: int) -> Iterator[
 def prepare(model: BaseAE, training: Mapping, device: torch.device) -> BaseAE:
     """Move a freshly built model to the device, in the layout, precision and compilation that `training` asks for.
 
-    Its parameters stay float32 and keep their names. With bf16 the networks compute in bfloat16 and give float32, so
-    that every loss is computed in float32.
+    Its parameters stay float32 and keep their names. With bf16 the networks compute in bfloat16 (see `precision`).
     """
     model = model.to(device)
     model.device = device
@@ -66,14 +65,11 @@ def prepare(model: BaseAE, training: Mapping, device: torch.device) -> BaseAE:
             for name in NETWORKS:
                 if hasattr(model, name):
                     getattr(model, name).to(memory_format=torch.channels_last)
-    for name in NETWORKS:
-        network = getattr(model, name, None)
-        if network is None:
-            continue
-        if training["precision"] == "bf16":
-            network.forward = _in_bfloat16(network.forward, device.type)
-        if training["compile"]:
-            network.forward = _compiled(network.forward)
+    if training["precision"] == "bf16":
+        compute_in_bfloat16(model, device)
+    for name in NETWORKS if training["compile"] else ():
+        if hasattr(model, name):
+            getattr(model, name).forward = _compiled(getattr(model, name).forward)
     return model
 
 
@@ -96,18 +92,5 @@ def _compiled(forward: Callable[..., ModelOutput]) -> Callable[..., ModelOutput]
     def wrapped(*arguments: object, **options: object) -> ModelOutput | Tensor:
         output = compiled(*arguments, **options)
         return output if isinstance(output, Tensor) else ModelOutput(**output)
-
-    return wrapped
-
-
-def _in_bfloat16(forward: Callable[..., ModelOutput], device_type: str) -> Callable[..., ModelOutput]:
-    def wrapped(*arguments: object, **options: object) -> ModelOutput:
-        with torch.autocast(device_type, dtype=torch.bfloat16):
-            output = forward(*arguments, **options)
-        if isinstance(output, Tensor):
-            return output.float()
-        for key in list(output):
-            output[key] = output[key].float()
-        return output
 
     return wrapped

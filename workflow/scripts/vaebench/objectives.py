@@ -7,7 +7,7 @@ and `step_as_pythae` repeats theirs, for comparison.
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from pythae.models import BaseAE
@@ -37,12 +37,17 @@ TERMS = {
 
 @dataclass
 class Objective:
-    """One loss and what it trains; `name` is also its key under `training.components`."""
+    """One loss and what it trains; `name` is also its key under `training.components`.
+
+    `mixture` says by which weights its gradient is a sum of the gradients, in its parameters, of the losses of others;
+    it is empty where it is not one.
+    """
 
     name: str
     parameters: list[nn.Parameter]
     optimizer: Optimizer
     scheduler: LRScheduler | None
+    mixture: Mapping[str, float] = field(default_factory=dict)
 
     def loss(self, losses: Mapping[str, Tensor]) -> Tensor:
         """This objective's loss among the `losses` of a batch."""
@@ -83,7 +88,8 @@ def make_objectives(model: BaseAE, training: Mapping) -> list[Objective]:
         decay = {"weight_decay": model.model_config.reg_weight} if _is_rae_l2_decoder(model, name) else {}
         optimizer = _optimizer(owned, settings, decay, fused=training["gradients"] == "exact")
         trained = [parameter for parameter in owned if parameter.requires_grad]
-        objectives.append(Objective(name, trained, optimizer, _scheduler(optimizer, settings["scheduler"])))
+        scheduler = _scheduler(optimizer, settings["scheduler"])
+        objectives.append(Objective(name, trained, optimizer, scheduler, _mixture(model, name)))
     return objectives
 
 
@@ -107,15 +113,44 @@ def losses_of(output: ModelOutput, kind: str, training: Mapping) -> dict[str, Te
 
 
 def step(objectives: Sequence[Objective], output: ModelOutput, losses: Mapping[str, Tensor]) -> None:
-    """One update: each objective that this batch trains follows the gradient of its own loss, all at one point."""
+    """One update: each objective that this batch trains follows the gradient of its own loss, all at one point.
+
+    The gradient of a mixture comes along with those that it is mixed of, at little more than their price.
+    """
     active = [objective for objective in objectives if objective.updates(output)]
+    passes = []
+    for source in objectives:
+        reached = [other for other in active if source.name in other.mixture or (other is source and not other.mixture)]
+        if reached:
+            passes.append((source, reached))
     for objective in active:
         objective.optimizer.zero_grad(set_to_none=True)
-    for objective in active:
-        last = objective is active[-1]
-        objective.loss(losses).backward(inputs=objective.parameters, retain_graph=not last)
+    for source, reached in passes:
+        former = [_take_gradients(other) if other.mixture else [] for other in reached]
+        inputs = [parameter for other in reached for parameter in other.parameters]
+        source.loss(losses).backward(inputs=inputs, retain_graph=source is not passes[-1][0])
+        for other, gradients in zip(reached, former, strict=True):
+            if other.mixture:
+                _mix(other.parameters, other.mixture[source.name], gradients)
     for objective in active:
         objective.optimizer.step()
+
+
+def _take_gradients(objective: Objective) -> list[Tensor | None]:
+    """The gradients that its parameters have so far, taken away from them."""
+    gradients = [parameter.grad for parameter in objective.parameters]
+    for parameter in objective.parameters:
+        parameter.grad = None
+    return gradients
+
+
+def _mix(parameters: Sequence[nn.Parameter], weight: float, former: Sequence[Tensor | None]) -> None:
+    """Make each gradient `weight` times itself plus the former one."""
+    for parameter, gradient in zip(parameters, former, strict=True):
+        if parameter.grad is not None:
+            parameter.grad.mul_(weight)
+        if gradient is not None:
+            parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
 
 
 def step_as_pythae(objectives: Sequence[Objective], output: ModelOutput, losses: Mapping[str, Tensor]) -> None:
@@ -163,6 +198,17 @@ def _scheduler(optimizer: Optimizer, chosen: Mapping | None) -> LRScheduler | No
         return scheduler_class(optimizer, **chosen.get("options", {}))
     except (TypeError, ValueError) as error:
         raise UserError(f"training.scheduler: {chosen['name']} refuses {chosen.get('options', {})}: {error}") from error
+
+
+def _mixture(model: BaseAE, name: str) -> dict[str, float]:
+    """VAEGAN's decoder follows (1 - a) reconstruction loss - a discriminator loss, a being `adversarial_loss_scale`.
+
+    The encoder's loss is the reconstruction loss and a KL divergence, which no parameter of the decoder changes.
+    """
+    if model.model_name != "VAEGAN" or name != "decoder":
+        return {}
+    scale = model.adversarial_loss_scale
+    return {"encoder": 1 - scale, "discriminator": -scale}
 
 
 def _is_rae_l2_decoder(model: BaseAE, name: str) -> bool:

@@ -110,6 +110,7 @@ class Suites:
             "protocol": self.settings["protocol"],
             "evaluation_environment": environment(device),
             "training_environment": trained.get("environment", trained),
+            "training_precision": trained.get("precision", "unknown"),
         }
 
     def _row(self, name: str, found: Value) -> dict:

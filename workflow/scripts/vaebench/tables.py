@@ -30,6 +30,13 @@ TITLES = {
     "pairwise": "Differences between runs",
 }
 
+PRECISIONS = {
+    "fp32": "float32",
+    "tf32": "TensorFloat-32",
+    "bf16": "bfloat16 (networks; losses and weights in float32)",
+    "unknown": "a precision that is not known",
+}
+
 
 @dataclass(frozen=True)
 class Table:
@@ -74,7 +81,7 @@ def summary(
     pairs = pairwise(values, per_image, contexts, order, settings)
     mixtures, lost = mixture_notes(contexts), seed_notes(values, order)
     notes = [*mixtures, *reach_notes(pairs, 1 - settings["confidence"]), *single_seed_note(values), *lost.values()]
-    notes += failure_notes(failures, order, values)
+    notes += [*failure_notes(failures, order, values), *precision_note(contexts)]
     tables = [wide_table("comparison", values, [n for n, m in METRICS.items() if m.headline], order, settings, pairs)]
     for name, suites in TABLE_SUITES.items():
         metrics = [metric for metric, entry in METRICS.items() if entry.suite in suites and not entry.long_only]
@@ -126,11 +133,12 @@ def _summary(cell: pd.DataFrame | None, confidence: float) -> dict[str, float]:
 
 
 def mixture_notes(contexts: list[dict]) -> list[str]:
-    """What the results do not share although a comparison needs it: data, images, protocol, environments."""
+    """What the results do not share although a comparison needs it: data, images, protocol, precision, environments."""
     aspects = {
         "data sets": lambda c: tuple(f"{split} {sha[:8]}" for split, sha in sorted(c["data"].items())),
         "held-out splits": lambda c: (f"{c['split']}, {c['images']} images",),
         "protocols": lambda c: (c["protocol"],),
+        "training precisions": lambda c: (_precision(c),),
         "training environments": lambda c: _environment(c["training_environment"]),
         "evaluation environments": lambda c: _environment(c["evaluation_environment"]),
     }
@@ -143,6 +151,17 @@ def mixture_notes(contexts: list[dict]) -> list[str]:
             told = "; ".join(f"{', '.join(key)}: {', '.join(members)}" for key, members in groups.items())
             notes.append(f"These results mix {len(groups)} {aspect}. {told}.")
     return notes
+
+
+def precision_note(contexts: list[dict]) -> list[str]:
+    """A sentence on what all models were trained in; `mixture_notes` tells where it is not the same for all."""
+    precisions = {_precision(context) for context in contexts}
+    return [f"All models were trained in {precisions.pop()}."] if len(precisions) == 1 else []
+
+
+def _precision(context: dict) -> str:
+    names = context["training_precision"].split(", then ")
+    return ", then ".join(PRECISIONS[name] for name in names)
 
 
 def _environment(environment: dict) -> tuple[str, ...]:

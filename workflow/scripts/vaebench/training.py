@@ -29,6 +29,7 @@ from vaebench.minibatches import Minibatches
 from vaebench.models import build_model, model_state, restore_model, save_model
 from vaebench.numerics import numerics, peak_memory_mb, prepare
 from vaebench.objectives import losses_of, make_objectives, step, step_as_pythae, step_schedulers
+from vaebench.precision import choose_precision
 from vaebench.provenance import environment
 from vaebench.steps import RecordedStep, Step
 from vaebench.tracking import Tracker, open_tracker
@@ -55,17 +56,21 @@ def train(
 
     `train_data` and `eval_data` are npz files of uint8 images (n, C, H, W). `state` is a folder for the resumable
     state, which is used again only with the same specification, seed, `code` (a fingerprint) and data. On SIGTERM,
-    SIGUSR1 and SIGINT the state is saved and the process ends (`Interrupted`) with 128 + the signal's number. Raises
-    `UserError` on a wrong setting, a loss that is not finite or diverges (state/failure.json then names the term and
-    the step), and when memory runs out.
+    SIGUSR1 and SIGINT the state is saved and the process ends (`Interrupted`) with 128 + the signal's number. Precision
+    `auto` is chosen for the device; a state that another device left in fp32 goes on in it. Raises `UserError` on a
+    wrong setting, a loss that is not finite or diverges (state/failure.json then names the term and the step), and when
+    memory runs out.
     """
     training = spec["training"]
     device = choose_device(training["device"])
     data = {"train": _checksum(train_data), "eval": _checksum(eval_data)}
     checkpoint = Checkpoint(state, _key(spec, seed, code, data))
-    with numerics(training, device, threads), Interruption() as interruption:
-        trainer = Trainer(spec, seed, train_data, eval_data, device, checkpoint, interruption)
-        attempts = checkpoint.begin_attempt({**environment(str(device)), "resumed_at_epoch": trainer.progress.epoch})
+    precision = choose_precision(spec, device, checkpoint.precisions())
+    resolved = {**spec, "training": {**training, "precision": precision}}
+    with numerics(resolved["training"], device, threads), Interruption() as interruption:
+        trainer = Trainer(resolved, seed, train_data, eval_data, device, checkpoint, interruption)
+        attempt = {"resumed_at_epoch": trainer.progress.epoch, "precision": precision}
+        attempts = checkpoint.begin_attempt({**environment(str(device)), **attempt})
         with open_tracker(tracking, Path(state) / "tracking", f"{spec['run']}-seed{seed}", spec) as tracker:
             try:
                 trainer.run(tracker)
@@ -89,6 +94,7 @@ def train(
         "seconds": trainer.progress.total_seconds,
         "peak_memory_mb": peak_memory_mb(device),
         "threads": threads,
+        "precision": ", then ".join(trainer.progress.precisions),
         "environment": environment(str(device)),
         "attempts": attempts,
     }
@@ -96,14 +102,18 @@ def train(
         temporary.write_text(json.dumps(described, indent=2, sort_keys=True) + "\n")
     checkpoint.clear()
     print(
-        f"{spec['run']} seed {seed}: {trainer.progress.epoch} epochs in {trainer.progress.total_seconds:.0f} s, "
+        f"{spec['run']} seed {seed}: {trainer.progress.epoch} epochs in {trainer.progress.total_seconds:.0f} s "
+        f"({described['precision']}), "
         f"kept epoch {trainer.progress.best['epoch']} ({training['select']}); model in {output}",
         file=sys.stderr,
     )
 
 
 class Trainer:
-    """One training in the making: the model, what is minimised, and how far it has come."""
+    """One training in the making: the model, what is minimised, and how far it has come.
+
+    The precision in `spec` is one that is computed in, not `auto`.
+    """
 
     def __init__(
         self,
@@ -125,7 +135,7 @@ class Trainer:
         seed_everything(seed)
         self.model = prepare(build_model(spec, self.input_shape), self.training, device)
         smallest = max(self.info.smallest_batch, _smallest_for_batch_norm(self.model))
-        channels_last = self.training["channels_last"] and not self.as_pythae
+        channels_last = self.training["channels_last"] and not self.as_pythae and device.type == "cuda"
         self.train_set = Minibatches(images, self.training["batch_size"], device, smallest, channels_last)
         validation = open_array(eval_data)
         self.eval_set = Minibatches(validation, self.training["eval_batch_size"], device, smallest, channels_last)
@@ -135,6 +145,8 @@ class Trainer:
         seed_everything(seed)
         self.objectives = make_objectives(self.model, self.training)
         self.progress = checkpoint.restore(self.model, self.objectives) or Progress()
+        if self.training["precision"] not in self.progress.precisions:
+            self.progress.precisions.append(self.training["precision"])
         self.saved_at = time.monotonic()
 
     def run(self, tracker: Tracker) -> None:
@@ -186,7 +198,8 @@ class Trainer:
         arguments = {"epoch": epoch, "dataset_size": len(self.train_set), "uses_ddp": False}
 
         def one_step(x: Tensor) -> Tensor:
-            output = self.model({"data": x}, **arguments)
+            with torch.autocast(self.device.type, enabled=False):  # networks within cast their weights once a step
+                output = self.model({"data": x}, **arguments)
             losses = losses_of(output, self.info.trainer, self.training)
             update(self.objectives, output, losses)
             self.progress.terms = list(losses)

@@ -23,6 +23,7 @@ from vaebench.text import ends, interval, number, precision
 
 NOT_EVALUATED = "trained, but not evaluated"
 IN_PAGE = ("reconstructions", "generations")  # shown as live sheets instead of as figures
+PRECISION = "All models were trained in "  # as vaebench.tables.precision_note writes
 FAILURE = re.compile(r" \(seed \d+\) failed in |^.+ has no result\.$")  # as vaebench.tables.failure_notes writes
 HOW_MADE = ("crop", "size", "filter", "channels", "sources", "versions")
 SYNTHETIC = "The faces on this page are synthetic: drawn by a generator network, no photograph of a person among them."
@@ -163,11 +164,11 @@ def failures(study: Study) -> list[dict]:
 def notes(study: Study) -> list[str]:
     """What the tables say of all results: what they mix, and what their tests can and cannot tell.
 
-    Failures are left out: the page has its own list of them.
+    Failures are left out, of which the page has its own list, and the precision of all, which its budget tells.
     """
     path = study.tables / "notes.json"
     every = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    return [note for note in every if not FAILURE.search(note)]
+    return [note for note in every if not FAILURE.search(note) and not note.startswith(PRECISION)]
 
 
 def comparison_columns(study: Study) -> list[dict]:
