@@ -41,7 +41,7 @@ def run(tmp_path):
 def test_sampling_stays_on_the_cpu(run, tmp_path):
     model, _, data = run
     settings = SAMPLES | {"device": "cpu"}
-    sample(model, data["train"], data["eval"], tmp_path / "drawn.npz", AUTO, settings, threads=1)
+    sample(model, data, tmp_path / "drawn.npz", AUTO, settings, seed=0, threads=1)
     assert len(np.load(tmp_path / "drawn.npz")["data"]) == settings["count"]
 
 
