@@ -27,7 +27,7 @@ from vaebench.errors import UserError
 from vaebench.planning import read_config
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
-IDENTITY = ("study", "images", "epochs", "run", "learning_rate", "seed")
+IDENTITY = ("study", "images", "epochs", "precision", "run", "learning_rate", "seed")
 MEASURED = ("judged_by", "value", "mse", "kl", "lowest_mse_in_epoch", "note")
 
 
@@ -43,7 +43,7 @@ def main() -> None:
         for future in as_completed([pool.submit(measure, task, data) for task in tasks]):
             rows.append({name: str(value) for name, value in future.result().items()})
             print(", ".join(rows[-1].values()), flush=True)
-    rows.sort(key=lambda row: (row["study"], *(row[name] for name in ("images", "epochs", "run")), sort_key(row)))
+    rows.sort(key=sort_key)
     write_rows(rows, arguments.output)
     print(excess(pd.read_csv(arguments.output)).to_string(float_format="{:.3f}".format))
 
@@ -54,10 +54,12 @@ def plan(config: Mapping, arguments: argparse.Namespace) -> Iterator[dict]:
         spec = deepcopy(spec)
         spec["training"] |= {"learning_rate": rate, "epochs": arguments.epochs or spec["training"]["epochs"]}
         spec["training"] |= {"select": "last", "patience": None}
+        spec["training"]["precision"] = arguments.precision or spec["training"]["precision"]
         yield {
             "study": arguments.config[-1].stem if arguments.config else "config",
             "images": arguments.images or "all",
             "epochs": spec["training"]["epochs"],
+            "precision": spec["training"]["precision"],
             "run": run,
             "learning_rate": rate,
             "seed": seed,
@@ -90,8 +92,8 @@ def measure(task: Mapping, data: Path) -> dict:
 
 def excess(table: pd.DataFrame) -> pd.DataFrame:
     """By study and rate: how far each run's value is above its best, as a fraction, mean over seeds; and the worst."""
-    means = table.groupby(["study", "images", "epochs", "learning_rate", "run"])["value"].mean().unstack("run")
-    best = means.groupby(["study", "images", "epochs"]).transform("min")
+    means = table.groupby([*IDENTITY[:4], "learning_rate", "run"])["value"].mean().unstack("run")
+    best = means.groupby([*IDENTITY[:4]]).transform("min")
     above = means / best - 1
     return above.assign(worst=above.max(axis=1))
 
@@ -104,9 +106,9 @@ def read_rows(path: Path) -> list[dict]:
         return list(csv.DictReader(file))
 
 
-def sort_key(row: Mapping) -> tuple[float, int]:
-    """Rates and seeds in their order as numbers."""
-    return float(row["learning_rate"]), int(row["seed"])
+def sort_key(row: Mapping) -> tuple:
+    """By study and run; rates and seeds in their order as numbers."""
+    return *(row[name] for name in IDENTITY[:5]), float(row["learning_rate"]), int(row["seed"])
 
 
 def parse() -> argparse.Namespace:
@@ -118,6 +120,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--images", type=int, help="training images; all if not given")
     parser.add_argument("--epochs", type=int, help="the configuration's if not given")
+    parser.add_argument("--precision", help="the configuration's if not given")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/learning_rate.csv"))
     return parser.parse_args()
