@@ -166,6 +166,10 @@ def test_summary_says_that_the_rates_are_unlike(demo):
     assert "a lower reconstruction error at a higher rate is not by itself a better model." in html
 
 
+def test_pages_say_what_a_value_rests_on(demo):
+    assert "40 generated against 40 held-out images, fewer than the 512 features</small></th><td>" in demo[1]
+
+
 def test_metrics_that_collapse_wins_are_in_the_long_table_alone(demo):
     """One blurred kind of image has a precision of 1."""
     arguments, _ = demo
