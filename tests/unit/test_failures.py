@@ -94,6 +94,20 @@ def test_the_job_s_own_last_line_comes_before_everything_else():
         (Ending(1, free_bytes=1e6), "no space left on the disk"),
         (Ending(128 + signal.SIGBUS), "the disk or /dev/shm is full"),
         (Ending(128 + signal.SIGSEGV), "crashed in compiled code (SIGSEGV)"),
+        (
+            Ending(128 + signal.SIGABRT, ["at work", "LLVM ERROR: out of memory"]),
+            "out of memory (LLVM ERROR: out of memory)",
+        ),
+        (
+            Ending(
+                128 + signal.SIGABRT, ["terminate called after throwing an instance of 'std::bad_alloc'", "what(): ..."]
+            ),
+            "out of memory (terminate called",
+        ),
+        (
+            Ending(1, ["OpenBLAS error: Memory allocation still failed after 10 retries, giving up."]),
+            "out of memory (Open",
+        ),
         (Ending(1, TRACEBACK), "KeyError: 'mu' (not expected: please report it with its log)"),
     ],
 )

@@ -27,7 +27,10 @@ NO_SPACE = re.compile(
     r"No space left on device|File too large|Disk quota exceeded|disk is full|PytorchStreamWriter failed|iostream error"
     r"|\d+ requested and \d+ written|No usable temporary directory"
 )
-NO_MEMORY = re.compile(r"can(no|')t allocate memory|bad_alloc|out of memory|_ALLOC_FAILED", re.IGNORECASE)
+# The system's and torch's words, and those of the C++ library, CUDA's and OpenBLAS.
+NO_MEMORY = re.compile(
+    r"can(no|')t allocate memory|bad_alloc|out of memory|_ALLOC_FAILED|memory allocation .*failed", re.IGNORECASE
+)
 REFUSED = re.compile(
     r"sbatch failed\. The error message was '(.+?)'\.\n|failed with exception: (.+?)(?:For further|$)", re.DOTALL
 )
@@ -58,6 +61,7 @@ SIGNALS = {
     signal.SIGABRT: (ERROR, "aborted in compiled code (SIGABRT); please report it with its log"),
     signal.SIGFPE: (ERROR, "crashed in compiled code (SIGFPE); please report it with its log"),
 }
+GRACEFUL = [128 + number for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)]
 
 
 @dataclass(frozen=True)
@@ -88,8 +92,13 @@ def reason_of_error(error: BaseException) -> str | None:
         if number in FULL or NO_SPACE.search(words):
             return no_space()
         if isinstance(cause, MemoryError) or number == errno.ENOMEM or NO_MEMORY.search(words):
-            return f"out of memory ({words}); lower batch sizes or threads, or give this step more memory: {AGAIN}"
+            return out_of_memory(words)
     return None
+
+
+def out_of_memory(words: str) -> str:
+    """That an allocation was refused, in whose words, and what to do."""
+    return f"out of memory ({words}); lower batch sizes or threads, or give this step more memory: {AGAIN}"
 
 
 def no_space() -> str:
@@ -148,6 +157,9 @@ def _reason_of_status(ending: Ending) -> str:
     number = (ending.status or 0) - 128
     if number == signal.SIGKILL:
         return ERROR + _killed(ending)
+    last_words = [line.strip() for line in ending.log[-5:] if NO_MEMORY.search(line)]
+    if last_words and (ending.status or 0) not in GRACEFUL:
+        return ERROR + out_of_memory(last_words[-1])
     if number in SIGNALS:
         return "".join(SIGNALS[number])
     if any(line.startswith("Traceback ") for line in ending.log):
