@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import time
 
 import pandas as pd
 import pytest
@@ -100,21 +101,30 @@ def test_what_slurm_refuses_is_one_line(prepared, tmp_path, resources, words):
     assert "Traceback" not in output
 
 
-def test_a_job_without_state_works_until_its_time_limit_which_is_named(prepared, tmp_path):
-    """Warned three minutes before the end of its one minute, hence at once, it goes on; then SLURM ends it."""
+def test_a_job_without_state_works_until_its_time_limit_which_is_named(prepared, cluster, tmp_path):
+    """Warned, as less than three minutes are left, it goes on; then SLURM ends it."""
     place = prepared.copy(tmp_path / "study")
-    place.edit_profile(validate={"runtime": 1})
+    place.edit_profile(validate={"runtime": 30})
     script = place.folder / "workflow/scripts/validate.py"
-    script.write_text(script.read_text().replace("    validate(", "    import time; time.sleep(600)\n    validate(", 1))
-    target = "results/mnist/validation/images.csv"
-    status, output = place.snakemake("--retries", "0", "--force", "--", target, seconds=240)
-    assert status == 1
-    reason = (
-        "asked to end (SIGTERM); the same command goes on where it stopped SLURM's reason: its time limit of 1 minutes"
+    script.write_text(
+        script.read_text().replace("validate(\n", "__import__('time').sleep(600)\n        validate(\n", 1)
     )
-    assert reason in output
-    log = (place.folder / "results/mnist/logs/validate.log").read_text()
-    assert "Warning: the time limit is near (SIGUSR1); this step has no state to save and goes on" in log
+    target = "results/mnist/validation/images.csv"
+    log = place.folder / "results/mnist/logs/validate.log"
+    log.unlink()
+    process = place.start("--retries", "0", "--force", "--", target)
+    try:
+        wait_until("the job to be at work", log.exists, seconds=120)
+        job = place.jobs("rule_validate")[-1]
+        minutes = int(time.time() - job["start"]) // 60 + 2
+        cluster.run("scontrol", "update", f"JobId={job['id']}", f"TimeLimit={minutes}")
+        status, output = place.finish(process, seconds=300)
+    finally:
+        place.kill(process)
+    assert status == 1
+    end = "asked to end (SIGTERM); the same command goes on where it stopped. SLURM's reason: its time limit of 30 min"
+    assert end in output, output
+    assert "Warning: the time limit is near (SIGUSR1); this step has no state to save and goes on" in log.read_text()
 
 
 def test_disturbed_study_ends(studies):

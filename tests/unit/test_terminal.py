@@ -87,10 +87,11 @@ class Terminal:
         )
 
     def log(self, jobid, text=None):
-        """The log of a job, with this text if any."""
+        """The log of a job; with a text, what the job writes to it."""
         path = self.folder / f"logs/{jobid}.log"
         if text is not None:
             path.parent.mkdir(exist_ok=True)
+            path.unlink(missing_ok=True)
             path.write_text(text)
         return path
 
@@ -158,8 +159,8 @@ def test_jobs_that_need_not_run_after_a_checkpoint_are_not_waited_for(terminal):
 
 
 def test_a_killed_job_says_why_in_its_last_line_and_in_its_log(terminal):
-    terminal.log(1, "at work\nvae:   0%|  | 0/9\rvae:  11%|# | 1/9\rvae:  22%|##| 2/9")
     terminal.start(1, "train", "Training vae, seed 0")
+    terminal.log(1, "at work\nvae:   0%|  | 0/9\rvae:  11%|# | 1/9\rvae:  22%|##| 2/9")
     assert terminal.say(LogEvent.ERROR, KILLED, exception="RuleException") == []
     lines = terminal.fail(1, "train")
     assert lines[0] == "failed    Training vae, seed 0, after 0 s"
@@ -176,8 +177,8 @@ def test_exit_status_138_is_a_saved_state_and_no_failure(terminal):
     saved = (
         "Stopped: the time limit is near (SIGUSR1); the state is saved, and the training goes on from there (3 of 9)"
     )
-    terminal.log(1, f"at work\n{saved}\n")
     terminal.start(1, "train", "Training vae, seed 0")
+    terminal.log(1, f"at work\n{saved}\n")
     terminal.say(LogEvent.ERROR, KILLED.replace("137", "138"))
     assert terminal.fail(1, "train") == [f"stopped   Training vae, seed 0: {saved.removeprefix('Stopped: ')}"]
     assert terminal.say(msg="Trying to restart job 1.") == [
@@ -194,8 +195,8 @@ def test_exit_status_138_is_a_saved_state_and_no_failure(terminal):
 
 def test_each_failure_has_the_status_of_its_own_thread(terminal):
     for jobid in (1, 2):
-        terminal.log(jobid, "at work")
         terminal.start(jobid, "train", f"Training {jobid}")
+        terminal.log(jobid, "at work")
     terminal.say(LogEvent.ERROR, KILLED, thread=11)
     terminal.say(LogEvent.ERROR, KILLED.replace("137", "139"), thread=12)
     for thread, jobid, expected in ((12, 2, "SIGSEGV"), (11, 1, "memory ran out")):
@@ -204,8 +205,8 @@ def test_each_failure_has_the_status_of_its_own_thread(terminal):
 
 
 def test_an_unknown_end_is_said_to_be_one_and_shows_more_of_the_log(terminal):
-    terminal.log(1, "\n".join(f"line {number}" for number in range(100)))
     terminal.start(1, "train", "Training vae, seed 0")
+    terminal.log(1, "\n".join(f"line {number}" for number in range(100)))
     terminal.say(LogEvent.ERROR, KILLED.replace("137", "3"))
     lines = terminal.fail(1, "train")
     assert lines[-1] == "Error: ended with status 3 without saying why"
@@ -213,11 +214,32 @@ def test_an_unknown_end_is_said_to_be_one_and_shows_more_of_the_log(terminal):
     assert terminal.log(1).read_text().endswith("line 99"), "nothing was found out, so nothing is added"
 
 
+def test_the_log_of_an_earlier_attempt_says_nothing_of_this_one(terminal):
+    """On a cluster the log is removed by the job, which may die before that."""
+    terminal.log(1, "at work\nError: the mistake of before")
+    terminal.start(1, "train", "Training a", runtime=30)
+    slurm_log = terminal.log("slurm", "srun: error: node1: task 0: User defined signal 1")
+    lines = terminal.fail(1, "train", "SLURM status is: 'FAILED'. ", more_logs=[str(slurm_log)])
+    assert not [line for line in lines if "before" in line and "mistake" in line]
+    assert lines[-1].startswith("Error: its time limit of 30 minutes was near before its work had begun")
+    assert terminal.log(1).read_text().splitlines()[-1] == lines[-1]
+
+
+def test_what_an_inner_snakemake_does_not_know_is_no_reason(terminal):
+    terminal.start(1, "train", "Training a")
+    terminal.log(1, "at work")
+    slurm_log = terminal.log("slurm", "failed    Training a\nError: ended without saying why")
+    assert terminal.fail(1, "train", "SLURM status is: 'FAILED'. ", more_logs=[str(slurm_log)])[-1] == (
+        "Error: ended without saying why"
+    )
+    assert terminal.log(1).read_text() == "at work"
+
+
 def test_ctrl_c_is_no_failure(terminal):
-    terminal.log(1, "at work\nStopped: interrupted by Ctrl-C; the state is saved")
-    terminal.log(2, "at work")
     terminal.start(1, "train", "Training a")
     terminal.start(2, "train", "Training b")
+    terminal.log(1, "at work\nStopped: interrupted by Ctrl-C; the state is saved")
+    terminal.log(2, "at work")
     assert terminal.say(msg="Terminating processes on user request, this might take some time.") == [
         "Ctrl-C    ending the jobs"
     ]
@@ -233,8 +255,8 @@ def test_sigterm_lets_the_jobs_end_and_is_no_failure_unless_one_failed(terminal)
     assert terminal.say(msg=words) == ["SIGTERM   no more jobs are started; waiting for those at work"]
     assert terminal.say(msg=words) == []
     assert terminal.handler.stopped
-    terminal.log(1, "at work")
     terminal.start(1, "train", "Training a")
+    terminal.log(1, "at work")
     terminal.fail(1, "train")
     assert not terminal.handler.stopped
 

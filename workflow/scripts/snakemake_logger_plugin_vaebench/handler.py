@@ -14,13 +14,12 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from snakemake_logger_plugin_vaebench.jobs import Jobs
-from vaebench.failures import ERROR, NO_SPACE, STOPPED, UNEXPECTED, no_space
+from vaebench.failures import ERROR, NO_SPACE, SILENT, STOPPED, UNEXPECTED, no_space
 from vaebench.log import tail
 from vaebench.progress import earlier_seconds, in_words
 
 SILENCE = 600  # seconds without a line until one says what is still at work
 FEW, MANY = 5, 30  # lines of a failed job's log that are shown, when the reason is known and when it is not
-SILENT = "without saying why"
 RED, PLAIN = "\033[31m", "\033[0m"
 STATUS = re.compile(r"CalledProcessError.*(?:non-zero exit status (\d+)|died with <Signals\.\w+: (\d+)>)", re.DOTALL)
 RESTARTED = re.compile(r"Trying to restart job (\S+)\.$")
@@ -208,6 +207,7 @@ class LogHandler(LogHandlerBase):
     ) -> Iterator[str]:
         """What a job did, the end of its log, and last the line that says why it ended and what to do."""
         job = self._jobs.started[jobid]
+        written = job.written()  # before the reason is added
         reason = self._jobs.reason(jobid, status, others, said)
         unknown = f"{ERROR}ended{'' if status is None else f' with status {status}'} {SILENT}"
         record.rule_msg = self._group_reason = reason or unknown
@@ -222,8 +222,8 @@ class LogHandler(LogHandlerBase):
         where = f" (SLURM job {slurm_job})" if slurm_job else ""
         yield _line("failed", f"{job.title}{where}, after {in_words(job.elapsed)}")
         shown = MANY if record.rule_msg.endswith((UNEXPECTED, SILENT)) else FEW
-        for log in [*job.logs, *others]:
-            lines = [line for line in tail(log) if line.strip() != reason][-shown:]
+        for log, lines in [*written, *((log, tail(log)) for log in others)]:
+            lines = [line for line in lines if line.strip() != reason][-shown:]
             if lines and self.common_settings.show_failed_logs:
                 yield f"  the end of {log}:"
                 yield from (f"    {line}" for line in lines)

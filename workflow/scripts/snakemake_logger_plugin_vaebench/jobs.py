@@ -27,6 +27,15 @@ class Job:
     attempt: int = 1
     began: float = field(default_factory=time.monotonic)
     kills: int = field(default_factory=memory_kills)
+    logs_before: Sequence[tuple] = ()
+
+    def __post_init__(self) -> None:
+        self.logs_before = [_state(log) for log in self.logs]
+
+    def written(self) -> list[tuple[str, list[str]]]:
+        """Its logs with their last lines; not those of the attempt before, where this one died before it wrote any."""
+        pairs = zip(self.logs, self.logs_before, strict=True)
+        return [(log, tail(log)) for log, before in pairs if _state(log) != before]
 
     @property
     def elapsed(self) -> float:
@@ -88,10 +97,10 @@ class Jobs:
 
     def suspicion(self, jobid: int) -> tuple[bool, float]:
         """How likely it is that this member made its group fail: its log says so, or else it wrote last."""
-        logs = [Path(log) for log in self.started[jobid].logs if Path(log).exists()]
-        lines = [line for log in logs for line in tail(log)]
+        written = self.started[jobid].written()
+        lines = [line for _, lines in written for line in lines]
         speaks = bool(last_reason(lines)) or any(line.startswith("Traceback ") for line in lines)
-        return speaks, max((log.stat().st_mtime for log in logs), default=0.0)
+        return speaks, max((os.stat(log).st_mtime for log, _ in written), default=0.0)
 
     def time_left(self) -> str:
         """How long the planned jobs that are not done will take, in words.
@@ -117,7 +126,7 @@ class Jobs:
         """
         job = self.started[jobid]
         self.drop(jobid)
-        lines = [line for log in job.logs for line in tail(log)]
+        lines = [line for _, lines in job.written() for line in lines]
         ending = Ending(
             status=status,
             log=lines,
@@ -132,6 +141,15 @@ class Jobs:
         if reason and job.logs and not last_reason(lines):
             _append(job.logs[0], reason)
         return reason
+
+
+def _state(log: str) -> tuple:
+    """What changes when a log is written anew; empty where there is none."""
+    try:
+        facts = os.stat(log)
+    except FileNotFoundError:
+        return ()
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
 def _append(log: str, line: str) -> None:

@@ -18,6 +18,7 @@ from vaebench.disk import FULL
 ERROR, STOPPED = "Error: ", "Stopped: "  # how the line begins that says why a job ended
 DISK_FULL = os.EX_IOERR  # exit status of a job that could not even write that line
 NEARLY_FULL = 16e6  # bytes
+SILENT = "without saying why"  # the end of the line of a job of which nothing is known
 UNEXPECTED = "(not expected: please report it with its log)"
 AGAIN = "the same command goes on where it stopped"
 PROFILE = "profiles/slurm/config.yaml"
@@ -48,6 +49,10 @@ SCHEDULER = (
         f"in {PROFILE}",
     ),
     (re.compile("NODE_FAIL|NODE FAILURE|BOOT_FAIL"), "its node failed"),
+    (
+        re.compile("User defined signal 1"),
+        f"its time limit of {{minutes}} was near before its work had begun; raise runtime of its rule in {PROFILE}",
+    ),
     (re.compile("PREEMPT"), "a job of higher priority took its place; SLURM starts it again, where it may"),
     (re.compile("CANCELLED"), "it was cancelled, by scancel or an admin"),
 )
@@ -130,7 +135,7 @@ def reason_of_end(ending: Ending) -> str:
 def last_reason(lines: Sequence[str]) -> str:
     """The last line, when it says why its job ended; empty otherwise."""
     last = lines[-1].strip() if lines else ""
-    return last if last.startswith((ERROR, STOPPED)) else ""
+    return last if last.startswith((ERROR, STOPPED)) and not last.endswith(SILENT) else ""
 
 
 def memory_kills() -> int:
