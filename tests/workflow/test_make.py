@@ -25,7 +25,7 @@ SMALLEST = {
     "status": STUDY,
     "efficiency": {"RESULTS": "results/demo"},
     "test": TESTS,
-    "test-fast": TESTS,
+    "test-fast": {"TESTS": "--version"},
     "test-slurm": {"TESTS": "tests/slurm --collect-only"},
     "test-slurm-accounting": {"TESTS": "tests/slurm/test_accounting.py --collect-only"},
     "bench-data": {"OPTIONS": "--images 20 --filters bilinear --output measured.csv"},
