@@ -20,11 +20,13 @@ include: "workflow/rules/common.smk"
 wildcard_constraints:
     run=one_of(RUNS),
     seed=r"\d+",
-    network=one_of(NETWORKS),
     package=one_of(PACKAGES),
 
 
 report: "workflow/report/workflow.rst"
+
+
+renew_digests()
 
 
 include: "workflow/rules/data.smk"

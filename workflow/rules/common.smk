@@ -19,14 +19,18 @@ if str(SCRIPTS) not in sys.path:
 from snakemake_logger_plugin_vaebench import show_progress
 from vaebench import configuration
 from vaebench.catalog import HOW_TO_TRAIN
+from vaebench.digests import check_unchanged, digest_path, renew_digest
 from vaebench.errors import UserError
 from vaebench.fingerprint import code_fingerprint
 from vaebench.log import tail
 from vaebench.own_networks import own_networks
 from vaebench.prerequisites import broken_interpreter
 from vaebench.signals import relay_warnings
+from vaebench.sources import folder_state, kept_in, origin, weights_places
 
 fingerprint_of = functools.cache(code_fingerprint)
+state_of_folder = functools.cache(folder_state)
+SCHEMA = configuration.load_schema(WORKFLOW / "schemas/config.schema.yaml")
 
 if broken := broken_interpreter(sys.executable):
     raise WorkflowError(broken)
@@ -37,11 +41,7 @@ if (
     relay_warnings()
 
 try:
-    config.update(
-        configuration.complete(
-            config, configuration.load_schema(WORKFLOW / "schemas/config.schema.yaml")
-        )
-    )
+    config.update(configuration.complete(config, SCHEMA))
 except UserError as mistakes:
     raise WorkflowError(str(mistakes)) from None
 
@@ -63,6 +63,9 @@ SEEDS = config["seeds"]
 SPLITS = ("train", "eval", "test")
 SUITES = configuration.suites(config)
 NETWORKS = configuration.networks(config)
+WEIGHTS = weights_places(
+    NETWORKS, config["weights"], configuration.shipped(SCHEMA, "weights")
+)
 PACKAGES = ("gan_face_generate", "mlxtend")
 STAGES = (
     "train",
@@ -133,6 +136,53 @@ def labels():
     return [raw("labels")] if config["dataset"]["labels"] else []
 
 
+def digests(*files):
+    """What stands for large files among a rule's inputs: the digests beside them, which are compared by content."""
+    return [digest_path(file) for file in files if not Path(file).is_dir()]
+
+
+def folder_of_images(wildcards):
+    """The state of a folder of images, which has no digest."""
+    images = raw("images")
+    return state_of_folder(images) if Path(images).is_dir() else None
+
+
+def file_to_download(wildcards):
+    """What decides about a downloaded file: what proves its content, or else where it comes from."""
+    file = RAW_FILES[wildcards.file]
+    return without(file, "source") | {"origin": origin(file)}
+
+
+def renew_digests():
+    """Notice files that were changed by hand since they were written: what was made from them is stale."""
+    for file in RAW_FILES.values():
+        renew_digest(Path(RAW, file["file"]), file["md5"])
+    for place in WEIGHTS.values():
+        renew_digest(Path("data/weights", f"{place}.pt"))
+    for arrays in expand(f"{DATA}/{{split}}_data.npz", split=SPLITS):
+        check_unchanged(Path(arrays))
+
+
+def array(split):
+    """The images of a split as every model sees them; it is large, so `pixels` stand for it."""
+    return ancient(f"{DATA}/{split}_data.npz")
+
+
+def manifest(split):
+    """What is said of a split's array, with the names of its images; `ids` stand for it."""
+    return ancient(f"{DATA}/{split}_data.json")
+
+
+def pixels(*splits):
+    """What the arrays of some splits hold. Every rule behind `preprocess` asks for it: see there."""
+    return expand(f"{DATA}/{{split}}_data.pixels.sha256", split=splits)
+
+
+def ids(*splits):
+    """Which images the rows of the arrays are."""
+    return expand(f"{DATA}/{{split}}_data.ids.sha256", split=splits)
+
+
 def run_files(*names, runs=RUNS):
     """The named files of every run, or of some, and seed."""
     return [
@@ -183,11 +233,11 @@ def planned_study():
 
 def fetch_weights():
     """Have the weights of the metrics before any job starts: nothing is trained that could not be measured."""
-    for network in NETWORKS:
-        if not Path("data/weights", f"{network}.pt").exists():
+    for network, place in WEIGHTS.items():
+        if not Path("data/weights", f"{place}.pt").exists():
             from vaebench.weights import kept_weights
 
-            folders = Path("data/downloads"), Path("data/packages")
+            folders = Path("data/downloads", place).parent, Path("data/packages")
             try:
                 kept_weights(network, config["weights"][network], *folders)
             except UserError as failure:

@@ -6,6 +6,7 @@ if config["dataset"]["generator"] is None:
     rule download:
         output:
             f"{RAW}/{{file}}",
+            digest_path(f"{RAW}/{{file}}"),
         log:
             f"{LOGS}/download/{{file}}.log",
         benchmark:
@@ -19,7 +20,7 @@ if config["dataset"]["generator"] is None:
             mem="1GB",
             runtime="8h",
         params:
-            file=lambda wildcards: without(RAW_FILES[wildcards.file], "source"),
+            file=file_to_download,
             how=lambda wildcards: untracked(
                 source=RAW_FILES[wildcards.file]["source"], **config["download"]
             ),
@@ -55,6 +56,7 @@ else:
         output:
             images=f"{RAW}/faces.zip",
             partition=f"{RAW}/faces_partition.txt",
+            digests=digests(f"{RAW}/faces.zip", f"{RAW}/faces_partition.txt"),
         log:
             f"{LOGS}/demo_images.log",
         benchmark:
@@ -78,6 +80,7 @@ else:
         output:
             images=f"{RAW}/digits.zip",
             partition=f"{RAW}/digits_partition.txt",
+            digests=digests(f"{RAW}/digits.zip", f"{RAW}/digits_partition.txt"),
         log:
             f"{LOGS}/mnist_images.log",
         benchmark:
@@ -98,11 +101,14 @@ else:
 
 rule weights:
     output:
-        "data/weights/{network}.pt",
+        "data/weights/{place}.pt",
+        digest_path("data/weights/{place}.pt"),
     log:
-        f"{LOGS}/weights/{{network}}.log",
+        f"{LOGS}/weights/{{place}}.log",
     benchmark:
-        f"{BENCHMARKS}/weights/{{network}}.jsonl"
+        f"{BENCHMARKS}/weights/{{place}}.jsonl"
+    wildcard_constraints:
+        place=one_of(WEIGHTS.values()),
     retries: 2
     localrule: True
     conda:
@@ -111,17 +117,20 @@ rule weights:
         mem="2GB",
         runtime="2h",
     params:
-        settings=lambda wildcards: untracked(**config["weights"][wildcards.network]),
+        settings=lambda wildcards: untracked(
+            **config["weights"][Path(wildcards.place).name]
+        ),
     message:
-        "Fetching the weights of {wildcards.network}"
+        "Fetching the weights of {wildcards.place}"
     script:
         "../scripts/weights.py"
 
 
 rule validate:
     input:
-        images=raw("images"),
-        partition=raw("partition"),
+        images=ancient(raw("images")),
+        partition=ancient(raw("partition")),
+        digests=digests(raw("images"), raw("partition")),
     output:
         table=f"{RESULTS}/validation/images.csv",
         summary=f"{RESULTS}/validation/summary.json",
@@ -138,20 +147,27 @@ rule validate:
     params:
         code=code("validate.py"),
         settings=without(config["validation"]),
+        folder=folder_of_images,
     message:
         "Decoding and checking every image of {input.images}"
     script:
         "../scripts/validate.py"
 
 
-rule preprocess:
+# A checkpoint: when it is done, Snakemake looks again at every rule that takes one of its outputs. Those whose pixels
+# are what they were then do not run. So every rule behind this one takes the digest of the pixels.
+checkpoint preprocess:
     input:
-        images=raw("images"),
-        partition=raw("partition"),
-        table=rules.validate.output.table,
+        images=ancient(raw("images")),
+        partition=ancient(raw("partition")),
+        digests=digests(raw("images"), raw("partition")),
+        table=ancient(rules.validate.output.table),
+        summary=rules.validate.output.summary,
     output:
         arrays=expand(f"{DATA}/{{split}}_data.npz", split=SPLITS),
         manifests=expand(f"{DATA}/{{split}}_data.json", split=SPLITS),
+        pixels=expand(f"{DATA}/{{split}}_data.pixels.sha256", split=SPLITS),
+        ids=expand(f"{DATA}/{{split}}_data.ids.sha256", split=SPLITS),
     log:
         f"{LOGS}/preprocess.log",
     benchmark:
@@ -171,6 +187,7 @@ rule preprocess:
             device=config["preprocessing"]["device"],
         ),
         dataset=DATASET,
+        folder=folder_of_images,
     message:
         "Cropping and resizing {input.images} into arrays"
     script:

@@ -1,14 +1,15 @@
-# What each trained model draws, and what is measured on it.
+# What each trained model draws, and what is measured on it. provenance.json stands for the model, which is a folder.
 
 
 rule sample:
     input:
-        model=f"{RUN}/final_model",
-        data=ancient(expand(f"{DATA}/{{split}}_data.npz", split=SPLITS)),
-        manifests=expand(f"{DATA}/{{split}}_data.json", split=SPLITS),
+        model=ancient(f"{RUN}/final_model"),
+        provenance=f"{RUN}/provenance.json",
+        data=[array(split) for split in SPLITS],
+        pixels=pixels(*SPLITS),
     output:
-        samples=f"{RUN}/samples.npz",
-        showcase=f"{RUN}/showcase.npz",
+        f"{RUN}/samples.npz",
+        digest_path(f"{RUN}/samples.npz"),
     log:
         f"{LOGS}/sample/{{run}}/seed{{seed}}.log",
     benchmark:
@@ -23,27 +24,67 @@ rule sample:
     params:
         code=code("sample.py"),
         sampler=lambda wildcards: SPECS[wildcards.run]["sampler"],
-        settings=without(config["samples"]),
-        how=lambda wildcards: untracked(device=device_of(wildcards.run)),
+        settings=without(config["samples"], "batch_size", "showcase"),
+        how=lambda wildcards: untracked(
+            device=device_of(wildcards.run), batch_size=config["samples"]["batch_size"]
+        ),
     message:
         "Drawing images from {wildcards.run}, seed {wildcards.seed}"
     script:
         "../scripts/sample.py"
 
 
+rule showcase:
+    input:
+        model=ancient(f"{RUN}/final_model"),
+        provenance=f"{RUN}/provenance.json",
+        data=array("test"),
+        pixels=pixels("test"),
+    output:
+        f"{RUN}/showcase.npz",
+        digest_path(f"{RUN}/showcase.npz"),
+    log:
+        f"{LOGS}/showcase/{{run}}/seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/showcase/{{run}}/seed{{seed}}.jsonl"
+    conda:
+        "../../environment.yml"
+    threads: config["threads"]["sample"]
+    resources:
+        mem=lambda wildcards, attempt: f"{4 * attempt}GB",
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        code=code("showcase.py"),
+        settings=without(config["samples"]["showcase"]),
+        seed=config["samples"]["seed"],
+    message:
+        "Choosing what figures show of {wildcards.run}, seed {wildcards.seed}"
+    script:
+        "../scripts/showcase.py"
+
+
 rule evaluate:
     input:
-        model=f"{RUN}/final_model",
-        data=ancient(expand(f"{DATA}/{{split}}_data.npz", split=SPLITS)),
-        manifests=expand(f"{DATA}/{{split}}_data.json", split=SPLITS),
-        samples=f"{RUN}/samples.npz",
-        weights=ancient(expand("data/weights/{network}.pt", network=NETWORKS)),
-        labels=labels(),
+        model=ancient(f"{RUN}/final_model"),
+        provenance=f"{RUN}/provenance.json",
+        data=[array(split) for split in SPLITS],
+        manifests=[manifest(split) for split in SPLITS],
+        pixels=pixels(*SPLITS),
+        ids=ids(*SPLITS),
+        samples=ancient(f"{RUN}/samples.npz"),
+        samples_digest=digest_path(f"{RUN}/samples.npz"),
+        weights=ancient(expand("data/weights/{place}.pt", place=WEIGHTS.values())),
+        weights_digests=digests(
+            *expand("data/weights/{place}.pt", place=WEIGHTS.values())
+        ),
+        labels=ancient(labels()),
+        labels_digest=digests(*labels()),
     output:
         suites=expand(f"{RUN}/metrics/{{suite}}.csv", suite=SUITES, allow_missing=True),
         per_image=f"{RUN}/metrics/per_image.parquet",
         latent=f"{RUN}/metrics/latent.npz",
         extremes=f"{RUN}/metrics/extremes.npz",
+        digest=f"{RUN}/metrics/arrays.md5",
     log:
         f"{LOGS}/evaluate/{{run}}/seed{{seed}}.log",
     benchmark:

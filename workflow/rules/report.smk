@@ -2,14 +2,18 @@
 
 from vaebench.figures.catalog import FIGURES, FORMATS
 
+SHOWN = ("samples.npz", "showcase.npz")
+MEASURED = ("per_image.parquet", "latent.npz", "extremes.npz")
+
 
 rule figures:
     input:
         tables=[rules.runs_table.output, rules.summary.output],
-        shown=run_files("history.csv", "provenance.json", "samples.npz", "showcase.npz"),
-        measured=run_files(
-            "metrics/per_image.parquet", "metrics/latent.npz", "metrics/extremes.npz"
-        ),
+        trained=run_files("history.csv", "provenance.json"),
+        shown=ancient(run_files(*SHOWN)),
+        measured=ancient(run_files(*(f"metrics/{name}" for name in MEASURED))),
+        digests=run_files(*map(digest_path, SHOWN), "metrics/arrays.md5"),
+        pixels=pixels(*SPLITS),
     output:
         png=[
             report(
@@ -46,9 +50,13 @@ rule report:
         figures=rules.figures.output,
         tables=rules.figures.input.tables,
         budget=rules.budget.output,
+        trained=rules.figures.input.trained,
         shown=rules.figures.input.shown,
         measured=rules.figures.input.measured,
-        manifests=expand(f"{DATA}/{{split}}_data.json", split=SPLITS),
+        digests=rules.figures.input.digests,
+        manifests=[manifest(split) for split in SPLITS],
+        pixels=pixels(*SPLITS),
+        ids=ids(*SPLITS),
         validation=rules.validate.output.summary,
     output:
         report(
@@ -87,8 +95,11 @@ rule paper:
     input:
         tables=rules.figures.input.tables,
         budget=rules.budget.output,
+        trained=rules.figures.input.trained,
         shown=rules.figures.input.shown,
         measured=rules.figures.input.measured,
+        digests=rules.figures.input.digests,
+        pixels=pixels(*SPLITS),
     output:
         directory(f"{RESULTS}/paper"),
     log:

@@ -5,7 +5,8 @@ TABLES = ("comparison", "reconstruction", "generation", "latent", "pairwise")
 
 rule runs_table:
     input:
-        measured_runs(),
+        suites=measured_runs(),
+        pixels=pixels(*SPLITS),
     output:
         f"{RESULTS}/tables/runs.csv",
     log:
@@ -29,7 +30,9 @@ rule runs_table:
 rule summary:
     input:
         runs=rules.runs_table.output[0],
-        per_image=run_files("metrics/per_image.parquet"),
+        per_image=ancient(run_files("metrics/per_image.parquet")),
+        digests=run_files("metrics/arrays.md5"),
+        pixels=pixels(*SPLITS),
     output:
         expand(
             f"{RESULTS}/tables/{{table}}.{{format}}",

@@ -6,9 +6,9 @@ PRETRAINED = [run for run, spec in SPECS.items() if spec["pretrained"] is not No
 
 rule train:
     input:
-        train=ancient(f"{DATA}/train_data.npz"),
-        eval=ancient(f"{DATA}/eval_data.npz"),
-        manifests=expand(f"{DATA}/{{split}}_data.json", split=("train", "eval")),
+        train=array("train"),
+        eval=array("eval"),
+        pixels=pixels("train", "eval"),
     output:
         model=directory(f"{RUN}/final_model"),
         history=f"{RUN}/history.csv",
@@ -38,8 +38,8 @@ rule train:
 
 rule pretrained:
     input:
-        eval=ancient(f"{DATA}/eval_data.npz"),
-        manifest=f"{DATA}/eval_data.json",
+        eval=array("eval"),
+        pixels=pixels("eval"),
     output:
         model=directory(f"{RUN}/final_model"),
         history=f"{RUN}/history.csv",
@@ -67,8 +67,9 @@ rule pretrained:
 
 rule publish:
     input:
-        model=f"{RUN}/final_model",
+        model=ancient(f"{RUN}/final_model"),
         provenance=f"{RUN}/provenance.json",
+        pixels=pixels("train", "eval"),
     output:
         f"{RUN}/published.json",
     log:

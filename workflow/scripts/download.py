@@ -1,13 +1,18 @@
 from pathlib import Path
 
+from vaebench.digests import write_digest
 from vaebench.download import fetch
-from vaebench.files import link
+from vaebench.files import known_md5, link, remember_md5
 from vaebench.log import job
+from vaebench.sources import kept_in
 
 with job(snakemake.log[0]):
     how = dict(vars(snakemake.params.how))
     file = snakemake.params.file | {"source": how.pop("source")}
     # Snakemake deletes outputs before it runs a job again; what was downloaded and checked is kept beside them.
-    kept = Path("data/downloads", file["file"])
+    kept, output = kept_in(file) / file["file"], Path(snakemake.output[0])
     fetch(file, kept, how)
-    link(kept, snakemake.output[0])
+    md5 = known_md5(kept)
+    link(kept, output)
+    remember_md5(output, md5)
+    write_digest(output, md5)

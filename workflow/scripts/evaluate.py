@@ -1,5 +1,6 @@
 from pathlib import Path
 
+from vaebench.digests import write_digests
 from vaebench.evaluation import evaluate
 from vaebench.log import job
 from vaebench.preflight import check_job
@@ -20,3 +21,5 @@ with job(snakemake.log[0]):
         outputs=outputs,
         threads=snakemake.threads,
     )
+    arrays = [outputs[name] for name in ("per_image.parquet", "latent.npz", "extremes.npz")]
+    write_digests(outputs["arrays.md5"], arrays)

@@ -1,7 +1,11 @@
 from pathlib import Path
 
+from vaebench.digests import write_digest
 from vaebench.digits import make_digits
 from vaebench.log import job
 
 with job(snakemake.log[0]):
-    make_digits(Path(snakemake.input.package), Path(snakemake.output.images), Path(snakemake.output.partition))
+    images, partition = Path(snakemake.output.images), Path(snakemake.output.partition)
+    make_digits(Path(snakemake.input.package), images, partition)
+    write_digest(images)
+    write_digest(partition)

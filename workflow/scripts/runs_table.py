@@ -4,4 +4,4 @@ from vaebench.log import job
 from vaebench.tables import runs_table
 
 with job(snakemake.log[0]):
-    runs_table([Path(path) for path in snakemake.input], Path(snakemake.output[0]))
+    runs_table([Path(path) for path in snakemake.input.suites], Path(snakemake.output[0]))

@@ -1,10 +1,12 @@
 from pathlib import Path
 
+from vaebench.digests import write_digest
 from vaebench.files import link
 from vaebench.log import job
 from vaebench.weights import kept_weights
 
 with job(snakemake.log[0]):
-    settings = vars(snakemake.params.settings)
-    kept = kept_weights(snakemake.wildcards.network, settings, Path("data/downloads"), Path("data/packages"))
+    settings, place = vars(snakemake.params.settings), Path("data/downloads", snakemake.wildcards.place)
+    kept = kept_weights(place.name, settings, place.parent, Path("data/packages"))
     link(kept, snakemake.output[0])
+    write_digest(snakemake.output[0])

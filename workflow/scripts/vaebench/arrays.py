@@ -13,8 +13,9 @@ from typing import BinaryIO, Self
 import numpy as np
 from numpy.lib import format as npy
 
+from vaebench.digests import content_digest
 from vaebench.errors import UserError
-from vaebench.files import atomic_path
+from vaebench.files import atomic_path, sha256_of
 
 MEMBER = "data.npy"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # np.savez writes no time either: the same array is the same file
@@ -124,6 +125,12 @@ def npy_header(shape: tuple[int, ...], dtype: np.dtype | type = np.uint8) -> byt
 def manifest_path(path: Path | str) -> Path:
     """The JSON manifest that lies beside an npz."""
     return Path(path).with_suffix(".json")
+
+
+def pixels_sha256(path: Path | str) -> str:
+    """SHA-256 of the pixels in the npz at `path`, from the digest beside it, else of the file."""
+    digest = content_digest(path)
+    return digest.read_text().strip() if digest.is_file() else sha256_of(path)
 
 
 def read_manifest(path: Path | str) -> dict:

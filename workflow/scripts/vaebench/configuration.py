@@ -56,6 +56,13 @@ def complete(config: Mapping, schema: dict, find_networks: bool = True) -> dict:
     return config
 
 
+def shipped(schema: dict, section: str) -> dict:
+    """The defaults of one section of the configuration."""
+    defaults: dict = {}
+    _fill_defaults(defaults, schema["properties"][section], schema)
+    return defaults
+
+
 def expand_runs(config: Mapping) -> dict[str, dict]:
     """One fully resolved specification per run, by the run's name, from a completed configuration.
 

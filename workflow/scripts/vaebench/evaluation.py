@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vaebench.arrays import open_array, read_manifest
+from vaebench.arrays import open_array, pixels_sha256, read_manifest
 from vaebench.batches import prepare_torch, to_bytes, to_float
 from vaebench.generation import memorisation, pass_over_samples, set_values
 from vaebench.held_out import pass_over_images, rate_notes
@@ -138,7 +138,7 @@ def write_results(
 ) -> None:
     """All result files of this evaluation, each whole or absent."""
     manifest = read_manifest(data[task.settings["split"]])
-    context = suites.context(model, {split: read_manifest(path)["sha256"] for split, path in data.items()}, task.device)
+    context = suites.context(model, {split: pixels_sha256(path) for split, path in data.items()}, task.device)
     write_per_image(outputs["per_image.parquet"], manifest["ids"][: len(task.images)], columns, context)
     write_npz(outputs["latent.npz"], summary.arrays())
     write_npz(outputs["extremes.npz"], extremes(task, columns["mse"]))

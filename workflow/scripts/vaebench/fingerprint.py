@@ -1,8 +1,8 @@
 """A fingerprint of a script's code that changes when, and only when, what it does may change.
 
 Snakemake judges a script by its modification time and does not look into the modules it imports. The fingerprint covers
-the script and, transitively, every module of this package that it imports. It is taken over the syntax tree without
-comments, docstrings and formatting, so that only a change of meaning makes a result stale.
+the script and, transitively, every module of this package that it imports, each in its canonical form (`canonical`), so
+that only a change of meaning makes a result stale.
 """
 
 import ast
@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from vaebench.canonical import canonical
+
 PACKAGE = Path(__file__).parent
 REPORTING = frozenset(f"vaebench.{name}" for name in ("errors", "log", "preflight", "provenance", "tracking"))
-IRRELEVANT = ("kind", "ctx")
+SHOWN = "vaebench.metrics"  # here the message of an error becomes the note of an empty cell
 RELATIVE_NAME = re.compile(r"\w[\w-]*([./][\w-]+)*")
 
 
@@ -31,18 +33,10 @@ def code_fingerprint(script: Path | str, package: Path | str = PACKAGE) -> str:
     digest = hashlib.sha256()
     digest.update(canonical(script.read_text()).encode())
     for name, path in sorted(found.items()):
-        content = canonical(path.read_text()) if path.suffix == ".py" else path.read_text()
+        text = path.read_text()
+        content = canonical(text, name.startswith(SHOWN)) if path.suffix == ".py" else text
         digest.update(f"\n{name}\n{content}".encode())
     return digest.hexdigest()
-
-
-@cache
-def canonical(source: str) -> str:
-    """Python source as a syntax tree in text form: no comments, docstrings or positions, the same on every Python.
-
-    Empty and absent fields are left out, since their number differs between Python versions.
-    """
-    return _text(ast.parse(source))
 
 
 @cache
@@ -97,22 +91,3 @@ def _names_in_strings(source: str) -> tuple[str, ...]:
     """The string constants that could be the name of a file or folder beside the module."""
     constants = (node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant))
     return tuple(text for text in constants if isinstance(text, str) and RELATIVE_NAME.fullmatch(text))
-
-
-def _text(node: object) -> str:
-    """One node of a syntax tree as text."""
-    if isinstance(node, ast.AST):
-        fields = [(name, _body(node, name, value)) for name, value in ast.iter_fields(node) if name not in IRRELEVANT]
-        inner = ",".join(f"{name}={_text(value)}" for name, value in fields if value not in (None, []))
-        return f"{type(node).__name__}({inner})"
-    if isinstance(node, list):
-        return "[" + ",".join(_text(item) for item in node) + "]"
-    return repr(node)
-
-
-def _body(node: ast.AST, name: str, value: object) -> object:
-    """The value of a field, a body without its docstring."""
-    documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-    if name == "body" and documented and ast.get_docstring(node, clean=False) is not None:
-        return value[1:]
-    return value

@@ -17,9 +17,10 @@ from tqdm import tqdm
 from vaebench import gpu, names
 from vaebench.arrays import manifest_path
 from vaebench.decoding import ImageError, Memory, decode
+from vaebench.digests import content_digest
 from vaebench.disk import disk_errors, need_space
 from vaebench.errors import UserError
-from vaebench.files import known_md5, sha256_of
+from vaebench.files import atomic_path, known_md5, sha256_of
 from vaebench.images import ImageSource, open_images
 from vaebench.partial import Done, PartialArray, RowWriter
 from vaebench.resampling import Resampler, crop_box
@@ -92,8 +93,8 @@ def preprocess(
 
     `table` is what the validation wrote: only its sound images are used, in the order of the partition. `settings`
     is the section `preprocessing`. Pixels equal Pillow's crop-then-resize whatever the device, workers and batches.
-    A run that was killed is resumed; nothing is replaced before everything is complete. UserError for whatever the
-    user can mend.
+    A run that was killed is resumed; nothing is replaced before everything is complete. Beside each npz lie two
+    digests (`arrays.content_digest`). UserError for whatever the user can mend.
     """
     source, recipe = open_images(images), Recipe.of(settings)
     with worker_pool(workers) as pool, disk_errors(next(iter(outputs.values())).parent):
@@ -123,9 +124,12 @@ def preprocess(
             "versions": {library: version(library) for library in LIBRARIES},
         }
         for split, job in jobs.items():
-            path, sha256 = sealed[split]
-            _write_manifest(job, {"split": split, "sha256": sha256, **common})
+            path, sha256, pixels = sealed[split]
+            ids = _write_manifest(job, {"split": split, "sha256": sha256, **common})
             job.array.publish(path)
+            for kind, digest in (("pixels", pixels), ("ids", ids)):
+                with atomic_path(content_digest(job.array.path, kind)) as temporary:
+                    temporary.write_text(f"{digest}\n")
             shape = " x ".join(map(str, job.array.shape))
             tqdm.write(
                 f"preprocess: {split} {shape}, {len(job.images.skipped)} skipped: {job.array.path}", file=sys.stderr
@@ -229,8 +233,8 @@ class Work:
             yield self.recipe.cropped(pixels)
 
 
-def _write_manifest(job: Job, facts: dict) -> None:
-    """The card of the split's data; the ids are written in pieces, since they can be many."""
+def _write_manifest(job: Job, facts: dict) -> str:
+    """The card of the split's data; the ids are written in pieces, since they can be many. Their SHA-256."""
     mean, deviation = job.array.mean_and_deviation()
     facts = {
         **facts,
@@ -241,10 +245,12 @@ def _write_manifest(job: Job, facts: dict) -> None:
         "std": deviation,
         "skipped": job.images.skipped,
     }
-    temporary = job.array.aside("manifest")
+    temporary, sha256 = job.array.aside("manifest"), hashlib.sha256()
     with open(temporary, "w", encoding="utf-8") as file:
         file.write(json.dumps(facts, indent=2).removesuffix("\n}") + ',\n  "ids": [')
         for row, name in enumerate(names.unpack(job.images.names)):
             file.write((",\n    " if row else "\n    ") + json.dumps(name))
+            sha256.update(json.dumps(name).encode())
         file.write("\n  ]\n}\n")
     os.replace(temporary, manifest_path(job.array.path))
+    return sha256.hexdigest()

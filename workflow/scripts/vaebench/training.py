@@ -17,12 +17,12 @@ from pythae.models import BaseAE
 from torch import Tensor
 from tqdm import tqdm
 
-from vaebench.arrays import manifest_path, open_array
+from vaebench.arrays import open_array, pixels_sha256
 from vaebench.catalog import HOW_TO_TRAIN, MODELS
 from vaebench.checkpoint import Checkpoint, Progress, seed_everything
 from vaebench.devices import choose_device, random_numbers_kept, sum_in_float64
 from vaebench.errors import UserError
-from vaebench.files import atomic_path, sha256_of
+from vaebench.files import atomic_path
 from vaebench.inference import reconstruct
 from vaebench.interruption import Interruption
 from vaebench.minibatches import Minibatches
@@ -63,7 +63,7 @@ def train(
     """
     training = spec["training"]
     device = choose_device(training["device"])
-    data = {"train": _checksum(train_data), "eval": _checksum(eval_data)}
+    data = {"train": pixels_sha256(train_data), "eval": pixels_sha256(eval_data)}
     checkpoint = Checkpoint(state, _key(spec, seed, code, data))
     precision = choose_precision(spec, device, checkpoint.precisions())
     resolved = {**spec, "training": {**training, "precision": precision}}
@@ -355,12 +355,6 @@ def _key(spec: Mapping, seed: int, code: str, data: Mapping[str, str]) -> str:
     parts = {name: spec[name] for name in ("model", "nets", "config")} | {"training": training}
     text = json.dumps({**parts, "seed": seed, "code": code, "data": data}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _checksum(path: Path) -> str:
-    """The data's SHA-256, from the manifest beside it where there is one."""
-    manifest = manifest_path(path)
-    return json.loads(manifest.read_text())["sha256"] if manifest.is_file() else sha256_of(path)
 
 
 def _smallest_for_batch_norm(model: BaseAE) -> int:

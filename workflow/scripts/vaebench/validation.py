@@ -16,7 +16,7 @@ from vaebench import names
 from vaebench.decoding import Header, ImageError, Memory, examine
 from vaebench.disk import disk_errors
 from vaebench.errors import UserError
-from vaebench.files import atomic_path
+from vaebench.files import atomic_path, sha256_of
 from vaebench.images import SPLITS, ImageSource, keys, open_images, read_partition
 from vaebench.workers import in_order, worker_pool
 
@@ -62,7 +62,7 @@ def validate(images: Path, partition: Path, table: Path, summary: Path, settings
     bad, allowed = tally.bad, settings["max_bad_fraction"]
     if bad > allowed * listed:
         raise UserError(_too_many(bad, listed, allowed, tally.examples, table))
-    result = {"images": listed, "bad": bad, "max_bad_fraction": allowed, **tally.as_dict()}
+    result = {"images": listed, "bad": bad, "max_bad_fraction": allowed, **tally.as_dict(), "table": sha256_of(table)}
     with disk_errors(summary.parent), atomic_path(summary) as temporary:
         temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     tqdm.write(f"validate: {tally.counts['ok']} of {listed} images are sound, {bad} are not: {table}", file=sys.stderr)

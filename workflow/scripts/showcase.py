@@ -1,0 +1,16 @@
+from pathlib import Path
+
+from vaebench.digests import write_digest
+from vaebench.log import job
+from vaebench.showcase import make_showcase
+
+with job(snakemake.log[0]):
+    make_showcase(
+        Path(snakemake.input.model),
+        Path(snakemake.input.data),
+        Path(snakemake.output[0]),
+        snakemake.params.settings,
+        snakemake.params.seed,
+        snakemake.threads,
+    )
+    write_digest(snakemake.output[0])
