@@ -32,6 +32,7 @@ from image_cases import (
 
 from vaebench import gpu
 from vaebench.arrays import open_array, read_manifest
+from vaebench.digests import content_digest
 from vaebench.errors import UserError
 from vaebench.files import remember_md5
 from vaebench.preprocessing import preprocess
@@ -180,6 +181,27 @@ def test_the_manifest_is_the_card_of_the_data(tmp_path):
     remember_md5(images, "downloads")
     prepare(tmp_path / "out", images, partition, validation={"format": "JPEG"}, limit=4)
     assert read_manifest(tmp_path / "out" / "train_data.npz")["sources"]["images.zip"]["md5"] == "downloads"
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_digests_tell_pixels_and_names_however_they_are_kept(tmp_path, compress):
+    files = faces(6)
+    images, partition = write_celeba(tmp_path, files)
+    prepare(tmp_path / "plain", images, partition)
+    prepare(tmp_path / "other", images, partition, compress=compress)
+    for split in ("train", "eval", "test"):
+        plain, other = (tmp_path / folder / f"{split}_data.npz" for folder in ("plain", "other"))
+        assert content_digest(plain).read_text() == content_digest(other).read_text()
+        assert content_digest(plain).read_text().strip() == hashlib.sha256(plain.read_bytes()).hexdigest()
+        assert content_digest(plain, "ids").read_text() == content_digest(other, "ids").read_text()
+        assert read_manifest(other)["sha256"] == hashlib.sha256(other.read_bytes()).hexdigest()
+    renamed = {f"1{name}": data for name, data in files.items()}
+    prepare(tmp_path / "renamed", *write_celeba(tmp_path, renamed))
+    for kind, same in (("pixels", True), ("ids", False)):
+        digests = [
+            content_digest(tmp_path / folder / "train_data.npz", kind).read_text() for folder in ("plain", "renamed")
+        ]
+        assert (digests[0] == digests[1]) == same
 
 
 def test_a_split_without_images_is_named(tmp_path):

@@ -58,6 +58,19 @@ def test_the_natural_samplers_are_those_of_the_study():
     }
 
 
+@pytest.mark.parametrize(("model", "config"), [("VAE", {}), ("VQVAE", {"num_embeddings": 16})])
+def test_images_do_not_depend_on_the_batch_size(model, config, data, tmp_path):
+    folder, _ = save_run(tmp_path, model, **config)
+    sampler = {"name": "auto", "options": QUICK if model == "VQVAE" else {}}
+    drawn = []
+    for batch_size in (1, 7, 16, 500):
+        settings = {"count": 37, "batch_size": batch_size, "seed": 0}
+        sample(folder, data["train"], data["eval"], tmp_path / "samples.npz", sampler, settings, 1)
+        drawn.append(open_array(tmp_path / "samples.npz"))
+    assert drawn[0].shape[0] == 37
+    assert all(np.array_equal(images, drawn[0]) for images in drawn)
+
+
 @pytest.mark.parametrize(
     ("model", "config"), [("VAE", {}), ("VQVAE", {"num_embeddings": 16, "use_ema": True}), ("AE", {})]
 )

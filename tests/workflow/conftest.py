@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,14 @@ class Project:
             jobs.pop(target, None)
         return jobs
 
+    def ran(self, *targets, **options):
+        """Run snakemake: how many jobs of each rule it executed, by their logs."""
+        started = time.time()
+        self.snakemake(*targets, **options)
+        logs = [path for path in self.root.glob("results/*/logs/**/*.log") if path.stat().st_mtime >= started]
+        places = [path.relative_to(self.root / "results").parts[2] for path in logs]
+        return Counter(place.removesuffix(".log") for place in places)
+
     def edit(self, path, old, new):
         """Replace text in a file of the project."""
         text = (self.root / path).read_text()
@@ -66,9 +75,9 @@ class Project:
         with open(self.root / path, "a") as file:
             file.write(text)
 
-    def copy(self, root):
-        """The same project, its results and Snakemake's records elsewhere."""
-        shutil.copytree(self.root, root, symlinks=True)
+    def copy(self, root, keep_dates=True):
+        """The same project, its results and Snakemake's records elsewhere, as `cp -a` or as `cp -r` does it."""
+        shutil.copytree(self.root, root, symlinks=True, copy_function=shutil.copy2 if keep_dates else shutil.copy)
         return Project(root)
 
 

@@ -1,9 +1,13 @@
 """The staleness contract: what each kind of change runs again, and what it does not."""
 
 import os
+import shutil
 import time
 
 import pytest
+import torch
+
+from vaebench.files import sha256_of
 
 LIBRARY = "workflow/scripts/vaebench"
 NEW_MEANING = "\n\ndef added_by_a_test():\n    return 1\n"
@@ -13,9 +17,20 @@ SUMMARY = {"summary": 1, "figures": 1, "report": 1}
 LOOK = {"figures": 1, "report": 1}
 
 
+SETTINGS = ("config/mnist.yaml", "study.yaml", "change.yaml")
+
+
 def runs(count):
     """Jobs of so many runs from training to metrics, and the tables."""
-    return {"train": count, "sample": count, "evaluate": count} | TABLES | BUDGET
+    return {"train": count, "sample": count, "showcase": count, "evaluate": count} | TABLES | BUDGET
+
+
+def write_again(path, content, dates="new"):
+    """Write other content into a file, under its old date or a new one."""
+    before = path.stat()
+    path.write_bytes(content)
+    if dates == "old":
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def test_nothing_is_stale_after_a_run(small_study):
@@ -38,6 +53,7 @@ def test_nothing_is_stale_after_a_run(small_study):
         ("training.py", runs(2)),
         ("sampling.py", {"sample": 2, "evaluate": 2} | TABLES),
         ("tracking.py", {}),
+        ("files.py", {}),
     ],
 )
 def test_edited_module(study, module, jobs):
@@ -50,6 +66,8 @@ def test_edited_module(study, module, jobs):
     [
         ("statistics: {confidence: 0.9}", SUMMARY),
         ("samples: {count: 33}", {"sample": 2, "evaluate": 2} | TABLES),
+        ("samples: {showcase: {images: 3}}", {"showcase": 2} | LOOK),
+        ("samples: {batch_size: 7}", {}),
         ("evaluation: {lpips: [vgg]}", {"evaluate": 2} | TABLES),
         ("evaluation: {limit: 20}", {"evaluate": 2} | TABLES),
         ("models: {vae: {config: {latent_dim: 5}}}", runs(1)),
@@ -71,7 +89,10 @@ def test_edited_setting(study, setting, jobs):
     assert study.planned(configfiles=("config/mnist.yaml", "study.yaml", "change.yaml")) == jobs
 
 
-@pytest.mark.parametrize("change", ["comment", "docstring", "formatting", "touch", "checkout", "move"])
+@pytest.mark.parametrize(
+    "change",
+    ["comment", "docstring", "formatting", "annotation", "name", "message", "touch", "checkout", "move", "copy"],
+)
 def test_nothing_runs_again(study, tmp_path, change):
     module = f"{LIBRARY}/training.py"
     if change == "comment":
@@ -81,6 +102,14 @@ def test_nothing_runs_again(study, tmp_path, change):
         study.edit(module, '"""', '"""Another first line. ')
     elif change == "formatting":
         study.edit(module, "\n\n\ndef ", "\n\n\n\n\ndef ")
+    elif change == "annotation":
+        study.edit(module, "def _patience_is_over(self) -> bool:", "def _patience_is_over(self):")
+        study.edit(module, "        epochs = self", "        epochs: int = self")
+    elif change == "name":
+        for old in ("        epochs = self", "total=epochs", "epoch < epochs"):
+            study.edit(module, old, old.replace("epochs", "passes"))
+    elif change == "message":
+        study.edit(module, "The last good state is kept.", "The last good state stays.")
     elif change == "touch":
         later = time.time() + 10
         for path in (study.root / "workflow").rglob("*.*"):
@@ -92,20 +121,106 @@ def test_nothing_runs_again(study, tmp_path, change):
                 path.unlink()
                 path.write_bytes(content)
     else:
-        study = study.copy(tmp_path / "moved" / "elsewhere")
+        study = study.copy(tmp_path / "moved" / "elsewhere", keep_dates=change == "move")
+    assert study.planned() == {}
+    assert study.planned() == {}, "the first look at a copy must not change what the second sees"
+
+
+@pytest.mark.parametrize(
+    ("setting", "jobs"),
+    [
+        ("validation: {max_bad_fraction: 0.5}", {"validate": 1, "preprocess": 1, "report": 1}),
+        ("preprocessing: {compress: true}", {"preprocess": 1}),
+    ],
+)
+def test_new_settings_with_equal_pixels_train_nothing(study, setting, jobs):
+    (study.root / "change.yaml").write_text(setting)
+    possible = study.planned(configfiles=SETTINGS)
+    assert possible.items() >= runs(2).items(), "before the pixels are known, all that may follow is planned"
+    assert study.ran(configfiles=SETTINGS) == jobs
+    assert study.planned(configfiles=SETTINGS) == {}
+
+
+@pytest.mark.parametrize(
+    ("module", "jobs"),
+    [
+        ("images.py", {"validate": 1, "preprocess": 1, "report": 1}),
+        ("resampling.py", {"preprocess": 1}),
+    ],
+)
+def test_new_preprocessing_code_with_equal_pixels_trains_nothing(study, module, jobs):
+    study.append(f"{LIBRARY}/{module}", NEW_MEANING)
+    assert study.ran() == jobs
     assert study.planned() == {}
 
 
-def test_new_preprocessing_code_with_equal_output_leaves_the_rest_alone(study):
-    study.append(f"{LIBRARY}/preprocessing.py", NEW_MEANING)
-    assert study.planned("data") == {"preprocess": 1}
-    study.snakemake("data")
-    assert study.planned() == {}
-
-
-def test_new_preprocessing_with_other_output_trains_again(study):
+def test_other_pixels_train_again_in_the_same_command(study):
     (study.root / "change.yaml").write_text("preprocessing: {limit: 63}")
-    configfiles = ("config/mnist.yaml", "study.yaml", "change.yaml")
-    assert study.planned("data", configfiles=configfiles) == {"preprocess": 1}
-    study.snakemake("data", configfiles=configfiles)
-    assert study.planned(configfiles=configfiles) == runs(2)
+    assert study.planned("data", configfiles=SETTINGS) == {"preprocess": 1}
+    assert study.ran(configfiles=SETTINGS) == {"preprocess": 1} | runs(2)
+    assert study.planned(configfiles=SETTINGS) == {}
+
+
+def test_an_archive_written_again_with_equal_bytes_makes_nothing_stale(study):
+    for file in (study.root / "data/mnist/raw").iterdir():
+        write_again(file, file.read_bytes())
+    assert study.planned() == {}
+
+
+@pytest.mark.parametrize("dates", ["new", "old"])
+def test_a_partition_replaced_by_hand_is_noticed(study, dates):
+    """Two training images change places: other pixels for the training split only."""
+    partition = study.root / "data/mnist/raw/digits_partition.txt"
+    lines = partition.read_bytes().splitlines(keepends=True)
+    write_again(partition, b"".join([lines[1], lines[0], *lines[2:]]), dates)
+    assert study.ran() == {"validate": 1, "preprocess": 1} | runs(2)
+    assert study.planned() == {}
+
+
+@pytest.mark.parametrize("dates", ["new", "old"])
+def test_other_bytes_in_an_array_stop_the_plan(study, dates):
+    arrays = study.root / "data/mnist/train_data.npz"
+    content = bytearray(arrays.read_bytes())
+    content[5000] ^= 1
+    write_again(arrays, bytes(content), dates)
+    result = study.snakemake(flags=["--dry-run"], check=False)
+    assert result.returncode == 1
+    assert "data/mnist/train_data.npz is not what preprocessing wrote" in result.stdout
+    arrays.unlink()
+    assert study.planned() == {}
+    (study.root / "change.yaml").write_text("models: {beta_vae: {training: {epochs: 2}}}")
+    assert study.planned(configfiles=SETTINGS) == {"preprocess": 1} | runs(2), "what may follow from the new array"
+
+
+@pytest.mark.parametrize("dates", ["new", "old"])
+def test_other_bytes_in_weights_are_noticed(study, dates):
+    weights = study.root / "data/weights/vgg16.pt"
+    content = weights.read_bytes()
+    weights.unlink()  # a link to where the tests keep it
+    weights.write_bytes(content)
+    assert study.planned() == {}
+    state = torch.load(weights, weights_only=True)
+    torch.save({name: 2 * value for name, value in state.items()}, study.root / "doubled.pt")
+    write_again(weights, (study.root / "doubled.pt").read_bytes(), dates)
+    assert study.planned() == {"evaluate": 2} | TABLES
+
+
+@pytest.mark.parametrize("change", ["source", "checksum", "bytes at the source"])
+def test_weights_from_elsewhere_are_noticed(study, change):
+    """Torchvision's layout has other layers too; the convolutions are what the metrics need."""
+    shutil.copy(study.root / "data/weights/vgg16.pt", study.root / "mine.pth")
+    (study.root / "change.yaml").write_text("weights: {vgg16: {source: [{path: mine.pth}]}}")
+    jobs = {"weights": 1, "evaluate": 2} | TABLES
+    if change == "source":
+        assert study.planned(configfiles=SETTINGS) == jobs
+        return
+    study.snakemake("metrics", configfiles=SETTINGS)
+    if change == "checksum":
+        digest = sha256_of(study.root / "mine.pth")
+        (study.root / "change.yaml").write_text(
+            f"weights: {{vgg16: {{source: [{{path: mine.pth}}], sha256: {digest}}}}}"
+        )
+    else:
+        state = torch.load(study.root / "mine.pth", weights_only=True)
+        torch.save({name: 2 * value for name, value in state.items()}, study.root / "mine.pth")
+    assert study.planned("metrics", configfiles=SETTINGS) == {"weights": 1, "evaluate": 2}

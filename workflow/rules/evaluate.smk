@@ -49,7 +49,7 @@ rule showcase:
         f"{BENCHMARKS}/showcase/{{run}}/seed{{seed}}.jsonl"
     conda:
         "../../environment.yml"
-    threads: config["threads"]["sample"]
+    threads: 1
     resources:
         mem=lambda wildcards, attempt: f"{4 * attempt}GB",
         runtime=lambda wildcards, attempt: 60 * attempt,

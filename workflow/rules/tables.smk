@@ -71,7 +71,8 @@ rule summary:
 
 rule budget:
     input:
-        run_files("provenance.json"),
+        trained=run_files("provenance.json"),
+        pixels=pixels(*SPLITS),
     output:
         expand(f"{RESULTS}/tables/budget.{{format}}", format=("md", "tex")),
         csv=report(

@@ -9,7 +9,7 @@ with job(snakemake.log[0]):
         Path(snakemake.input.model),
         Path(snakemake.input.data),
         Path(snakemake.output[0]),
-        snakemake.params.settings,
+        snakemake.params.settings | {"device": "cpu"},  # a few images do not wait for a GPU
         snakemake.params.seed,
         snakemake.threads,
     )

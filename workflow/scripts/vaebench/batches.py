@@ -41,6 +41,14 @@ def aligned_batches(images: np.ndarray, batch_size: int, device: str) -> Iterato
         yield to_float(np.concatenate([block, padding]), device), len(block)
 
 
+def aligned_rows(rows: Tensor, batch_size: int) -> Iterator[tuple[Tensor, int]]:
+    """The same for the rows of a tensor."""
+    size = ALIGNMENT * max(round(batch_size / ALIGNMENT), 1)
+    for block in rows.split(size):
+        missing = -len(block) % ALIGNMENT
+        yield torch.cat([block, block[-1:].expand(missing, *block.shape[1:])]), len(block)
+
+
 def to_float(images: np.ndarray, device: str) -> Tensor:
     """uint8 images (B, C, H, W) as float32 in [0, 1] on `device`."""
     return to_unit_interval(torch.from_numpy(np.array(images)).to(device))

@@ -15,7 +15,11 @@ from pathlib import Path
 from vaebench.canonical import canonical
 
 PACKAGE = Path(__file__).parent
-REPORTING = frozenset(f"vaebench.{name}" for name in ("errors", "log", "preflight", "provenance", "tracking"))
+# What reports on a job, or moves whole files: neither can change what is in a result.
+HARMLESS = frozenset(
+    f"vaebench.{name}"
+    for name in ("digests", "disk", "errors", "files", "log", "preflight", "provenance", "sources", "tracking")
+)
 SHOWN = "vaebench.metrics"  # here the message of an error becomes the note of an empty cell
 RELATIVE_NAME = re.compile(r"\w[\w-]*([./][\w-]+)*")
 
@@ -24,8 +28,7 @@ def code_fingerprint(script: Path | str, package: Path | str = PACKAGE) -> str:
     """SHA-256 (64 hexadecimal digits) over the canonical syntax trees of `script` and what it imports from `package`.
 
     Files beside a module or in the package's folder (templates, styles) count as part of it when it names them, or
-    their folder, in a string. Modules that only report on a job (`REPORTING`) are left out: they cannot change a
-    result. Raises `SyntaxError` for code that Python cannot parse.
+    their folder, in a string. `HARMLESS` modules are left out. Raises `SyntaxError` for code that Python cannot parse.
     """
     script, package = Path(script), Path(package)
     found: dict[str, Path] = {}
@@ -58,7 +61,7 @@ def _collect(path: Path, package: Path, found: dict[str, Path], module: str = ""
     source = path.read_text()
     for name in imported_modules(source, module):
         for dependency, file in _files_of(name, package):
-            if dependency not in found and dependency not in REPORTING:
+            if dependency not in found and dependency not in HARMLESS:
                 found[dependency] = file
                 _collect(file, package, found, dependency)
     for file in _data_files(source, (path.parent, package)) if module else ():

@@ -142,21 +142,18 @@ class PartialArray:
         """Whether every row is written."""
         return self.rows_done == self.shape[0]
 
-    def seal(self, compress: bool) -> tuple[Path, str, str]:
-        """Make the rows an npz under a temporary name; can be repeated.
-
-        Its path, its SHA-256, and that of its pixels: of the npz that holds them stored, whether this one does or not.
-        """
-        with open(self.part, "r+b") as file:
-            file.truncate(self._end)
-            self._write_around_rows(file)
-        pixels = sha256_of(self.part)
-        if not compress:
-            return self.part, pixels, pixels
-        packed = self.aside("packed")
-        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-            self._copy_rows(archive)
-        return packed, sha256_of(packed), pixels
+    def seal(self, compress: bool) -> tuple[Path, str]:
+        """Make the rows an npz under a temporary name: its path and SHA-256; can be repeated."""
+        if compress:
+            sealed = self.aside("packed")
+            with zipfile.ZipFile(sealed, "w", zipfile.ZIP_DEFLATED) as archive:
+                self._copy_rows(archive)
+        else:
+            sealed = self.part
+            with open(sealed, "r+b") as file:
+                file.truncate(self._end)
+                self._write_around_rows(file)
+        return sealed, sha256_of(sealed)
 
     def publish(self, sealed: Path) -> None:
         """Put the sealed file in its place and remove the traces."""

@@ -108,14 +108,14 @@ def preprocess(
         }
         _open(jobs, settings["compress"])
         arrays, compress = {split: job.array for split, job in jobs.items()}, settings["compress"]
-        sealed = {split: pool.submit(array.seal, compress) for split, array in arrays.items() if array.is_complete}
+        sealed = {split: pool.submit(_seal, array, compress) for split, array in arrays.items() if array.is_complete}
         with tqdm(total=sum(map(len, chosen.values())), unit=" images", desc=f"preprocess {dataset}") as progress:
             progress.update(sum(array.rows_done for array in arrays.values()))
             for split, done in _work(pool, source, recipe, jobs, settings["batch_size"], device):
                 arrays[split].record(done)
                 progress.update(done.stop - done.start)
                 if arrays[split].is_complete:  # the workers go on with the other splits
-                    sealed[split] = pool.submit(arrays[split].seal, compress)
+                    sealed[split] = pool.submit(_seal, arrays[split], compress)
         sealed = {split: future.result() for split, future in sealed.items()}
         common = {
             "dataset": dataset,
@@ -150,6 +150,12 @@ def _content(source: ImageSource, table: Path, recipe: Recipe) -> str:
     versions = [version(library) for library in LIBRARIES]
     parts = [source.digest(), sha256_of(table), asdict(recipe), versions]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _seal(array: PartialArray, compress: bool) -> tuple[Path, str, str]:
+    """The finished npz, its SHA-256, and that of its pixels: of the npz that holds them stored."""
+    path, pixels = array.seal(compress=False)
+    return (*array.seal(compress=True), pixels) if compress else (path, pixels, pixels)
 
 
 def _open(jobs: dict[str, Job], compress: bool) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vaebench.arrays import open_array
-from vaebench.batches import batches, prepare_torch, to_bytes
+from vaebench.batches import aligned_rows, batches, prepare_torch, to_bytes
 from vaebench.catalog import MODELS
 from vaebench.draws import draw_latent
 from vaebench.errors import UserError
@@ -55,8 +55,9 @@ def sample(
     images = {split: open_array(path) for split, path in data.items()}
     drawn = SAMPLERS[name](Request(network, settings["count"], options, generator, images))
     generated = []
-    for z in tqdm(drawn.latents.split(settings["batch_size"]), desc=f"decoding {name} samples", unit="batch"):
-        batch = decode(network, z.to(device))
+    blocks = aligned_rows(drawn.latents, settings["batch_size"])
+    for z, kept in tqdm(blocks, desc=f"decoding {name} samples", unit="batch"):
+        batch = decode(network, z.to(device))[:kept]
         if not torch.isfinite(batch).all():
             raise UserError(f"{model}: the model gives images that are not finite; it diverged or is damaged")
         generated.append(to_bytes(batch))

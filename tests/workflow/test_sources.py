@@ -1,0 +1,170 @@
+"""One's own images: what lies at the source is what the arrays hold, and no other data set's files."""
+
+import csv
+import io
+import os
+import zipfile
+
+import pytest
+from PIL import Image
+
+from vaebench.arrays import open_array
+from vaebench.files import md5_of
+
+from .conftest import new_project
+
+STUDY = """
+dataset:
+  name: {name}
+  images: {{file: birds.zip, bytes: null, md5: null, source: [{images}]}}
+  partition: {{file: split.csv, bytes: null, md5: null, source: [{{path: {partition}}}]}}
+validation: {{format: null, mode: RGB, width: null, height: null}}
+preprocessing: {{crop: null, size: [64, 64]}}
+evaluation: {{lpips: [], distribution: {{features: []}}}}
+threads: {{validate: 1, preprocess: 1}}
+"""
+MADE = {"validate": 1, "preprocess": 1}
+FROM_ZIP = {"download": 2} | MADE
+
+
+def picture(level):
+    """A grey PNG of one level."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), (level, level, level)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_zip(path, level):
+    """Six images of one level, and their partition beside: two for each split."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(6):
+            archive.writestr(f"{number}.png", picture(level))
+    write_partition(path.with_name("split.csv"), range(6))
+    return path
+
+
+def write_partition(path, numbers):
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([("image_id", "partition"), *((f"{n}.png", n // 2 % 3) for n in numbers)])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A project whose arrays are made of mine/birds.zip."""
+    project = new_project(tmp_path_factory.mktemp("birds") / "project")
+    write_zip(project.root / "mine/birds.zip", 100)
+    study(project, "mine/birds.zip")
+    assert make(project) == FROM_ZIP
+    assert levels(project) == [100]
+    return project
+
+
+@pytest.fixture
+def project(finished, tmp_path):
+    """A copy of it, with new dates."""
+    return finished.copy(tmp_path / "project", keep_dates=False)
+
+
+def study(project, images, name="birds", partition="mine/split.csv"):
+    """Write the configuration of a study on the images at a path or an address."""
+    kind = "url" if images.startswith("http") else "path"
+    text = STUDY.format(name=name, images=f"{{{kind}: {images!r}}}", partition=partition)
+    (project.root / "mine.yaml").write_text(text)
+
+
+def make(project):
+    """Make the arrays: the jobs that ran."""
+    return project.ran("data", configfiles=("mine.yaml",))
+
+
+def planned(project):
+    return project.planned("data", configfiles=("mine.yaml",))
+
+
+def levels(project, name="birds", split="train"):
+    """The grey levels in an array."""
+    return sorted(set(open_array(project.root / f"data/{name}/{split}_data.npz").flatten().tolist()))
+
+
+def test_two_data_sets_with_the_same_file_names_do_not_mix(project):
+    write_zip(project.root / "cats/birds.zip", 200)
+    study(project, "cats/birds.zip", name="cats", partition="cats/split.csv")
+    assert make(project) == FROM_ZIP
+    assert (levels(project), levels(project, "cats")) == ([100], [200])
+
+
+def test_another_source_is_taken(project):
+    write_zip(project.root / "more/birds.zip", 200)
+    study(project, "more/birds.zip")
+    assert planned(project) == {"download": 1} | MADE
+    study(project, "http://mirror.example/birds.zip")
+    assert planned(project) == {"download": 1} | MADE, "the plan asks no network"
+
+
+@pytest.mark.parametrize("how", ["moved, older", "under its old date"])
+def test_another_file_under_the_same_name_is_taken(project, how):
+    assert planned(project) == {}
+    images, other = project.root / "mine/birds.zip", write_zip(project.root / "more/birds.zip", 200)
+    facts = images.stat()
+    if how == "moved, older":
+        os.utime(other, (1, 1))
+        other.rename(images)
+        assert make(project) == {"download": 1} | MADE
+        assert levels(project) == [200]
+        assert planned(project) == {}
+    else:
+        images.write_bytes(other.read_bytes())
+        os.utime(images, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+        assert planned(project) == {"download": 1} | MADE
+
+
+def test_another_partition_under_the_same_name_and_date_is_taken(project):
+    partition = project.root / "mine/split.csv"
+    facts = partition.stat()
+    partition.write_text(partition.read_text().replace("0.png,0", "0.png,1").replace("2.png,1", "2.png,0"))
+    os.utime(partition, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert planned(project) == {"download": 1} | MADE
+
+
+def test_equal_bytes_a_new_date_or_no_source_any_more_change_nothing(project):
+    images = project.root / "mine/birds.zip"
+    images.write_bytes(images.read_bytes())
+    assert planned(project) == {}
+    images.unlink()
+    assert planned(project) == {}
+
+
+def test_a_zip_of_equal_images_changes_no_digest(project):
+    """What trainings depend on: a zip written anew, with another order of members, gives the same arrays."""
+    digests = {path.name: path.read_bytes() for path in (project.root / "data/birds").glob("*.sha256")}
+    assert len(digests) == 6
+    with zipfile.ZipFile(project.root / "mine/birds.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in reversed(range(6)):
+            archive.writestr(f"{number}.png", picture(100))
+    assert make(project) == {"download": 1} | MADE
+    assert {path.name: path.read_bytes() for path in (project.root / "data/birds").glob("*.sha256")} == digests
+
+
+def test_a_folder_is_looked_at_file_by_file(project):
+    folder = project.root / "photographs"
+    (folder / "deep/er").mkdir(parents=True)
+    for number in range(6):
+        (folder / f"deep/er/{number}.png").write_bytes(picture(100))
+    study(project, "photographs")
+    assert make(project) == MADE
+    (folder / "deep/er/0.png").write_bytes(picture(200))
+    assert make(project) == MADE
+    assert levels(project) == [100, 200]
+    assert planned(project) == {}
+    (folder / "deep/er/6.png").write_bytes(picture(200))
+    assert planned(project) == MADE
+
+
+def test_a_file_that_was_changed_by_hand_and_contradicts_its_md5_is_named(project):
+    project.edit("mine.yaml", "md5: null", f"md5: {md5_of(project.root / 'mine/birds.zip')}")
+    raw = project.root / "data/birds/raw/birds.zip"
+    raw.write_bytes(raw.read_bytes() + b"more")
+    result = project.snakemake("data", flags=["--dry-run"], configfiles=("mine.yaml",), check=False)
+    assert result.returncode == 1
+    assert "data/birds/raw/birds.zip has been changed" in result.stdout
