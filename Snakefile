@@ -26,7 +26,8 @@ wildcard_constraints:
 report: "workflow/report/workflow.rst"
 
 
-renew_digests()
+if workflow.is_main_process:
+    renew_digests()
 
 
 include: "workflow/rules/data.smk"

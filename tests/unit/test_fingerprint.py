@@ -1,8 +1,14 @@
+import ast
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from vaebench.fingerprint import canonical, code_fingerprint, imported_modules
+from vaebench.catalog import OWN_MODULES, foreign_modules
+from vaebench.fingerprint import PACKAGE, canonical, code_fingerprint, code_of, imported_modules
 
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 
@@ -67,6 +73,89 @@ def test_only_names_and_constants_of_code_remain():
     assert canonical("x = 1") != canonical("x = 2")
     assert canonical("def f():\n    'doc'\n    return 1") == canonical("def f():\n    return 1")
     assert canonical("x = None") != canonical("x = 0")
+
+
+# By script, the packages that it may depend on beside the modules of the library's top level.
+ALLOWED = {
+    "evaluate.py": {"metrics"},
+    "runs_table.py": {"metrics"},
+    "summary.py": {"metrics"},
+    "budget.py": {"metrics"},
+    "figures.py": {"metrics", "figures"},
+    "paper.py": {"metrics", "figures"},
+    "report.py": {"metrics", "figures", "report", "templates"},
+    "unfinished.py": {"metrics", "figures", "report", "templates"},
+}
+METRICS = sorted(path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "metrics").glob("*.py"))
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.py")))
+def test_a_script_depends_on_the_packages_of_its_stage_only(script):
+    packages = {path.relative_to(PACKAGE).parts[0] for path in code_of(SCRIPTS / script).values()}
+    assert {name for name in packages if "." not in name} <= ALLOWED.get(script, set())
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    """A copy of the scripts, to be edited."""
+    return shutil.copytree(SCRIPTS, tmp_path_factory.mktemp("library") / "scripts")
+
+
+@pytest.mark.parametrize("module", METRICS)
+def test_an_edit_of_any_metric_reaches_no_data_training_or_sampling(library, module):
+    """Every rule's fingerprint before and after: those that change belong to what is measured, tabulated and shown."""
+    scripts = sorted(library.glob("*.py"))
+    before = {path.name: code_fingerprint(path, library / "vaebench") for path in scripts}
+    path = library / "vaebench" / module
+    text = path.read_text()
+    path.write_text(text + "\n\ndef added_by_a_test():\n    return 1\n")
+    changed = {path.name for path in scripts if code_fingerprint(path, library / "vaebench") != before[path.name]}
+    path.write_text(text)
+    assert "evaluate.py" in changed or module == "metrics/__init__.py"
+    assert changed <= ALLOWED.keys()
+
+
+@pytest.mark.parametrize("module", sorted(OWN_MODULES))
+def test_a_model_s_own_module_is_imported_only_where_that_model_runs(module):
+    """Imports at the top of a module would run for every model."""
+    importers = [path for path in PACKAGE.rglob("*.py") if module in imported_modules(path.read_text())]
+    assert importers
+    for path in importers:
+        tree = ast.parse(path.read_text())
+        top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        assert module not in imported_modules(ast.unparse(ast.Module(top, [])))
+
+
+def test_other_models_run_without_the_modules_that_are_not_theirs(tmp_path):
+    """A whole training of a VAE, in a process of its own, never loads what its fingerprint leaves out."""
+    code = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+        "from training_cases import make_spec, run, write_data\n"
+        "folder = Path(sys.argv[2]); data = write_data(folder)\n"
+        "for model in ('VAE', 'VQVAE'):\n"
+        "    run(make_spec(model), data, folder / model)\n"
+        "    print(*(name for name in sys.modules if name.startswith('vaebench.')))\n"
+    )
+    command = [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    vae, vqvae = (set(line.split()) for line in result.stdout.splitlines() if "vaebench." in line)
+    assert not vae & foreign_modules("VAE")
+    assert foreign_modules("VAE") <= vqvae
+    assert foreign_modules("VQVAE") == foreign_modules(None) == frozenset()
+
+
+def test_a_model_s_own_module_makes_only_that_model_s_training_stale(library):
+    path = library / "vaebench/codebooks.py"
+    text = path.read_text()
+    found = {}
+    for content in (text, text + "\n\ndef added_by_a_test():\n    return 1\n"):
+        path.write_text(content)
+        for model in ("VAE", "VQVAE"):
+            fingerprint = code_fingerprint(library / "train.py", library / "vaebench", foreign_modules(model))
+            found.setdefault(model, set()).add(fingerprint)
+    path.write_text(text)
+    assert {model: len(fingerprints) for model, fingerprints in found.items()} == {"VAE": 1, "VQVAE": 2}
 
 
 def test_training_does_not_depend_on_metrics_tables_or_figures():

@@ -18,7 +18,7 @@ if str(SCRIPTS) not in sys.path:
 
 from snakemake_logger_plugin_vaebench import show_progress
 from vaebench import configuration
-from vaebench.catalog import HOW_TO_TRAIN
+from vaebench.catalog import HOW_TO_TRAIN, foreign_modules, without_meaning
 from vaebench.digests import check_unchanged, digest_path, renew_digest
 from vaebench.errors import UserError
 from vaebench.fingerprint import code_fingerprint
@@ -83,9 +83,15 @@ def one_of(names):
 def code(script):
     """Fingerprint of what a script does, as a parameter: a result is stale when it changes.
 
-    As a function, it is worked out for the jobs that are looked at, and not at every start of Snakemake.
+    As a function, it is worked out for the jobs that are looked at, and not at every start of Snakemake. Modules that
+    only other models than a job's run do not count.
     """
-    return lambda wildcards: fingerprint_of(SCRIPTS / script)
+
+    def fingerprint(wildcards):
+        model = SPECS[wildcards.run]["model"] if "run" in wildcards.keys() else None
+        return fingerprint_of(SCRIPTS / script, without=foreign_modules(model))
+
+    return fingerprint
 
 
 def text_of(*files):
@@ -107,7 +113,9 @@ def without(settings, *keys):
 
 def what_to_train(run):
     """The specification of a run less what cannot change its trained model."""
-    return SPECS[run] | {"training": without(SPECS[run]["training"], *HOW_TO_TRAIN)}
+    spec = SPECS[run]
+    meaningless = HOW_TO_TRAIN if spec["pretrained"] else without_meaning(spec["model"])
+    return spec | {"training": without(spec["training"], *meaningless)}
 
 
 def how_to_train(run):
@@ -155,12 +163,15 @@ def file_to_download(wildcards):
 
 def renew_digests():
     """Notice files that were changed by hand since they were written: what was made from them is stale."""
-    for file in RAW_FILES.values():
-        renew_digest(Path(RAW, file["file"]), file["md5"])
-    for place in WEIGHTS.values():
-        renew_digest(Path("data/weights", f"{place}.pt"))
-    for arrays in expand(f"{DATA}/{{split}}_data.npz", split=SPLITS):
-        check_unchanged(Path(arrays))
+    try:
+        for file in RAW_FILES.values():
+            renew_digest(Path(RAW, file["file"]), file["md5"])
+        for place in WEIGHTS.values():
+            renew_digest(Path("data/weights", f"{place}.pt"))
+        for split in SPLITS:
+            check_unchanged(Path(array(split)))
+    except UserError as contradiction:
+        raise WorkflowError(str(contradiction)) from None
 
 
 def array(split):

@@ -234,6 +234,20 @@ MODELS: dict[str, ModelInfo] = {
 }
 
 
+# Modules that only these models run; each is imported where it is used. An edit leaves the other models' results alone.
+OWN_MODULES = {"vaebench.codebooks": ("VQVAE",)}
+
+
+def foreign_modules(model: str | None) -> frozenset[str]:
+    """The modules that this model never runs; none for a model that only its download can name."""
+    return frozenset(module for module, models in OWN_MODULES.items() if model is not None and model not in models)
+
+
+def without_meaning(model: str) -> tuple[str, ...]:
+    """The keys of the section `training` that cannot change what becomes of this model."""
+    return HOW_TO_TRAIN if MODELS[model].encoder == GRID else (*HOW_TO_TRAIN, "vq_scale")
+
+
 @dataclass(frozen=True)
 class NetInfo:
     """A family of networks: what it can be built for.

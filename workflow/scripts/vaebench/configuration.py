@@ -59,7 +59,7 @@ def complete(config: Mapping, schema: dict, find_networks: bool = True) -> dict:
 def shipped(schema: dict, section: str) -> dict:
     """The defaults of one section of the configuration."""
     defaults: dict = {}
-    _fill_defaults(defaults, schema["properties"][section], schema)
+    fill_defaults(defaults, schema["properties"][section], schema)
     return defaults
 
 

@@ -24,15 +24,15 @@ SHOWN = "vaebench.metrics"  # here the message of an error becomes the note of a
 RELATIVE_NAME = re.compile(r"\w[\w-]*([./][\w-]+)*")
 
 
-def code_fingerprint(script: Path | str, package: Path | str = PACKAGE) -> str:
+def code_fingerprint(script: Path | str, package: Path | str = PACKAGE, without: frozenset[str] = frozenset()) -> str:
     """SHA-256 (64 hexadecimal digits) over the canonical syntax trees of `script` and what it imports from `package`.
 
     Files beside a module or in the package's folder (templates, styles) count as part of it when it names them, or
-    their folder, in a string. `HARMLESS` modules are left out. Raises `SyntaxError` for code that Python cannot parse.
+    their folder, in a string. Left out are `HARMLESS` modules and those of `without` (dotted names). Raises
+    `SyntaxError` for code that Python cannot parse.
     """
     script, package = Path(script), Path(package)
-    found: dict[str, Path] = {}
-    _collect(script, package, found)
+    found = code_of(script, package, without)
     digest = hashlib.sha256()
     digest.update(canonical(script.read_text()).encode())
     for name, path in sorted(found.items()):
@@ -56,14 +56,21 @@ def imported_modules(source: str, module: str = "") -> tuple[str, ...]:
     return tuple(names)
 
 
-def _collect(path: Path, package: Path, found: dict[str, Path], module: str = "") -> None:
+def code_of(script: Path, package: Path = PACKAGE, without: frozenset[str] = frozenset()) -> dict[str, Path]:
+    """The files of the package that decide what `script` does, by dotted name of the module or by path."""
+    found: dict[str, Path] = {}
+    _collect(script, package, HARMLESS | without, found)
+    return found
+
+
+def _collect(path: Path, package: Path, without: frozenset[str], found: dict[str, Path], module: str = "") -> None:
     """Add to `found` each file of the package that `path` depends on."""
     source = path.read_text()
     for name in imported_modules(source, module):
         for dependency, file in _files_of(name, package):
-            if dependency not in found and dependency not in HARMLESS:
+            if dependency not in found and dependency not in without:
                 found[dependency] = file
-                _collect(file, package, found, dependency)
+                _collect(file, package, without, found, dependency)
     for file in _data_files(source, (path.parent, package)) if module else ():
         found[file.relative_to(package).as_posix()] = file
 

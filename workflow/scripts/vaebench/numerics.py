@@ -10,7 +10,6 @@ from pythae.models.base.base_utils import ModelOutput
 from torch import Tensor
 from torch._functorch import config as functorch
 
-from vaebench.codebooks import look_codes_up
 from vaebench.memory import keep_freed_memory
 from vaebench.platforms import peak_memory_bytes
 from vaebench.precision import NETWORKS, compute_in_bfloat16
@@ -60,7 +59,10 @@ def prepare(model: BaseAE, training: Mapping, device: torch.device) -> BaseAE:
     model = model.to(device)
     model.device = device
     if training["gradients"] == "exact":
-        look_codes_up(model)
+        if hasattr(model, "quantizer"):
+            from vaebench.codebooks import look_codes_up  # a module of VQ models only: see the catalog
+
+            look_codes_up(model)
         if training["channels_last"]:
             for name in NETWORKS:
                 if hasattr(model, name):

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from vaebench.arrays import open_array
 from vaebench.batches import prepare_torch, to_bytes, to_float
+from vaebench.divergence import kl_per_dimension
 from vaebench.files import atomic_path
 from vaebench.inference import Encoding, central_latent, decode, encode, interpolate, reconstruct
-from vaebench.metrics.latent import kl_per_dimension
 from vaebench.models import load_model
 
 REACH = 3.0  # standard deviations to either side
