@@ -5,10 +5,11 @@ import torch
 from pythae.models import BaseAE
 from torch import Tensor
 
+from vaebench.divergence import kl_per_dimension
 from vaebench.draws import draw_latent
 from vaebench.inference import Encoding, central_latent, decode, encode
 from vaebench.measurement import BOUND, PRIOR, SAMPLED, Pass, Task
-from vaebench.metrics.latent import LatentSummary, kl_per_dimension, vq_commitment
+from vaebench.metrics.latent import LatentSummary, vq_commitment
 from vaebench.metrics.pairs import Compared
 from vaebench.metrics.rate import POINT, bound_terms, code_terms, flow_folds, trained_on_cross_entropy
 from vaebench.metrics.vaegan import vaegan_terms

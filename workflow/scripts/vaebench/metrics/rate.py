@@ -13,9 +13,9 @@ from pythae.models import BaseAE
 from scipy.special import gammaln, ive
 from torch import Tensor
 
+from vaebench.divergence import kl_per_dimension
 from vaebench.draws import Draw, ball_posterior, draw
 from vaebench.inference import Encoding, decode
-from vaebench.metrics.latent import kl_per_dimension
 from vaebench.metrics.reconstruction import BCE_MARGIN
 
 IGNORE_RECONSTRUCTION_LOSS = ("VAEGAN", "MSSSIM_VAE")

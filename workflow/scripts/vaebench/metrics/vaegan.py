@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from vaebench.batches import ALIGNMENT
+from vaebench.divergence import kl_per_dimension
 from vaebench.inference import Encoding, standard_normal
-from vaebench.metrics.latent import kl_per_dimension
 
 
 @torch.no_grad()
