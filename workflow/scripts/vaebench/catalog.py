@@ -235,7 +235,11 @@ MODELS: dict[str, ModelInfo] = {
 
 
 # Modules that only these models run; each is imported where it is used. An edit leaves the other models' results alone.
-OWN_MODULES = {"vaebench.codebooks": ("VQVAE",)}
+OWN_MODULES = {
+    "vaebench.codebooks": ("VQVAE",),
+    "vaebench.pixelcnn": ("VQVAE",),
+    "vaebench.metrics.vaegan": ("VAEGAN",),
+}
 
 
 def foreign_modules(model: str | None) -> frozenset[str]:

@@ -12,7 +12,6 @@ from vaebench.measurement import BOUND, PRIOR, SAMPLED, Pass, Task
 from vaebench.metrics.latent import LatentSummary, vq_commitment
 from vaebench.metrics.pairs import Compared
 from vaebench.metrics.rate import POINT, bound_terms, code_terms, flow_folds, trained_on_cross_entropy
-from vaebench.metrics.vaegan import vaegan_terms
 
 DETERMINISTIC = ("none", "vq")
 RECONSTRUCTED = "reconstructed/"  # before a feature network's name: of the reconstructions
@@ -31,6 +30,8 @@ def pass_over_images(task: Task, summary: LatentSummary) -> Pass:
         compared = task.pairs(x, y, features_y=True)
         values = compared.values | _encoding_values(task, x, encoding, found.count, bound)
         if model.model_name == "VAEGAN":
+            from vaebench.metrics.vaegan import vaegan_terms  # of this model only: see the catalog
+
             values |= vaegan_terms(model, x, y, encoding, prior)
         if draws and encoding.family not in DETERMINISTIC:
             values |= _sampled(task, x, encoding, draws)

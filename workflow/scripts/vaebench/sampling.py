@@ -20,7 +20,6 @@ from vaebench.errors import UserError
 from vaebench.files import atomic_path
 from vaebench.inference import central_latent, decode, encode, family
 from vaebench.models import load_model
-from vaebench.pixelcnn import code_nats, fit_pixelcnn, sample_codes
 
 # The samplers and their options.
 DEFAULTS = {
@@ -202,6 +201,8 @@ def _rhvae(request: Request) -> Drawn:
 
 def _pixelcnn(request: Request) -> Drawn:
     """Codes from an autoregressive prior that is fitted to the codes of the training images."""
+    from vaebench.pixelcnn import code_nats, fit_pixelcnn, sample_codes  # of VQ models only: see the catalog
+
     network = request.network
     seed = int(request.generator.integers(2**31))
     codes = {split: image_codes(network, images) for split, images in request.images.items()}
