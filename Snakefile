@@ -97,6 +97,7 @@ onstart:
 
 
 onsuccess:
+    forget_unfinished()
     print(
         f"Done. Tables: {RESULTS}/tables/  Figures: {RESULTS}/figures/  Report: {RESULTS}/report.html"
     )

@@ -37,6 +37,23 @@ def test_a_diverging_run_is_listed_with_its_reason_beside_the_others(study):
     assert study.planned() == {}  # the study without the broken run is as whole as before
 
 
+def test_a_changed_run_that_fails_shows_no_old_numbers(study):
+    """Its metrics from before lie there still; they are another configuration's."""
+    (study.root / "change.yaml").write_text("models: {vae: {training: {learning_rate: 1.0e+9, batch_size: 8}}}")
+    configfiles = ("config/mnist.yaml", "study.yaml", "change.yaml")
+    before = pd.read_csv(study.root / "results/mnist/tables/comparison.csv").set_index("run")
+    assert study.snakemake(configfiles=configfiles, check=False).returncode == 1
+    assert (study.root / "results/mnist/runs/vae/seed0/metrics/reconstruction.csv").exists()
+    after = pd.read_csv(study.root / "results/mnist/unfinished/tables/comparison.csv").set_index("run")
+    assert after.loc["vae"].filter(like="_mean").isna().all()
+    assert "diverged" in after.loc["vae", "note"]
+    assert after.loc["beta_vae-beta2", "mse_mean"] == before.loc["beta_vae-beta2", "mse_mean"]
+    study.snakemake("metrics")
+    assert (study.root / "results/mnist/unfinished").exists(), "the tables of the whole study are not there yet"
+    study.snakemake()
+    assert not (study.root / "results/mnist/unfinished").exists()
+
+
 def test_ctrl_c_saves_the_trainings_draws_no_figures_and_names_no_failure(study):
     (study.root / "slow.yaml").write_text("training: {epochs: 2000}")
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config/mnist.yaml", "study.yaml"]

@@ -1,5 +1,6 @@
 """The staleness contract: what each kind of change runs again, and what it does not."""
 
+import io
 import os
 import shutil
 import time
@@ -144,7 +145,7 @@ def test_new_settings_with_equal_pixels_train_nothing(study, setting, jobs):
 @pytest.mark.parametrize(
     ("module", "jobs"),
     [
-        ("images.py", {"validate": 1, "preprocess": 1, "report": 1}),
+        ("images.py", {"validate": 1, "preprocess": 1}),
         ("resampling.py", {"preprocess": 1}),
     ],
 )
@@ -192,35 +193,58 @@ def test_other_bytes_in_an_array_stop_the_plan(study, dates):
     assert study.planned(configfiles=SETTINGS) == {"preprocess": 1} | runs(2), "what may follow from the new array"
 
 
-@pytest.mark.parametrize("dates", ["new", "old"])
-def test_other_bytes_in_weights_are_noticed(study, dates):
+PERCEPTUAL = "evaluation: {lpips: [vgg]}\n"
+
+
+@pytest.fixture(scope="module")
+def measured_with_weights(small_study, tmp_path_factory):
+    """The small study, measured with LPIPS too."""
+    study = small_study.copy(tmp_path_factory.mktemp("perceptual") / "project")
+    (study.root / "change.yaml").write_text(PERCEPTUAL)
     weights = study.root / "data/weights/vgg16.pt"
     content = weights.read_bytes()
     weights.unlink()  # a link to where the tests keep it
     weights.write_bytes(content)
-    assert study.planned() == {}
-    state = torch.load(weights, weights_only=True)
-    torch.save({name: 2 * value for name, value in state.items()}, study.root / "doubled.pt")
-    write_again(weights, (study.root / "doubled.pt").read_bytes(), dates)
-    assert study.planned() == {"evaluate": 2} | TABLES
+    study.snakemake(configfiles=SETTINGS)
+    return study
 
 
-@pytest.mark.parametrize("change", ["source", "checksum", "bytes at the source"])
-def test_weights_from_elsewhere_are_noticed(study, change):
-    """Torchvision's layout has other layers too; the convolutions are what the metrics need."""
-    shutil.copy(study.root / "data/weights/vgg16.pt", study.root / "mine.pth")
-    (study.root / "change.yaml").write_text("weights: {vgg16: {source: [{path: mine.pth}]}}")
-    jobs = {"weights": 1, "evaluate": 2} | TABLES
-    if change == "source":
-        assert study.planned(configfiles=SETTINGS) == jobs
-        return
-    study.snakemake("metrics", configfiles=SETTINGS)
-    if change == "checksum":
-        digest = sha256_of(study.root / "mine.pth")
-        (study.root / "change.yaml").write_text(
-            f"weights: {{vgg16: {{source: [{{path: mine.pth}}], sha256: {digest}}}}}"
-        )
-    else:
-        state = torch.load(study.root / "mine.pth", weights_only=True)
-        torch.save({name: 2 * value for name, value in state.items()}, study.root / "mine.pth")
-    assert study.planned("metrics", configfiles=SETTINGS) == {"weights": 1, "evaluate": 2}
+@pytest.fixture
+def perceptual(measured_with_weights, tmp_path):
+    """A copy of it."""
+    return measured_with_weights.copy(tmp_path / "project")
+
+
+def doubled(path):
+    """The content of a file of weights with every number doubled."""
+    buffer = io.BytesIO()
+    torch.save({name: 2 * value for name, value in torch.load(path, weights_only=True).items()}, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("dates", ["new", "old"])
+def test_other_bytes_in_weights_are_noticed(perceptual, dates):
+    weights = perceptual.root / "data/weights/vgg16.pt"
+    write_again(weights, weights.read_bytes(), dates)
+    assert perceptual.planned(configfiles=SETTINGS) == {}
+    write_again(weights, doubled(weights), dates)
+    assert perceptual.planned(configfiles=SETTINGS) == {"evaluate": 2} | TABLES
+
+
+def test_weights_from_elsewhere_are_noticed(perceptual):
+    """First another source, then another checksum, then other bytes at that source."""
+    mine = perceptual.root / "mine.pth"
+    shutil.copy(perceptual.root / "data/weights/vgg16.pt", mine)
+    again = {"weights": 1, "evaluate": 2} | TABLES
+    settings = "weights: {vgg16: {source: [{path: mine.pth}], sha256: SHA}}"
+    (perceptual.root / "change.yaml").write_text(PERCEPTUAL + settings.replace("SHA", "null"))
+    assert perceptual.planned(configfiles=SETTINGS) == again
+    assert perceptual.ran(configfiles=SETTINGS) == again
+    assert perceptual.planned(configfiles=SETTINGS) == {}
+    (perceptual.root / "change.yaml").write_text(PERCEPTUAL + settings.replace("SHA", sha256_of(mine)))
+    assert perceptual.planned(configfiles=SETTINGS) == again
+    (perceptual.root / "change.yaml").write_text(PERCEPTUAL + settings.replace("SHA", "null"))
+    mine.write_bytes(doubled(mine))
+    assert perceptual.planned(configfiles=SETTINGS) == again
+    (perceptual.root / "change.yaml").write_text(PERCEPTUAL)
+    assert perceptual.planned(configfiles=SETTINGS) == {"evaluate": 2} | TABLES, "back to the first weights"

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,7 @@ STAGES = (
     "train",
     "pretrained",
     "sample",
+    "showcase",
     "evaluate",
 )  # of one training; the summary of an unfinished study tells of them
 
@@ -297,9 +299,34 @@ def check_networks():
             )
 
 
+def forget_unfinished():
+    """Remove the summary of an earlier command that did not finish, once one has finished that makes the whole study."""
+    if any(job.rule.name == "report" for job in workflow.dag.jobs):
+        shutil.rmtree(f"{RESULTS}/unfinished", ignore_errors=True)
+
+
+def to_do():
+    """The first stage of each training that is left to do, by run and seed: Snakemake knows what is stale, files do not."""
+    left = {}
+    for stage in STAGES[::-1]:
+        for job in workflow.dag.jobs:
+            unfinished = workflow.dag.needrun(job) and not workflow.dag.finished(job)
+            if job.rule.name == stage and unfinished:
+                left.setdefault(job.wildcards.run, {})[job.wildcards.seed] = stage
+    return left
+
+
 def summarise_finished():
-    """Tables, figures and report of the trainings that finished, apart from those of the whole study."""
+    """Tables, figures and report of the trainings that finished, apart from those of the whole study.
+
+    Only when the command asked for the metrics of all: of the others nobody knows whether theirs are what they should be.
+    """
+    if not set(measured_runs()) <= {
+        file for job in workflow.dag.jobs for file in job.output
+    }:
+        return
     study = planned_study() | {
+        "to_do": to_do(),
         "results": RESULTS,
         "suites": SUITES,
         "statistics": config["statistics"],
