@@ -65,7 +65,7 @@ def test_images_do_not_depend_on_the_batch_size(model, config, data, tmp_path):
     drawn = []
     for batch_size in (1, 7, 16, 500):
         settings = {"count": 37, "batch_size": batch_size, "seed": 0, "device": "cpu"}
-        sample(folder, data["train"], data["eval"], tmp_path / "samples.npz", sampler, settings, 1)
+        sample(folder, data, tmp_path / "samples.npz", sampler, settings, 0, 1)
         drawn.append(open_array(tmp_path / "samples.npz"))
     assert drawn[0].shape[0] == 37
     assert all(np.array_equal(images, drawn[0]) for images in drawn)

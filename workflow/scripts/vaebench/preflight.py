@@ -248,9 +248,12 @@ def _dotted(numbers: tuple[int, ...]) -> str:
 
 def needs_of(config: Mapping, disk_bytes: float, folder: Path = Path()) -> Needs:
     """What the study needs of the machine it is started on."""
-    from vaebench.configuration import networks
+    from vaebench.configuration import load_schema, networks, shipped
+    from vaebench.planning import SCHEMA
+    from vaebench.sources import weights_places
 
-    weights = [folder / "data" / "weights" / f"{network}.pt" for network in networks(config)]
+    places = weights_places(networks(config), config["weights"], shipped(load_schema(SCHEMA), "weights"))
+    weights = [folder / "data" / "weights" / f"{place}.pt" for place in places.values()]
     missing = tuple(str(path) for path in weights if not path.is_file())
     return Needs(config["training"]["device"], None, disk_bytes, missing)
 
