@@ -60,7 +60,8 @@ class Project:
         """Run snakemake: how many jobs of each rule it executed, by their logs."""
         started = time.time()
         self.snakemake(*targets, **options)
-        logs = [path for path in self.root.glob("results/*/logs/**/*.log") if path.stat().st_mtime >= started]
+        logs = self.root.glob("results/*/logs/**/[!.]*.log")
+        logs = [path for path in logs if path.stat().st_mtime >= started and not path.name.endswith(".previous.log")]
         places = [path.relative_to(self.root / "results").parts[2] for path in logs]
         return Counter(place.removesuffix(".log") for place in places)
 
