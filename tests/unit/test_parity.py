@@ -115,11 +115,18 @@ def test_pythae_mode_equals_pythaes_trainer_for_both_codebooks(use_ema, tmp_path
     assert_close(ours, theirs.state_dict())
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_exact_step_follows_each_loss_alone(model, float64):
+# Every model, and VAEGAN in all its ways: both adversaries follow, one waits for the other, one has no say.
+EXACT = [(model, {}) for model in MODELS]
+EXACT += [("VAEGAN", {"margin": 10.0}), ("VAEGAN", {"equilibrium": 0.1, "margin": 0.1})]
+EXACT += [("VAEGAN", {"equilibrium": 2.0, "margin": 0.1})]
+EXACT += [("VAEGAN", {"adversarial_loss_scale": 0.0}), ("VAEGAN", {"adversarial_loss_scale": 1.0})]
+
+
+@pytest.mark.parametrize(("model", "config"), EXACT)
+def test_exact_step_follows_each_loss_alone(model, config, float64):
     """Plain SGD with rate 1 makes the update the gradient: compare it with torch.autograd.grad of each loss."""
     optimizer = {"name": "SGD", "options": {}}
-    spec = make_spec(model, optimizer=optimizer, learning_rate=1.0)
+    spec = make_spec(model, config=config, optimizer=optimizer, learning_rate=1.0)
     spec["config"] |= {"reg_weight": 0.0} if model == "RAE_L2" else {}
     torch.manual_seed(0)
     ours = build_model(spec, (1, 32, 32))
