@@ -187,7 +187,7 @@ def manifest(split):
 
 
 def pixels(*splits):
-    """What the arrays of some splits hold. Every rule behind `preprocess` asks for it: see there."""
+    """What the arrays of some splits hold. All rules behind `preprocess` ask for it (see there)."""
     return expand(f"{DATA}/{{split}}_data.pixels.sha256", split=splits)
 
 
