@@ -157,6 +157,7 @@ def manifold_metrics(generated: np.ndarray, real: np.ndarray, neighbours: int) -
     """precision, recall, density and coverage of features (n, D), (m, D), with balls that reach the k-th neighbour.
 
     A point on a ball's surface is inside it, so that a set of identical images covers itself. Needs n, m > neighbours.
+    The error of a share that no left-out image would change, such as 0 of n, is not known from these images: NaN.
     """
     groups = _groups(len(generated))
     if len(generated) - max((len(generated[group]) for group in groups), default=0) <= neighbours:
@@ -177,12 +178,13 @@ def manifold_metrics(generated: np.ndarray, real: np.ndarray, neighbours: int) -
             covered[rows, i] = held > inside_real[:, group].sum(1)
             recalled[rows, i] = (distance <= radii_g[i]).any(1)
     precise, dense = balls > 0, balls / neighbours
-    return {
-        "precision": (float(precise.mean()), mean_error(precise)),
-        "recall": (float(recalled[:, 0].mean()), jackknife_error(recalled[:, 1:].mean(0))),
-        "density": (float(dense.mean()), mean_error(dense)),
-        "coverage": (float(covered[:, 0].mean()), jackknife_error(covered[:, 1:].mean(0))),
+    found = {
+        "precision": (precise.mean(), mean_error(precise)),
+        "recall": (recalled[:, 0].mean(), jackknife_error(recalled[:, 1:].mean(0))),
+        "density": (dense.mean(), mean_error(dense)),
+        "coverage": (covered[:, 0].mean(), jackknife_error(covered[:, 1:].mean(0))),
     }
+    return {name: (float(value), error if error > 0 else float("nan")) for name, (value, error) in found.items()}
 
 
 def _ball_radii(points: np.ndarray, neighbours: int, groups: list[slice]) -> np.ndarray:
