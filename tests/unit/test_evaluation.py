@@ -269,7 +269,7 @@ def test_only_the_official_inception_file_gives_fid(run_it, tmp_path, monkeypatc
     """A file of the right shape and other weights is named so in every metric; its checksum alone decides."""
     weights = tmp_path / "inception.pth"
     write_random_inception(FeatureExtractorInceptionV3, weights)
-    perceptual_weights["inception"] = weights
+    monkeypatch.setitem(perceptual_weights, "inception", weights)
     settings = {"distribution": {"features": ["inception"], "neighbours": 1, "limit": 3}}
     frame = pd.read_csv(run_it(settings=settings)["generation.csv"]).set_index("metric")
     custom = {"fd_custom_inception", "kd_custom_inception", "rfd_custom_inception", "density_custom_inception"}

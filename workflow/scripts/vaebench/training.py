@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from pythae.models import BaseAE
@@ -77,6 +78,12 @@ def train(
             except (torch.OutOfMemoryError, MemoryError) as error:
                 checkpoint.fail({"reason": "out of memory", "batch_size": training["batch_size"], "error": str(error)})
                 raise UserError(_memory_advice(spec, device)) from error
+            except RuntimeError as error:
+                if "between 0 and 1" not in str(error):
+                    raise
+                # torch's cross-entropy refuses what is not a number before our own check of the losses sees it
+                progress = trainer.progress
+                trainer.fail_diverged("the reconstruction", float("nan"), progress.epoch + 1, progress.position + 1)
         best = trainer.best_model()
         save_model(best, spec, output)
     _write_history(trainer.progress.rows, history)
@@ -279,11 +286,14 @@ class Trainer:
         if not bad.any():
             return
         index, column = (int(i) for i in bad.nonzero()[0])
-        term, value = self.progress.terms[column], float(records[index, column])
-        where = {"reason": "diverged", "term": term, "value": str(value), "epoch": epoch, "step": index + 1}
+        self.fail_diverged(self.progress.terms[column], float(records[index, column]), epoch, index + 1)
+
+    def fail_diverged(self, term: str, value: float, epoch: int, step: int) -> NoReturn:
+        """Record that `term` diverged in a step of an epoch, and raise `UserError`."""
+        where = {"reason": "diverged", "term": term, "value": str(value), "epoch": epoch, "step": step}
         self.checkpoint.fail(where)
         raise UserError(
-            f"{self.spec['run']} seed {self.seed}: {term} is {value} in step {index + 1} of epoch {epoch}; "
+            f"{self.spec['run']} seed {self.seed}: {term} is {value} in step {step} of epoch {epoch}; "
             "lower training.learning_rate, or use precision fp32. The last good state is kept."
         )
 
