@@ -10,6 +10,7 @@ trainings that it holds already are not repeated. config/README.md reads it.
 
 import argparse
 import csv
+import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -26,9 +27,9 @@ from vaebench.configuration import expand_runs
 from vaebench.errors import UserError
 from vaebench.planning import read_config
 
-RATES = (3e-4, 1e-3, 3e-3, 1e-2)
-IDENTITY = ("study", "images", "epochs", "precision", "run", "learning_rate", "seed")
-MEASURED = ("judged_by", "value", "mse", "kl", "lowest_mse_in_epoch", "note")
+RATES = (5e-4, 1e-3, 2e-3, 4e-3)
+IDENTITY = ("study", "images", "epochs", "run", "learning_rate", "seed")
+MEASURED = ("precision", "judged_by", "value", "mse", "kl", "lowest_mse_in_epoch", "note")
 
 
 def main() -> None:
@@ -42,9 +43,8 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.jobs) as pool:
         for future in as_completed([pool.submit(measure, task, data) for task in tasks]):
             rows.append({name: str(value) for name, value in future.result().items()})
-            print(", ".join(rows[-1].values()), flush=True)
-    rows.sort(key=sort_key)
-    write_rows(rows, arguments.output)
+            rows.sort(key=sort_key)
+            write_rows(rows, arguments.output)
     print(excess(pd.read_csv(arguments.output)).to_string(float_format="{:.3f}".format))
 
 
@@ -54,12 +54,10 @@ def plan(config: Mapping, arguments: argparse.Namespace) -> Iterator[dict]:
         spec = deepcopy(spec)
         spec["training"] |= {"learning_rate": rate, "epochs": arguments.epochs or spec["training"]["epochs"]}
         spec["training"] |= {"select": "last", "patience": None}
-        spec["training"]["precision"] = arguments.precision or spec["training"]["precision"]
         yield {
             "study": arguments.config[-1].stem if arguments.config else "config",
             "images": arguments.images or "all",
             "epochs": spec["training"]["epochs"],
-            "precision": spec["training"]["precision"],
             "run": run,
             "learning_rate": rate,
             "seed": seed,
@@ -80,9 +78,11 @@ def measure(task: Mapping, data: Path) -> dict:
         except UserError as error:
             return found | {"note": str(error)}
         history = pd.read_csv(Path(folder) / "history.csv").query("split == 'eval'")
+        precision = json.loads((Path(folder) / "provenance.json").read_text())["precision"]
     table = history.pivot(index="epoch", columns="term", values="value")
     last = table.iloc[-1]
     return found | {
+        "precision": precision,
         "value": last[judged_by],
         "mse": last["mse"],
         "kl": last.get("kl", ""),
@@ -92,8 +92,8 @@ def measure(task: Mapping, data: Path) -> dict:
 
 def excess(table: pd.DataFrame) -> pd.DataFrame:
     """By study and rate: how far each run's value is above its best, as a fraction, mean over seeds; and the worst."""
-    means = table.groupby([*IDENTITY[:4], "learning_rate", "run"])["value"].mean().unstack("run")
-    best = means.groupby([*IDENTITY[:4]]).transform("min")
+    means = table.groupby([*IDENTITY[:3], "learning_rate", "run"])["value"].mean().unstack("run")
+    best = means.groupby([*IDENTITY[:3]]).transform("min")
     above = means / best - 1
     return above.assign(worst=above.max(axis=1))
 
@@ -108,7 +108,7 @@ def read_rows(path: Path) -> list[dict]:
 
 def sort_key(row: Mapping) -> tuple:
     """By study and run; rates and seeds in their order as numbers."""
-    return *(row[name] for name in IDENTITY[:5]), float(row["learning_rate"]), int(row["seed"])
+    return *(row[name] for name in IDENTITY[:4]), float(row["learning_rate"]), int(row["seed"])
 
 
 def parse() -> argparse.Namespace:
@@ -120,7 +120,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--images", type=int, help="training images; all if not given")
     parser.add_argument("--epochs", type=int, help="the configuration's if not given")
-    parser.add_argument("--precision", help="the configuration's if not given")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/learning_rate.csv"))
     return parser.parse_args()
