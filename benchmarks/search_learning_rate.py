@@ -27,7 +27,7 @@ from vaebench.configuration import expand_runs
 from vaebench.errors import UserError
 from vaebench.planning import read_config
 
-RATES = (5e-4, 1e-3, 2e-3, 4e-3)
+RATES = (3e-4, 1e-3, 2e-3, 3e-3, 1e-2)
 IDENTITY = ("study", "images", "epochs", "run", "learning_rate", "seed")
 MEASURED = ("precision", "judged_by", "value", "mse", "kl", "lowest_mse_in_epoch", "note")
 
