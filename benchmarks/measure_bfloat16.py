@@ -98,9 +98,12 @@ def measure(spec: dict, seed: int, data: Path, folder: Path) -> dict[str, float 
 
 
 def comparison(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    """By run: the mean in float32, what the others differ from it by over the seeds, and at most for one seed, in %."""
-    means = rows.pivot_table(index="run", columns="arithmetic", values=name, sort=False)
-    by_seed = rows.pivot_table(index=["run", "seed"], columns="arithmetic", values=name, sort=False)
+    """By run: the mean in float32, what the others differ from it by over the seeds, and at most for one seed, in %.
+
+    Seeds that not every arithmetic has been trained with are left out.
+    """
+    by_seed = rows.pivot_table(index=["run", "seed"], columns="arithmetic", values=name, sort=False).dropna()
+    means = by_seed.groupby("run", sort=False).mean()
     largest = by_seed.div(by_seed["fp32"], axis=0).sub(1).abs().groupby("run", sort=False).max()
     table = pd.DataFrame({"fp32": means["fp32"]})
     for arithmetic in list(ARITHMETICS)[1:]:
