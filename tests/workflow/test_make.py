@@ -15,7 +15,7 @@ samples: {count: 16, showcase: {images: 2, traversal_dims: 1, traversal_steps: 2
 evaluation: {lpips: [], distribution: {features: [], limit: 16}}
 """
 STUDY = {"CONFIG": "config/demo.yaml small.yaml"}
-TESTS = {"TESTS": "tests/unit/test_files_and_log.py --numprocesses 0"}
+TESTS = {"TESTS": "tests/unit/test_files.py --numprocesses 0"}
 SMALLEST = {
     "demo": {"CONFIG": "small.yaml"},
     "mnist": {"SNAKEMAKE": ".venv/bin/snakemake --dry-run"},  # tests/workflow/test_real_runs.py makes it in full
