@@ -23,6 +23,15 @@ def project(folder):
     return folder
 
 
+def make_install(folder, environment=os.environ, *arguments):
+    """The exit status and the lines of `make install` in a folder, as from a shell also where `make test` runs this."""
+    environment = {name: value for name, value in environment.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", "install", *arguments]
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    said = [line for line in (result.stdout + result.stderr).splitlines() if not line.startswith("make: ")]
+    return result.returncode, said
+
+
 def path_with(fault, folder):
     """An environment whose python3 runs the code `fault` before anything else."""
     folder.mkdir()
@@ -60,20 +69,17 @@ def test_an_obstacle_is_one_line_before_anything_is_installed(fault, name, words
     folder = project(tmp_path / name)
     before = sorted(folder.iterdir())
     environment = path_with(f"{free(1e12)}\n{fault}", tmp_path / "bin")
-    result = subprocess.run(["make", "install"], cwd=folder, env=environment, capture_output=True, text=True)
-    assert result.returncode == 2
-    said = [line for line in (result.stdout + result.stderr).splitlines() if not line.startswith("make: ")]
+    status, said = make_install(folder, environment)
+    assert status == 2
     assert len(said) == 1, said
     assert re.search(words, said[0])
     assert sorted(folder.iterdir()) == before
 
 
 def test_no_python_is_one_line(tmp_path):
-    result = subprocess.run(
-        ["make", "install", "PYTHON="], cwd=project(tmp_path / "study"), capture_output=True, text=True
-    )
-    assert result.returncode == 2
-    assert result.stdout == "vaebench needs Python 3.11 or newer: none found on PATH\n"
+    status, said = make_install(project(tmp_path / "study"), os.environ, "PYTHON=")
+    assert status == 2
+    assert said == ["vaebench needs Python 3.11 or newer: none found on PATH"]
 
 
 @pytest.mark.skipif(not os.access(MEMORY, os.W_OK), reason="needs a second file system")
@@ -81,10 +87,7 @@ def test_uvs_cache_on_a_small_disk_is_one_line(tmp_path):
     if MEMORY.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("needs a second file system")
     environment = path_with(free(1e9, below=MEMORY), tmp_path / "bin") | {"UV_CACHE_DIR": f"{MEMORY}/no/such/folder"}
-    result = subprocess.run(
-        ["make", "install"], cwd=project(tmp_path / "study"), env=environment, capture_output=True, text=True
-    )
-    said = [line for line in (result.stdout + result.stderr).splitlines() if not line.startswith("make: ")]
+    _, said = make_install(project(tmp_path / "study"), environment)
     assert len(said) == 1, said
     assert re.search(r"1\.0 GB are free at /dev/shm, .* set UV_CACHE_DIR to a folder on a larger disk", said[0])
 
