@@ -210,6 +210,24 @@ def test_a_partition_in_another_encoding(tmp_path, name):
         read_partition(tmp_path / name)
 
 
+@pytest.mark.parametrize("first", ["0.jpg -1", "0.jpg 3", "0.jpg train", "0.jpg O", "0001 -1", "0001 0.5", "0.JPG x"])
+@pytest.mark.parametrize("name", ["p.txt", "p.csv"])
+def test_a_first_line_that_names_an_image_is_no_header(tmp_path, name, first):
+    text = f"{first}\n1.jpg 0\n"
+    (tmp_path / name).write_text(text.replace(" ", ",") if name == "p.csv" else text)
+    with pytest.raises(UserError, match=rf"{name}, line 1: expected an image name .* got '{first[:4]}"):
+        read_partition(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["p.txt", "p.csv"])
+@pytest.mark.parametrize("letters", [8191, 131_071, 131_073, 3_000_000])
+def test_a_line_too_long_for_a_name_is_a_message(tmp_path, name, letters):
+    text = f"1.jpg 0\n{'x' * letters} 0\n2.jpg 1\n"
+    (tmp_path / name).write_text(text.replace(" ", ",") if name == "p.csv" else text)
+    with pytest.raises(UserError, match=rf"{name}, line 2: longer than 8192 characters"):
+        read_partition(tmp_path / name)
+
+
 def test_an_empty_partition(tmp_path):
     (tmp_path / "p.txt").write_text("\n")
     with pytest.raises(UserError, match="lists no image"):

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
+from typing import TextIO
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from vaebench.zips import ZipReader
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2")
 SPLITS = ("train", "eval", "test")  # the numbers 0, 1, 2 of a partition file
+LONGEST_LINE = 8192  # characters of a partition; a path has at most 4,096 bytes
 
 
 class ImageSource:
@@ -141,21 +143,29 @@ def read_partition(path: Path) -> Partition:
     return Partition(packed, np.frombuffer(bytes(splits), np.int8))
 
 
-def _partition_names(path: Path, lines: Iterator[str], splits: bytearray) -> Iterator[str]:
+def _partition_names(path: Path, file: TextIO, splits: bytearray) -> Iterator[str]:
     is_csv = Path(path).suffix.lower() == ".csv"
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), ""), start=1):
+        if len(line) > LONGEST_LINE:
+            raise UserError(f"{path}, line {number}: longer than {LONGEST_LINE} characters: this is no partition file")
         if not line.isascii() and any("\udc80" <= letter <= "\udcff" for letter in line):
             raise UserError(f"{path}, line {number}: not UTF-8: the file is damaged, or is to be saved as UTF-8")
         fields = next(csv.reader([line.strip()]), []) if is_csv else line.rsplit(maxsplit=1)
-        if not fields or (number == 1 and len(fields) == 2 and not fields[1].strip().isdigit()):
-            continue  # a blank line, or the header
+        if not fields or (number == 1 and _is_header(fields)):
+            continue
         if len(fields) != 2 or fields[1].strip() not in ("0", "1", "2"):
             raise UserError(
                 f"{path}, line {number}: expected an image name and 0 (train), 1 (eval) or 2 (test), "
-                f"got {line.strip()!r}"
+                f"got {line.strip()[:80]!r}"
             )
         splits.append(int(fields[1]))
         yield fields[0].strip().removeprefix("./")
+
+
+def _is_header(fields: list[str]) -> bool:
+    """Whether these are words over two columns: neither an image's name nor a number."""
+    words = [field.strip().lower() for field in fields]
+    return len(words) == 2 and not words[0].endswith(SUFFIXES) and any(map(str.isalpha, words[1]))
 
 
 def keys(paths: np.ndarray, wanted: np.ndarray) -> np.ndarray:
