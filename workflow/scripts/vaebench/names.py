@@ -1,11 +1,35 @@
-"""Many short names in little memory: NumPy arrays of UTF-8 bytes, about a tenth of a list of strings."""
+"""Names of images: one way to write each, and many of them in little memory.
 
+A packed array of UTF-8 bytes takes about a tenth of a list of strings.
+"""
+
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import numpy as np
 
 CHUNK = 4096  # names handled at once
+
+
+def canonical(name: str) -> str:
+    """The one way in which a name is written here, however a partition, a folder or an archive writes it.
+
+    `/` between folders for Windows' `\\`, no `./` before it, letters composed with their accents (Unicode's form NFC;
+    macOS takes them apart), and `%0A` for a control character.
+    """
+    if not name.isascii():
+        name = unicodedata.normalize("NFC", name)
+    if not name.isprintable():
+        name = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: f"%{ord(match[0]):02X}", name)
+    return name.replace("\\", "/").removeprefix("./")
+
+
+def readable(raw: bytes) -> str:
+    """The text of a name, with `%F6` for a byte that is not UTF-8."""
+    text = raw.decode(errors="surrogateescape")
+    return re.sub("[\udc80-\udcff]", lambda match: f"%{ord(match[0]) - 0xDC00:02X}", text)
 
 
 def pack(names: Iterable[str]) -> np.ndarray:

@@ -12,19 +12,26 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from vaebench import names
 from vaebench.decoding import ImageError
 from vaebench.errors import UserError
 
-# The records of the format specification (APPNOTE.TXT 6.3, sections 4.3.7, 4.3.12, 4.3.14 to 4.3.16).
+# The records of the format specification (APPNOTE.TXT 6.3, sections 4.3.7, 4.3.12 to 4.3.16, 4.5.3, 4.6.9).
 LOCAL = struct.Struct("<4s22xHH")  # signature, lengths of name and extra
 ENTRY = struct.Struct("<4s4xHH4xIIIHHH8xI")  # signature, flags, method, crc, sizes, name, extra, comment, local header
 END = struct.Struct("<4s6xHIIH")  # signature, entries, directory size, directory start, comment length
 END64_LOCATOR = struct.Struct("<4s4xQ4x")  # signature, position of the record below
 END64 = struct.Struct("<4s28xQQQ")  # signature, entries, directory size, directory start
+LOCAL_START, ENTRY_START, SIGNATURE_START = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x05"
+END_START, LOCATOR_START, END64_START = b"PK\x05\x06", b"PK\x06\x07", b"PK\x06\x06"
+ZIP64_FIELD, NAME_FIELD = 0x0001, 0x7075  # kinds of extra fields
 UTF8, ENCRYPTED = 0x800, 0x1
 STORED, DEFLATED = 0, 8
+DEFLATE_RATIO = 1032  # no deflated stream becomes more than this times as large
+TAIL = 66_000  # bytes at the end of a file in which unzip looks for the record that ends the archive
 BLOCK = 1 << 20
 FULL32, FULL16 = 0xFFFFFFFF, 0xFFFF  # "look into the zip64 extra field"
+DAMAGED, BEYOND = "its list of members is damaged", "lies beyond the end of the archive"
 
 
 class ZipReader:
@@ -36,7 +43,7 @@ class ZipReader:
         self._open = open(path, "rb")  # noqa: SIM115 - closed when the reader is dropped
         self._file = self._open.fileno()
         self._size = os.fstat(self._file).st_size
-        self._count, self._length, self._start = self._directory()
+        self._count, self._length, self._start, self._shift = self._directory()
 
     def digest(self) -> str:
         """SHA-256 of the list of members, which holds the name, size and CRC-32 of every one: the content in short."""
@@ -46,33 +53,44 @@ class ZipReader:
         return sha256.hexdigest()
 
     def entries(self) -> Iterator[tuple[str, int]]:
-        """(name, position of the directory entry) of every member, in archive order."""
+        """(name, position of the directory entry) of every member, in archive order.
+
+        A name is UTF-8 where it can be, whether or not the archive says so, else in code page 437.
+        """
+        position, end, count = self._start, self._start + self._length, 0
         with open(self.path, "rb") as file:
-            file.seek(self._start)
-            position = self._start
-            for _ in range(self._count):
+            file.seek(position)
+            while position < end:
                 head = file.read(ENTRY.size)
-                if len(head) < ENTRY.size or head[:4] != b"PK\x01\x02":
-                    raise self._broken("its list of members is damaged")
+                if head[:4] == SIGNATURE_START:
+                    break
+                if len(head) < ENTRY.size or head[:4] != ENTRY_START:
+                    raise self._broken(DAMAGED)
                 _, flags, *_, name, extra, comment, _ = ENTRY.unpack(head)
                 raw = file.read(name)
-                if extra or comment:
-                    file.seek(extra + comment, os.SEEK_CUR)
-                yield raw.decode("utf-8" if flags & UTF8 or raw.isascii() else "cp437", "replace"), position
+                if raw.isascii():
+                    text = raw.decode()
+                    if extra or comment:
+                        file.seek(extra + comment, os.SEEK_CUR)
+                else:
+                    text = _decoded(raw, flags, file.read(extra))
+                    file.seek(comment, os.SEEK_CUR)
+                yield text, position
                 position += ENTRY.size + name + extra + comment
+                count += 1
+        # Old writers of more than 65,535 members note the lower 16 bits of their number.
+        if position > end or (count - self._count) % (FULL16 + 1):
+            raise self._broken(DAMAGED)
 
     def read(self, position: int) -> bytes:
         """The content of the member whose directory entry is at `position`, checked against its CRC-32 (ImageError)."""
         _, flags, method, crc, packed, size, name, extra, _, start = ENTRY.unpack(self._bytes(ENTRY.size, position))
+        names_and_extra = self._bytes(name + extra, position + ENTRY.size)
         if FULL32 in (packed, size, start):
-            field = self._bytes(extra, position + ENTRY.size + name)
-            size, packed, start = _zip64_values(field, size, packed, start)
+            size, packed, start = _zip64_values(names_and_extra[name:], size, packed, start)
         if flags & ENCRYPTED:
             raise ImageError("encrypted in the archive")
-        signature, name, extra = LOCAL.unpack(self._bytes(LOCAL.size, start))
-        if signature != b"PK\x03\x04":
-            raise ImageError("no file at its place in the archive")
-        data = self._bytes(packed, start + LOCAL.size + name + extra)
+        data = self._bytes(packed, self._data_position(start, names_and_extra[:name]))
         if method == DEFLATED:
             data = _inflate(data, size)
         elif method != STORED:
@@ -81,50 +99,100 @@ class ZipReader:
             raise ImageError("CRC-32 of the archive does not match: the bytes are damaged")
         return data
 
+    def _data_position(self, start: int, name: bytes) -> int:
+        """Where the bytes of a member begin, behind its local header, which has to have the same name.
+
+        What was put before an archive shifts all of it; some writers then correct the positions of the members only.
+        """
+        found = None
+        for place in dict.fromkeys((start + self._shift, start)):
+            header = self._peek(LOCAL.size, place)
+            if len(header) == LOCAL.size and header[:4] == LOCAL_START:
+                _, name_length, extra_length = LOCAL.unpack(header)
+                found = self._peek(name_length, place + LOCAL.size)
+                if found.replace(b"\\", b"/") == name.replace(b"\\", b"/"):
+                    return place + LOCAL.size + name_length + extra_length
+        if found is not None:
+            raise ImageError(f"the archive has another file at its place: {names.readable(found)}")
+        if start >= self._size:
+            raise ImageError(BEYOND)
+        raise ImageError("no file at its place in the archive")
+
     def _bytes(self, count: int, position: int) -> bytes:
-        data = os.pread(self._file, count, position) if position + count <= self._size else b""
+        data = self._peek(count, position)
         if len(data) != count:
-            raise ImageError("lies beyond the end of the archive")
+            raise ImageError(BEYOND)
         return data
 
-    def _directory(self) -> tuple[int, int, int]:
-        """Number of members, size and start of the central directory, from the record at the end of the file."""
-        tail_start = max(0, self._size - END.size - FULL16)
-        tail = os.pread(self._file, self._size - tail_start, tail_start)
-        place = _last_record(tail)
-        if place < 0:
-            html = os.pread(self._file, 512, 0).lstrip()[:1] == b"<"
-            raise self._broken("it is an HTML page, not an archive" if html else "it is no zip, or was cut short")
-        _, count, length, start, _ = END.unpack_from(tail, place)
-        if FULL32 in (length, start) or count == FULL16:
-            locator = place - END64_LOCATOR.size
-            if locator >= 0 and tail[locator : locator + 4] == b"PK\x06\x07":
-                _, record = END64_LOCATOR.unpack_from(tail, locator)
-                found = os.pread(self._file, END64.size, record)
-                if len(found) < END64.size or found[:4] != b"PK\x06\x06":
-                    raise self._broken("its list of members is damaged")
-                _, count, length, start = END64.unpack(found)
-        if start + length > self._size:
-            raise self._broken("it was cut short")
-        return count, length, start
+    def _peek(self, count: int, position: int) -> bytes:
+        """`count` bytes from `position`; none when they reach beyond the end, which positions of 64 bits may."""
+        return os.pread(self._file, count, position) if position + count <= self._size else b""
+
+    def _directory(self) -> tuple[int, int, int, int]:
+        """Number of members, size and start of the central directory, and by how much the whole archive is shifted.
+
+        As unzip does, bytes before the archive and up to 66,000 behind it are passed over.
+        """
+        tail = self._peek(min(self._size, TAIL), max(0, self._size - TAIL))
+        places = list(_end_records(tail))
+        for place in places:
+            found = self._directory_before(self._size - len(tail) + place, *END.unpack_from(tail, place)[1:4])
+            if found is not None:
+                return found
+        if places:
+            raise self._broken(DAMAGED)
+        html = self._peek(min(self._size, 512), 0).lstrip()[:1] == b"<"
+        raise self._broken("it is an HTML page, not an archive" if html else "it is no zip, or was cut short")
+
+    def _directory_before(self, end: int, count: int, length: int, start: int) -> tuple[int, int, int, int] | None:
+        """The directory that ends where the record at `end` begins and is what that says; None when there is none."""
+        locator = self._peek(END64_LOCATOR.size, end - END64_LOCATOR.size) if end >= END64_LOCATOR.size else b""
+        if (FULL32 in (length, start) or count == FULL16) and locator[:4] == LOCATOR_START:
+            behind = end - END64_LOCATOR.size - END64.size  # where the record is if the archive is shifted
+            for place in (END64_LOCATOR.unpack(locator)[1], max(0, behind)):
+                record = self._peek(END64.size, place)
+                if record[:4] == END64_START:
+                    _, count, length, start = END64.unpack(record)
+                    end = place
+                    break
+            else:
+                return None
+        for shift in dict.fromkeys((max(0, end - length - start), 0)):
+            begins = self._peek(len(ENTRY_START), start + shift) == ENTRY_START
+            if start + shift + length <= end and (begins or not length):
+                return count, length, start + shift, shift
+        return None
 
     def _broken(self, why: str) -> UserError:
         return UserError(f"cannot read {self.path}: {why}. Delete it and download it again.")
 
 
-def _last_record(tail: bytes) -> int:
-    """Where the record that ends the archive begins, or -1; only its comment, which may look like one, is behind."""
-    place = tail.rfind(b"PK\x05\x06")
+def _end_records(tail: bytes) -> Iterator[int]:
+    """Where the record that ends the archive may begin: first where its comment, which may look like one, ends all."""
+    places, place = [], tail.rfind(END_START)
     while place >= 0:
-        fits = len(tail) - place >= END.size
-        if fits and place + END.size + END.unpack_from(tail, place)[-1] == len(tail):
-            return place
-        place = tail.rfind(b"PK\x05\x06", 0, place)
-    return -1
+        if len(tail) - place >= END.size:
+            places.append(place)
+        place = tail.rfind(END_START, 0, place)
+    return iter(sorted(places, key=lambda place: place + END.size + END.unpack_from(tail, place)[-1] != len(tail)))
+
+
+def _decoded(raw: bytes, flags: int, field: bytes) -> str:
+    """The name of a member; `field` is its extra field, where old writers put the name in UTF-8."""
+    if not flags & UTF8:
+        unicode = _extra(field, NAME_FIELD)
+        if len(unicode) > 5 and unicode[:5] == b"\x01" + struct.pack("<I", zlib.crc32(raw)):
+            raw, flags = unicode[5:], UTF8
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return names.readable(raw) if flags & UTF8 else raw.decode("cp437")
 
 
 def _inflate(data: bytes, size: int) -> bytes:
     decompressor = zlib.decompressobj(-zlib.MAX_WBITS)
+    if size > DEFLATE_RATIO * len(data):
+        raise ImageError(f"the archive says that it becomes {size} bytes, which {len(data)} deflated bytes cannot")
     try:
         return decompressor.decompress(data, size + 1)  # one more than announced, so that a longer stream is noticed
     except zlib.error as error:
@@ -132,11 +200,20 @@ def _inflate(data: bytes, size: int) -> bytes:
 
 
 def _zip64_values(field: bytes, *values: int) -> list[int]:
-    """Replace each value that is full by the next one of the zip64 extra field."""
+    """Replace each value that is full by the next one of the zip64 extra field; ImageError where it has too few."""
+    wide = _extra(field, ZIP64_FIELD)
+    full = values.count(FULL32)
+    if len(wide) < 8 * full:
+        raise ImageError("its sizes are missing: the zip64 extra field in the archive is too short or not there")
+    following = iter(struct.unpack_from(f"<{full}Q", wide))
+    return [next(following) if value == FULL32 else value for value in values]
+
+
+def _extra(field: bytes, kind: int) -> bytes:
+    """The content of the first extra field of a kind, as far as it is there."""
     while len(field) >= 4:
-        kind, length = struct.unpack_from("<HH", field)
-        if kind == 1:
-            wide = iter(struct.unpack_from(f"<{length // 8}Q", field, 4))
-            return [next(wide, value) if value == FULL32 else value for value in values]
+        found, length = struct.unpack_from("<HH", field)
+        if found == kind:
+            return field[4 : 4 + length]
         field = field[4 + length :]
-    return list(values)
+    return b""
