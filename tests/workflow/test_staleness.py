@@ -52,6 +52,8 @@ def test_nothing_is_stale_after_a_run(small_study):
         ("nets.py", runs(2)),
         ("models.py", runs(2)),
         ("training.py", runs(2)),
+        ("codebooks.py", {}),  # of VQ models only, of which this study has none
+        ("pixelcnn.py", {}),
         ("sampling.py", {"sample": 2, "evaluate": 2} | TABLES),
         ("tracking.py", {}),
         ("files.py", {}),
@@ -76,6 +78,8 @@ def test_edited_module(study, module, jobs):
         ("seeds: [0, 1]", runs(2)),
         ("models: {more: {model: AE, nets: {encoder: compact, decoder: compact}, config: {latent_dim: 4}}}", runs(1)),
         ("models: {beta_vae: {sweep: {beta: [2.0, 8.0]}}}", runs(1)),
+        ("training: {vq_scale: mean}", {}),
+        ("training: {optimizer: {name: AdamW}}", runs(2)),
         ("training: {device: cpu, checkpoint_minutes: 1}", {}),
         ("models: {vae: {training: {tuning_trials: 3}}}", {"report": 1} | BUDGET),
         ("tracking: tensorboard", {}),
@@ -160,6 +164,45 @@ def test_other_pixels_train_again_in_the_same_command(study):
     assert study.planned("data", configfiles=SETTINGS) == {"preprocess": 1}
     assert study.ran(configfiles=SETTINGS) == {"preprocess": 1} | runs(2)
     assert study.planned(configfiles=SETTINGS) == {}
+
+
+LABELLED = """
+dataset:
+  name: odd
+  generator: null
+  images: {source: [{path: data/mnist/raw/digits.zip}]}
+  partition: {source: [{path: data/mnist/raw/digits_partition.txt}]}
+  labels: {file: odd.csv, source: [{path: odd.csv}]}
+models: {beta_vae: null}
+"""
+
+
+@pytest.fixture(scope="module")
+def study_with_labels(small_study, tmp_path_factory):
+    """The digits of the small study as files of one's own, with labels, and one model trained on them."""
+    study = small_study.copy(tmp_path_factory.mktemp("labels") / "project")
+    names = [line.split()[0] for line in open(study.root / "data/mnist/raw/digits_partition.txt")]
+    (study.root / "odd.csv").write_text("image_id,odd\n" + "".join(f"{n},{i % 2}\n" for i, n in enumerate(names)))
+    (study.root / "change.yaml").write_text(LABELLED)
+    study.snakemake(configfiles=SETTINGS)
+    return study
+
+
+@pytest.mark.parametrize("dates", ["new", "old"])
+def test_other_labels_are_measured_again_and_train_nothing(study_with_labels, tmp_path, dates):
+    study = study_with_labels.copy(tmp_path / "project")
+    labels = study.root / "data/odd/raw/odd.csv"
+    content = labels.read_bytes()
+    write_again(labels, content, dates)
+    assert study.planned(configfiles=SETTINGS) == {}
+    write_again(labels, content.replace(b",0\n", b",1\n", 1), dates)
+    assert study.planned(configfiles=SETTINGS) == {"evaluate": 1} | TABLES
+
+
+def test_another_lock_is_noted_and_not_run_again(study):
+    for name in ("requirements.lock", "environment.yml"):
+        (study.root / name).write_text("torch==2.99.0\n")
+    assert study.planned() == {}
 
 
 def test_an_archive_written_again_with_equal_bytes_makes_nothing_stale(study):
