@@ -181,7 +181,8 @@ models: {beta_vae: null}
 def study_with_labels(small_study, tmp_path_factory):
     """The digits of the small study as files of one's own, with labels, and one model trained on them."""
     study = small_study.copy(tmp_path_factory.mktemp("labels") / "project")
-    names = [line.split()[0] for line in open(study.root / "data/mnist/raw/digits_partition.txt")]
+    partition = (study.root / "data/mnist/raw/digits_partition.txt").read_text()
+    names = [line.split()[0] for line in partition.splitlines()]
     (study.root / "odd.csv").write_text("image_id,odd\n" + "".join(f"{n},{i % 2}\n" for i, n in enumerate(names)))
     (study.root / "change.yaml").write_text(LABELLED)
     study.snakemake(configfiles=SETTINGS)
