@@ -58,6 +58,20 @@ def test_new_trainings_make_no_difference(seeds, spread, taste):
     assert at_most(wrong, studies)
 
 
+@pytest.mark.parametrize(("spread", "low", "high"), [(1, 0.0, 0.07), (0.1, 0.07, 0.15)])
+def test_skewed_trainings_do_what_the_docs_say(spread, low, high):
+    """Exponential trainings: harmless where both runs scatter alike, twice the level where one scatters ten times less."""
+    studies, random = 3000, np.random.default_rng([5, int(10 * spread)])
+    wrong = 0
+    for _ in range(studies):
+        a, b = random.exponential(size=(2, 5)) - 1
+        pair = (Trainings(run, x, math.nan, 0, None) for run, x in (("a", a), ("b", spread * b)))
+        wrong += compare("mse", *pair, 0.95)["p_value"] < 0.05
+    print(f"false positives, exponential, spreads 1 and {spread}: {100 * wrong / studies:.1f} %")
+    assert low * studies <= wrong
+    assert at_most(wrong, studies, high)
+
+
 @pytest.mark.parametrize("taste", [0.05, 1.0])
 def test_one_seed_tells_of_the_images(taste):
     """Two trained models that are equal over all images: only the images are a sample."""
