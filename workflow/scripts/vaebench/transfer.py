@@ -25,15 +25,15 @@ class Transfer:
     complete: Path  # what has come in full, still to be checked
     partial: Path
     trusted: bool  # a checksum will tell whether a resumed file is right
+    size: int | None  # bytes that the file must have, if the configuration says so
 
     @classmethod
     def to(cls, destination: Path, where: str, file: dict) -> Self:
         """The transfer of `file` from `where`, with its temporary names beside `destination`."""
         source = hashlib.sha256(where.encode()).hexdigest()[:8]
         complete = destination.with_name(f".{destination.name}.{source}")
-        return cls(
-            where, destination.name, complete, complete.with_name(complete.name + ".part"), bool(file.get("md5"))
-        )
+        partial = complete.with_name(f"{complete.name}.part")
+        return cls(where, destination.name, complete, partial, bool(file.get("md5")), file.get("bytes"))
 
     @property
     def received(self) -> int:
