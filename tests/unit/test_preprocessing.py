@@ -241,9 +241,11 @@ def test_a_full_disk_is_one_clear_error_and_the_old_file_stays(tmp_path):
 
 def test_a_disk_that_is_too_small_is_noticed_before_the_work(tmp_path, monkeypatch):
     images, partition = write_celeba(tmp_path, faces(5))
-    monkeypatch.setattr("vaebench.disk.shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
-    with pytest.raises(UserError, match=r"0\.00 GB are free, 0\.00 GB are needed"):
-        prepare(tmp_path / "out", images, partition)
+    row = 3 * 64 * 64
+    for free in (1000, 4 * row):  # enough for each split, and not for all five images
+        monkeypatch.setattr("vaebench.disk.shutil.disk_usage", lambda path, free=free: SimpleNamespace(free=free))
+        with pytest.raises(UserError, match=r"0\.00 GB are free, 0\.00 GB are needed"):
+            prepare(tmp_path / "out", images, partition)
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path):

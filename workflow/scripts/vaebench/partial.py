@@ -83,6 +83,7 @@ class PartialArray:
         self._offset = LOCAL_HEADER_BYTES + len(self._header)
         self._end = self._offset + shape[0] * self._row_bytes
         self._done: list[Done] = []
+        self.rows_done = 0  # how many rows are written
         self._identity = identity
 
     def aside(self, kind: str) -> Path:
@@ -93,6 +94,7 @@ class PartialArray:
         """Take up what an earlier run left, or start anew."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._done = [done for done in self._recorded() if self._is_there(done)]
+        self.rows_done = sum(done.stop - done.start for done in self._done)
         fresh = not self._done
         with open(self.part, "wb" if fresh else "r+b") as file:
             file.truncate(self._end)
@@ -109,6 +111,7 @@ class PartialArray:
     def record(self, done: Done) -> None:
         """Note a finished range; from here on it survives."""
         self._done.append(done)
+        self.rows_done += done.stop - done.start
         with open(self.journal, "a") as file:
             file.write(_line(asdict(done)))
 
@@ -119,11 +122,6 @@ class PartialArray:
             for start in range(position, done.start, most):
                 yield start, min(start + most, done.start)
             position = done.stop
-
-    @property
-    def rows_done(self) -> int:
-        """How many rows are written."""
-        return sum(done.stop - done.start for done in self._done)
 
     @property
     def bytes_left(self) -> int:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -106,8 +106,8 @@ def preprocess(
             split: Job(split, images, PartialArray(outputs[split], (len(images), *recipe.image_shape(images)), content))
             for split, images in chosen.items()
         }
-        _open(jobs, settings["compress"])
         arrays, compress = {split: job.array for split, job in jobs.items()}, settings["compress"]
+        _open(arrays.values(), compress)
         sealed = {split: pool.submit(_seal, array, compress) for split, array in arrays.items() if array.is_complete}
         with tqdm(total=sum(map(len, chosen.values())), unit=" images", desc=f"preprocess {dataset}") as progress:
             progress.update(sum(array.rows_done for array in arrays.values()))
@@ -158,10 +158,10 @@ def _seal(array: PartialArray, compress: bool) -> tuple[Path, str, str]:
     return (*array.seal(compress=True), pixels) if compress else (path, pixels, pixels)
 
 
-def _open(jobs: dict[str, Job], compress: bool) -> None:
-    for job in jobs.values():
-        job.array.open()
-        need_space(job.array.path.parent, job.array.bytes_left * (2 if compress else 1))
+def _open(arrays: Collection[PartialArray], compress: bool) -> None:
+    """Start or take up the arrays; UserError when the disk has no room for all of them together."""
+    left = sum(array.open().bytes_left for array in arrays)
+    need_space(next(iter(arrays)).path.parent, left * (2 if compress else 1))
 
 
 def _work(
