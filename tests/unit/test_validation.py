@@ -23,8 +23,8 @@ def run(folder, images, partition, workers=1, **settings):
     return table(folder), json.loads((folder / "summary.json").read_text())
 
 
-def table(folder):
-    with open(folder / "images.csv", newline="") as file:
+def table(folder, name="images.csv"):
+    with open(folder / name, newline="") as file:
         return {row["file"]: row for row in csv.DictReader(file)}
 
 
@@ -112,11 +112,14 @@ def test_too_many_bad_images_stop_with_the_list(tmp_path):
     assert "2 of 20 images" in message
     assert "bad.jpg: damaged, empty file" in message
     assert "worse.jpg" in message
-    assert str(tmp_path / "images.csv") in message
-    assert len(table(tmp_path)) == 20
+    assert str(tmp_path / "bad_images.csv") in message
+    assert table(tmp_path, "bad_images.csv").keys() == {"bad.jpg", "worse.jpg"}
+    assert not (tmp_path / "images.csv").exists()
     assert not (tmp_path / "summary.json").exists()
-    _, summary = run(tmp_path, images, partition, max_bad_fraction=0.1)
+    rows, summary = run(tmp_path, images, partition, max_bad_fraction=0.1)
     assert summary["bad"] == 2
+    assert len(rows) == 20
+    assert not (tmp_path / "bad_images.csv").exists()
 
 
 def test_the_table_is_in_the_order_of_the_partition_whatever_the_workers(tmp_path):

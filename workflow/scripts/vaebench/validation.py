@@ -23,6 +23,7 @@ from vaebench.workers import in_order, worker_pool
 COLUMNS = ("file", "split", "status", "reason", "bytes", "width", "height")
 BATCH = 256
 LISTED = 20  # bad images named in messages and in the summary's examples
+BAD_LIST = "bad_images.csv"  # beside the table, when there are too many
 BAD = ("damaged", "unexpected", "missing", "duplicate")
 
 MISSING, TWICE_IN_IMAGES, TWICE_IN_PARTITION, UNLISTED = 1, 2, 3, 4  # verdicts known from the names alone
@@ -42,8 +43,8 @@ def validate(images: Path, partition: Path, table: Path, summary: Path, settings
     status is `ok`, or why the image is left out: `damaged` (checksum, decoding), `unexpected` (not the format, mode
     or size of `settings`), `missing` (from the archive), `duplicate` (in the archive or the partition), `unlisted`
     (not in the partition, no fault). Rows are in the order of the partition, unlisted ones last. When more than
-    `max_bad_fraction` of the partition's images are bad, the table is written, the summary is not, and a UserError
-    lists them.
+    `max_bad_fraction` of the partition's images are bad, neither is written: their rows are in BAD_LIST beside the
+    table, and a UserError names that and the first of them.
     """
     source = open_images(images)
     check = Check(source, {key: settings[key] for key in ("format", "mode", "width", "height")})
@@ -59,9 +60,11 @@ def validate(images: Path, partition: Path, table: Path, summary: Path, settings
                 file.write(rows)
                 tally.merge(found)
                 progress.update(found.counts.total())
-    bad, allowed = tally.bad, settings["max_bad_fraction"]
-    if bad > allowed * listed:
-        raise UserError(_too_many(bad, listed, allowed, tally.examples, table))
+        bad, allowed, bad_list = tally.bad, settings["max_bad_fraction"], table.with_name(BAD_LIST)
+        if bad > allowed * listed:
+            _write_bad(temporary, bad_list)
+            raise UserError(_too_many(bad, listed, allowed, tally.examples, bad_list))
+        bad_list.unlink(missing_ok=True)
     result = {"images": listed, "bad": bad, "max_bad_fraction": allowed, **tally.as_dict(), "table": sha256_of(table)}
     with disk_errors(summary.parent), atomic_path(summary) as temporary:
         temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
@@ -184,11 +187,22 @@ def _as_csv(rows: Iterable[tuple]) -> str:
     return text.getvalue()
 
 
-def _too_many(bad: int, listed: int, allowed: float, examples: list[str], table: Path) -> str:
+def _write_bad(table: Path, target: Path) -> None:
+    """Copy the header and the rows of bad images."""
+    with (
+        open(table, newline="", encoding="utf-8") as file,
+        atomic_path(target) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as copy,
+    ):
+        rows = csv.reader(file)
+        copy.write(_as_csv([next(rows), *(row for row in rows if row[COLUMNS.index("status")] in BAD)]))
+
+
+def _too_many(bad: int, listed: int, allowed: float, examples: list[str], bad_list: Path) -> str:
     more = f"\n  and {bad - len(examples)} more" if bad > len(examples) else ""
     return (
         f"{bad} of {listed} images cannot be used, more than validation.max_bad_fraction: {allowed} allows. "
-        f"The whole list is in {table}.\n  " + "\n  ".join(examples) + more + "\n"
+        f"The whole list is in {bad_list}.\n  " + "\n  ".join(examples) + more + "\n"
         "If the archive is damaged, delete it and download it again; if these images are expected to be bad, raise "
         "validation.max_bad_fraction."
     )
