@@ -185,6 +185,7 @@ MODELS: dict[str, ModelInfo] = {
             posterior="wrapped_normal",
             prior="wrapped_normal",
             sampler="poincare",
+            needs_float32="its error on digits grew by 15 %, for whatever reason: other roundings alone change it by 10 %",
         ),
         _vae(
             "HVAE",
