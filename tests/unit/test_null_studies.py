@@ -60,7 +60,7 @@ def test_new_trainings_make_no_difference(seeds, spread, taste):
 
 @pytest.mark.parametrize(("spread", "low", "high"), [(1, 0.0, 0.07), (0.1, 0.07, 0.15)])
 def test_skewed_trainings_do_what_the_docs_say(spread, low, high):
-    """Exponential trainings: harmless where both runs scatter alike, twice the level where one scatters ten times less."""
+    """Exponential trainings: harmless where both runs scatter alike, twice the level where one hardly scatters."""
     studies, random = 3000, np.random.default_rng([5, int(10 * spread)])
     wrong = 0
     for _ in range(studies):

@@ -185,7 +185,7 @@ MODELS: dict[str, ModelInfo] = {
             posterior="wrapped_normal",
             prior="wrapped_normal",
             sampler="poincare",
-            needs_float32="its error on digits grew by 15 %, for whatever reason: other roundings alone change it by 10 %",
+            needs_float32="its error on digits grew by 15 %, of which other roundings alone explain 10 %",
         ),
         _vae(
             "HVAE",
