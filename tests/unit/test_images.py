@@ -71,12 +71,12 @@ def test_folders_hidden_files_and_other_files_are_no_images(tmp_path):
             "d/1.JPG": b"1",
             "__MACOSX/d/._1.jpg": b"",
             "d/.2.jpg": b"",
+            ".thumbnails/2.jpg": b"",
             "d/list.txt": b"",
-            "d/3\r.jpg": b"",
-            "d/4\n.jpg": b"",
+            "./../d/3.jpg": b"",
         },
     )
-    assert open_images(path).names() == ["d/1.JPG"]
+    assert open_images(path).names() == ["d/1.JPG", "../d/3.jpg"]
 
 
 def test_a_folder_is_walked_in_order(tmp_path):
@@ -248,6 +248,13 @@ def test_an_empty_partition(tmp_path):
         (["img/1.jpg", "img/2.jpg"], ["img/1.jpg"], ["img/1.jpg", "img/2.jpg"]),
         (["train/1.jpg", "test/1.jpg"], ["train/1.jpg"], ["train/1.jpg", "test/1.jpg"]),
         (["preview.jpg", "celeba/1.jpg"], ["1.jpg"], ["preview.jpg", "1.jpg"]),
+        (["top/a/1.jpg", "top/a/2.jpg"], ["a/1.jpg"], ["a/1.jpg", "a/2.jpg"]),
+        (["img/img/1.jpg"], ["img/1.jpg"], ["img/1.jpg"]),
+        (["img/img/1.jpg"], ["img/img/1.jpg"], ["img/img/1.jpg"]),
+        (["img/1.jpg", "img/x/y/2.jpg"], ["img/1.jpg"], ["img/1.jpg", "y/2.jpg"]),
+        (["A/1.jpg"], ["a/1.jpg"], ["A/1.jpg"]),
+        (["1.jpg"], ["a/1.jpg"], ["1.jpg"]),
+        (["a/1.jpg", "b/1.jpg"], ["1.jpg"], ["1.jpg", "1.jpg"]),
     ],
 )
 def test_what_the_partition_calls_an_image(paths, wanted, expected):

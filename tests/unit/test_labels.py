@@ -75,6 +75,12 @@ def test_both_layouts_give_the_same_table(label_file):
     assert csv.dtypes.tolist() == [np.dtype(np.int64)] * 2
 
 
+def test_names_are_written_as_those_of_the_images_are(label_file):
+    """Windows' separators, and letters that macOS takes apart."""
+    table = read_labels(label_file("image,smile\na\\1.jpg,1\n./u\u0308.jpg,0\n"))
+    assert list(table.index) == ["a/1.jpg", "\u00fc.jpg"]
+
+
 def test_whole_numbers_may_be_written_as_floats_or_booleans(label_file):
     table = read_labels(label_file("image,A,B\nNA,1.0,True\nx,0.0,False\n"))
     assert table.loc["NA"].tolist() == [1, 1]

@@ -9,7 +9,8 @@ import pytest
 from vaebench import sources
 from vaebench.configuration import load_schema, shipped
 from vaebench.files import md5_of
-from vaebench.sources import content_of, folder_state, kept_in, origin, weights_places
+from vaebench.folders import folder_state
+from vaebench.sources import content_of, kept_in, origin, weights_places
 
 SCHEMA = Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml"
 

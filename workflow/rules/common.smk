@@ -23,11 +23,12 @@ from vaebench.catalog import HOW_TO_TRAIN, foreign_modules, without_meaning
 from vaebench.digests import check_unchanged, digest_path, renew_digest
 from vaebench.errors import UserError
 from vaebench.fingerprint import code_fingerprint
+from vaebench.folders import folder_state
 from vaebench.log import tail
 from vaebench.own_networks import own_networks
 from vaebench.prerequisites import broken_interpreter
 from vaebench.signals import relay_warnings
-from vaebench.sources import folder_state, kept_in, origin, weights_places
+from vaebench.sources import kept_in, origin, weights_places
 
 fingerprint_of = functools.cache(code_fingerprint)
 state_of_folder = functools.cache(folder_state)

@@ -1,13 +1,12 @@
 """Where the images are: a zip archive or a folder behind one interface, and the partition file that splits them."""
 
 import csv
-import hashlib
 import os
 from array import array
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import takewhile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TextIO
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from vaebench import names
 from vaebench.decoding import ImageError
 from vaebench.errors import UserError
+from vaebench.folders import facts_of, files_in, folder_state
 from vaebench.zips import ZipReader
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2")
@@ -39,8 +39,9 @@ class ImageSource:
         if self.is_zip:
             positions = array("q")
             return names.pack(self._remember(positions)), np.array(positions)
-        paths = names.pack(self._walk())
-        return paths, paths
+        found = names.pack(self._walk())
+        paths = names.pack(_readable(path) for path in found)
+        return (found if np.array_equal(paths, found) else paths), found
 
     def names(self) -> list[str]:
         """The paths of the images inside the source."""
@@ -58,20 +59,18 @@ class ImageSource:
         """The bytes of the image at a locator of `index`; ImageError when the source is damaged there."""
         if self.is_zip:
             return self._zip.read(int(locator))
+        path = os.path.join(os.fsencode(self.path), locator)
+        if facts_of(path) is None and os.path.lexists(path):
+            raise ImageError("no file that can be read: a pipe, a device, or a link to nothing")
         try:
-            return (self.path / locator.decode()).read_bytes()
+            with open(path, "rb") as file:
+                return file.read()
         except OSError as error:
             raise ImageError(f"cannot be read: {error.strerror}") from error
 
     def digest(self) -> str:
-        """SHA-256 that changes with the images: over the members of a zip, over paths, sizes and times in a folder."""
-        if self.is_zip:
-            return self._zip.digest()
-        sha256 = hashlib.sha256()
-        for path in self._walk():
-            status = (self.path / path).stat()
-            sha256.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
-        return sha256.hexdigest()
+        """SHA-256 that changes with the images: over the members of a zip, over paths, sizes and dates in a folder."""
+        return self._zip.digest() if self.is_zip else folder_state(self.path)
 
     @cached_property
     def _zip(self) -> ZipReader:
@@ -83,15 +82,12 @@ class ImageSource:
     def _remember(self, positions: array) -> Iterator[str]:
         """The image names of the archive; their positions are appended to `positions`."""
         for name, position in self._zip.entries():
-            if _is_image(name):
+            if _is_image(canonical := names.canonical(name)):
                 positions.append(position)
-                yield name
+                yield canonical
 
-    def _walk(self) -> Iterator[str]:
-        for folder, subfolders, files in os.walk(self.path):
-            subfolders.sort()
-            inside = PurePosixPath(os.path.relpath(folder, self.path))
-            yield from (path for file in sorted(files) if _is_image(path := str(inside / file)))
+    def _walk(self) -> Iterator[bytes]:
+        return (path for path, _ in files_in(self.path) if _is_image(_readable(path)))
 
 
 def open_images(path: Path) -> ImageSource:
@@ -100,10 +96,13 @@ def open_images(path: Path) -> ImageSource:
 
 
 def _is_image(name: str) -> bool:
-    folder, _, file = name.rpartition("/")
-    hidden = file.startswith(".") or "__MACOSX" in folder.split("/")
-    listable = "\n" not in name and "\r" not in name  # a partition has a line for each name
-    return file.lower().endswith(SUFFIXES) and listable and not hidden
+    folders = name.split("/")
+    hidden = any(part.startswith(".") and part.strip(".") for part in folders) or "__MACOSX" in folders
+    return name.lower().endswith(SUFFIXES) and not hidden
+
+
+def _readable(path: bytes) -> str:
+    return names.canonical(names.readable(path))
 
 
 class Partition(Mapping[str, int]):
@@ -159,7 +158,7 @@ def _partition_names(path: Path, file: TextIO, splits: bytearray) -> Iterator[st
                 f"got {line.strip()[:80]!r}"
             )
         splits.append(int(fields[1]))
-        yield fields[0].strip().removeprefix("./")
+        yield names.canonical(fields[0].strip())
 
 
 def _is_header(fields: list[str]) -> bool:
@@ -176,13 +175,21 @@ def keys(paths: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """
     if not len(paths):
         return paths
-    folders = [path.decode().split("/")[:-1] for path in (paths[paths.argmin()], paths[paths.argmax()])]
-    shared = takewhile(lambda pair: pair[0] == pair[1], zip(*folders, strict=False))
-    common = "".join(f"{folder}/" for folder, _ in shared)
-    if common and np.char.startswith(wanted, common.encode()).any():
-        common = ""
-    depth = int(np.char.count(wanted, b"/").max(initial=0)) + 1
-    shorter = names.without_prefix(paths, common)
-    if np.char.count(shorter, b"/").max() < depth:
+    depth, deepest = (int(np.char.count(packed, b"/").max(initial=0)) + 1 for packed in (wanted, paths))
+    common = _outer_folders(paths)
+    written = (n for n in range(len(common), 0, -1) if np.char.startswith(wanted, _joined(common[-n:]).encode()).any())
+    outer = max(0, min(len(common) - next(written, 0), deepest - depth))
+    shorter = names.without_prefix(paths, _joined(common[:outer]))
+    if deepest - outer <= depth:
         return shorter
     return names.pack("/".join(path.split("/")[-depth:]) for path in names.unpack(shorter))
+
+
+def _outer_folders(paths: np.ndarray) -> list[str]:
+    """The folders that all of the paths are in."""
+    first, last = (path.decode().split("/")[:-1] for path in (paths[paths.argmin()], paths[paths.argmax()]))
+    return [folder for folder, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))]
+
+
+def _joined(folders: list[str]) -> str:
+    return "".join(f"{folder}/" for folder in folders)

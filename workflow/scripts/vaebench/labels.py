@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from vaebench.errors import UserError
+from vaebench.names import canonical
 
 SEVERAL = -2  # a path ending that several labelled names share
 
@@ -27,7 +28,7 @@ def read_labels(path: Path) -> pd.DataFrame:
         raise UserError(
             f"{path}: not a label file ({error}); it needs a header, then a line per image: its name and whole numbers"
         ) from error
-    table.index = table.index.str.strip().str.removeprefix("./")
+    table.index = table.index.str.strip().map(canonical)
     repeated = table.index[table.index.duplicated()]
     if len(repeated):
         raise UserError(f"{path}: two lines for {repeated[0]}")

@@ -32,11 +32,11 @@ def readable(raw: bytes) -> str:
     return re.sub("[\udc80-\udcff]", lambda match: f"%{ord(match[0]) - 0xDC00:02X}", text)
 
 
-def pack(names: Iterable[str]) -> np.ndarray:
-    """An array of bytes (n,) with one UTF-8 name per entry, as wide as the longest."""
+def pack(names: Iterable[str | bytes]) -> np.ndarray:
+    """An array of bytes (n,) with one name per entry, as wide as the longest; text becomes UTF-8."""
     names = iter(names)
     packed = np.empty(0, "S1")
-    while chunk := [name.encode() for name in islice(names, CHUNK)]:
+    while chunk := [name if isinstance(name, bytes) else name.encode() for name in islice(names, CHUNK)]:
         block, filled = np.array(chunk), len(packed)
         if block.itemsize > packed.itemsize:
             packed = packed.astype(block.dtype)

@@ -5,11 +5,11 @@ The Snakefile reads this module on every start: nothing here touches the network
 
 import hashlib
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from vaebench.files import atomic_path, md5_of
+from vaebench.folders import folder_state
 
 READ_UP_TO = 4 << 30  # bytes; of larger files on this machine size and date have to do
 DOWNLOADS = Path("data/downloads")
@@ -56,14 +56,6 @@ def content_of(where: str, notes: Path = NOTES) -> str | None:
     return noted["content"]
 
 
-def folder_state(folder: Path | str) -> str:
-    """SHA-256 over path, size and date of every file in a folder and its subfolders; hidden files do not count."""
-    sha256 = hashlib.sha256()
-    for path, facts in sorted(_files_in(Path(folder), "")):
-        sha256.update(f"{path}\0{facts.st_size} {facts.st_mtime_ns}\n".encode(errors="surrogateescape"))
-    return sha256.hexdigest()
-
-
 def kept_in(file: Mapping, downloads: Path = DOWNLOADS) -> Path:
     """The folder that keeps a downloaded file: one for each md5, else one for each `origin`."""
     return downloads / (file.get("md5") or _short(file["origin"]))
@@ -84,17 +76,6 @@ def weights_places(networks: Iterable[str], weights: Mapping, shipped: Mapping) 
 
 def _short(origin: object) -> str:
     return hashlib.sha256(json.dumps(origin).encode()).hexdigest()[:8]
-
-
-def _files_in(folder: Path, inside: str) -> Iterator[tuple[str, os.stat_result]]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _files_in(Path(entry.path), f"{inside}{entry.name}/")
-            elif entry.is_file():
-                yield f"{inside}{entry.name}", entry.stat()
 
 
 def _read(notes: Path) -> dict:

@@ -5,7 +5,7 @@ import io
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from vaebench.disk import disk_errors
 from vaebench.errors import UserError
 from vaebench.files import atomic_path, sha256_of
 from vaebench.images import SPLITS, ImageSource, keys, open_images, read_partition
+from vaebench.similar import similar
 from vaebench.workers import in_order, worker_pool
 
 COLUMNS = ("file", "split", "status", "reason", "bytes", "width", "height")
@@ -26,13 +27,16 @@ LISTED = 20  # bad images named in messages and in the summary's examples
 BAD_LIST = "bad_images.csv"  # beside the table, when there are too many
 BAD = ("damaged", "unexpected", "missing", "duplicate")
 
-MISSING, TWICE_IN_IMAGES, TWICE_IN_PARTITION, UNLISTED = 1, 2, 3, 4  # verdicts known from the names alone
+# Verdicts known from the names alone.
+MISSING, TWICE_IN_IMAGES, IN_SEVERAL_FOLDERS, TWICE_IN_PARTITION, UNLISTED = 1, 2, 3, 4, 5
 VERDICTS = {
     MISSING: ("missing", "not among the images"),
     TWICE_IN_IMAGES: ("duplicate", "two images of this name"),
+    IN_SEVERAL_FOLDERS: ("duplicate", "images of this name in several folders: write the folder in the partition"),
     TWICE_IN_PARTITION: ("duplicate", "listed twice in the partition"),
     UNLISTED: ("unlisted", "not in the partition"),
 }
+HINT = ", which have "  # between the reason why an image is missing and one of a similar name
 
 Row = tuple[str, str, str, str, int | str, int | str, int | str]
 
@@ -72,27 +76,31 @@ def validate(images: Path, partition: Path, table: Path, summary: Path, settings
 
 
 def _plan(source: ImageSource, partition: Path) -> tuple[int, int, Iterator[tuple]]:
-    """How many names the partition has, how many rows will come, and batches (names, splits, verdicts, locators)."""
+    """How many names the partition has, how many rows will come, and batches for `Check.batch`."""
     paths, locators = source.index()
     if not len(paths):
         raise UserError(f"{source.path} holds no images (files named .jpg, .png, ...)")
     wanted = read_partition(partition)
     found = keys(paths, wanted.names)
+    twice, same_path = names.repeated(found), names.repeated(paths)
     del paths  # the largest of these arrays
     position = names.find(wanted.names, found)
     verdict = np.zeros(len(wanted), np.int8)
-    verdict[names.find(wanted.names, found[names.repeated(found)]) >= 0] = TWICE_IN_IMAGES
+    verdict[names.find(wanted.names, found[twice]) >= 0] = IN_SEVERAL_FOLDERS
+    verdict[names.find(wanted.names, found[same_path]) >= 0] = TWICE_IN_IMAGES
     verdict[names.repeated(wanted.names)] = TWICE_IN_PARTITION
     verdict[position < 0] = MISSING
     unlisted = np.flatnonzero(names.find(found, wanted.names) < 0)
+    hints = similar(names.unpack(wanted.names[position < 0]), names.unpack(found[unlisted]))
 
     def tasks() -> Iterator[tuple]:
         for start in range(0, len(wanted), BATCH):
             part = slice(start, start + BATCH)
-            yield wanted.names[part], wanted.splits[part], verdict[part], locators[position[part]]
+            meant = {name: hints[name] for name in hints.keys() & set(names.unpack(wanted.names[part]))}
+            yield wanted.names[part], wanted.splits[part], verdict[part], locators[position[part]], meant
         for start in range(0, len(unlisted), BATCH):
             part = unlisted[start : start + BATCH]
-            yield found[part], np.full(len(part), -1), np.full(len(part), UNLISTED), locators[part]
+            yield found[part], np.full(len(part), -1), np.full(len(part), UNLISTED), locators[part], {}
 
     return len(wanted), len(wanted) + len(unlisted), tasks()
 
@@ -105,16 +113,24 @@ class Check:
     expected: dict  # format, mode, width, height; None: any
 
     def batch(
-        self, packed: np.ndarray, splits: np.ndarray, verdicts: np.ndarray, locators: np.ndarray
+        self,
+        packed: np.ndarray,
+        splits: np.ndarray,
+        verdicts: np.ndarray,
+        locators: np.ndarray,
+        meant: Mapping[str, str],
     ) -> tuple[str, "Tally"]:
         """The rows of a batch of images as CSV, and their counts.
 
-        A non-zero verdict is known already and the image is not read.
+        A non-zero verdict is known already and the image is not read; `meant` says of missing names which image has a
+        similar one.
         """
         rows, tally, memory = [], Tally(), Memory()
         columns = names.unpack(packed), splits.tolist(), verdicts.tolist(), locators.tolist()
         for name, split, verdict, locator in zip(*columns, strict=True):
             judged = (*VERDICTS[verdict], "", "", "") if verdict else self._image(locator, memory)
+            if name in meant:
+                judged = (judged[0], f"{judged[1]}{HINT}{meant[name]}", *judged[2:])
             rows.append((name, SPLITS[split] if split >= 0 else "", *judged))
         tally.add(rows)
         return _as_csv(rows), tally
@@ -154,7 +170,7 @@ class Tally:
             if split:
                 self.splits[split][status] += 1
             if status in BAD:
-                self.reasons[f"{status}: {reason}"] += 1
+                self.reasons[f"{status}: {reason.partition(HINT)[0]}"] += 1
                 if len(self.examples) < LISTED:
                     self.examples.append(f"{name}: {status}, {reason}")
 
