@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vaebench.configuration import complete, expand_runs, input_shape, load_schema, networks
+from vaebench.configuration import complete, expand_runs, images_kept, input_shape, load_schema, networks, raw_files
 from vaebench.errors import UserError
 from vaebench.reference import documents
 
@@ -100,6 +100,16 @@ def test_every_key_of_the_schema_has_a_description_and_optional_ones_a_default()
             ["preprocessing.crop.centre: unknown key", "did you mean center?"],
         ),
         ({"dataset": {"images": {"md5": "x"}}}, ["dataset.images.md5", "does not match"]),
+        (
+            {"dataset": {"split": {"train": 0.9}}},
+            ["dataset.split: train, eval and test add up to 1.1", "must add up to 1"],
+        ),
+        ({"dataset": {"split": {"eval": 0}}}, ["dataset.split.eval: 0 is less than or equal to the minimum"]),
+        ({"dataset": {"split": {"by": "person"}}}, ["dataset.split.by", "choose from auto, file, folder, identity"]),
+        ({"dataset": {"split": {"by": "identity"}}}, ["dataset.split.by: identity needs a file", "dataset.identity"]),
+        ({"dataset": {"labels": "folders"}}, ["dataset.labels", "folders"]),
+        ({"preprocessing": {"limit": {"seed": 1}}}, ["preprocessing.limit.images: missing"]),
+        ({"preprocessing": {"limit": {"images": 0}}}, ["preprocessing.limit.images: 0 is less than the minimum of 1"]),
         ({"models": {"vae": {"model": "BetaVea"}}}, ["models.vae.model: unknown model", "did you mean BetaVAE?"]),
         ({"models": {"vae": {"config": {"bta": 1}}}}, ["models.vae.config.bta: unknown field of VAE", "latent_dim"]),
         ({"models": {"vae": {"config": {"latent_dim": "64"}}}}, ["models.vae.config.latent_dim", "no number"]),
@@ -129,6 +139,17 @@ def test_mistakes_are_named_with_path_and_what_is_allowed(change, expected):
     for part in expected:
         assert part in message
     assert "mistakes in the configuration, 1:" in message or "resnet takes only" in message
+
+
+def test_without_a_partition_a_split_is_drawn_and_a_source_is_taken_before_a_generator():
+    config = complete(merged({"dataset": {"partition": None, "generator": "mnist"}}), SCHEMA)
+    assert config["dataset"]["split"] == {"train": 0.8, "eval": 0.1, "test": 0.1, "seed": 0, "by": "auto"}
+    assert config["dataset"]["generator"] is None
+    assert list(raw_files(config)) == ["images"]
+    assert raw_files(complete(STUDY, SCHEMA)).keys() == {"images", "partition"}
+    config = complete(merged({"dataset": {"images": {"source": []}, "generator": "mnist"}}), SCHEMA)
+    assert config["dataset"]["generator"] == "mnist"
+    assert images_kept(complete(merged({"preprocessing": {"limit": {"images": 9}}}), SCHEMA)) == 9
 
 
 def test_all_mistakes_are_listed_at_once():

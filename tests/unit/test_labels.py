@@ -81,6 +81,20 @@ def test_names_are_written_as_those_of_the_images_are(label_file):
     assert list(table.index) == ["a/1.jpg", "\u00fc.jpg"]
 
 
+def test_celebas_other_files_are_read(label_file):
+    identity = read_labels(label_file("000001.jpg 2880\n000002.jpg 2937\n", "identity_CelebA.txt"))
+    assert identity["identity"].to_dict() == {"000001.jpg": 2880, "000002.jpg": 2937}
+    boxes = "2\nimage_id x_1 y_1 width height\n000001.jpg    95  71 226 313\n000002.jpg    72  94 221 306\n"
+    boxes = read_labels(label_file(boxes, "list_bbox_celeba.txt"))
+    assert boxes.loc["000002.jpg"].to_dict() == {"x_1": 72, "y_1": 94, "width": 221, "height": 306}
+    points = read_labels(label_file("1\nlefteye_x lefteye_y\n000001.jpg  69  -3\n", "list_landmarks.txt"), whole=False)
+    assert points.loc["000001.jpg"].tolist() == [69.0, -3.0]
+    points = read_labels(label_file("image,x,y\na.jpg,0.5,12\n"), whole=False)
+    assert points.loc["a.jpg"].tolist() == [0.5, 12.0]
+    with pytest.raises(UserError, match=r"y of a\.jpg is 'nan'"):
+        read_labels(label_file("image,x,y\na.jpg,0.5,nan\n"), whole=False)
+
+
 def test_whole_numbers_may_be_written_as_floats_or_booleans(label_file):
     table = read_labels(label_file("image,A,B\nNA,1.0,True\nx,0.0,False\n"))
     assert table.loc["NA"].tolist() == [1, 1]

@@ -3,12 +3,13 @@
 import csv
 import io
 import os
+import shutil
 import zipfile
 
 import pytest
 from PIL import Image
 
-from vaebench.arrays import open_array
+from vaebench.arrays import open_array, read_manifest
 from vaebench.files import md5_of
 
 from .conftest import new_project
@@ -168,3 +169,36 @@ def test_a_file_that_was_changed_by_hand_and_contradicts_its_md5_is_named(projec
     result = project.snakemake("data", flags=["--dry-run"], configfiles=("mine.yaml",), check=False)
     assert result.returncode == 1
     assert "data/birds/raw/birds.zip has been changed" in result.stdout
+
+
+SIX_LINES = """
+dataset:
+  name: holidays
+  images: {source: [{path: PHOTOGRAPHS}]}
+  split: {by: folder}
+validation: {format: null, mode: null, width: null, height: null}
+preprocessing: {crop: null, size: [64, 64]}
+"""
+
+
+def test_six_lines_make_a_study_of_one_s_own_photographs(project, monkeypatch):
+    """Photographs of many sizes and kinds in folders: split by folder; a new folder is found."""
+    home = project.root / "home"
+    for person in range(8):
+        for number, (mode, size, suffix) in enumerate(
+            [("RGB", (300, 200), "jpg"), ("L", (90, 120), "JPEG"), ("P", (80, 80), "png")]
+        ):
+            path = home / f"photographs/p{person}/{number}.{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", size, (20 * person, 0, 0)).convert(mode).save(path)
+    monkeypatch.setenv("HOME", str(home))
+    (project.root / "mine.yaml").write_text(SIX_LINES.replace("PHOTOGRAPHS", "~/photographs").lstrip())
+    assert make(project) == {"split": 1} | MADE
+    splits = {
+        split: read_manifest(project.root / f"data/holidays/{split}_data.npz")["ids"]
+        for split in ("train", "eval", "test")
+    }
+    assert sorted(len(names) for names in splits.values()) == [3, 3, 18]
+    assert len({name.split("/")[0] for name in splits["test"]}) == 1
+    shutil.copytree(home / "photographs/p0", home / "photographs/p8")
+    assert planned(project) == {"split": 1} | MADE

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -56,9 +57,9 @@ LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 terminal = show_progress(workflow, Path(BENCHMARKS))
 
-RAW_FILES = {
-    file["file"]: file for file in config["dataset"].values() if isinstance(file, dict)
-}
+RAW_FILES = {file["file"]: file for file in configuration.raw_files(config).values()}
+MADE_PARTITION = f"{RAW}/split.txt"  # of images that come without one
+MADE_LABELS = f"{RAW}/classes.csv"
 SPECS = configuration.expand_runs(config)
 RUNS = list(SPECS)
 SEEDS = config["seeds"]
@@ -135,16 +136,28 @@ def device_of(run):
 
 
 def raw(kind):
-    """The file or folder of the data set's `images`, `partition` or `labels`: used where it lies when it is a folder."""
+    """The file or folder of a kind that the data set has, such as `images`: used where it lies when it is a folder."""
+    if kind == "partition" and config["dataset"]["split"]:
+        return MADE_PARTITION
     described = config["dataset"][kind]
+    if described == "folder":
+        return MADE_LABELS
     places = [source["path"] for source in described["source"] if "path" in source]
-    folders = [place for place in places if Path(place).is_dir()]
+    folders = [
+        place for place in map(os.path.expanduser, places) if Path(place).is_dir()
+    ]
     return folders[0] if folders else f"{RAW}/{described['file']}"
 
 
-def labels():
-    """The labels of the linear probe, when the data set has them."""
-    return [raw("labels")] if config["dataset"]["labels"] else []
+def raw_if_given(kind):
+    """The same as a list, empty when the data set has none of that kind."""
+    return [raw(kind)] if config["dataset"][kind] else []
+
+
+def persons():
+    """The file of identities, when the split goes by it."""
+    by = (config["dataset"]["split"] or {}).get("by")
+    return [raw("identity")] if by == "identity" else []
 
 
 def digests(*files):
@@ -169,6 +182,8 @@ def renew_digests():
     try:
         for file in RAW_FILES.values():
             renew_digest(Path(RAW, file["file"]), file["md5"])
+        for made in (MADE_PARTITION, MADE_LABELS):
+            renew_digest(Path(made))
         for place in WEIGHTS.values():
             renew_digest(Path("data/weights", f"{place}.pt"))
         for split in SPLITS:

@@ -126,6 +126,64 @@ rule weights:
         "../scripts/weights.py"
 
 
+if config["dataset"]["split"]:
+
+    rule split:
+        input:
+            images=ancient(raw("images")),
+            identity=ancient(persons()),
+            digests=digests(raw("images"), *persons()),
+        output:
+            partition=MADE_PARTITION,
+            digest=digest_path(MADE_PARTITION),
+        log:
+            f"{LOGS}/split.log",
+        benchmark:
+            f"{BENCHMARKS}/split.jsonl"
+        localrule: True
+        conda:
+            "../../environment.yml"
+        resources:
+            mem="2GB",
+            runtime="30m",
+        params:
+            code=code("split.py"),
+            settings=without(config["dataset"]["split"]),
+            folder=folder_of_images,
+        message:
+            "Drawing a split of {input.images}"
+        script:
+            "../scripts/split.py"
+
+
+if config["dataset"]["labels"] == "folder":
+
+    rule classes:
+        input:
+            images=ancient(raw("images")),
+            digests=digests(raw("images")),
+        output:
+            labels=MADE_LABELS,
+            digest=digest_path(MADE_LABELS),
+        log:
+            f"{LOGS}/classes.log",
+        benchmark:
+            f"{BENCHMARKS}/classes.jsonl"
+        localrule: True
+        conda:
+            "../../environment.yml"
+        resources:
+            mem="2GB",
+            runtime="30m",
+        params:
+            code=code("classes.py"),
+            folder=folder_of_images,
+        message:
+            "Reading the classes off the folders of {input.images}"
+        script:
+            "../scripts/classes.py"
+
+
 rule validate:
     input:
         images=ancient(raw("images")),

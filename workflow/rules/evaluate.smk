@@ -77,8 +77,8 @@ rule evaluate:
         weights_digests=digests(
             *expand("data/weights/{place}.pt", place=WEIGHTS.values())
         ),
-        labels=ancient(labels()),
-        labels_digest=digests(*labels()),
+        labels=ancient(raw_if_given("labels")),
+        labels_digest=digests(*raw_if_given("labels")),
     output:
         suites=expand(f"{RUN}/metrics/{{suite}}.csv", suite=SUITES, allow_missing=True),
         per_image=f"{RUN}/metrics/per_image.parquet",

@@ -26,6 +26,7 @@ from vaebench.schema import (
     yaml_number,
 )
 
+FILES = ("images", "partition", "labels", "identity", "landmarks", "boxes")  # of a data set
 TRAINING_SWEEPS = ("batch_size", "epochs", "gradients", "learning_rate", "precision", "vq_scale")
 
 
@@ -41,10 +42,12 @@ def complete(config: Mapping, schema: dict, find_networks: bool = True) -> dict:
     `UserError` with one line per mistake: the key's path, what is wrong and what is allowed.
     """
     config, mistakes = without_mistakes(config, schema)
+    _choose_one_way_to_the_images(config.get("dataset", {}))
     fill_defaults(config, schema, schema)
     lines = [f"{dotted(path)}: {text}" for path, text in mistakes.items()]
     removed = [tuple(dotted(path).split(".")) for path in mistakes]
-    for mistake in dict.fromkeys(_model_mistakes(config, _shape_if_sound(config, mistakes), find_networks)):
+    found = [*_split_mistakes(config), *_model_mistakes(config, _shape_if_sound(config, mistakes), find_networks)]
+    for mistake in dict.fromkeys(found):
         path = tuple(mistake.partition(":")[0].split("."))
         if not any(one_holds_the_other(path, other) for other in removed):
             lines.append(mistake)
@@ -54,6 +57,21 @@ def complete(config: Mapping, schema: dict, find_networks: bool = True) -> dict:
             + "\nconfig/README.md explains every key"
         )
     return config
+
+
+def raw_files(config: Mapping) -> dict[str, dict]:
+    """The blocks of the data set's files by kind, such as `images`; a partition that `split` makes is none."""
+    dataset = config["dataset"]
+    blocks = {kind: dataset[kind] for kind in FILES if isinstance(dataset[kind], dict)}
+    if dataset["split"]:
+        blocks.pop("partition", None)
+    return blocks
+
+
+def images_kept(config: Mapping) -> int | None:
+    """How many images of each split preprocessing keeps at most; None: all."""
+    limit = config["preprocessing"]["limit"]
+    return limit["images"] if isinstance(limit, dict) else limit
 
 
 def shipped(schema: dict, section: str) -> dict:
@@ -150,6 +168,27 @@ def _label(value: object) -> str:
 def _sorted(value: object) -> object:
     """`value` with the keys of every mapping in it in alphabetical order."""
     return json.loads(json.dumps(value, sort_keys=True))
+
+
+def _choose_one_way_to_the_images(dataset: dict) -> None:
+    """Let a source of images be taken before a generator, and a split be drawn where there is no partition."""
+    if (dataset.get("images") or {}).get("source"):
+        dataset["generator"] = None
+    if dataset.get("partition") is None and dataset.get("split") is None:
+        dataset["split"] = {}
+
+
+def _split_mistakes(config: Mapping) -> Iterator[str]:
+    """Shares that are not the whole, and persons without a file that names them."""
+    dataset = config.get("dataset", {})
+    split = dataset.get("split")
+    if not split:
+        return
+    total = split["train"] + split["eval"] + split["test"]
+    if abs(total - 1) > 1e-6:
+        yield f"dataset.split: train, eval and test add up to {total:g}; they must add up to 1"
+    if split["by"] == "identity" and dataset.get("identity") is None:
+        yield "dataset.split.by: identity needs a file that names the persons: give dataset.identity"
 
 
 def _shape_if_sound(config: Mapping, mistakes: Iterable[KeyPath]) -> tuple[int, int, int] | None:

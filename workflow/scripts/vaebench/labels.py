@@ -1,4 +1,4 @@
-"""Labels of images: the CelebA attribute file, or a CSV whose first column names the image."""
+"""Labels of images: CelebA's files of attributes, identities, landmarks and boxes, or a CSV with image names first."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,18 +12,16 @@ from vaebench.names import canonical
 SEVERAL = -2  # a path ending that several labelled names share
 
 
-def read_labels(path: Path) -> pd.DataFrame:
-    """Integer labels, one row per image (index: its name), one column per label.
+def read_labels(path: Path, whole: bool = True) -> pd.DataFrame:
+    """Numeric labels, one row per image (index: its name), one column per label; int64, or float64 unless `whole`.
 
-    Takes list_attr_celeba.txt (a count, a line of names, then a name and -1/1 values a line) and CSV files with a
-    header. Raises UserError for anything else, for a name that occurs twice, and for values that are not whole numbers.
+    Takes CSV files with a header, and CelebA's: list_attr_celeba.txt, list_landmarks_align_celeba.txt and
+    list_bbox_celeba.txt (a count, a line of names, then a name and its values a line) and identity_CelebA.txt (a name
+    and a number a line). Raises UserError for anything else, for a name that occurs twice, and for values that are not
+    numbers, whole ones if `whole`.
     """
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            celeba = file.readline().strip().isdigit()
-            header = ["image", *file.readline().split()]
-        layout = {"sep": r"\s+", "skiprows": 2, "header": None, "names": header} if celeba else {}
-        table = pd.read_csv(path, index_col=0, dtype={0: str}, na_filter=False, **layout)
+        table = pd.read_csv(path, index_col=0, dtype={0: str}, na_filter=False, **_layout(path))
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path}: not a label file ({error}); it needs a header, then a line per image: its name and whole numbers"
@@ -34,17 +32,32 @@ def read_labels(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: two lines for {repeated[0]}")
     if table.empty:
         raise UserError(f"{path}: not a label file: it has no labels")
-    return table.apply(_whole_numbers, source=path)
+    return table.apply(_numbers, source=path, whole=whole)
 
 
-def _whole_numbers(column: pd.Series, source: Path) -> pd.Series:
-    """The column as int64; UserError names the first value that is not a whole number."""
+def _layout(path: Path) -> dict:
+    """How pandas reads a label file; nothing for a CSV with a header."""
+    with open(path, encoding="utf-8-sig") as file:
+        first = file.readline().strip()
+        if first.isdigit():
+            names = file.readline().split()
+            names = names[1:] if names[:1] == ["image_id"] else names
+            return {"sep": r"\s+", "skiprows": 2, "header": None, "names": ["image", *names]}
+    name, _, number = first.rpartition(" ")
+    if name and "," not in name and number.isdigit():
+        return {"sep": r"\s+", "header": None, "names": ["image", "identity"]}
+    return {}
+
+
+def _numbers(column: pd.Series, source: Path, whole: bool) -> pd.Series:
+    """The column as int64, or float64 unless `whole`; UserError names the first value that is no such number."""
     numbers = pd.to_numeric(column, errors="coerce")
-    wrong = column[~(numbers % 1 == 0)]
+    wrong = column[~(numbers % 1 == 0) if whole else ~np.isfinite(numbers)]
     if len(wrong):
         first = f"{column.name} of {wrong.index[0]} is {str(wrong.iloc[0])!r}"
-        raise UserError(f"{source}: {first}: not a label file, whose labels are whole numbers")
-    return numbers.astype(np.int64)
+        kind = "whole numbers" if whole else "numbers"
+        raise UserError(f"{source}: {first}: not a label file, whose labels are {kind}")
+    return numbers.astype(np.int64 if whole else np.float64)
 
 
 def labels_of(table: pd.DataFrame, images: Mapping[str, Sequence[str]], source: Path) -> dict[str, pd.DataFrame]:

@@ -152,11 +152,11 @@ def _disk(config: Mapping, folder: Path, remaining: Iterable[Training]) -> float
     image = math.prod(shape or (3, 64, 64))
     total = 0.0
     raw = folder / "data" / config["dataset"]["name"] / "raw"
-    for file in config["dataset"].values():
-        if isinstance(file, dict) and not (raw / file["file"]).exists():
+    for file in configuration.raw_files(config).values():
+        if not (raw / file["file"]).exists():
             total += file.get("bytes") or 0
     if len(shapes) < 3:  # the partition of CelebA: 202,599 images; an upper bound for the other data sets here
-        total += image * min(202_599, 3 * (config["preprocessing"]["limit"] or math.inf))
+        total += image * min(202_599, 3 * (configuration.images_kept(config) or math.inf))
     tested = shapes.get("test", (20_000,))[0]
     per_training = MODEL_BYTES + config["samples"]["count"] * image + tested * PER_IMAGE_BYTES
     return total + per_training * len(list(remaining))

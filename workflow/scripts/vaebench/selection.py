@@ -2,7 +2,7 @@
 
 import csv
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,14 +28,17 @@ class Selection:
 
 
 def select(
-    source: ImageSource, partition: Path, table: Path, splits: Iterable[str], limit: int | None
+    source: ImageSource, partition: Path, table: Path, splits: Iterable[str], limit: int | Mapping | None
 ) -> dict[str, Selection]:
-    """{split: Selection} of the images that the table calls ok, at most `limit` (None: all) of each split.
+    """{split: Selection} of the images that the table calls ok, at most `limit` of each split.
+
+    `limit` is None for all, a number for the first, or {images: number, seed: int} for a random choice, which depends
+    on seed and names only: a larger one with the same seed holds a smaller one.
 
     UserError when a split has none, or when the images are no longer those that were validated.
     """
     columns = {split: Columns() for split in splits}
-    usable = names.pack(_usable(table, columns, limit))
+    usable = names.pack(_usable(table, columns, limit if isinstance(limit, int) else None))
     paths, locators = source.index()
     found = keys(paths, read_partition(partition).names)
     del paths  # the largest of these arrays
@@ -50,8 +53,10 @@ def select(
                 f"no usable image for the {split} split: see {table}, and the numbers in {partition} "
                 "(0 train, 1 eval, 2 test; each split needs at least one image)"
             )
-        rows = np.array(column.rows)
-        heights, widths = np.array(column.heights), np.array(column.widths)
+        rows, heights, widths = np.array(column.rows), np.array(column.heights), np.array(column.widths)
+        if isinstance(limit, Mapping):
+            chosen = sorted(names.draw_order(names.unpack(usable[rows]), limit["seed"])[: limit["images"]])
+            rows, heights, widths = rows[chosen], heights[chosen], widths[chosen]
         selections[split] = Selection(usable[rows], locators[rows], heights, widths, column.skipped)
     return selections
 

@@ -1,0 +1,10 @@
+from pathlib import Path
+
+from vaebench.digests import write_digest
+from vaebench.log import job
+from vaebench.splitting import write_classes
+
+with job(snakemake.log[0]):
+    labels = Path(snakemake.output.labels)
+    write_classes(Path(snakemake.input.images), labels)
+    write_digest(labels)
