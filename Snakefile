@@ -91,12 +91,14 @@ rule push:
 
 
 onstart:
+    forget_states()
     check_networks()
     check_cluster()
     fetch_weights()
 
 
 onsuccess:
+    forget_states()
     forget_unfinished()
     print(
         f"Done. Tables: {RESULTS}/tables/  Figures: {RESULTS}/figures/  Report: {RESULTS}/report.html"
@@ -104,6 +106,7 @@ onsuccess:
 
 
 onerror:
+    forget_states()
     if terminal.stopped:
         print("Stopped. The same command goes on where it stopped.")
     else:

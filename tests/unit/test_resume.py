@@ -13,6 +13,7 @@ import torch
 from training_cases import make_spec, outputs, run, write_data
 
 import vaebench.training as training
+from vaebench.durable import save_sealed
 from vaebench.errors import UserError
 from vaebench.models import load_weights
 
@@ -151,7 +152,8 @@ def test_the_same_training_goes_on_where_it_was(data, tmp_path, capfd):
     in_a_process(train_and_kill, spec, data, tmp_path, signal.SIGTERM, 2, 1)
     run({**spec, "training": {**spec["training"], "checkpoint_minutes": 3}}, data, tmp_path)
     assert "discarded" not in capfd.readouterr().err
-    assert not (outputs(tmp_path)["state"] / "state.pt").exists()
+    attempts = json.loads(outputs(tmp_path)["provenance"].read_text())["attempts"]
+    assert [attempt["resumed_at_epoch"] for attempt in attempts] == [0, 1]
 
 
 def test_diverging_loss_names_term_and_step_and_keeps_the_state(data, tmp_path):
@@ -190,9 +192,10 @@ def test_a_state_of_another_kind_of_device_goes_on_here(data, tmp_path):
     path = outputs(tmp_path)["state"] / "state.pt"
     state = torch.load(path, weights_only=True)
     state["random"]["device"] = torch.zeros(16, dtype=torch.uint8)
-    torch.save(state, path)
+    save_sealed(state, path)
     run(spec, data, tmp_path)
-    assert outputs(tmp_path)["output"].is_dir()
+    attempts = json.loads(outputs(tmp_path)["provenance"].read_text())["attempts"]
+    assert [attempt["resumed_at_epoch"] for attempt in attempts] == [0, 1]
 
 
 def test_the_kept_weights_are_written_when_they_change(data, tmp_path):

@@ -1,5 +1,7 @@
 """A run that fails must not take the others with it, and one that is interrupted has not failed."""
 
+import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -87,3 +89,27 @@ def test_ctrl_c_saves_the_trainings_draws_no_figures_and_names_no_failure(study)
     for run, state in zip(("vae", "beta_vae-beta2"), states, strict=True):
         assert f"Training {run}, seed 0: interrupted by Ctrl-C; the state is saved, and the training goes on" in output
         assert (state.parent / "state.pt").exists()
+
+
+def test_a_training_that_snakemake_did_not_live_to_record_is_not_trained_again(study):
+    (study.root / "change.yaml").write_text("models: {vae: {training: {epochs: 3}}}")
+    configfiles = ("config/mnist.yaml", "study.yaml", "change.yaml")
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", *configfiles]
+    folder = study.root / "results/mnist/runs/vae/seed0"
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert provenance["epochs"] == 1
+    assert not (folder / "training_state").exists(), "what is recorded needs no state"
+    process = subprocess.Popen([*command, "--", "models"], cwd=study.root, stdout=subprocess.DEVNULL)
+    end = time.monotonic() + 120
+    while provenance["epochs"] == 1:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+        with contextlib.suppress(OSError):  # it is deleted before it is made again
+            provenance = json.loads((folder / "provenance.json").read_text())
+    process.kill()
+    process.wait()
+    subprocess.run([*command, "--unlock"], cwd=study.root, check=True, capture_output=True)
+    study.snakemake("models", configfiles=configfiles, flags=["--rerun-incomplete"])
+    attempts = json.loads((folder / "provenance.json").read_text())["attempts"]
+    assert [attempt["resumed_at_epoch"] for attempt in attempts] == [0, 3]
+    assert not (folder / "training_state").exists()

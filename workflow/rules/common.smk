@@ -30,6 +30,7 @@ from vaebench.own_networks import own_networks
 from vaebench.prerequisites import broken_interpreter
 from vaebench.signals import relay_warnings
 from vaebench.sources import kept_in, origin, weights_places
+from vaebench.state_folder import forget
 
 fingerprint_of = functools.cache(code_fingerprint)
 state_of_folder = functools.cache(folder_state)
@@ -313,6 +314,14 @@ def check_networks():
             raise WorkflowError(
                 f"these networks cannot be built:\n{built.stdout.strip()}"
             )
+
+
+def forget_states():
+    """Remove the states of the trainings whose results are recorded: until then they can be written again from them."""
+    for job in workflow.dag.jobs:
+        recorded = not workflow.dag.needrun(job) or workflow.dag.finished(job)
+        if job.rule.name == "train" and recorded:
+            forget(Path(job.output.model).with_name("training_state"))
 
 
 def forget_unfinished():

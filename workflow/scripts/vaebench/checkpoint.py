@@ -1,5 +1,6 @@
 """A training's resumable state: written whole or not at all, and only read back for the same training."""
 
+import hashlib
 import json
 import random
 import sys
@@ -13,12 +14,13 @@ from pythae.models import BaseAE
 from torch import Tensor
 
 from vaebench import devices
+from vaebench.durable import Damaged, durable_path, load_sealed, save_sealed
 from vaebench.files import atomic_path
 from vaebench.models import model_state, restore_model
 from vaebench.objectives import Objective
+from vaebench.state_folder import ATTEMPTS, BEST, FAILURE, PREVIOUS, PROGRESS, STATE
 
-STATE, FAILURE, ATTEMPTS, PROGRESS = "state.pt", "failure.json", "attempts.json", "progress.json"
-BEST = "best-{}.pt"
+PARTS = {"key", "progress", "model", "objectives", "random"}
 
 
 @dataclass
@@ -47,17 +49,23 @@ class Progress:
 
 
 class Checkpoint:
-    """The state folder of one training; `key` is a fingerprint of everything that decides its result."""
+    """The state folder of one training; `key` is a fingerprint of everything that decides its result.
+
+    The last two states are kept, each with a checksum, so that one can be damaged. The folder must be `held`.
+    """
 
     def __init__(self, folder: Path, key: str) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.key = key
         for left_over in self.folder.glob(".*"):  # of a process that was killed while writing
-            left_over.unlink()
+            if left_over.is_file() and not left_over.name.startswith(".nfs"):
+                left_over.unlink()
+        self._found = self._last_good_state()
+        self._bests = {self._best_path(self._found["progress"]["best"]) if self._found else None}
 
     def save(self, model: BaseAE, objectives: Sequence[Objective], progress: Progress) -> None:
-        """Write the state, replacing the last one; the kept epoch's weights go to a file of their own, written once."""
+        """Write the state beside the last one; the kept epoch's weights go to a file of their own, written once."""
         progress_so_far = vars(progress) | {"best": progress.best and progress.best | {"state": None}}
         if progress.records:
             progress_so_far["records"] = torch.stack(progress.records).cpu()
@@ -68,34 +76,27 @@ class Checkpoint:
             "objectives": [_objective_state(objective) for objective in objectives],
             "random": random_state(_device_of(model)),
         }
-        best = self._best_path(progress)
+        best = self._best_path(progress.best)
         if best is not None and not best.is_file():
-            with atomic_path(best) as temporary:
-                torch.save(progress.best["state"], temporary)
-        with atomic_path(self.folder / STATE) as temporary:
-            torch.save(state, temporary)
-        for former in set(self.folder.glob(BEST.format("*"))) - {best}:
-            former.unlink()
+            with durable_path(best) as temporary:
+                save_sealed(progress.best["state"], temporary)
+        path = self.folder / STATE
+        with durable_path(path) as temporary:
+            save_sealed(state, temporary)
+            if path.exists():
+                path.replace(self.folder / PREVIOUS)
+        self._remove_bests(but={best, *self._bests})
+        self._bests = {best}
 
     def precisions(self) -> list[str]:
         """The precisions in which the saved state was computed; none when there is no state to use."""
-        path = self.folder / STATE
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True) if path.is_file() else {"key": None}
-        return state["progress"]["precisions"] if state["key"] == self.key else []
+        return self._found["progress"]["precisions"] if self._found else []
 
     def restore(self, model: BaseAE, objectives: Sequence[Objective]) -> Progress | None:
         """Put the saved state into `model`, `objectives` and the random generators; None when there is none to use."""
-        path = self.folder / STATE
-        if not path.is_file():
+        if self._found is None:
             return None
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if state["key"] != self.key:
-            print("The saved state belongs to other parameters, code or data: it is discarded.", file=sys.stderr)
-            path.unlink()
-            (self.folder / ATTEMPTS).unlink(missing_ok=True)
-            for former in self.folder.glob(BEST.format("*")):
-                former.unlink()
-            return None
+        state, self._found = self._found, None
         restore_model(model, state["model"])
         for objective, saved in zip(objectives, state["objectives"], strict=True):
             objective.optimizer.load_state_dict(saved["optimizer"])
@@ -105,16 +106,14 @@ class Checkpoint:
         set_random_state(state["random"], device)
         progress = Progress(**state["progress"])
         progress.records = [record.to(device) for record in progress.records]
-        best = self._best_path(progress)
-        if best is not None:
-            progress.best["state"] = torch.load(best, map_location="cpu", weights_only=True)
         return progress
 
     def begin_attempt(self, description: Mapping) -> list[dict]:
         """Add one to the list of attempts, and give the list."""
-        path = self.folder / ATTEMPTS
-        attempts = [*(json.loads(path.read_text()) if path.is_file() else []), dict(description)]
-        self._write(ATTEMPTS, attempts)
+        attempts = [*self._earlier_attempts(), dict(description)]
+        written = {"key": self.key, "attempts": attempts}
+        with durable_path(self.folder / ATTEMPTS) as temporary:
+            temporary.write_text(_text(written | {"sha256": _digest(written)}))
         (self.folder / FAILURE).unlink(missing_ok=True)
         return attempts
 
@@ -126,21 +125,84 @@ class Checkpoint:
         """Record why the training cannot go on; the last good state stays."""
         self._write(FAILURE, failure)
 
-    def clear(self) -> None:
-        """Remove the state of a training that is finished."""
-        for name in (STATE, ATTEMPTS, FAILURE, PROGRESS):
+    def finish(self) -> None:
+        """The results are written: keep what is needed to write them again, until somebody has accepted them."""
+        for name in (PREVIOUS, FAILURE, PROGRESS):
             (self.folder / name).unlink(missing_ok=True)
-        for best in self.folder.glob(BEST.format("*")):
-            best.unlink()
+        self._remove_bests(but=self._bests)
 
-    def _best_path(self, progress: Progress) -> Path | None:
+    def _last_good_state(self) -> dict | None:
+        """The newest state that is whole; what is damaged, or belongs to another training, is removed and said."""
+        damaged = False
+        for path in (self.folder / STATE, self.folder / PREVIOUS):
+            try:
+                state = self._load(path)
+            except FileNotFoundError:
+                continue
+            except Damaged as damage:
+                print(f"{path} is damaged and removed: {damage}.", file=sys.stderr)
+                path.unlink()
+                damaged = True
+                continue
+            if state["key"] != self.key:
+                print("The saved state belongs to other parameters, code or data: it is discarded.", file=sys.stderr)
+                self._discard()
+                return None
+            if damaged:
+                self._remove_bests(but={self._best_path(state["progress"]["best"])})
+                done = f"{state['progress']['epoch']} epochs and {state['progress']['position']} steps"
+                print(f"The training goes on from the state before ({done}).", file=sys.stderr)
+            return state
+        if damaged:
+            print("There is no other state: the training starts anew.", file=sys.stderr)
+            self._discard()
+        return None
+
+    def _load(self, path: Path) -> dict:
+        """A state with the weights of its kept epoch; raises as `load_sealed`."""
+        state = load_sealed(path)
+        if not isinstance(state, dict) or set(state) != PARTS:
+            raise Damaged(f"it must hold {', '.join(sorted(PARTS))}")
+        best = self._best_path(state["progress"]["best"])
+        if best is not None:
+            try:
+                state["progress"]["best"]["state"] = load_sealed(best)
+            except FileNotFoundError as error:
+                raise Damaged(f"{best.name}, the weights of its best epoch, is missing") from error
+            except Damaged as damage:
+                best.unlink()
+                raise Damaged(f"{best.name}, the weights of its best epoch: {damage}") from damage
+        return state
+
+    def _discard(self) -> None:
+        for name in (STATE, PREVIOUS):
+            (self.folder / name).unlink(missing_ok=True)
+        self._remove_bests(but=set())
+
+    def _remove_bests(self, but: set[Path | None]) -> None:
+        for former in set(self.folder.glob(BEST.format("*"))) - but:
+            former.unlink()
+
+    def _best_path(self, best: Mapping) -> Path | None:
         """Where the weights of the kept epoch are; None when there is none yet, or when the last epoch is kept."""
-        value = progress.best.get("value")
-        return None if value is None else self.folder / BEST.format(progress.best["epoch"])
+        return None if best.get("value") is None else self.folder / BEST.format(best["epoch"])
+
+    def _earlier_attempts(self) -> list[dict]:
+        path = self.folder / ATTEMPTS
+        try:
+            written = json.loads(path.read_text())
+            if written.pop("sha256") == _digest(written):
+                return written["attempts"] if written["key"] == self.key else []
+        except FileNotFoundError:
+            return []
+        except (ValueError, KeyError, TypeError, AttributeError):
+            pass
+        print(f"{path} is damaged: of the earlier attempts nothing is known.", file=sys.stderr)
+        return []
 
     def _write(self, name: str, content: object) -> None:
         with atomic_path(self.folder / name) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n")
+            temporary.write_text(_text(content))
 
 
 def random_state(device: torch.device) -> dict:
@@ -177,6 +239,14 @@ def _objective_state(objective: Objective) -> dict:
         "optimizer": objective.optimizer.state_dict(),
         "scheduler": None if scheduler is None else scheduler.state_dict(),
     }
+
+
+def _text(content: object) -> str:
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _device_of(model: BaseAE) -> torch.device:

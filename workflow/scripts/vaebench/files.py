@@ -24,6 +24,16 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_left_overs(path: Path | str) -> None:
+    """Remove what killed processes left beside `path` under temporary names; nobody else may be writing `path`."""
+    path = Path(path)
+    for left_over in path.parent.glob(f".{path.stem}.*{path.suffix}"):
+        if left_over.is_dir():
+            shutil.rmtree(left_over)
+        else:
+            left_over.unlink()
+
+
 def sha256_of(path: Path | str) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     return _digest(path, "sha256")

@@ -18,7 +18,10 @@ PACKAGE = Path(__file__).parent
 # What reports on a job, or moves whole files: neither can change what is in a result.
 HARMLESS = frozenset(
     f"vaebench.{name}"
-    for name in ("digests", "disk", "errors", "files", "log", "preflight", "provenance", "sources", "tracking")
+    for name in (
+        *("digests", "disk", "durable", "errors", "files", "log", "preflight", "provenance", "sources"),
+        *("state_folder", "tracking"),
+    )
 )
 SHOWN = "vaebench.metrics"  # here the message of an error becomes the note of an empty cell
 RELATIVE_NAME = re.compile(r"\w[\w-]*([./][\w-]+)*")

@@ -26,6 +26,12 @@ def handling(handler: Callable[[int, FrameType | None], None], *numbers: int) ->
             signal.signal(number, before)
 
 
+def ignore_signals() -> None:
+    """From now on nothing but SIGKILL stops this process."""
+    for number in CAUSES:
+        signal.signal(number, signal.SIG_IGN)
+
+
 class Interrupted(SystemExit):
     """The end of a process that was asked to stop: its exit status, and why it ended in words."""
 
@@ -37,11 +43,13 @@ class Interrupted(SystemExit):
 class Interruption:
     """While in the block, `asked` is the number of the signal that asked to stop, and 0 before.
 
-    A second Ctrl-C does not wait for the work to notice: it raises KeyboardInterrupt.
+    A second Ctrl-C does not wait for the work to notice: it raises KeyboardInterrupt, unless `finished` is set, which
+    says that nothing is left to be stopped.
     """
 
     def __init__(self) -> None:
         self.asked = 0
+        self.finished = False
         self._handling = handling(self._note, *CAUSES)
 
     def __enter__(self) -> Self:
@@ -56,6 +64,6 @@ class Interruption:
         return Interrupted(128 + self.asked, f"{CAUSES[signal.Signals(self.asked)]}; {kept}")
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if number == self.asked == signal.SIGINT:
+        if number == self.asked == signal.SIGINT and not self.finished:
             raise KeyboardInterrupt
         self.asked = number

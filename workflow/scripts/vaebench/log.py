@@ -1,5 +1,6 @@
 """What every job does around its one function: write its log, and end with a message a user can act on."""
 
+import atexit
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ from types import FrameType
 
 from vaebench.errors import UserError
 from vaebench.failures import AGAIN, DISK_FULL, ERROR, STOPPED, reason_of_error
-from vaebench.interruption import CAUSES, Interrupted, handling
+from vaebench.interruption import CAUSES, Interrupted, handling, ignore_signals
 
 BYTES_AT_THE_END = 16384
 
@@ -28,6 +29,7 @@ def job(log: Path | str) -> Iterator[None]:
     try:
         with handling(_on_signal, signal.SIGUSR1, signal.SIGTERM):
             yield
+            atexit.register(ignore_signals)  # the work is done: nothing may make a failure of it now
     except UserError as error:
         _end(f"{ERROR}{error}")
     except Interrupted as stop:

@@ -15,6 +15,7 @@ from pythae.models.base import BaseAEConfig
 from torch import nn
 
 from vaebench.catalog import MODELS
+from vaebench.durable import sync, sync_tree
 from vaebench.errors import UserError
 from vaebench.nets import build
 
@@ -71,7 +72,8 @@ def build_config(name: str, fields: Mapping, input_shape: tuple[int, int, int]) 
 def save_model(model: BaseAE, spec: Mapping, folder: Path) -> None:
     """Write `folder` as pythae does (stock `AutoModel.load_from_folder` opens it), and the specification beside.
 
-    The folder is new when it is there at all: it is written under a temporary name, and replaces an older one.
+    The folder is new when it is there at all: it is written under a temporary name, is on the disk for good, and
+    replaces an older one.
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -81,9 +83,13 @@ def save_model(model: BaseAE, spec: Mapping, folder: Path) -> None:
         described = {"spec": dict(spec), "input_shape": list(model.model_config.input_dim)}
         (temporary / SPECIFICATION).write_text(json.dumps(described, indent=2, sort_keys=True) + "\n")
         temporary.chmod(0o755)
+        sync_tree(temporary)
+        former = temporary.with_name(f"{temporary.name}.former")
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(former)
         temporary.rename(folder)
+        sync(folder.parent)
+        shutil.rmtree(former, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -22,8 +22,9 @@ from vaebench.arrays import open_array, pixels_sha256
 from vaebench.catalog import HOW_TO_TRAIN, MODELS
 from vaebench.checkpoint import Checkpoint, Progress, seed_everything
 from vaebench.devices import choose_device, random_numbers_kept, sum_in_float64
+from vaebench.durable import durable_path
 from vaebench.errors import UserError
-from vaebench.files import atomic_path
+from vaebench.files import remove_left_overs
 from vaebench.inference import reconstruct
 from vaebench.interruption import Interruption
 from vaebench.minibatches import Minibatches
@@ -32,6 +33,7 @@ from vaebench.numerics import numerics, peak_memory_mb, prepare
 from vaebench.objectives import losses_of, make_objectives, step, step_as_pythae, step_schedulers
 from vaebench.precision import choose_precision
 from vaebench.provenance import environment
+from vaebench.state_folder import held
 from vaebench.steps import RecordedStep, Step
 from vaebench.tracking import Tracker, open_tracker
 
@@ -57,63 +59,59 @@ def train(
 
     `train_data` and `eval_data` are npz files of uint8 images (n, C, H, W). `state` is a folder for the resumable
     state, which is used again only with the same specification, seed, `code` (a fingerprint) and data. On SIGTERM,
-    SIGUSR1 and SIGINT the state is saved and the process ends (`Interrupted`) with 128 + the signal's number. Precision
+    SIGUSR1 and SIGINT the state is saved and the process ends (`Interrupted`) with 128 + the signal's number; once the
+    last epoch is done they are ignored. The last state stays: with it the results are written again without training,
+    until `state_folder.forget` removes it. No two processes train with one state folder at a time. Precision
     `auto` is chosen for the device; a state that another device left in fp32 goes on in it. Raises `UserError` on a
     wrong setting, a loss that is not finite or diverges (state/failure.json then names the term and the step), and when
     memory runs out.
     """
-    training = spec["training"]
-    device = choose_device(training["device"])
-    data = {"train": pixels_sha256(train_data), "eval": pixels_sha256(eval_data)}
-    checkpoint = Checkpoint(state, _key(spec, seed, code, data))
-    precision = choose_precision(spec, device, checkpoint.precisions())
-    resolved = {**spec, "training": {**training, "precision": precision}}
-    with numerics(resolved["training"], device, threads), Interruption() as interruption:
-        trainer = Trainer(resolved, seed, train_data, eval_data, device, checkpoint, interruption)
-        attempt = {"resumed_at_epoch": trainer.progress.epoch, "precision": precision}
-        attempts = checkpoint.begin_attempt({**environment(str(device)), **attempt})
-        with open_tracker(tracking, Path(state) / "tracking", f"{spec['run']}-seed{seed}", spec) as tracker:
-            try:
-                trainer.run(tracker)
-            except (torch.OutOfMemoryError, MemoryError) as error:
-                checkpoint.fail({"reason": "out of memory", "batch_size": training["batch_size"], "error": str(error)})
-                raise UserError(_memory_advice(spec, device)) from error
-            except RuntimeError as error:
-                if "between 0 and 1" not in str(error):
-                    raise
-                # torch's cross-entropy refuses what is not a number before our own check of the losses sees it
-                progress = trainer.progress
-                trainer.fail_diverged("the reconstruction", float("nan"), progress.epoch + 1, progress.position + 1)
-        best = trainer.best_model()
-        save_model(best, spec, output)
-    _write_history(trainer.progress.rows, history)
-    described = {
-        "spec": dict(spec),
-        "seed": seed,
-        "code": code,
-        "data": data,
-        "parameters": sum(parameter.numel() for parameter in best.parameters() if parameter.requires_grad),
-        "kept_epoch": trainer.progress.best["epoch"],
-        "kept_by": {"metric": training["select"], "value": trainer.progress.best["value"]},
-        "epochs": trainer.progress.epoch,
-        "steps": trainer.progress.steps,
-        "images_seen": trainer.progress.images_seen,
-        "seconds": trainer.progress.total_seconds,
-        "peak_memory_mb": peak_memory_mb(device),
-        "threads": threads,
-        "precision": ", then ".join(trainer.progress.precisions),
-        "environment": environment(str(device)),
-        "attempts": attempts,
-    }
-    with atomic_path(provenance) as temporary:
-        temporary.write_text(json.dumps(described, indent=2, sort_keys=True) + "\n")
-    checkpoint.clear()
-    print(
-        f"{spec['run']} seed {seed}: {trainer.progress.epoch} epochs in {trainer.progress.total_seconds:.0f} s "
-        f"({described['precision']}), "
-        f"kept epoch {trainer.progress.best['epoch']} ({training['select']}); model in {output}",
-        file=sys.stderr,
-    )
+    with held(Path(state)):
+        for path in (output, history, provenance):
+            remove_left_overs(path)
+        training = spec["training"]
+        device = choose_device(training["device"])
+        data = {"train": pixels_sha256(train_data), "eval": pixels_sha256(eval_data)}
+        checkpoint = Checkpoint(state, _key(spec, seed, code, data))
+        precision = choose_precision(spec, device, checkpoint.precisions())
+        resolved = {**spec, "training": {**training, "precision": precision}}
+        with numerics(resolved["training"], device, threads), Interruption() as interruption:
+            trainer = Trainer(resolved, seed, train_data, eval_data, device, checkpoint, interruption)
+            attempt = {"resumed_at_epoch": trainer.progress.epoch, "precision": precision}
+            attempts = checkpoint.begin_attempt({**environment(str(device)), **attempt})
+            with open_tracker(tracking, Path(state) / "tracking", f"{spec['run']}-seed{seed}", spec) as tracker:
+                trainer.run_or_explain(tracker)
+            interruption.finished = True
+            best = trainer.best_model()
+            save_model(best, spec, output)
+            _write_history(trainer.progress.rows, history)
+            described = {
+                "spec": dict(spec),
+                "seed": seed,
+                "code": code,
+                "data": data,
+                "parameters": sum(parameter.numel() for parameter in best.parameters() if parameter.requires_grad),
+                "kept_epoch": trainer.progress.best["epoch"],
+                "kept_by": {"metric": training["select"], "value": trainer.progress.best["value"]},
+                "epochs": trainer.progress.epoch,
+                "steps": trainer.progress.steps,
+                "images_seen": trainer.progress.images_seen,
+                "seconds": trainer.progress.total_seconds,
+                "peak_memory_mb": peak_memory_mb(device),
+                "threads": threads,
+                "precision": ", then ".join(trainer.progress.precisions),
+                "environment": environment(str(device)),
+                "attempts": attempts,
+            }
+            with durable_path(provenance) as temporary:
+                temporary.write_text(json.dumps(described, indent=2, sort_keys=True) + "\n")
+            checkpoint.finish()
+            print(
+                f"{spec['run']} seed {seed}: {trainer.progress.epoch} epochs in {trainer.progress.total_seconds:.0f} s "
+                f"({described['precision']}), kept epoch {trainer.progress.best['epoch']} ({training['select']}); "
+                f"model in {output}",
+                file=sys.stderr,
+            )
 
 
 class Trainer:
@@ -163,10 +161,25 @@ class Trainer:
             self._record("eval", 0, self.validate(0, fixed_noise=True), tracker)
         self._check_select()
         with tqdm(total=epochs, initial=self.progress.epoch, unit="epoch", desc=self.spec["run"]) as bar:
-            while self.progress.epoch < epochs and not self._patience_is_over():
+            while not self._is_over():
                 self.train_epoch(tracker)
                 bar.set_postfix(self._summary())
                 bar.update()
+
+    def run_or_explain(self, tracker: Tracker) -> None:
+        """`run`; what can be put into words is raised as `UserError`, and recorded in the state folder."""
+        try:
+            self.run(tracker)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            size = self.training["batch_size"]
+            self.checkpoint.fail({"reason": "out of memory", "batch_size": size, "error": str(error)})
+            raise UserError(_memory_advice(self.spec, self.device)) from error
+        except RuntimeError as error:
+            if "between 0 and 1" not in str(error):
+                raise
+            # torch's cross-entropy refuses what is not a number before our own check of the losses sees it
+            progress = self.progress
+            self.fail_diverged("the reconstruction", float("nan"), progress.epoch + 1, progress.position + 1)
 
     def train_epoch(self, tracker: Tracker) -> None:
         """Train one epoch (or the rest of one), validate, and save the state."""
@@ -197,7 +210,8 @@ class Trainer:
         progress.records, progress.seconds = [], 0.0
         self._save()
         self.checkpoint.report({"epoch": epoch, "epochs": self.training["epochs"], **rates, **self._summary()})
-        self._stop_if_asked()
+        if not self._is_over():
+            self._stop_if_asked()
 
     def make_step(self, epoch: int) -> Step:
         """A function that trains on one batch of this epoch and gives its losses, (terms,) on the device."""
@@ -327,9 +341,10 @@ class Trainer:
             state = None if value is None else _to_cpu(_kept_part(self.model))
             self.progress.best = {"epoch": epoch, "value": value, "state": state}
 
-    def _patience_is_over(self) -> bool:
-        patience, best = self.training["patience"], self.progress.best
-        return patience is not None and bool(best) and self.progress.epoch - best["epoch"] >= patience
+    def _is_over(self) -> bool:
+        """Whether the last epoch is done, or the patience over."""
+        patience, best, epoch = self.training["patience"], self.progress.best, self.progress.epoch
+        return epoch >= self.training["epochs"] or bool(patience and best and epoch - best["epoch"] >= patience)
 
     def _summary(self) -> dict[str, float]:
         last = {row["term"]: row["value"] for row in self.progress.rows if row["split"] == "eval"}
@@ -387,7 +402,7 @@ def _to_cpu(state: Mapping) -> dict:
 
 
 def _write_history(rows: Sequence[Mapping], path: Path) -> None:
-    with atomic_path(path) as temporary:
+    with durable_path(path) as temporary:
         lines = [f"{row['epoch']},{row['split']},{row['term']},{row['value']!r}" for row in rows]
         temporary.write_text("\n".join(["epoch,split,term,value", *lines]) + "\n")
 
