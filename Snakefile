@@ -100,9 +100,7 @@ onstart:
 onsuccess:
     forget_states()
     forget_unfinished()
-    print(
-        f"Done. Tables: {RESULTS}/tables/  Figures: {RESULTS}/figures/  Report: {RESULTS}/report.html"
-    )
+    print(f"Done. {what_was_made()}")
 
 
 onerror:

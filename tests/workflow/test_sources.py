@@ -56,7 +56,9 @@ def finished(tmp_path_factory):
     project = new_project(tmp_path_factory.mktemp("birds") / "project")
     write_zip(project.root / "mine/birds.zip", 100)
     study(project, "mine/birds.zip")
-    assert make(project) == FROM_ZIP
+    output = project.snakemake("data", configfiles=("mine.yaml",)).stdout
+    assert "Done. Arrays: data/birds/  Validation: results/birds/validation/\n" in output
+    assert not (project.root / "results/birds/tables").exists()
     assert levels(project) == [100]
     return project
 
@@ -86,6 +88,23 @@ def planned(project):
 def levels(project, name="birds", split="train"):
     """The grey levels in an array."""
     return sorted(set(open_array(project.root / f"data/{name}/{split}_data.npz").flatten().tolist()))
+
+
+def test_braces_in_a_path_are_said_to_be_wildcards_and_a_link_helps(project):
+    folder = project.root / "photo{s}/{0}"
+    folder.mkdir(parents=True)
+    for number in range(6):
+        (folder / f"{number}.png").write_bytes(picture(100))
+    study(project, "photo{s}/{0}")
+    result = project.snakemake("data", flags=["--dry-run"], configfiles=("mine.yaml",), check=False)
+    assert result.returncode == 1
+    assert "photo{s}/{0}: Snakemake takes what is in braces for a wildcard." in result.stdout
+    (project.root / "photographs").symlink_to(folder)
+    study(project, "photographs")
+    assert planned(project) == MADE
+    write_zip(project.root / "photo{s}/birds.zip", 200)
+    study(project, "photo{s}/birds.zip")
+    assert planned(project) == {"download": 1} | MADE
 
 
 def test_two_data_sets_with_the_same_file_names_do_not_mix(project):

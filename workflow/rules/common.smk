@@ -147,7 +147,17 @@ def raw(kind):
     folders = [
         place for place in map(os.path.expanduser, places) if Path(place).is_dir()
     ]
-    return folders[0] if folders else f"{RAW}/{described['file']}"
+    return without_braces(folders[0] if folders else f"{RAW}/{described['file']}")
+
+
+def without_braces(path):
+    """The path; an error when Snakemake would take a part of it for a wildcard."""
+    if set(path) & set("{}"):
+        raise WorkflowError(
+            f"{path}: Snakemake takes what is in braces for a wildcard. Rename it, or give a link to it, "
+            "made with ln -s, instead"
+        )
+    return path
 
 
 def raw_if_given(kind):
@@ -322,6 +332,35 @@ def forget_states():
         recorded = not workflow.dag.needrun(job) or workflow.dag.finished(job)
         if job.rule.name == "train" and recorded:
             forget(Path(job.output.model).with_name("training_state"))
+
+
+def what_was_made():
+    """Where the things are that this command was asked for; of others nobody knows here whether they exist."""
+    tables, trained = f"Tables: {RESULTS}/tables/", f"Models: {RESULTS}/runs/"
+    places = {
+        "validate": [f"Validation: {RESULTS}/validation/"],
+        "preprocess": [f"Arrays: {DATA}/", f"Validation: {RESULTS}/validation/"],
+        "train": [trained],
+        "pretrained": [trained],
+        "evaluate": [f"Metrics: {RESULTS}/runs/"],
+        "runs_table": [tables],
+        "summary": [tables],
+        "budget": [tables],
+        "figures": [f"Figures: {RESULTS}/figures/"],
+        "report": [f"Report: {RESULTS}/report.html"],
+        "paper": [f"Tables and figures for a manuscript: {RESULTS}/paper/"],
+    }
+    asked = [
+        job
+        for target in workflow.dag.targetjobs
+        for job in ([target] if target.output else workflow.dag.dependencies[target])
+    ]
+    asked.sort(key=lambda job: [*places, job.rule.name].index(job.rule.name))
+    return "  ".join(
+        dict.fromkeys(
+            place for job in asked for place in places.get(job.rule.name, job.output)
+        )
+    )
 
 
 def forget_unfinished():
