@@ -106,7 +106,7 @@ def test_download_keeps_the_checked_file_when_snakemake_deletes_the_output(run_s
     """The second run has no source that works: the file of the first one, kept and checked again, must do."""
     file = {"file": "partition.txt", "bytes": 2836386, "md5": "d32c9cbf5e040fd4025c592c306e6668"}
     for source in ({"generate": "celeba_partition"}, {"path": "/nowhere"}):
-        how = SimpleNamespace(source=[source], timeout=5, retries=0, cookies=None)
+        how = SimpleNamespace(source=[source], downloads="data/downloads", timeout=5, retries=0, cookies=None)
         (tmp_path / "data/celeba/raw/partition.txt").unlink(missing_ok=True)
         run_script(
             "download.py",

@@ -152,6 +152,18 @@ def test_without_a_partition_a_split_is_drawn_and_a_source_is_taken_before_a_gen
     assert images_kept(complete(merged({"preprocessing": {"limit": {"images": 9}}}), SCHEMA)) == 9
 
 
+def test_folders_may_name_variables_and_the_home(monkeypatch):
+    monkeypatch.setenv("SCRATCH", "/scratch/me")
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.delenv("PROJECT", raising=False)
+    config = complete(merged({"data_dir": "$SCRATCH/vae", "results_dir": "~/results"}), SCHEMA)
+    assert (config["data_dir"], config["results_dir"]) == ("/scratch/me/vae", "/home/me/results")
+    assert complete(merged({"data_dir": "${SCRATCH}"}), SCHEMA)["data_dir"] == "/scratch/me"
+    found = lines_of({"data_dir": "${PROJECT}/data", "results_dir": "of {me}"})
+    assert found["data_dir"] == "the environment has no variable ${PROJECT}"
+    assert "holds a brace" in found["results_dir"]
+
+
 def test_all_mistakes_are_listed_at_once():
     message = message_of({"training": {"epochs": 0}, "seeds": [1, 1]})
     assert "training.epochs" in message

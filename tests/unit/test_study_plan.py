@@ -1,11 +1,12 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
 from vaebench.errors import UserError
-from vaebench.planning import describe, make_plan, read_config, trainings
+from vaebench.planning import describe, disks, make_plan, read_config, trainings
 
 PROJECT = Path(__file__).parents[2]
 CONFIGS = [PROJECT / "config" / "config.yaml"]
@@ -57,17 +58,38 @@ def test_hours_from_measured_speed(tmp_path):
     plan = make_plan(config, tmp_path)
     assert len(plan.remaining) == 15 - 4
     assert plan.gpu_hours == pytest.approx(11 * 50 * 162770 / 5000 / 3600)
-    assert f"GPU hours: about {plan.gpu_hours:.1f}" in describe(plan, 1e12)[-1]
+    assert f"GPU hours: about {plan.gpu_hours:.1f}" in describe(plan, disks(config, plan, tmp_path))[-1]
+
+
+def disk_bytes(config, folder):
+    (disk,) = disks(config, make_plan(config, folder), folder)
+    assert disk.folder == "data and results"
+    return disk.needed
 
 
 def test_disk_falls_as_files_appear(tmp_path):
     config = read_config(CONFIGS)
-    at_first = make_plan(config, tmp_path).disk_bytes
+    at_first = disk_bytes(config, tmp_path)
     images = 3 * 64 * 64
     assert at_first > 1443490838 + 202599 * images + 15 * 10000 * images
     write_manifests(tmp_path, {"train": 162770, "eval": 19867, "test": 19962})
-    assert make_plan(config, tmp_path).disk_bytes == pytest.approx(at_first - 202599 * images, rel=1e-3)
+    assert disk_bytes(config, tmp_path) == pytest.approx(at_first - 202599 * images, rel=1e-3)
     raw = tmp_path / "data" / "celeba" / "raw"
     raw.mkdir()
     (raw / "img_align_celeba.zip").touch()
-    assert make_plan(config, tmp_path).disk_bytes < at_first - 202599 * images - 1.4e9
+    assert disk_bytes(config, tmp_path) < at_first - 202599 * images - 1.4e9
+
+
+def test_each_folder_is_held_against_its_own_disk(tmp_path):
+    """/dev/shm is a file system of its own."""
+    config = read_config(CONFIGS) | {"data_dir": "/dev/shm/not there yet"}
+    plan = make_plan(config, tmp_path)
+    data, results = disks(config, plan, tmp_path)
+    assert (data.folder, results.folder) == ("/dev/shm/not there yet", "results")
+    assert data.free == pytest.approx(shutil.disk_usage("/dev/shm").free, rel=0.01)
+    assert results.free == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.01)
+    assert data.needed == plan.data_bytes > 1443490838
+    assert results.needed == plan.results_bytes > 15 * 500e6
+    assert [
+        line for line in describe(plan, [data, results]) if line.startswith("disk of /dev/shm/not there yet: 3.9 GB")
+    ]

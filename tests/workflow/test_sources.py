@@ -221,3 +221,20 @@ def test_six_lines_make_a_study_of_one_s_own_photographs(project, monkeypatch):
     assert len({name.split("/")[0] for name in splits["test"]}) == 1
     shutil.copytree(home / "photographs/p0", home / "photographs/p8")
     assert planned(project) == {"split": 1} | MADE
+
+
+def test_every_file_lies_in_the_folders_of_the_configuration(project, monkeypatch):
+    """Downloads and arrays on one disk, results on another; what Snakemake itself notes stays where it runs."""
+    monkeypatch.setenv("SCRATCH", str(project.root / "scratch"))
+    project.append("mine.yaml", "data_dir: $SCRATCH/data of birds\nresults_dir: ../elsewhere\n")
+    there = {str(path) for path in project.root.rglob("*")}
+    project.snakemake("data", configfiles=("mine.yaml",))
+    new = {path for path in project.root.rglob("*") if str(path) not in there and path.is_file()}
+    places = {path.relative_to(project.root).parts[:2] for path in new if ".snakemake" not in path.parts}
+    assert {place for place in places if "__pycache__" not in place} == {("scratch", "data of birds")}
+    assert (project.root / "../elsewhere/birds/validation/images.csv").exists()
+    lines = project.snakemake(flags=["--summary"], configfiles=("mine.yaml",)).stdout.splitlines()
+    files = [line.split("\t")[0] for line in lines if "\t" in line and not line.startswith("output_file")]
+    assert len(files) > 50
+    homes = (str(project.root / "scratch/data of birds/"), "../elsewhere/birds/")
+    assert [file for file in files if not file.startswith(homes)] == []

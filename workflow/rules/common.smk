@@ -50,9 +50,13 @@ except UserError as mistakes:
     raise WorkflowError(str(mistakes)) from None
 
 DATASET = config["dataset"]["name"]
-DATA = f"data/{DATASET}"
+DATA = f"{config['data_dir']}/{DATASET}"
 RAW = f"{DATA}/raw"
-RESULTS = f"results/{DATASET}"
+DOWNLOADS = f"{config['data_dir']}/downloads"
+KEPT_PACKAGES = f"{config['data_dir']}/packages"
+KEPT_WEIGHTS = f"{config['data_dir']}/weights"
+NOTES = Path(DOWNLOADS, "sources.json")
+RESULTS = f"{config['results_dir']}/{DATASET}"
 RUN = f"{RESULTS}/runs/{{run}}/seed{{seed}}"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
@@ -68,7 +72,7 @@ SPLITS = ("train", "eval", "test")
 SUITES = configuration.suites(config)
 NETWORKS = configuration.networks(config)
 WEIGHTS = weights_places(
-    NETWORKS, config["weights"], configuration.shipped(SCHEMA, "weights")
+    NETWORKS, config["weights"], configuration.shipped(SCHEMA, "weights"), NOTES
 )
 PACKAGES = ("gan_face_generate", "mlxtend")
 STAGES = (
@@ -185,7 +189,7 @@ def folder_of_images(wildcards):
 def file_to_download(wildcards):
     """What decides about a downloaded file: what proves its content, or else where it comes from."""
     file = RAW_FILES[wildcards.file]
-    return without(file, "source") | {"origin": origin(file)}
+    return without(file, "source") | {"origin": origin(file, NOTES)}
 
 
 def renew_digests():
@@ -196,7 +200,7 @@ def renew_digests():
         for made in (MADE_PARTITION, MADE_LABELS):
             renew_digest(Path(made))
         for place in WEIGHTS.values():
-            renew_digest(Path("data/weights", f"{place}.pt"))
+            renew_digest(Path(KEPT_WEIGHTS, f"{place}.pt"))
         for split in SPLITS:
             check_unchanged(Path(array(split)))
     except UserError as contradiction:
@@ -274,10 +278,10 @@ def planned_study():
 def fetch_weights():
     """Have the weights of the metrics before any job starts: nothing is trained that could not be measured."""
     for network, place in WEIGHTS.items():
-        if not Path("data/weights", f"{place}.pt").exists():
+        if not Path(KEPT_WEIGHTS, f"{place}.pt").exists():
             from vaebench.weights import kept_weights
 
-            folders = Path("data/downloads", place).parent, Path("data/packages")
+            folders = Path(DOWNLOADS, place).parent, Path(KEPT_PACKAGES)
             try:
                 kept_weights(network, config["weights"][network], *folders)
             except UserError as failure:

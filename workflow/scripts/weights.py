@@ -6,7 +6,8 @@ from vaebench.log import job
 from vaebench.weights import kept_weights
 
 with job(snakemake.log[0]):
-    settings, place = vars(snakemake.params.settings), Path("data/downloads", snakemake.wildcards.place)
-    kept = kept_weights(place.name, settings, place.parent, Path("data/packages"))
+    settings, folders = vars(snakemake.params.settings), snakemake.params.folders
+    place = Path(folders.downloads, snakemake.wildcards.place)
+    kept = kept_weights(place.name, settings, place.parent, Path(folders.packages))
     link(kept, snakemake.output[0])
     write_digest(snakemake.output[0])

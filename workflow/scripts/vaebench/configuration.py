@@ -6,6 +6,8 @@ and nets comes from the `catalog`.
 
 import itertools
 import json
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -51,6 +53,12 @@ def complete(config: Mapping, schema: dict, find_networks: bool = True) -> dict:
         path = tuple(mistake.partition(":")[0].split("."))
         if not any(one_holds_the_other(path, other) for other in removed):
             lines.append(mistake)
+    for key in ("data_dir", "results_dir"):
+        config[key] = os.path.expandvars(os.path.expanduser(config[key]))
+        if unset := re.search(r"\$\{?\w+\}?", config[key]):
+            lines.append(f"{key}: the environment has no variable {unset[0]}")
+        elif set("{}\n") & set(config[key]):
+            lines.append(f"{key}: {config[key]!r} holds a brace or a line break, which Snakemake cannot have in a path")
     if lines:
         raise UserError(
             "\n  ".join([f"mistakes in the configuration, {len(lines)}:", *lines])

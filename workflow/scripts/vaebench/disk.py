@@ -4,11 +4,21 @@ import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from vaebench.errors import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk that a study writes to: folders on it, the bytes still to be written there, and those that are free."""
+
+    folder: str
+    needed: float
+    free: float
 
 
 @contextmanager

@@ -4,12 +4,14 @@ import argparse
 import csv
 import json
 import math
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from vaebench import configuration
 from vaebench.configfiles import read_configfile
+from vaebench.disk import Disk
 from vaebench.errors import UserError
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
@@ -45,7 +47,8 @@ class Plan:
     remaining: tuple[Training, ...]
     gpu_hours: float | None
     unknown: tuple[str, ...]
-    disk_bytes: float
+    data_bytes: float
+    results_bytes: float
 
 
 def read_config(files: Iterable[Path], find_networks: bool = True) -> dict:
@@ -76,8 +79,8 @@ def config_or_exit(files: Iterable[Path], find_networks: bool = True) -> dict:
 
 
 def trainings(config: Mapping, folder: Path = Path()) -> tuple[Training, ...]:
-    """Every training of the study, in the order of the configuration; `folder` is where data/ and results/ lie."""
-    results = folder / "results" / config["dataset"]["name"] / "runs"
+    """Every training of the study, in the order of the configuration; folders in it are relative to `folder`."""
+    results = folder / config["results_dir"] / config["dataset"]["name"] / "runs"
     return tuple(
         Training(run, seed, spec, results / run / f"seed{seed}")
         for run, spec in configuration.expand_runs(config).items()
@@ -103,15 +106,32 @@ def make_plan(config: Mapping, folder: Path = Path()) -> Plan:
         elif training.epochs:
             hours += training.epochs * images / speed / 3600
     unknown = tuple(dict.fromkeys(unknown))
-    return Plan(every, remaining, None if unknown else hours, unknown, _disk(config, folder, remaining))
+    return Plan(every, remaining, None if unknown else hours, unknown, *_bytes(config, folder, remaining))
 
 
-def describe(plan: Plan, free_bytes: float) -> list[str]:
+def disks(config: Mapping, plan: Plan, folder: Path = Path()) -> list[Disk]:
+    """The disks of `data_dir` and `results_dir`: one where both are the same."""
+    places = {config["data_dir"]: plan.data_bytes, config["results_dir"]: plan.results_bytes}
+    found: dict[int, Disk] = {}
+    for place, needed in places.items():
+        path = (folder / place).absolute()
+        there = next(parent for parent in (path, *path.parents) if parent.exists())
+        device = there.stat().st_dev
+        if device in found:
+            place, needed = f"{found[device].folder} and {place}", needed + found[device].needed
+        found[device] = Disk(place, needed, shutil.disk_usage(there).free)
+    return list(found.values())
+
+
+def describe(plan: Plan, disks: Iterable[Disk]) -> list[str]:
     """The plan in a few lines for the person who is about to start it."""
     runs = len({training.run for training in plan.trainings})
     lines = [
         f"runs: {runs}, trainings: {len(plan.trainings)} ({len(plan.remaining)} still to do)",
-        f"disk: {plan.disk_bytes / 1e9:.1f} GB still to be written, {free_bytes / 1e9:.1f} GB free",
+        *(
+            f"disk of {disk.folder}: {disk.needed / 1e9:.1f} GB still to be written, {disk.free / 1e9:.1f} GB free"
+            for disk in disks
+        ),
     ]
     if plan.gpu_hours is not None:
         return [*lines, f"GPU hours: about {plan.gpu_hours:.1f}, at the speed measured in this folder"]
@@ -141,17 +161,18 @@ def _speeds(every: Iterable[Training]) -> dict[str, float]:
 def _shapes(config: Mapping, folder: Path) -> dict[str, tuple[int, ...]]:
     """Shape of each split's array, from the manifests that exist already."""
     paths = {
-        split: folder / "data" / config["dataset"]["name"] / f"{split}_data.json" for split in ("train", "eval", "test")
+        split: folder / config["data_dir"] / config["dataset"]["name"] / f"{split}_data.json"
+        for split in ("train", "eval", "test")
     }
     return {split: tuple(json.loads(path.read_text())["shape"]) for split, path in paths.items() if path.is_file()}
 
 
-def _disk(config: Mapping, folder: Path, remaining: Iterable[Training]) -> float:
-    """Bytes still to be written: archives, arrays, and per training the model with its state, samples and metrics."""
+def _bytes(config: Mapping, folder: Path, remaining: Iterable[Training]) -> tuple[float, float]:
+    """Bytes still to be written: of archives and arrays, and of models with their states, samples and metrics."""
     shapes, shape = _shapes(config, folder), configuration.input_shape(config)
     image = math.prod(shape or (3, 64, 64))
     total = 0.0
-    raw = folder / "data" / config["dataset"]["name"] / "raw"
+    raw = folder / config["data_dir"] / config["dataset"]["name"] / "raw"
     for file in configuration.raw_files(config).values():
         if not (raw / file["file"]).exists():
             total += file.get("bytes") or 0
@@ -159,7 +180,7 @@ def _disk(config: Mapping, folder: Path, remaining: Iterable[Training]) -> float
         total += image * min(202_599, 3 * (configuration.images_kept(config) or math.inf))
     tested = shapes.get("test", (20_000,))[0]
     per_training = MODEL_BYTES + config["samples"]["count"] * image + tested * PER_IMAGE_BYTES
-    return total + per_training * len(list(remaining))
+    return total, per_training * len(list(remaining))
 
 
 def _merge(base: Mapping, over: Mapping) -> dict:

@@ -6,15 +6,15 @@ plan; `check_job` is the first thing every GPU job does. `check` decides, on fac
 
 import os
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from vaebench.configfiles import read_configfile
+from vaebench.disk import Disk
 from vaebench.errors import UserError
 from vaebench.locks import CUDA12, DRIVERS, lock_for, numbers
 from vaebench.prerequisites import PYTHONS
@@ -41,7 +41,6 @@ class Facts:
     gpus: tuple[Gpu, ...] = ()
     given: str | None = None  # CUDA_VISIBLE_DEVICES: what a scheduler handed out
     slurm_job: str | None = None
-    free_bytes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Needs:
 
     device: str = "auto"
     memory_mb: float | None = None
-    disk_bytes: float = 0.0
+    disks: tuple[Disk, ...] = ()
     missing_weights: tuple[str, ...] = ()
 
 
@@ -71,18 +70,17 @@ def check(facts: Facts, needs: Needs) -> list[Finding]:
     A missing GPU is an error where the device is cuda or a scheduler gave one to this job, since the job would then
     run for days on a CPU; elsewhere `auto` may use the CPU.
     """
-    return [*_software(facts), *_gpu(facts, needs), *_files(facts, needs)]
+    return [*_software(facts), *_gpu(facts, needs), *_files(needs)]
 
 
-def gather(folder: Path = Path()) -> Facts:
-    """The facts of this machine; `folder` is where results will be written."""
+def gather() -> Facts:
+    """The facts of this machine."""
     built = _torch_facts()
     return Facts(
         python=sys.version_info[:2],
         driver=_driver(),
         given=os.environ.get("CUDA_VISIBLE_DEVICES"),
         slurm_job=os.environ.get("SLURM_JOB_ID"),
-        free_bytes=shutil.disk_usage(folder).free,
         **built,
     )
 
@@ -190,13 +188,15 @@ def has_kernels(capability: tuple[int, int], kernels: tuple[str, ...]) -> bool:
     return False
 
 
-def _files(facts: Facts, needs: Needs) -> Iterator[Finding]:
-    if facts.free_bytes is not None and needs.disk_bytes > facts.free_bytes:
-        yield Finding(
-            True,
-            f"{facts.free_bytes / 1e9:.1f} GB are free, the study still needs about {needs.disk_bytes / 1e9:.1f} GB: "
-            "free some space or move data/ and results/ to a larger disk and link them here",
-        )
+def _files(needs: Needs) -> Iterator[Finding]:
+    for disk in needs.disks:
+        if disk.needed > disk.free:
+            yield Finding(
+                True,
+                f"{disk.free / 1e9:.1f} GB are free for {disk.folder}, the study still needs about "
+                f"{disk.needed / 1e9:.1f} GB there: free some space or name a folder on a larger disk (data_dir, "
+                "results_dir)",
+            )
     for weights in needs.missing_weights:
         yield Finding(
             False,
@@ -246,16 +246,17 @@ def _dotted(numbers: tuple[int, ...]) -> str:
     return ".".join(map(str, numbers))
 
 
-def needs_of(config: Mapping, disk_bytes: float, folder: Path = Path()) -> Needs:
+def needs_of(config: Mapping, disks: Iterable[Disk], folder: Path = Path()) -> Needs:
     """What the study needs of the machine it is started on."""
     from vaebench.configuration import load_schema, networks, shipped
     from vaebench.planning import SCHEMA
     from vaebench.sources import weights_places
 
-    places = weights_places(networks(config), config["weights"], shipped(load_schema(SCHEMA), "weights"))
-    weights = [folder / "data" / "weights" / f"{place}.pt" for place in places.values()]
+    data, defaults = folder / config["data_dir"], shipped(load_schema(SCHEMA), "weights")
+    places = weights_places(networks(config), config["weights"], defaults, data / "downloads/sources.json")
+    weights = [data / "weights" / f"{place}.pt" for place in places.values()]
     missing = tuple(str(path) for path in weights if not path.is_file())
-    return Needs(config["training"]["device"], None, disk_bytes, missing)
+    return Needs(config["training"]["device"], None, tuple(disks), missing)
 
 
 def check_networks(config: Mapping) -> Iterator[Finding]:
@@ -285,7 +286,7 @@ def check_cluster(profile: Path, config: Mapping) -> Iterator[Finding]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the plan and the findings of a study; 1 when one of them is an error."""
-    from vaebench.planning import command_line, config_or_exit, describe, make_plan
+    from vaebench.planning import command_line, config_or_exit, describe, disks, make_plan
 
     parser = command_line("vaebench.preflight", main.__doc__)
     parser.add_argument(
@@ -293,11 +294,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     config = config_or_exit(given.config)
-    plan, facts = make_plan(config), gather()
-    for line in describe(plan, facts.free_bytes):
+    plan = make_plan(config)
+    written = disks(config, plan)
+    for line in describe(plan, written):
         print(line)
     findings = [
-        *check(facts, needs_of(config, plan.disk_bytes)),
+        *check(gather(), needs_of(config, written)),
         *check_networks(config),
         *check_cluster(given.profile, config),
     ]

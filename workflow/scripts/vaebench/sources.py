@@ -61,7 +61,7 @@ def kept_in(file: Mapping, downloads: Path = DOWNLOADS) -> Path:
     return downloads / (file.get("md5") or _short(file["origin"]))
 
 
-def weights_places(networks: Iterable[str], weights: Mapping, shipped: Mapping) -> dict[str, str]:
+def weights_places(networks: Iterable[str], weights: Mapping, shipped: Mapping, notes: Path = NOTES) -> dict[str, str]:
     """Place and network of the weights that a study uses, by network: `vgg16`, or `1a2b3c4d/vgg16` from elsewhere.
 
     `weights` is that section of the configuration, `shipped` are its defaults.
@@ -69,7 +69,7 @@ def weights_places(networks: Iterable[str], weights: Mapping, shipped: Mapping) 
     places = {}
     for network in networks:
         settings = weights[network]
-        source = [origins(settings["source"]), settings["sha256"]]
+        source = [origins(settings["source"], notes), settings["sha256"]]
         places[network] = network if settings == shipped[network] else f"{_short(source)}/{network}"
     return places
 

@@ -76,7 +76,7 @@ def read_queue(text: str, folder: Path) -> dict[str, Job]:
 
 def survey(config: Mapping, queue: Mapping[str, Job], folder: Path = Path()) -> list[Status]:
     """The status of every training of the study in `folder`."""
-    logs = folder / "results" / config["dataset"]["name"] / "logs" / "train"
+    logs = folder / config["results_dir"] / config["dataset"]["name"] / "logs" / "train"
     return [
         status_of(
             training,
