@@ -40,6 +40,7 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
+        annotations(),
         rules.summary.output,
         rules.budget.output,
         rules.figures.output,
@@ -52,6 +53,7 @@ rule all:
 rule data:
     input:
         rules.preprocess.output,
+        annotations(),
     localrule: True
     message:
         "The arrays are there"

@@ -1,6 +1,7 @@
 """The arrays of a data set against Pillow and np.savez, whatever the workers, batches and interruptions."""
 
 import hashlib
+import io
 import json
 import os
 import random
@@ -17,6 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import psutil
 import pytest
+import yaml
 from image_cases import (
     PATTERN,
     RECIPE,
@@ -29,6 +31,7 @@ from image_cases import (
     write_partition,
     write_zip,
 )
+from PIL import Image
 
 from vaebench import gpu
 from vaebench.arrays import open_array, read_manifest
@@ -159,6 +162,51 @@ def test_compressed(tmp_path):
     assert np.array_equal(plain, packed)
     np.savez_compressed(tmp_path / "numpys.npz", data=plain)
     assert (tmp_path / "packed" / "train_data.npz").read_bytes() == (tmp_path / "numpys.npz").read_bytes()
+
+
+def test_the_original_studys_files_come_out_byte_by_byte(tmp_path):
+    """Its transforms are torchvision's Resize((64, 64)) and PILToTensor, and its files np.savez_compressed's."""
+    from torchvision.transforms import Compose, PILToTensor, Resize
+
+    text = (SCRIPTS.parents[1] / "config/README.md").read_text().partition("## The original study's data")[2]
+    recipe = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])["preprocessing"]
+    assert recipe.keys() == {"crop", "size", "filter", "compress"}, "only what decides about the file"
+    files = faces(10)
+    images, partition = write_celeba(tmp_path, files)
+    with pytest.warns(UserWarning, match="compressed"):
+        prepare(tmp_path / "ours", images, partition, validation={}, **recipe)
+    transforms = Compose([Resize((64, 64)), PILToTensor()])
+    for split in ("train", "eval"):
+        opened = [Image.open(io.BytesIO(data)).convert("RGB") for data in split_of(files, split)]
+        theirs = np.stack([transforms(image).numpy() for image in opened])
+        np.savez_compressed(tmp_path / f"{split}_data.npz", data=theirs)
+        ours = tmp_path / "ours" / f"{split}_data.npz"
+        assert ours.read_bytes() == (tmp_path / f"{split}_data.npz").read_bytes()
+
+
+def test_a_random_part_is_drawn_from_the_names(tmp_path):
+    """The same images on every machine: those whose hash of seed and name is lowest, here found by hand."""
+    files = {f"{row}.png": encoded(picture(row, 16, 16), "PNG") for row in range(40)} | {"3.png": b"damaged"}
+    images, partition = write_celeba(tmp_path, files)
+    of_split = {
+        split: [name for row, name in enumerate(files) if PATTERN[row % 5] == code] for code, split in enumerate(SPLITS)
+    }
+
+    def kept(images_kept, seed):
+        limit = {"images": images_kept, "seed": seed}
+        folder = tmp_path / f"{images_kept} {seed}"
+        prepare(folder, images, partition, crop=None, size=None, limit=limit)
+        return {split: read_manifest(path)["ids"] for split, path in outputs_in(folder).items()}
+
+    found = kept(6, 7)
+    for split, names in of_split.items():
+        sound = [name for name in names if name != "3.png"]
+        lowest = sorted(sound, key=lambda name: hashlib.sha256(f"7/{name}".encode()).hexdigest())[:6]
+        assert found[split] == [name for name in sound if name in lowest]
+    assert kept(6, 8) != found
+    more = kept(7, 7)
+    assert all(set(found[split]) < set(more[split]) for split in SPLITS)
+    assert kept(100, 7) == {split: [name for name in names if name != "3.png"] for split, names in of_split.items()}
 
 
 def test_the_manifest_is_the_card_of_the_data(tmp_path):

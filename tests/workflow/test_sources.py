@@ -224,7 +224,9 @@ def test_six_lines_make_a_study_of_one_s_own_photographs(project, monkeypatch):
 
 
 def test_every_file_lies_in_the_folders_of_the_configuration(project, monkeypatch):
-    """Downloads and arrays on one disk, results on another; what Snakemake itself notes stays where it runs."""
+    """Downloads, arrays and annotations on one disk, results on another; what Snakemake notes stays where it runs."""
+    (project.root / "mine/who.csv").write_text("image,person\n" + "".join(f"{n}.png,{n + 7}\n" for n in range(6)))
+    project.edit("mine.yaml", "validation:", "  identity: {file: who.csv, source: [{path: mine/who.csv}]}\nvalidation:")
     monkeypatch.setenv("SCRATCH", str(project.root / "scratch"))
     project.append("mine.yaml", "data_dir: $SCRATCH/data of birds\nresults_dir: ../elsewhere\n")
     there = {str(path) for path in project.root.rglob("*")}
@@ -233,6 +235,8 @@ def test_every_file_lies_in_the_folders_of_the_configuration(project, monkeypatc
     places = {path.relative_to(project.root).parts[:2] for path in new if ".snakemake" not in path.parts}
     assert {place for place in places if "__pycache__" not in place} == {("scratch", "data of birds")}
     assert (project.root / "../elsewhere/birds/validation/images.csv").exists()
+    persons = project.root / "scratch/data of birds/birds/test_identity.csv"
+    assert persons.read_text() == "image,person\n4.png,11\n5.png,12\n"
     lines = project.snakemake(flags=["--summary"], configfiles=("mine.yaml",)).stdout.splitlines()
     files = [line.split("\t")[0] for line in lines if "\t" in line and not line.startswith("output_file")]
     assert len(files) > 50

@@ -65,6 +65,9 @@ terminal = show_progress(workflow, Path(BENCHMARKS))
 RAW_FILES = {file["file"]: file for file in configuration.raw_files(config).values()}
 MADE_PARTITION = f"{RAW}/split.txt"  # of images that come without one
 MADE_LABELS = f"{RAW}/classes.csv"
+ANNOTATIONS = [
+    kind for kind in ("identity", "landmarks", "boxes") if config["dataset"][kind]
+]
 SPECS = configuration.expand_runs(config)
 RUNS = list(SPECS)
 SEEDS = config["seeds"]
@@ -220,6 +223,11 @@ def manifest(split):
 def pixels(*splits):
     """What the arrays of some splits hold. All rules behind `preprocess` ask for it (see there)."""
     return expand(f"{DATA}/{{split}}_data.pixels.sha256", split=splits)
+
+
+def annotations():
+    """What is known of the images of each split beside their pixels, where the data set has files of it."""
+    return expand(f"{DATA}/{{split}}_{{kind}}.csv", split=SPLITS, kind=ANNOTATIONS)
 
 
 def ids(*splits):

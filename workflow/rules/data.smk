@@ -253,3 +253,32 @@ checkpoint preprocess:
         "Cropping and resizing {input.images} into arrays"
     script:
         "../scripts/preprocess.py"
+
+
+rule annotate:
+    input:
+        annotations=ancient(lambda wildcards: raw(wildcards.kind)),
+        digest=lambda wildcards: digests(raw(wildcards.kind)),
+        arrays=[array(split) for split in SPLITS],
+        manifests=[manifest(split) for split in SPLITS],
+        ids=ids(*SPLITS),
+    output:
+        expand(f"{DATA}/{{split}}_{{kind}}.csv", split=SPLITS, allow_missing=True),
+    log:
+        f"{LOGS}/annotate/{{kind}}.log",
+    benchmark:
+        f"{BENCHMARKS}/annotate/{{kind}}.jsonl"
+    wildcard_constraints:
+        kind=one_of(ANNOTATIONS),
+    localrule: True
+    conda:
+        "../../environment.yml"
+    resources:
+        mem="2GB",
+        runtime="30m",
+    params:
+        code=code("annotate.py"),
+    message:
+        "Bringing the {wildcards.kind} into the order of the arrays"
+    script:
+        "../scripts/annotate.py"

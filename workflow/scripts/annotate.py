@@ -1,0 +1,12 @@
+from pathlib import Path
+
+from vaebench.annotations import write_annotations
+from vaebench.log import job
+
+with job(snakemake.log[0]):
+    splits = [Path(path).name.removesuffix("_data.npz") for path in snakemake.input.arrays]
+    write_annotations(
+        Path(snakemake.input.annotations),
+        dict(zip(splits, map(Path, snakemake.input.arrays), strict=True)),
+        dict(zip(splits, map(Path, snakemake.output), strict=True)),
+    )
