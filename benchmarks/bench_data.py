@@ -50,6 +50,12 @@ COLUMNS = (
     "images_per_second",
     "peak_rss_mb",
 )
+DECODING = {
+    "exif_orientation": True,
+    "background": [255, 255, 255],
+    "max_pixels": 50_331_648,
+    "max_bytes": 250_000_000,
+}
 TARGETS = {"lanczos": (4.0, 0.30), "bilinear": (5.0, 0.45)}  # end to end against plain; preprocess against limit
 
 
@@ -231,9 +237,10 @@ def run_stage(task: dict) -> None:
     elif stage == "ours_validate":
         from vaebench.validation import validate
 
-        expected = {"format": "JPEG", "mode": "RGB", "width": 178, "height": 218, "max_bad_fraction": 0}
+        expected = {"format": "JPEG", "mode": "RGB", "width": 178, "height": 218, "min_width": None, "min_height": None}
+        settings = DECODING | expected | {"crop": {"center": CROP}, "max_bad_fraction": 0}
         paths = (folder / name for name in (ARCHIVE, PARTITION, TABLE, "summary.json"))
-        validate(*paths, expected, task["workers"])
+        validate(*paths, settings, task["workers"])
     elif stage == "ours_preprocess":
         preprocess_ours(folder, task["filter"], task["workers"])
     elif stage == "plain_verify":
@@ -276,7 +283,7 @@ def preprocess_ours(folder: Path, filter_name: str, workers: int) -> None:
     """The library's preprocessing."""
     from vaebench.preprocessing import preprocess
 
-    settings = {
+    settings = DECODING | {
         "crop": {"center": CROP},
         "size": [SIZE, SIZE],
         "filter": filter_name,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from image_cases import RECIPE, SETTINGS, encoded, faces, picture, write_celeba
+from image_cases import READING, RECIPE, SETTINGS, encoded, faces, picture, write_celeba
 from test_resampling import GEOMETRIES, by_pillow, hostile_image
 
 from vaebench import gpu
@@ -57,7 +57,7 @@ def test_nvjpeg_is_close_and_not_taken_for_equal(device, tmp_path):
     # without subsampled colours, where nvJPEG takes the nearest and libjpeg interpolates, only roundings differ
     files = [encoded(picture(seed), subsampling=0) for seed in range(20)]
     for pixels, data in zip(gpu.decode(files, 3), files, strict=True):
-        _, expected = decode(data, 3)
+        _, expected = decode(data, 3, READING)
         assert pixels.shape == expected.shape
         assert abs(pixels.astype(int) - expected).mean() < 1
     images, partition = write_celeba(tmp_path, faces(10))

@@ -14,6 +14,8 @@ from PIL import Image
 from vaebench.arrays import open_array
 from vaebench.files import md5_of
 
+DECODING = {"exif_orientation": True, "background": [255, 255, 255], "max_pixels": 10_000, "max_bytes": 10_000}
+ANYTHING = dict.fromkeys(("format", "mode", "width", "height", "min_width", "min_height", "crop"))
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 
 
@@ -55,7 +57,8 @@ def pictures(tmp_path):
 
 
 def test_validate_and_preprocess(run_script, pictures, tmp_path):
-    settings = {"format": "PNG", "mode": "L", "width": 32, "height": 32, "max_bad_fraction": 0.0}
+    expected = {"format": "PNG", "mode": "L", "width": 32, "height": 32, "max_bad_fraction": 0.0}
+    settings = ANYTHING | DECODING | expected
     run_script(
         "validate.py",
         input=Files(images="pictures.zip", partition="partition.txt"),
@@ -67,7 +70,8 @@ def test_validate_and_preprocess(run_script, pictures, tmp_path):
         input=Files(images="pictures.zip", partition="partition.txt", table="images.csv"),
         output=Files(arrays=[f"{split}_data.npz" for split in ("train", "eval", "test")]),
         params=SimpleNamespace(
-            settings={
+            settings=DECODING
+            | {
                 "crop": None,
                 "size": None,
                 "filter": "lanczos",
@@ -93,7 +97,7 @@ def test_bad_input_ends_with_one_line_and_exit_code_one(run_script, tmp_path, ca
             "validate.py",
             input=Files(images="pictures.zip", partition="partition.txt"),
             output=Files(table="images.csv", summary="summary.json"),
-            params=SimpleNamespace(settings={"format": None, "mode": None, "width": None, "height": None}),
+            params=SimpleNamespace(settings=ANYTHING | DECODING),
         )
     assert caught.value.code == 1
     message = capsys.readouterr().err

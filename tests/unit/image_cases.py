@@ -6,8 +6,18 @@ import zipfile
 import numpy as np
 from PIL import Image
 
-SETTINGS = {"format": "JPEG", "mode": "RGB", "width": 178, "height": 218, "max_bad_fraction": 0.5}
-RECIPE = {
+from vaebench.image_file import Reading
+
+DECODING = {
+    "exif_orientation": True,
+    "background": [255, 255, 255],
+    "max_pixels": 50_331_648,
+    "max_bytes": 250_000_000,
+}
+READING = Reading.of(DECODING)
+EXPECTED = {"format": "JPEG", "mode": "RGB", "width": 178, "height": 218, "min_width": None, "min_height": None}
+SETTINGS = EXPECTED | DECODING | {"crop": None, "max_bad_fraction": 0.5}
+RECIPE = DECODING | {
     "crop": {"center": 148},
     "size": [64, 64],
     "filter": "lanczos",

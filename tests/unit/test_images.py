@@ -8,8 +8,8 @@ import pytest
 from image_cases import encoded, faces, picture, write_zip
 
 from vaebench import names
-from vaebench.decoding import ImageError
 from vaebench.errors import UserError
+from vaebench.image_file import ImageError
 from vaebench.images import keys, open_images, read_partition
 from vaebench.zips import ZipReader
 

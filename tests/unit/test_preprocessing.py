@@ -31,7 +31,7 @@ from image_cases import (
     write_partition,
     write_zip,
 )
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from vaebench import gpu
 from vaebench.arrays import open_array, read_manifest
@@ -250,6 +250,37 @@ def test_digests_tell_pixels_and_names_however_they_are_kept(tmp_path, compress)
             content_digest(tmp_path / folder / "train_data.npz", kind).read_text() for folder in ("plain", "renamed")
         ]
         assert (digests[0] == digests[1]) == same
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_photographs_of_any_kind_and_orientation(tmp_path, channels):
+    """Held against Pillow's own exif_transpose and alpha_composite."""
+    files = {}
+    for row in range(15):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = row % 9
+        image = picture(row, 60 + row, 50)
+        kind = ("JPEG", "PNG", "WEBP")[row % 3]
+        if kind == "PNG":
+            image.putalpha(picture(row, 60 + row, 50, "L"))
+        files[f"{row:02d}.{kind.lower()}"] = encoded(image, kind, exif=exif)
+    files["15.jpg"] = encoded(picture(0, 30, 30))
+    images, partition = write_celeba(tmp_path, files)
+    changes = {"crop": {"center": 40}, "size": [16, 20], "channels": channels, "background": [10, 20, 30]}
+    validation = ANYTHING | {"crop": {"center": 40}, "max_bad_fraction": 0}
+    arrays = prepare(tmp_path / "out", images, partition, validation=validation, **changes)
+    expected = {split: [] for split in SPLITS}
+    for row, data in enumerate(list(files.values())[:15]):
+        image = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (10, 20, 30)), image).convert("RGB")
+        left, top = round((image.width - 40) / 2), round((image.height - 40) / 2)
+        box = (left, top, left + 40, top + 40)
+        split = SPLITS[PATTERN[row % len(PATTERN)]]
+        expected[split].append(by_pillow(encoded(image, "PNG"), box, (16, 20), "lanczos", channels))
+    for split, array in arrays.items():
+        assert np.array_equal(array, np.stack(expected[split]))
+    skipped = read_manifest(tmp_path / "out" / "train_data.npz")["skipped"]
+    assert skipped == [{"image": "15.jpg", "reason": "small: 30 x 30, less than preprocessing.crop {'center': 40}"}]
 
 
 def test_a_split_without_images_is_named(tmp_path):

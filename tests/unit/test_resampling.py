@@ -6,9 +6,10 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+from vaebench.cropping import crop_box
 from vaebench.errors import UserError
 from vaebench.filters import FILTERS, weights
-from vaebench.resampling import Resampler, crop_box
+from vaebench.resampling import Resampler
 
 GEOMETRIES = [
     ((148, 148), (64, 64)),

@@ -1,21 +1,27 @@
 """Every kind of damage is found, in a zip and in a folder, and the table and the summary say so."""
 
 import csv
-import io
 import json
 import os
 import signal
+import struct
+import subprocess
+import sys
 import zipfile
+import zlib
+from pathlib import Path
 
-import numpy as np
 import pytest
-from image_cases import SETTINGS, encoded, faces, picture, write_celeba, write_partition, write_zip
-from PIL import Image
+from image_cases import READING, SETTINGS, encoded, faces, picture, write_celeba, write_partition, write_zip
+from odd_jpegs import jpeg
+from PIL import ExifTags, Image
 
-from vaebench.decoding import ImageError, Memory, decode, examine
+from vaebench.decoding import decode
 from vaebench.errors import UserError
 from vaebench.validation import COLUMNS, validate
 from vaebench.workers import in_order, worker_pool
+
+SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
 
 
 def run(folder, images, partition, workers=1, **settings):
@@ -74,7 +80,7 @@ def test_a_flipped_byte_that_every_decoder_passes_is_found_in_a_zip(tmp_path):
     images, partition = write_celeba(tmp_path, {"1.jpg": SOUND, "2.jpg": SOUND})
     data = bytearray(images.read_bytes())
     data[data.index(SOUND) + len(SOUND) // 2] ^= 1
-    decode(bytes(data[data.index(SOUND[:100]) :][: len(SOUND)]), 3)  # it does decode
+    decode(bytes(data[data.index(SOUND[:100]) :][: len(SOUND)]), 3, READING)  # it does decode
     images.write_bytes(data)
     rows, _ = run(tmp_path, images, partition)
     assert rows["1.jpg"]["status"] == "damaged"
@@ -148,85 +154,6 @@ def test_any_format_when_none_is_asked_for(tmp_path):
     assert (rows["2.webp"]["width"], rows["2.webp"]["height"]) == ("30", "20")
 
 
-def test_damage_inside_other_formats_is_found():
-    png = bytearray(encoded(picture(0, 60, 60), "PNG"))
-    png[len(png) // 2] ^= 1
-    with pytest.raises(ImageError):
-        decode(bytes(png), 3)
-    with pytest.raises(ImageError, match="not 8 bits"):
-        decode(encoded(Image.fromarray(np.zeros((5, 5), np.uint16)), "PNG"), 3)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"subsampling": 0},
-        {"subsampling": 1},
-        {"progressive": True},
-        {"quality": 30, "optimize": True},
-        {"restart_marker_blocks": 3},
-        {"keep_rgb": True},
-    ],
-)
-@pytest.mark.parametrize("size", [(178, 218), (33, 47), (1, 1), (16, 8)])
-def test_pixels_are_those_of_pillow(options, size):
-    data = encoded(picture(3, *size), **options)
-    for channels, mode in ((3, "RGB"), (1, "L")):
-        header, pixels = decode(data, channels, Memory())
-        expected = np.asarray(Image.open(io.BytesIO(data)).convert(mode))
-        assert np.array_equal(pixels, expected.reshape(*size[::-1], channels))
-        assert (header.format, header.mode, header.width, header.height) == ("JPEG", "RGB", *size)
-        assert examine(data, Memory()) == header
-
-
-@pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA", "LA", "1"])
-def test_other_modes_are_converted_as_pillow_does(mode):
-    image = picture(3, 40, 30).convert(mode)
-    data = encoded(image, "JPEG" if mode in ("L", "CMYK") else "PNG")
-    for channels, target in ((3, "RGB"), (1, "L")):
-        header, pixels = decode(data, channels)
-        expected = np.asarray(Image.open(io.BytesIO(data)).convert(target))
-        assert np.array_equal(pixels, expected.reshape(30, 40, channels))
-        assert header.mode == mode
-
-
-def damaged(data, rng):
-    """The file with one random fault, most of them behind its header: a flipped bit, or bytes cut, lost or put in."""
-    place, count = int(rng.integers(2, len(data))), int(rng.integers(1, 40))
-    kind = rng.integers(4)
-    if kind == 0:
-        return data[:place] + bytes([data[place] ^ 1 << int(rng.integers(8))]) + data[place + 1 :]
-    if kind == 1:
-        return data[:place]
-    return data[:place] + (data[place + count :] if kind == 2 else rng.bytes(count) + data[place:])
-
-
-@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"progressive": True}, {"restart_marker_blocks": 3}])
-def test_the_validation_sees_every_fault_that_decoding_to_colour_sees(options):
-    rng, found = np.random.default_rng(1), []
-    data = encoded(picture(3), **options)
-    for _ in range(1500):
-        file, answers = damaged(data, rng), []
-        for function in (lambda file: decode(file, 3)[0], examine):
-            try:
-                answers.append(function(file))
-            except ImageError as error:
-                answers.append(str(error))
-        assert answers[0] == answers[1]
-        found.append(isinstance(answers[0], str))
-    assert 0.2 < np.mean(found) < 0.999
-
-
-def test_memory_is_reused_and_grows():
-    memory = Memory()
-    for seed, size in enumerate([(20, 30), (178, 218), (20, 30)]):
-        data = encoded(picture(seed, *size))
-        _, pixels = decode(data, 3, memory)
-        assert np.array_equal(pixels, np.asarray(Image.open(io.BytesIO(data))))
-    assert memory.of(1) is memory.of(178 * 218 * 3)
-
-
 def test_nothing_to_validate(tmp_path):
     images, partition = write_celeba(tmp_path, {})
     with pytest.raises(UserError, match="holds no images"):
@@ -243,3 +170,101 @@ def test_results_come_in_order_and_errors_arrive():
 def test_a_killed_worker_is_a_clear_error():
     with pytest.raises(UserError, match="a worker process was killed"), worker_pool(2) as pool:
         list(in_order(pool, os.kill, ((pid, signal.SIGKILL) for pid in list(pool._processes))))
+
+
+ANYTHING = {"format": None, "mode": None, "width": None, "height": None}
+
+
+@pytest.mark.parametrize("place", ["stored", "deflated", "folder"])
+def test_files_of_too_many_bytes_are_not_read(tmp_path, place):
+    files = {"1.bmp": encoded(picture(1, 100, 100), "BMP"), "2.jpg": encoded(picture(1, 20, 20))}
+    partition = write_partition(tmp_path / "partition.txt", files)
+    if place == "folder":
+        images = tmp_path / "images"
+        images.mkdir()
+        for name, data in files.items():
+            (images / name).write_bytes(data)
+    else:
+        kind = zipfile.ZIP_STORED if place == "stored" else zipfile.ZIP_DEFLATED
+        images = write_zip(tmp_path / "images.zip", files, kind)
+    rows, _ = run(tmp_path, images, partition, **ANYTHING, max_bytes=30_053)
+    assert {name: row["status"] for name, row in rows.items()} == {"1.bmp": "large", "2.jpg": "ok"}
+    assert rows["1.bmp"]["reason"] == "30054 bytes, more than decoding.max_bytes: 30053"
+    rows, _ = run(tmp_path, images, partition, **ANYTHING, max_bytes=30_054)
+    assert rows["1.bmp"]["status"] == "ok"
+
+
+MEASURE = """
+import json, resource, sys
+from pathlib import Path
+from vaebench.validation import validate
+folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
+images, partition = folder / "images.zip", folder / "partition.txt"
+validate(images, partition, folder / "images.csv", folder / "summary.json", settings, 1)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
+"""
+
+
+def test_forged_sizes_take_no_memory(tmp_path):
+    """Small files that say they are giants: a JPEG of 65,000 x 65,000 pixels, a member of 2 GB of zeros, and others."""
+    zeros = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = zeros.compress(bytes(1 << 24)) + zeros.flush()
+    files = {
+        "fast.jpg": jpeg([(1, 1)] * 3, size=(65_000, 65_000)),
+        "slow.jpg": jpeg([(3, 1), (1, 1), (1, 1)], size=(65_000, 65_000)),
+        "grey.jpg": jpeg([(1, 1)], size=(65_000, 60_000)),
+        "wide.bmp": encoded(picture(1, 9, 9), "BMP").replace(*(struct.pack("<ii", side, side) for side in (9, 50_000))),
+        "bomb.png": packed,
+    }
+    images, _ = write_celeba(tmp_path, files)
+    data = bytearray(images.read_bytes())
+    entry = data.rindex(b"PK\x01\x02")
+    struct.pack_into("<H", data, entry + 10, zipfile.ZIP_DEFLATED)
+    struct.pack_into("<I", data, entry + 24, 2_000_000_000)
+    images.write_bytes(data)
+    settings = SETTINGS | ANYTHING | {"max_bad_fraction": 1}
+    environment = os.environ | {"PYTHONPATH": str(SCRIPTS), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", MEASURE, str(tmp_path), json.dumps(settings)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert {name: row["status"] for name, row in table(tmp_path).items()} == dict.fromkeys(files, "large")
+    assert int(done.stdout) < 200, "MB of a worker"
+
+
+def test_small_images_are_listed_and_stop_nothing(tmp_path):
+    files = {f"{side}.jpg": encoded(picture(1, side, 2 * side)) for side in (20, 30, 40, 50)}
+    images, partition = write_celeba(tmp_path, files)
+    rows, summary = run(tmp_path, images, partition, **ANYTHING, min_width=30, min_height=70, max_bad_fraction=0)
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "20.jpg": "small",
+        "30.jpg": "small",
+        "40.jpg": "ok",
+        "50.jpg": "ok",
+    }
+    assert rows["20.jpg"]["reason"] == "width is 20, less than validation.min_width: 30"
+    assert rows["30.jpg"]["reason"] == "height is 60, less than validation.min_height: 70"
+    assert summary["bad"] == 0
+    assert summary["status"] == {"small": 2, "ok": 2}
+    assert set(summary["reasons"]) == {f"small: {rows[name]['reason']}" for name in ("20.jpg", "30.jpg")}
+    rows, _ = run(tmp_path, images, partition, **ANYTHING, crop={"center": [80, 40]}, max_bad_fraction=0)
+    assert [row["status"] for row in rows.values()] == ["small", "small", "ok", "ok"]
+    assert rows["30.jpg"]["reason"] == "30 x 60, less than preprocessing.crop {'center': [80, 40]}"
+
+
+def test_the_size_is_that_of_the_turned_photograph(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    images, partition = write_celeba(tmp_path, {"1.jpg": encoded(picture(1, 218, 178), exif=exif)})
+    rows, _ = run(tmp_path, images, partition, max_bad_fraction=0)
+    assert (rows["1.jpg"]["width"], rows["1.jpg"]["height"]) == ("178", "218")
+    rows, _ = run(tmp_path, images, partition, max_bad_fraction=1, exif_orientation=False)
+    assert rows["1.jpg"]["reason"] == "width is 218, expected 178"
+
+
+def test_an_image_for_which_no_memory_is_left_is_named(tmp_path, monkeypatch):
+    def no_memory(*args):
+        raise MemoryError
+
+    images, partition = write_celeba(tmp_path, faces(2))
+    monkeypatch.setattr("vaebench.validation.examine", no_memory)
+    with pytest.raises(UserError, match=r"no memory left to decode 000001\.jpg in .*fewer threads"):
+        run(tmp_path, images, partition)

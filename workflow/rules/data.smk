@@ -207,7 +207,11 @@ rule validate:
         runtime="2h",
     params:
         code=code("validate.py"),
-        settings=without(config["validation"]),
+        settings=without(
+            config["validation"]
+            | config["decoding"]
+            | {"crop": config["preprocessing"]["crop"]}
+        ),
         folder=folder_of_images,
     message:
         "Decoding and checking every image of {input.images}"
@@ -242,7 +246,9 @@ checkpoint preprocess:
         gpu=1,
     params:
         code=code("preprocess.py"),
-        settings=without(config["preprocessing"], "batch_size", "device"),
+        settings=without(
+            config["preprocessing"] | config["decoding"], "batch_size", "device"
+        ),
         how=untracked(
             batch_size=config["preprocessing"]["batch_size"],
             device=config["preprocessing"]["device"],

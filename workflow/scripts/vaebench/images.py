@@ -12,12 +12,15 @@ from typing import TextIO
 import numpy as np
 
 from vaebench import names
-from vaebench.decoding import ImageError
 from vaebench.errors import UserError
 from vaebench.folders import facts_of, files_in, folder_state
+from vaebench.image_file import ImageError, check_bytes
 from vaebench.zips import ZipReader
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".ppm", ".pgm"),
+    *(".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".heic", ".heif"),  # the last two for the message that they are not read
+)
 SPLITS = ("train", "eval", "test")  # the numbers 0, 1, 2 of a partition file
 LONGEST_LINE = 8192  # characters of a partition; a path has at most 4,096 bytes
 
@@ -55,15 +58,19 @@ class ImageSource:
             raise KeyError(name)
         return self.read_at(locators[position])
 
-    def read_at(self, locator: int | bytes) -> bytes:
-        """The bytes of the image at a locator of `index`; ImageError when the source is damaged there."""
+    def read_at(self, locator: int | bytes, most: int | None = None) -> bytes:
+        """The bytes of the image at a locator of `index`; ImageError when the source is damaged there.
+
+        One of more than `most` bytes is not read (LargeImageError).
+        """
         if self.is_zip:
-            return self._zip.read(int(locator))
+            return self._zip.read(int(locator), most)
         path = os.path.join(os.fsencode(self.path), locator)
         if facts_of(path) is None and os.path.lexists(path):
             raise ImageError("no file that can be read: a pipe, a device, or a link to nothing")
         try:
             with open(path, "rb") as file:
+                check_bytes(os.fstat(file.fileno()).st_size, most)
                 return file.read()
         except OSError as error:
             raise ImageError(f"cannot be read: {error.strerror}") from error

@@ -16,16 +16,19 @@ from tqdm import tqdm
 
 from vaebench import gpu, names
 from vaebench.arrays import manifest_path
-from vaebench.decoding import ImageError, Memory, decode
+from vaebench.cropping import crop_box
+from vaebench.decoding import Memory, decode
 from vaebench.digests import content_digest
 from vaebench.disk import disk_errors, need_space
 from vaebench.errors import UserError
 from vaebench.files import atomic_path, known_md5, sha256_of
+from vaebench.image_file import ImageError, Reading
 from vaebench.images import ImageSource, open_images
+from vaebench.orientation import jpeg_orientation, turned
 from vaebench.partial import Done, PartialArray, RowWriter
-from vaebench.resampling import Resampler, crop_box
+from vaebench.resampling import Resampler
 from vaebench.selection import Selection, select
-from vaebench.workers import in_order, worker_pool
+from vaebench.workers import in_order, no_memory, worker_pool
 
 WRITTEN_BYTES = 1 << 18  # pixels that a worker writes at once: still in the processor's cache then
 SENT_BYTES = 1 << 23  # pixels that a worker sends to a GPU at once
@@ -41,12 +44,14 @@ class Recipe:
     filter: str
     channels: int
     decoder: str
+    reading: Reading
 
     @classmethod
     def of(cls, settings: dict) -> "Recipe":
-        """The recipe in the section `preprocessing` of the settings."""
+        """The recipe in settings that hold the keys of the sections `preprocessing` and `decoding`."""
         size = settings["size"] and tuple(settings["size"])
-        return cls(settings["crop"], size, settings["filter"], settings["channels"], settings["decoder"])
+        how = settings["filter"], settings["channels"], settings["decoder"]
+        return cls(settings["crop"], size, *how, Reading.of(settings))
 
     def cropped(self, pixels: np.ndarray) -> np.ndarray:
         """Cut the crop out of (height, width, channels) pixels; a view."""
@@ -92,9 +97,9 @@ def preprocess(
     """Write the npz (key `data`, uint8, n x C x H x W) and the JSON manifest of each split in `outputs`.
 
     `table` is what the validation wrote: only its sound images are used, in the order of the partition. `settings`
-    is the section `preprocessing`. Pixels equal Pillow's crop-then-resize whatever the device, workers and batches.
-    A run that was killed is resumed; nothing is replaced before everything is complete. Beside each npz lie two
-    digests (`arrays.content_digest`). UserError for whatever the user can mend.
+    holds the keys of the sections `preprocessing` and `decoding`. Pixels equal Pillow's crop-then-resize whatever the
+    device, workers and batches. A run that was killed is resumed; nothing is replaced before everything is complete.
+    Beside each npz lie two digests (`arrays.content_digest`). UserError for whatever the user can mend.
     """
     source, recipe = open_images(images), Recipe.of(settings)
     with worker_pool(workers) as pool, disk_errors(next(iter(outputs.values())).parent):
@@ -179,8 +184,15 @@ def _work(
         pool, work.read if decode_here else work.crop, _tasks(jobs, batch_size)
     ):
         if decode_here:
-            frames = [recipe.cropped(pixels) for pixels in gpu.decode(frames, recipe.channels)]
+            frames = [recipe.cropped(pixels) for pixels in _decoded_by_gpu(frames, recipe)]
         yield split, writer.write(start, [gpu.resize(frames, recipe.resampler)])
+
+
+def _decoded_by_gpu(files: list[bytes], recipe: Recipe) -> list[np.ndarray]:
+    images = gpu.decode(files, recipe.channels)
+    if not recipe.reading.exif_orientation:
+        return images
+    return [turned(pixels, jpeg_orientation(data)) for pixels, data in zip(images, files, strict=True)]
 
 
 def _tasks(jobs: dict[str, Job], batch_size: int) -> Iterator[tuple]:
@@ -230,12 +242,15 @@ class Work:
         memory = Memory()
         for name, locator in zip(names.unpack(packed), locators, strict=True):
             try:
-                _, pixels = decode(self.source.read_at(locator), self.recipe.channels, memory)
+                data = self.source.read_at(locator, self.recipe.reading.max_bytes)
+                _, pixels = decode(data, self.recipe.channels, self.recipe.reading, memory)
             except ImageError as error:
                 raise UserError(
                     f"{name} in {self.source.path} was sound when it was validated and is not now ({error}): "
                     "the images have changed; run the validation again"
                 ) from error
+            except MemoryError as error:
+                raise UserError(no_memory(name, self.source.path)) from error
             yield self.recipe.cropped(pixels)
 
 

@@ -1,4 +1,4 @@
-"""Crop and antialiased resize, equal to Pillow's `crop().resize()` to the last bit, on CPU and GPU.
+"""Antialiased resize, equal to Pillow's to the last bit, on CPU and GPU.
 
 Pillow resamples 8-bit images with integer weights (22 fractional bits), along the rows and along the columns,
 and rounds to 8 bits after each pass. On a CPU the same integer sums are compiled for its vector units; on a GPU the two
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from vaebench.errors import UserError
 from vaebench.filters import FILTERS, Taps, taps, weights
 from vaebench.machine_code import address, compiled
 
@@ -20,29 +19,6 @@ if TYPE_CHECKING:
     import torch
 
 PROBED = 4000  # pixels in which the two orders of resizing should differ somewhere
-
-
-def crop_box(crop: dict | None, width: int, height: int) -> tuple[int, int, int, int]:
-    """The (left, top, right, bottom) that `crop` cuts out of a width x height image.
-
-    `crop` is None, {"center": side}, {"center": [height, width]} or {"box": [left, top, right, bottom]}. An odd
-    margin is rounded as torchvision's CenterCrop does. UserError when the image does not contain the crop.
-    """
-    if crop is None:
-        return 0, 0, width, height
-    if "box" in crop:
-        left, top, right, bottom = crop["box"]
-    else:
-        center = crop["center"]
-        crop_height, crop_width = (center, center) if isinstance(center, int) else center
-        top, left = round((height - crop_height) / 2), round((width - crop_width) / 2)
-        right, bottom = left + crop_width, top + crop_height
-    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
-        raise UserError(
-            f"preprocessing.crop {crop} does not fit into an image {width} wide and {height} high; "
-            "choose a smaller crop, or null to use whole images"
-        )
-    return left, top, right, bottom
 
 
 class Resampler:

@@ -13,19 +13,21 @@ import numpy as np
 from tqdm import tqdm
 
 from vaebench import names
-from vaebench.decoding import Header, ImageError, Memory, examine
+from vaebench.cropping import crop_box
+from vaebench.decoding import Memory, examine
 from vaebench.disk import disk_errors
 from vaebench.errors import UserError
 from vaebench.files import atomic_path, sha256_of
+from vaebench.image_file import Header, ImageError, Reading
 from vaebench.images import SPLITS, ImageSource, keys, open_images, read_partition
 from vaebench.similar import similar
-from vaebench.workers import in_order, worker_pool
+from vaebench.workers import in_order, no_memory, worker_pool
 
 COLUMNS = ("file", "split", "status", "reason", "bytes", "width", "height")
 BATCH = 256
 LISTED = 20  # bad images named in messages and in the summary's examples
 BAD_LIST = "bad_images.csv"  # beside the table, when there are too many
-BAD = ("damaged", "unexpected", "missing", "duplicate")
+BAD = ("damaged", "unsupported", "large", "unexpected", "missing", "duplicate")
 
 # Verdicts known from the names alone.
 MISSING, TWICE_IN_IMAGES, IN_SEVERAL_FOLDERS, TWICE_IN_PARTITION, UNLISTED = 1, 2, 3, 4, 5
@@ -44,14 +46,16 @@ Row = tuple[str, str, str, str, int | str, int | str, int | str]
 def validate(images: Path, partition: Path, table: Path, summary: Path, settings: dict, workers: int) -> None:
     """Decode every image of the partition and write `table` (a row per image, COLUMNS) and `summary` (JSON counts).
 
-    status is `ok`, or why the image is left out: `damaged` (checksum, decoding), `unexpected` (not the format, mode
-    or size of `settings`), `missing` (from the archive), `duplicate` (in the archive or the partition), `unlisted`
-    (not in the partition, no fault). Rows are in the order of the partition, unlisted ones last. When more than
+    `settings` holds the keys of the sections `validation` and `decoding`, and `crop`. status is `ok`, or why the image
+    is left out: `damaged` (checksum, decoding), `unsupported` (a kind that is not read), `large` (more pixels or bytes
+    than allowed), `unexpected` (not the format, mode or size of `settings`), `missing` (from the archive), `duplicate`
+    (in the archive or the partition); `small` (less than the minimum, or than the crop) and `unlisted` (not in the
+    partition) are no faults. Rows are in the order of the partition, unlisted ones last. When more than
     `max_bad_fraction` of the partition's images are bad, neither is written: their rows are in BAD_LIST beside the
     table, and a UserError names that and the first of them.
     """
     source = open_images(images)
-    check = Check(source, {key: settings[key] for key in ("format", "mode", "width", "height")})
+    check = Check(source, settings, Reading.of(settings))
     tally = Tally()
     with worker_pool(workers) as pool, disk_errors(table.parent), atomic_path(table) as temporary:
         listed, total, tasks = _plan(source, partition)
@@ -72,7 +76,10 @@ def validate(images: Path, partition: Path, table: Path, summary: Path, settings
     result = {"images": listed, "bad": bad, "max_bad_fraction": allowed, **tally.as_dict(), "table": sha256_of(table)}
     with disk_errors(summary.parent), atomic_path(summary) as temporary:
         temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    tqdm.write(f"validate: {tally.counts['ok']} of {listed} images are sound, {bad} are not: {table}", file=sys.stderr)
+    small = f", {tally.counts['small']} too small" if tally.counts["small"] else ""
+    tqdm.write(
+        f"validate: {tally.counts['ok']} of {listed} images are sound, {bad} are not{small}: {table}", file=sys.stderr
+    )
 
 
 def _plan(source: ImageSource, partition: Path) -> tuple[int, int, Iterator[tuple]]:
@@ -110,7 +117,8 @@ class Check:
     """What a worker does: read, decode and judge images."""
 
     source: ImageSource
-    expected: dict  # format, mode, width, height; None: any
+    settings: dict
+    reading: Reading
 
     def batch(
         self,
@@ -128,7 +136,10 @@ class Check:
         rows, tally, memory = [], Tally(), Memory()
         columns = names.unpack(packed), splits.tolist(), verdicts.tolist(), locators.tolist()
         for name, split, verdict, locator in zip(*columns, strict=True):
-            judged = (*VERDICTS[verdict], "", "", "") if verdict else self._image(locator, memory)
+            try:
+                judged = (*VERDICTS[verdict], "", "", "") if verdict else self._image(locator, memory)
+            except MemoryError as error:
+                raise UserError(no_memory(name, self.source.path)) from error
             if name in meant:
                 judged = (judged[0], f"{judged[1]}{HINT}{meant[name]}", *judged[2:])
             rows.append((name, SPLITS[split] if split >= 0 else "", *judged))
@@ -138,20 +149,29 @@ class Check:
     def _image(self, locator: int | bytes, memory: Memory) -> tuple:
         size = ""
         try:
-            data = self.source.read_at(locator)
+            data = self.source.read_at(locator, self.reading.max_bytes)
             size = len(data)
-            header = examine(data, memory)
+            header = examine(data, self.reading, memory)
         except ImageError as error:
-            return "damaged", str(error), size, "", ""
-        reason = self._unexpected(header)
-        return "unexpected" if reason else "ok", reason, size, header.width, header.height
+            return error.status, str(error), size, "", ""
+        status, reason = self._judged(header)
+        return status, reason, size, header.width, header.height
 
-    def _unexpected(self, header: Header) -> str:
-        """How the image differs from what the settings ask for; empty when it does not."""
-        for what, wanted in self.expected.items():
-            if wanted is not None and getattr(header, what) != wanted:
-                return f"{what} is {getattr(header, what)}, expected {wanted}"
-        return ""
+    def _judged(self, header: Header) -> tuple[str, str]:
+        """Status and reason of a sound image, which may differ from what the settings ask for."""
+        for what in ("format", "mode", "width", "height"):
+            wanted, found = self.settings[what], getattr(header, what)
+            if wanted is not None and found != wanted:
+                return "unexpected", f"{what} is {found}, expected {wanted}"
+        for what in ("width", "height"):
+            least, found = self.settings[f"min_{what}"], getattr(header, what)
+            if least is not None and found < least:
+                return "small", f"{what} is {found}, less than validation.min_{what}: {least}"
+        try:
+            crop_box(self.settings["crop"], header.width, header.height)
+        except UserError:
+            return "small", f"{header.width} x {header.height}, less than preprocessing.crop {self.settings['crop']}"
+        return "ok", ""
 
 
 class Tally:
@@ -169,10 +189,10 @@ class Tally:
             self.counts[status] += 1
             if split:
                 self.splits[split][status] += 1
-            if status in BAD:
+            if status in (*BAD, "small"):
                 self.reasons[f"{status}: {reason.partition(HINT)[0]}"] += 1
-                if len(self.examples) < LISTED:
-                    self.examples.append(f"{name}: {status}, {reason}")
+            if status in BAD and len(self.examples) < LISTED:
+                self.examples.append(f"{name}: {status}, {reason}")
 
     def merge(self, other: "Tally") -> None:
         """Count what another tally has counted of later rows."""

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import connection
+from pathlib import Path
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -51,6 +52,11 @@ def in_order(pool: ProcessPoolExecutor, function: Callable[..., Result], tasks: 
             yield pending.popleft().result()
     while pending:
         yield pending.popleft().result()
+
+
+def no_memory(image: str, source: Path) -> str:
+    """What to say when no memory is left to read an image."""
+    return f"no memory left to decode {image} in {source}: run with fewer threads for this rule, or with more memory"
 
 
 def _start_worker() -> None:

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vaebench import names
-from vaebench.decoding import ImageError
 from vaebench.errors import UserError
+from vaebench.image_file import ImageError, check_bytes
 
 # The records of the format specification (APPNOTE.TXT 6.3, sections 4.3.7, 4.3.12 to 4.3.16, 4.5.3, 4.6.9).
 LOCAL = struct.Struct("<4s22xHH")  # signature, lengths of name and extra
@@ -82,14 +82,18 @@ class ZipReader:
         if position > end or (count - self._count) % (FULL16 + 1):
             raise self._broken(DAMAGED)
 
-    def read(self, position: int) -> bytes:
-        """The content of the member whose directory entry is at `position`, checked against its CRC-32 (ImageError)."""
+    def read(self, position: int, most: int | None = None) -> bytes:
+        """The content of the member whose directory entry is at `position`, checked against its CRC-32 (ImageError).
+
+        A member of more than `most` bytes, packed or not, is not read (LargeImageError).
+        """
         _, flags, method, crc, packed, size, name, extra, _, start = ENTRY.unpack(self._bytes(ENTRY.size, position))
         names_and_extra = self._bytes(name + extra, position + ENTRY.size)
         if FULL32 in (packed, size, start):
             size, packed, start = _zip64_values(names_and_extra[name:], size, packed, start)
         if flags & ENCRYPTED:
             raise ImageError("encrypted in the archive")
+        check_bytes(max(packed, size), most)
         data = self._bytes(packed, self._data_position(start, names_and_extra[:name]))
         if method == DEFLATED:
             data = _inflate(data, size)

@@ -1,0 +1,61 @@
+"""What is known of an image file before its pixels, how it is to be read, and why it may be of no use."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class ImageError(Exception):
+    """An image that cannot be used; the message is the reason, for the table of images, and `status` its kind."""
+
+    status: ClassVar[str] = "damaged"
+
+
+class UnsupportedImageError(ImageError):
+    """A kind of image that is not read, sound as the file may be."""
+
+    status = "unsupported"
+
+
+class LargeImageError(ImageError):
+    """More pixels or bytes than the settings allow."""
+
+    status = "large"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image file says about itself: Pillow's names for format and mode, the size in pixels as it is seen."""
+
+    format: str
+    mode: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How image files are read: the section `decoding` of the settings."""
+
+    exif_orientation: bool  # whether a photograph is turned as its EXIF block says
+    background: tuple[int, int, int]  # the colour (R, G, B) behind what is transparent
+    max_pixels: int
+    max_bytes: int  # of a file, in an archive when unpacked
+
+    @classmethod
+    def of(cls, settings: dict) -> "Reading":
+        """The reading in settings that hold the keys of the section `decoding`."""
+        background = tuple(settings["background"])
+        return cls(settings["exif_orientation"], background, settings["max_pixels"], settings["max_bytes"])
+
+    def check(self, width: int, height: int, weight: float = 1.0) -> None:
+        """LargeImageError when an image of that size is not to be decoded, whose pixels count `weight` times each."""
+        if width * height * weight > self.max_pixels:
+            counted = f" (each counts {weight:.2f} times: docs/dataset-card.md)" if weight > 1 else ""
+            size = f"{width} x {height} pixels{counted}"
+            raise LargeImageError(f"{size}, more than decoding.max_pixels: {self.max_pixels}")
+
+
+def check_bytes(size: int, most: int | None) -> None:
+    """LargeImageError when a file of `size` bytes is not to be read, for it has more than `most`."""
+    if most is not None and size > most:
+        raise LargeImageError(f"{size} bytes, more than decoding.max_bytes: {most}")
