@@ -28,6 +28,7 @@ report: "workflow/report/workflow.rst"
 
 if workflow.is_main_process:
     renew_digests()
+    presence = take_up_folder()
 
 
 include: "workflow/rules/data.smk"
@@ -93,6 +94,8 @@ rule push:
 
 
 onstart:
+    if presence is not None:
+        sign(presence, workflow.executor_plugin.name)
     forget_states()
     check_networks()
     check_cluster()

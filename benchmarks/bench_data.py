@@ -93,7 +93,7 @@ def main() -> None:
 
 def make_images(folder: Path, options: argparse.Namespace) -> float:
     """The archive, the partition, and the files that the plain way needs; returns the mean bytes of a JPEG."""
-    from vaebench.files import md5_of, remember_md5
+    from vaebench.digests import write_digest
 
     call = [sys.executable, __file__, "--stage"]
     task = {"stage": "draw", "package": str(options.package), "count": min(options.distinct, options.images)}
@@ -114,7 +114,7 @@ def make_images(folder: Path, options: argparse.Namespace) -> float:
                 path.write_bytes(data)
     (folder / PARTITION).write_bytes("".join(lines).encode())
     for name in (ARCHIVE, PARTITION):
-        remember_md5(folder / name, md5_of(folder / name))  # as the download, which checks it, leaves it
+        write_digest(folder / name)  # as the download, which checks it, leaves it
     return sum(map(len, pool)) / len(pool)
 
 

@@ -13,6 +13,7 @@ from vaebench.digests import (
     check_unchanged,
     content_digest,
     digest_path,
+    known_md5,
     read_digest,
     renew_digest,
     write_digest,
@@ -48,6 +49,28 @@ def test_a_digest_is_what_md5sum_prints(file):
 def test_a_file_that_was_not_written_to_is_not_read(file, monkeypatch):
     monkeypatch.setattr("vaebench.digests.md5_of", lambda path: pytest.fail("it was read"))
     renew_digest(file)
+
+
+def test_a_digest_is_current_at_once(tmp_path):
+    for number in range(20):
+        path = tmp_path / f"{number}.zip"
+        path.write_bytes(b"content")
+        write_digest(path, "known")
+        assert known_md5(path) == "known"
+
+
+def test_a_known_md5_holds_until_the_file_changes(file):
+    write_digest(file, "known")
+    assert known_md5(file) == "known"
+    before = file.stat()
+    time.sleep(0.02)
+    file.write_bytes(b"CONTENT")  # of the same size
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert known_md5(file) == md5(b"CONTENT")
+    digest_path(file).write_text("")
+    assert known_md5(file) == md5(b"CONTENT")
+    digest_path(file).unlink()
+    assert known_md5(file) == md5(b"CONTENT")
 
 
 @pytest.mark.parametrize("how", ["written", "under its old date", "moved into its place", "touched"])

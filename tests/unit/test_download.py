@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import pytest
 from fake_drive import FakeDrive, FakeFile
 
+from vaebench.digests import known_md5
 from vaebench.download import celeba_partition, fetch
 from vaebench.errors import UserError
-from vaebench.files import known_md5
 
 BODY = random.Random(0).randbytes(1_500_000)
 MD5 = hashlib.md5(BODY).hexdigest()
@@ -273,7 +273,7 @@ def test_the_checksum_that_was_found_right_is_remembered(drive, tmp_path, monkey
     if kind == "there":
         destination.write_bytes(BODY)
     fetch(block({"path": str(given)} if kind == "path" else {"drive": ID}), destination, SETTINGS)
-    monkeypatch.setattr("vaebench.files.md5_of", lambda path: f"read {path.name}")
+    monkeypatch.setattr("vaebench.digests.md5_of", lambda path: f"read {path.name}")
     assert known_md5(destination) == MD5
     given.write_bytes(BODY[:-1])
     assert known_md5(destination) == ("read images.zip" if kind == "path" else MD5)
@@ -283,6 +283,16 @@ def test_without_a_checksum_nothing_is_remembered(drive, tmp_path):
     drive.files[ID] = FakeFile(body=BODY)
     fetch(block({"drive": ID}, md5=None), tmp_path / "images.zip", SETTINGS)
     assert [path.name for path in tmp_path.iterdir()] == ["images.zip"]
+
+
+def test_what_another_source_gave_in_part_is_gone_when_a_file_is_there(drive, tmp_path):
+    drive.files |= {"one.zip": FakeFile("direct", BODY, cuts=1), "two.zip": FakeFile("direct", BODY)}
+    urls = [{"url": f"https://mirror.example/{name}.zip"} for name in ("one", "two")]
+    with pytest.raises(UserError):
+        fetch(block(urls[0]), tmp_path / "images.zip", SETTINGS)
+    assert leftovers(tmp_path) != []
+    fetch(block(urls[1]), tmp_path / "images.zip", SETTINGS)
+    assert leftovers(tmp_path) == ["images.zip"]
 
 
 def test_a_wrong_file_stays_until_a_right_one_has_come(drive, tmp_path):

@@ -1,11 +1,15 @@
 import os
 import random
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import pytest
 
+import vaebench
 from vaebench.crc32 import joined
-from vaebench.files import atomic_path, known_md5, link, md5_of, remember_md5, sha256_of
+from vaebench.files import atomic_path, link, md5_of, sha256_of
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
@@ -27,21 +31,21 @@ def test_checksums_are_the_published_ones_of_the_empty_file(tmp_path):
     assert sha256_of(tmp_path / "empty").startswith("e3b0c44298fc1c149afbf4c8996fb924")
 
 
-def test_a_remembered_checksum_holds_until_the_file_changes(tmp_path):
-    file = tmp_path / "file"
-    file.write_bytes(b"content")
-    assert known_md5(file) == md5_of(file)
-    remember_md5(file, "remembered")
-    file.rename(tmp_path / "other")
-    (tmp_path / "other").rename(file)
-    assert known_md5(file) == "remembered"
-    before = file.stat()
-    file.write_bytes(b"CONTENT")  # of the same size
-    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    assert known_md5(file) == md5_of(file)
-    for damaged in ("", "remembered", "{}", "remembered 7 bytes"):
-        (tmp_path / ".file.md5").write_text(damaged)
-        assert known_md5(file) == md5_of(file)
+def test_what_killed_processes_of_this_machine_left_is_removed(tmp_path):
+    """One writes and is killed, another writes still: a name tells its process, and the machine."""
+    program = "import os, signal, sys; from vaebench.files import atomic_path\nwith atomic_path(sys.argv[1]) as path:\n"
+    program += "    path.write_text('half')\n    os.kill(os.getpid(), signal.SIGKILL)"
+    environment = os.environ | {"PYTHONPATH": str(Path(vaebench.__file__).parents[1])}
+    target = tmp_path / "table.csv"
+    subprocess.run([sys.executable, "-c", program, target], env=environment, check=False)
+    (left_over,) = tmp_path.iterdir()
+    machine = os.uname().nodename
+    others = {f".table.{machine}-{os.getppid()}.csv", f".table.elsewhere-{left_over.stem.rpartition('-')[2]}.csv"}
+    for name in (*others, "table.1.csv"):
+        (tmp_path / name).touch()
+    with atomic_path(target) as temporary:
+        temporary.write_text("whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"table.csv", "table.1.csv", *others}
 
 
 def test_the_crc_of_joined_pieces_is_that_of_zlib():

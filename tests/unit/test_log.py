@@ -46,9 +46,10 @@ def test_job_log_gets_everything(tmp_path, body, code, expected, unexpected):
     assert unexpected not in log
 
 
-def attempt(folder, text):
+def attempt(folder, text, fails=True):
     program = f"from vaebench.log import job\nwith job('log/a.log'):\n    print('{text}')\n"
-    subprocess.run([sys.executable, "-c", program], cwd=folder, check=True, env=ENVIRONMENT)
+    program += "    raise SystemExit(1)\n" if fails else ""
+    subprocess.run([sys.executable, "-c", program], cwd=folder, check=not fails, env=ENVIRONMENT)
 
 
 def logs(folder):
@@ -61,8 +62,9 @@ def test_the_log_of_the_attempt_before_is_kept(tmp_path, removed):
     for text in ("first", "second", "third"):
         if removed:
             (tmp_path / "log/a.log").unlink(missing_ok=True)
-        attempt(tmp_path, text)
+        attempt(tmp_path, text, fails=text != "third")
     assert logs(tmp_path) == {"a.log": "third\n", "a.previous.log": "second\n"}
+    assert not list(tmp_path.glob("log/.*")), "after a success nothing hidden is left"
 
 
 def test_a_log_without_a_second_name_is_kept_too(tmp_path):

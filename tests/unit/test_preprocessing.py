@@ -35,9 +35,8 @@ from PIL import ExifTags, Image, ImageOps
 
 from vaebench import gpu
 from vaebench.arrays import open_array, read_manifest
-from vaebench.digests import content_digest
+from vaebench.digests import content_digest, write_digest
 from vaebench.errors import UserError
-from vaebench.files import remember_md5
 from vaebench.preprocessing import preprocess
 from vaebench.validation import validate
 
@@ -226,7 +225,7 @@ def test_the_manifest_is_the_card_of_the_data(tmp_path):
     assert (manifest["split"], manifest["dataset"], manifest["filter"]) == ("train", "small", "lanczos")
     assert (manifest["crop"], manifest["size"]) == ({"center": 148}, [64, 64])
     assert manifest["versions"].keys() >= {"numpy", "pillow", "simplejpeg"}
-    remember_md5(images, "downloads")
+    write_digest(images, "downloads")
     prepare(tmp_path / "out", images, partition, validation={"format": "JPEG"}, limit=4)
     assert read_manifest(tmp_path / "out" / "train_data.npz")["sources"]["images.zip"]["md5"] == "downloads"
 

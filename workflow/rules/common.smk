@@ -27,6 +27,7 @@ from vaebench.fingerprint import code_fingerprint
 from vaebench.folders import folder_state
 from vaebench.log import tail
 from vaebench.own_networks import own_networks
+from vaebench.presence import enter, sign
 from vaebench.prerequisites import broken_interpreter
 from vaebench.signals import relay_warnings
 from vaebench.sources import kept_in, origin, weights_places
@@ -208,6 +209,27 @@ def renew_digests():
             check_unchanged(Path(array(split)))
     except UserError as contradiction:
         raise WorkflowError(str(contradiction)) from None
+
+
+def take_up_folder():
+    """Say that this Snakemake works here, and remove the lock of one that was killed: its jobs here end with it.
+
+    Returns the open file that says it for as long as this process lives.
+    """
+    presence, last = enter(Path(".snakemake/presence"))
+    locks = Path(".snakemake/locks")
+    if last is not None and any(locks.glob("*.lock")):
+        gone = f"a Snakemake that was killed ({last or 'before its first job'})"
+        if last.startswith(("local ", "touch ")) or not last:
+            shutil.rmtree(locks)
+            print(f"Removed the lock of {gone}.", file=sys.stderr)
+        else:
+            print(
+                f"There is a lock of {gone}. Its jobs may still be in the queue: wait until they have ended, "
+                "or cancel them, then run snakemake --unlock.",
+                file=sys.stderr,
+            )
+    return presence
 
 
 def array(split):

@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from vaebench.digests import write_digest
+from vaebench.digests import known_md5, write_digest
 from vaebench.download import fetch
-from vaebench.files import known_md5, link, remember_md5
+from vaebench.files import link
 from vaebench.log import job
 from vaebench.sources import kept_in
 
@@ -14,5 +14,4 @@ with job(snakemake.log[0]):
     fetch(file, kept, how)
     md5 = known_md5(kept)
     link(kept, output)
-    remember_md5(output, md5)
     write_digest(output, md5)

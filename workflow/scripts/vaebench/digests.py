@@ -6,6 +6,7 @@ new date alone (a copied checkout, a file written again with equal bytes) then m
 
 import json
 import os
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -23,12 +24,24 @@ def digest_path(path: Path | str) -> Path:
 def write_digest(path: Path | str, md5: str | None = None) -> None:
     """Write the digest beside the file, as md5sum prints it; `md5` is the file's, if it is known already."""
     path = Path(path)
-    _write(digest_path(path), [(md5 or md5_of(path), path)])
+    digest = digest_path(path)
+    _write(digest, [(md5 or md5_of(path), path)])
+    for _ in range(5):  # the clock of file systems moves every few milliseconds: the digest shall be the younger
+        if _is_current(path, digest):
+            break
+        time.sleep(0.005)
+        os.utime(digest)
 
 
 def write_digests(target: Path | str, files: Iterable[Path | str]) -> None:
     """Write `target` with a line for each of the files."""
     _write(Path(target), [(md5_of(file), Path(file)) for file in files])
+
+
+def known_md5(path: Path) -> str:
+    """The md5 in the digest beside the file if that is current, or else computed."""
+    digest = digest_path(path)
+    return (_is_current(path, digest) and read_digest(digest)) or md5_of(path)
 
 
 def read_digest(digest: Path) -> str | None:

@@ -1,16 +1,19 @@
 """One file of a data set, from the first source that gives it with the right size and checksum."""
 
+import glob
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from tqdm import tqdm
 
 from vaebench import drive, mirror
+from vaebench.digests import write_digest
 from vaebench.disk import disk_errors, need_space
 from vaebench.errors import UserError
-from vaebench.files import atomic_path, md5_of, remember_md5
+from vaebench.files import atomic_path, md5_of
 from vaebench.transfer import SourceError, Transfer
 
 CELEBA_SPLITS = ((0, 162_770), (1, 182_637), (2, 202_599))  # split, its last image
@@ -51,6 +54,8 @@ def fetch(file: dict, destination: Path, settings: dict) -> None:
                     + ("" if file.get("md5") else "; no md5 is given, so it was not checked")
                 )
                 _remember(destination, file)
+                for left_over in destination.parent.glob(f".{glob.escape(destination.name)}.*"):
+                    left_over.unlink()  # of sources that did not give all of it
                 return
     raise UserError(
         f"{destination.name} could not be had from any source:\n- "
@@ -89,7 +94,8 @@ def _fault(path: Path, file: dict) -> str | None:
 def _remember(path: Path, file: dict) -> None:
     """Spare whoever needs the checksum that was just found right from reading the file again."""
     if file.get("md5") and path.is_file():
-        remember_md5(path, file["md5"])
+        with suppress(OSError):  # a shared folder may be read-only
+            write_digest(path, file["md5"])
 
 
 def _download(get: Callable[[Transfer, dict], None]) -> Callable[[str, Path, dict, dict], None]:

@@ -1,10 +1,11 @@
 """Files that are either whole or absent, and their checksums."""
 
+import glob
 import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -12,11 +13,16 @@ from pathlib import Path
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Give a temporary name beside `path`; rename it to `path` when the block succeeds, delete it when it fails.
 
-    The name keeps the suffix of `path`, since some writers (NumPy, Matplotlib) go by it.
+    The name keeps the suffix of `path`, since some writers (NumPy, Matplotlib) go by it. What processes of this machine
+    left under such names when they were killed is removed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    before, after = f".{path.stem}.{os.uname().nodename}-", path.suffix
+    for left_over in path.parent.glob(f"{glob.escape(before)}*{glob.escape(after)}"):
+        if not _is_process(left_over.name.removeprefix(before).removesuffix(after)):
+            left_over.unlink(missing_ok=True)
+    temporary = path.with_name(f"{before}{os.getpid()}{after}")
     try:
         yield temporary
         os.replace(temporary, path)
@@ -44,28 +50,15 @@ def md5_of(path: Path | str) -> str:
     return _digest(path, "md5")
 
 
-def remember_md5(path: Path, md5: str) -> None:
-    """Note the checksum of the file at `path` beside it, for as long as it keeps its size and time of change."""
-    with suppress(OSError), atomic_path(_note(path)) as temporary:  # a shared folder may be read-only
-        temporary.write_text(f"{md5} {_state(path)}\n")
-
-
-def known_md5(path: Path) -> str:
-    """The MD5 that was remembered of the file as it is now, or else computed."""
-    with suppress(OSError, ValueError):
-        md5, state = _note(path).read_text().split(maxsplit=1)
-        if state.strip() == _state(path):
-            return md5
-    return md5_of(path)
-
-
-def _note(path: Path) -> Path:
-    return path.with_name(f".{path.name}.md5")
-
-
-def _state(path: Path) -> str:
-    facts = path.stat()
-    return f"{facts.st_size} bytes, changed at {facts.st_mtime_ns} ns"
+def _is_process(number: str) -> bool:
+    """Whether a process of that number is there; True of what is no number."""
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, OSError):
+        return True
+    return True
 
 
 def _digest(path: Path | str, algorithm: str) -> str:

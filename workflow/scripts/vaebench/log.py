@@ -13,6 +13,7 @@ from types import FrameType
 from vaebench.errors import UserError
 from vaebench.failures import AGAIN, DISK_FULL, ERROR, STOPPED, reason_of_error
 from vaebench.interruption import CAUSES, Interrupted, handling, ignore_signals
+from vaebench.orphans import ending_with_starter
 
 BYTES_AT_THE_END = 16384
 
@@ -23,12 +24,15 @@ def job(log: Path | str) -> Iterator[None]:
 
     A `UserError` is that line alone. A full disk, used-up memory, SIGTERM and Ctrl-C are put into words. Any other
     exception is a defect of this software and keeps its traceback. A warning that the time limit is near (SIGUSR1) is
-    written down, and the job goes on: one that can save its state handles the signals itself (`Interruption`).
+    written down, and the job goes on: one that can save its state handles the signals itself (`Interruption`). A job
+    whose starter was killed gets a SIGTERM.
     """
     redirect_output(Path(log))
     try:
-        with handling(_on_signal, signal.SIGUSR1, signal.SIGTERM):
+        with handling(_on_signal, signal.SIGUSR1, signal.SIGTERM), ending_with_starter():
             yield
+            with suppress(OSError):
+                _second_name(Path(log)).unlink()
             atexit.register(ignore_signals)  # the work is done: nothing may make a failure of it now
     except UserError as error:
         _end(f"{ERROR}{error}")
@@ -48,11 +52,11 @@ def redirect_output(log: Path) -> None:
     """Redirect standard output and error of this process, its children and its C libraries to `log`.
 
     The log of the attempt before is kept beside it, with `.previous` before its suffix. Snakemake removes a log before
-    it starts another attempt, hence the hidden second name by which this log is found again. The file descriptors
-    themselves are replaced, since reassigning `sys.stderr` loses what compiled code writes.
+    it starts another attempt, hence the hidden second name by which the log of one that failed is found again. The file
+    descriptors themselves are replaced, since reassigning `sys.stderr` loses what compiled code writes.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    second_name = log.with_name(f".{log.name}")
+    second_name = _second_name(log)
     with suppress(FileNotFoundError):
         (second_name if second_name.exists() else log).replace(log.with_suffix(f".previous{log.suffix}"))
     log.unlink(missing_ok=True)
@@ -64,6 +68,10 @@ def redirect_output(log: Path) -> None:
     os.close(descriptor)
     sys.stdout.reconfigure(line_buffering=True)
     sys.stderr.reconfigure(line_buffering=True)
+
+
+def _second_name(log: Path) -> Path:
+    return log.with_name(f".{log.name}")
 
 
 def tail(log: Path | str) -> list[str]:

@@ -18,10 +18,10 @@ from vaebench import gpu, names
 from vaebench.arrays import manifest_path
 from vaebench.cropping import crop_box
 from vaebench.decoding import Memory, decode
-from vaebench.digests import content_digest
+from vaebench.digests import content_digest, known_md5
 from vaebench.disk import disk_errors, need_space
 from vaebench.errors import UserError
-from vaebench.files import atomic_path, known_md5, sha256_of
+from vaebench.files import atomic_path, sha256_of
 from vaebench.image_file import ImageError, Reading
 from vaebench.images import ImageSource, open_images
 from vaebench.orientation import jpeg_orientation, turned
