@@ -245,6 +245,18 @@ def test_a_local_file_is_checked_and_linked(tmp_path):
         fetch(block({"path": str(given)}), destination, SETTINGS)
 
 
+def test_a_local_file_that_cannot_be_read_is_no_source(tmp_path, monkeypatch):
+    given = tmp_path / "mine.zip"
+    given.write_bytes(BODY)
+
+    def refuse(path, *arguments):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("vaebench.download.Path.open", refuse)
+    with pytest.raises(UserError, match=r"path /.*mine\.zip: it cannot be read: Permission denied"):
+        fetch(block({"path": str(given)}, md5=None), tmp_path / "raw" / "images.zip", SETTINGS)
+
+
 def test_a_local_folder_of_images(tmp_path):
     (tmp_path / "mine").mkdir()
     fetch(block({"path": str(tmp_path / "mine")}, bytes=None, md5=None), tmp_path / "raw" / "images", SETTINGS)

@@ -334,6 +334,28 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path):
         preprocess(images, partition, tmp_path / "images.csv", outputs, RECIPE, 1, "small")
 
 
+UNREADABLE = Path("/proc/self/mem")  # opens, and fails with an input/output error when it is read
+
+
+def test_what_cannot_be_read_is_not_said_to_be_what_cannot_be_written(tmp_path, monkeypatch):
+    images, partition = write_celeba(tmp_path, faces(5))
+    prepare(tmp_path / "out", images, partition)
+    table, outputs = tmp_path / "out/images.csv", outputs_in(tmp_path / "out")
+    for changed in ({"partition": UNREADABLE}, {"table": UNREADABLE}):
+        files = {"images": images, "partition": partition, "table": table} | changed
+        with pytest.raises(UserError, match="cannot read /proc/self/mem: Input/output error"):
+            preprocess(*files.values(), outputs, RECIPE, 1, "small")
+    with pytest.raises(UserError, match="cannot read /proc/self/mem: Input/output error"):
+        validate(images, UNREADABLE, table, tmp_path / "summary.json", SETTINGS, 1)
+
+    def fail(path):
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr("vaebench.digests.md5_of", fail)
+    with pytest.raises(UserError, match=f"cannot read {images}: Input/output error"):
+        preprocess(images, partition, table, outputs, RECIPE, 1, "small")
+
+
 def test_a_gpu_that_is_not_there_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     images, partition = write_celeba(tmp_path, faces(5))

@@ -168,6 +168,43 @@ def test_a_member_under_another_name_in_its_place_is_not_taken(path):
         archive.read("top/2.jpg")
 
 
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        (b"7z\xbc\xaf\x27\x1c", "7z"),
+        (b"Rar!\x1a\x07", "RAR"),
+        (b"\x1f\x8b\x08", "gzip"),
+        (b"\xfd7zXZ\0", "xz"),
+        (b"a.jpg".ljust(257, b"\0") + b"ustar", "tar"),
+    ],
+)
+def test_archives_of_other_kinds_are_named(tmp_path, start, words):
+    (tmp_path / "a.zip").write_bytes(start + bytes(1000))
+    with pytest.raises(UserError, match=rf"is an? {words} archive\. Unpack it"):
+        open_images(tmp_path / "a.zip").names()
+
+
+def test_a_part_of_a_split_archive_is_named(path):
+    data = bytearray(path.read_bytes())
+    data[data.rindex(END) + 4 : data.rindex(END) + 8] = struct.pack("<HH", 2, 2)
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="one part of a split archive"):
+        open_images(path).names()
+
+
+def test_a_disk_that_cannot_be_read_is_no_damage(path, monkeypatch):
+    source = open_images(path)
+    (first, *_) = source.index()[1]
+
+    def fail(*arguments):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("vaebench.zips.os.pread", fail)
+    for read in (lambda: source.read_at(first), source.digest, lambda: open_images(path).names()):
+        with pytest.raises(UserError, match=rf"cannot read {path}: Input/output error"):
+            read()
+
+
 def test_two_places_exchanged_are_noticed(path):
     """Both members are whole and have their CRC: only their names tell."""
     data = bytearray(path.read_bytes())

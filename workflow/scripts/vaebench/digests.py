@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from vaebench.disk import read_errors
 from vaebench.errors import UserError
 from vaebench.files import atomic_path, md5_of, sha256_of
 
@@ -41,7 +42,8 @@ def write_digests(target: Path | str, files: Iterable[Path | str]) -> None:
 def known_md5(path: Path) -> str:
     """The md5 in the digest beside the file if that is current, or else computed."""
     digest = digest_path(path)
-    return (_is_current(path, digest) and read_digest(digest)) or md5_of(path)
+    with read_errors(path):
+        return (_is_current(path, digest) and read_digest(digest)) or md5_of(path)
 
 
 def read_digest(digest: Path) -> str | None:
@@ -58,7 +60,8 @@ def renew_digest(path: Path, wanted: str | None = None) -> None:
     """
     if not path.is_file() or _is_current(path, digest_path(path)):
         return
-    md5 = md5_of(path)
+    with read_errors(path):
+        md5 = md5_of(path)
     if wanted and md5 != wanted:
         raise UserError(
             f"{path} has been changed: its md5 is {md5}, the configuration gives {wanted}. Delete it and run again"
@@ -79,7 +82,9 @@ def check_unchanged(path: Path) -> None:
     digest, manifest = content_digest(path), path.with_suffix(".json")
     if not path.is_file() or not manifest.is_file() or _is_current(path, digest):
         return
-    if sha256_of(path) != json.loads(manifest.read_text())["sha256"]:
+    with read_errors(path):
+        sha256 = sha256_of(path)
+    if sha256 != json.loads(manifest.read_text())["sha256"]:
         raise UserError(
             f"{path} is not what preprocessing wrote: it was changed or damaged. Delete it; the next run that needs "
             "it makes it again"

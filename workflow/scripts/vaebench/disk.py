@@ -1,6 +1,7 @@
 """What the file system refuses, said so that the user knows what to do."""
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,11 +31,26 @@ def disk_errors(folder: Path) -> Iterator[None]:
         raise disk_error(folder, error) from error
 
 
+@contextmanager
+def read_errors(path: Path | str) -> Iterator[None]:
+    """Turn a failure to read the file at `path` into one clear UserError."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path}: {error.strerror or error}; check that it is there, may be read, and that its disk is "
+            "sound and connected"
+        ) from error
+
+
 def disk_error(folder: Path, error: OSError) -> UserError:
     """The message for a failed write below `folder`."""
     if error.errno in FULL:
         advice = "free some space or raise the quota, then run again; what was done is kept and nothing was replaced"
         return UserError(f"no space left to write to {folder} ({error.strerror}): {advice}")
+    file = error.filename if isinstance(error.filename, str | bytes) else None
+    if file and not Path(os.fsdecode(file)).absolute().is_relative_to(folder.absolute()):
+        return UserError(f"cannot use {os.fsdecode(file)}: {error.strerror}; check that it is there and may be read")
     return UserError(
         f"cannot write to {folder}: {error.strerror or error}; check that the folder exists and is writable"
     )

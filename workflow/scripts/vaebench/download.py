@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from vaebench import drive, mirror
 from vaebench.digests import write_digest
-from vaebench.disk import disk_errors, need_space
+from vaebench.disk import disk_errors, need_space, read_errors
 from vaebench.errors import UserError
 from vaebench.files import atomic_path, md5_of
 from vaebench.transfer import SourceError, Transfer
@@ -31,7 +31,8 @@ def fetch(file: dict, destination: Path, settings: dict) -> None:
     """
     destination = Path(destination)
     if destination.exists():
-        fault = _fault(destination, file)
+        with read_errors(destination):
+            fault = _fault(destination, file)
         if fault is None:
             say(f"{destination} is there and is right")
             _remember(destination, file)
@@ -119,7 +120,12 @@ def _local(where: str, destination: Path, file: dict, settings: dict) -> None:
     path = Path(where).expanduser().absolute()
     if not path.exists():
         raise SourceError("there is no such file or folder on this machine")
-    fault = _fault(path, file)
+    try:
+        fault = _fault(path, file)
+        if path.is_file():
+            path.open("rb").close()
+    except OSError as error:
+        raise SourceError(f"it cannot be read: {error.strerror}") from error
     if fault is not None:
         raise SourceError(f"it {fault}")
     with atomic_path(destination) as temporary:

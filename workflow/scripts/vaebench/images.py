@@ -12,6 +12,7 @@ from typing import TextIO
 import numpy as np
 
 from vaebench import names
+from vaebench.disk import read_errors
 from vaebench.errors import UserError
 from vaebench.folders import facts_of, files_in, folder_state
 from vaebench.image_file import ImageError, check_bytes
@@ -142,7 +143,7 @@ def read_partition(path: Path) -> Partition:
     UserError names the file and the line of what is neither.
     """
     splits = bytearray()
-    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+    with read_errors(path), open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         packed = names.pack(_partition_names(path, file, splits))
     if not len(packed):
         raise UserError(f"{path} lists no image; expected lines like `000001.jpg 0`")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vaebench import names
+from vaebench.disk import read_errors
 from vaebench.errors import UserError
 from vaebench.images import ImageSource, keys, read_partition
 
@@ -72,7 +73,7 @@ class Columns:
 def _usable(table: Path, columns: dict[str, Columns], limit: int | None) -> Iterator[str]:
     """The names of the images to use; their places in this sequence are noted in the columns of their split."""
     count = 0
-    with open(table, encoding="utf-8", newline="") as file:
+    with read_errors(table), open(table, encoding="utf-8", newline="") as file:
         rows = csv.reader(file)
         next(rows)  # the header
         for name, split, status, reason, _, width, height in rows:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from vaebench.disk import read_errors
 from vaebench.files import atomic_path, md5_of
 from vaebench.folders import folder_state
 
@@ -49,7 +50,8 @@ def content_of(where: str, notes: Path = NOTES) -> str | None:
     state = [facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]
     if noted.get("state") != state:
         large = facts.st_size > READ_UP_TO
-        content = f"{facts.st_size} bytes of {facts.st_mtime_ns} ns" if large else md5_of(path)
+        with read_errors(path):
+            content = f"{facts.st_size} bytes of {facts.st_mtime_ns} ns" if large else md5_of(path)
         noted = {"state": state, "content": content}
         with atomic_path(notes) as temporary:
             temporary.write_text(json.dumps(known | {where: noted}, indent=2) + "\n")

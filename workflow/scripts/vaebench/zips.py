@@ -7,12 +7,14 @@ share the file.
 
 import hashlib
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from vaebench import names
+from vaebench.disk import read_errors
 from vaebench.errors import UserError
 from vaebench.image_file import ImageError, check_bytes
 
@@ -20,6 +22,7 @@ from vaebench.image_file import ImageError, check_bytes
 LOCAL = struct.Struct("<4s22xHH")  # signature, lengths of name and extra
 ENTRY = struct.Struct("<4s4xHH4xIIIHHH8xI")  # signature, flags, method, crc, sizes, name, extra, comment, local header
 END = struct.Struct("<4s6xHIIH")  # signature, entries, directory size, directory start, comment length
+DISKS = struct.Struct("<4xHH")  # of the same record: its part of a split archive, and that of the directory
 END64_LOCATOR = struct.Struct("<4s4xQ4x")  # signature, position of the record below
 END64 = struct.Struct("<4s28xQQQ")  # signature, entries, directory size, directory start
 LOCAL_START, ENTRY_START, SIGNATURE_START = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x05"
@@ -31,6 +34,13 @@ DEFLATE_RATIO = 1032  # no deflated stream becomes more than this times as large
 TAIL = 66_000  # bytes at the end of a file in which unzip looks for the record that ends the archive
 BLOCK = 1 << 20
 FULL32, FULL16 = 0xFFFFFFFF, 0xFFFF  # "look into the zip64 extra field"
+OTHER_KINDS = {  # by the bytes at their beginning
+    rb"7z\xbc\xaf": "a 7z",
+    rb"Rar!": "a RAR",
+    rb"\x1f\x8b": "a gzip",
+    rb"\xfd7zXZ": "an xz",
+    rb".{257}ustar": "a tar",
+}
 DAMAGED, BEYOND = "its list of members is damaged", "lies beyond the end of the archive"
 
 
@@ -40,7 +50,8 @@ class ZipReader:
     def __init__(self, path: Path) -> None:
         """UserError when the file is no zip or was cut short."""
         self.path = path
-        self._open = open(path, "rb")  # noqa: SIM115 - closed when the reader is dropped
+        with read_errors(path):
+            self._open = open(path, "rb")  # noqa: SIM115 - closed when the reader is dropped
         self._file = self._open.fileno()
         self._size = os.fstat(self._file).st_size
         self._count, self._length, self._start, self._shift = self._directory()
@@ -49,7 +60,7 @@ class ZipReader:
         """SHA-256 of the list of members, which holds the name, size and CRC-32 of every one: the content in short."""
         sha256 = hashlib.sha256()
         for start in range(self._start, self._start + self._length, BLOCK):
-            sha256.update(os.pread(self._file, min(BLOCK, self._start + self._length - start), start))
+            sha256.update(self._peek(min(BLOCK, self._start + self._length - start), start))
         return sha256.hexdigest()
 
     def entries(self) -> Iterator[tuple[str, int]]:
@@ -58,7 +69,7 @@ class ZipReader:
         A name is UTF-8 where it can be, whether or not the archive says so, else in code page 437.
         """
         position, end, count = self._start, self._start + self._length, 0
-        with open(self.path, "rb") as file:
+        with read_errors(self.path), open(self.path, "rb") as file:
             file.seek(position)
             while position < end:
                 head = file.read(ENTRY.size)
@@ -130,7 +141,8 @@ class ZipReader:
 
     def _peek(self, count: int, position: int) -> bytes:
         """`count` bytes from `position`; none when they reach beyond the end, which positions of 64 bits may."""
-        return os.pread(self._file, count, position) if position + count <= self._size else b""
+        with read_errors(self.path):
+            return os.pread(self._file, count, position) if position + count <= self._size else b""
 
     def _directory(self) -> tuple[int, int, int, int]:
         """Number of members, size and start of the central directory, and by how much the whole archive is shifted.
@@ -141,11 +153,18 @@ class ZipReader:
         places = list(_end_records(tail))
         for place in places:
             found = self._directory_before(self._size - len(tail) + place, *END.unpack_from(tail, place)[1:4])
-            if found is not None:
-                return found
+            if found is None:
+                continue
+            if set(DISKS.unpack_from(tail, place)) - {0, FULL16}:
+                raise self._broken("it is one part of a split archive", "Join the parts with zip -s 0")
+            return found
         if places:
             raise self._broken(DAMAGED)
-        html = self._peek(min(self._size, 512), 0).lstrip()[:1] == b"<"
+        start = self._peek(min(self._size, 512), 0)
+        for signature, kind in OTHER_KINDS.items():
+            if re.match(signature, start, re.DOTALL):
+                raise self._broken(f"it is {kind} archive", "Unpack it and give the folder, or make it a zip")
+        html = start.lstrip()[:1] == b"<"
         raise self._broken("it is an HTML page, not an archive" if html else "it is no zip, or was cut short")
 
     def _directory_before(self, end: int, count: int, length: int, start: int) -> tuple[int, int, int, int] | None:
@@ -167,8 +186,8 @@ class ZipReader:
                 return count, length, start + shift, shift
         return None
 
-    def _broken(self, why: str) -> UserError:
-        return UserError(f"cannot read {self.path}: {why}. Delete it and download it again.")
+    def _broken(self, why: str, advice: str = "Delete it and download it again") -> UserError:
+        return UserError(f"cannot read {self.path}: {why}. {advice}.")
 
 
 def _end_records(tail: bytes) -> Iterator[int]:
