@@ -7,7 +7,14 @@ from vaebench.own_networks import mistakes_of, own_networks
 
 def spec(encoder, **changes):
     nets = {"encoder": encoder, "decoder": "compact", "discriminator": None}
-    return {"run": "own", "model": "VAE", "nets": nets, "config": {"latent_dim": 4}, "pretrained": None} | changes
+    return {
+        "run": "own",
+        "model": "VAE",
+        "nets": nets,
+        "config": {"latent_dim": 4},
+        "pretrained": None,
+        "training": {"batch_size": 8},
+    } | changes
 
 
 @pytest.fixture
@@ -53,3 +60,13 @@ def test_whatever_it_raises_is_one_line_with_the_run(module, text, shape, reason
 
 def test_without_the_images_size_it_is_imported_only(module):
     assert mistakes_of([spec(module("class Encoder:\n    def __init__(self, config):\n        1 / 0\n"))], None) == []
+
+
+def test_a_batch_too_small_for_its_batch_norm_is_said(module):
+    encoder = module(
+        "from pythae.models.nn.benchmarks.mnist import Encoder_Conv_VAE_MNIST\n\n\n"
+        "class Encoder(Encoder_Conv_VAE_MNIST):\n    pass\n"
+    )
+    small = spec(encoder, model="FactorVAE", training={"batch_size": 3})
+    (mistake,) = mistakes_of([small], (1, 28, 28))
+    assert mistake.endswith("training.batch_size must be at least 4 for FactorVAE with batch norm")

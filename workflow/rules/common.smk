@@ -46,7 +46,7 @@ if (
     relay_warnings()
 
 try:
-    config.update(configuration.complete(config, SCHEMA))
+    config.update(configuration.complete(config, SCHEMA, workflow.is_main_process))
 except UserError as mistakes:
     raise WorkflowError(str(mistakes)) from None
 

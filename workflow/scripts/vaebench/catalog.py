@@ -80,10 +80,17 @@ RANGES = {
     "reconstruction_loss_scale": NOT_NEGATIVE,
     "reg_weight": NOT_NEGATIVE,
     "regularization": POSITIVE,
+    "scales": POSITIVE,
     "temperature": POSITIVE,
     "warmup_epoch": NOT_NEGATIVE,
     "window_size": COUNT,
 }
+
+# The numbers that must be whole, and the fields that may be null.
+WHOLE = frozenset(name for name, allowed in RANGES.items() if allowed is COUNT) | {
+    *("linear_scheduling_steps", "reconstruction_layer", "warmup_epoch"),
+}
+OPTIONAL = ("scales",)
 
 
 @dataclass(frozen=True)
@@ -93,10 +100,11 @@ class ModelInfo:
     `fields` are the fields of its configuration class with their defaults, less `input_dim` and those that pythae sets
     itself. `posterior` and `prior` name the distributions over the latent variables. `sampler` is the one that draws
     from the model's own prior, or a fitted one where it has none. `smallest_batch` is the fewest images that one step
-    can be computed from. `differentiates`: its forward pass needs gradients. `ranges` are narrower bounds than
-    `RANGES`, with the reason in `why`. `recordable`: a training step neither waits for the device nor depends on
-    anything but tensors within an epoch, so that it can be recorded (see `steps`). `needs_float32`: why precision
-    auto is never bf16 for it; empty where bfloat16 does (docs/performance.md).
+    can be computed from; `halves_batches`: it computes with either half apart. `differentiates`: its forward pass needs
+    gradients. `ranges` and `choices` are narrower than `RANGES` and `CHOICES`, with the reason in `why`. `terms` are
+    the losses in its history besides the total and its trainer's. `recordable`: a training step neither waits for the
+    device nor depends on anything but tensors within an epoch, so that it can be recorded (see `steps`).
+    `needs_float32`: why precision auto is never bf16 for it; empty where bfloat16 does (docs/performance.md).
     """
 
     name: str
@@ -109,8 +117,11 @@ class ModelInfo:
     nets: tuple[str, ...] = ("encoder", "decoder")
     smallest_batch: int = 1
     differentiates: bool = False
+    halves_batches: bool = False
     ranges: Mapping[str, Range] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     why: str = ""
+    terms: tuple[str, ...] = ("reconstruction_loss", "kl")
     recordable: bool = False
     needs_float32: str = ""
 
@@ -119,20 +130,41 @@ class ModelInfo:
         """Names of its optimizers, as keys of `training.components`; none where one optimizer has all parameters."""
         return COMPONENTS[self.trainer]
 
+    @property
+    def selectable(self) -> tuple[str, ...]:
+        """The terms of its history by which an epoch can be chosen; losses of adversaries say nothing of quality."""
+        if self.trainer in (ADVERSARIAL, COUPLED_ADVERSARIAL):
+            return ("mse", *self.terms)
+        return ("mse", "loss", *self.terms, *(f"{name}_loss" for name in self.components))
+
+    def smallest_step(self, batch_norm: bool) -> int:
+        """The fewest images of a training step; networks with batch norm cannot train with one."""
+        return max(self.smallest_batch, (4 if self.halves_batches else 2) if batch_norm else 1)
+
     def check(self, name: str, value: object) -> str | None:
         """Why `value` cannot be the field `name` of this model's configuration; None when it can.
 
         The type is not looked at: `name` must be one of `fields` and `value` of the kind of its default.
         """
+        if value is None:
+            return None if name in OPTIONAL else "null is no value; leave the field out for its default"
+        why = f" ({self.why})" if self.why and name in {*self.ranges, *self.choices} else ""
+        values = value if isinstance(value, list | tuple) else [value]
         if name in CHOICES:
-            values = value if isinstance(value, list | tuple) else [value]
-            wrong = [item for item in values if item not in CHOICES[name]]
-            return f"{wrong[0]!r} is not allowed; choose from {', '.join(CHOICES[name])}" if wrong else None
-        allowed = self.ranges.get(name, RANGES.get(name))
-        if allowed is None or isinstance(value, bool | None.__class__) or value in allowed:
-            return None
-        reason = f" ({self.why})" if name in self.ranges and self.why else ""
-        return f"{value!r} must be {allowed}{reason}"
+            allowed = self.choices.get(name, CHOICES[name])
+            wrong = [item for item in values if item not in allowed]
+            return f"{wrong[0]!r} is not allowed; choose from {', '.join(allowed)}{why}" if wrong else None
+        allowed = self.ranges.get(name, RANGES.get(name, Range()))
+        for item in values:
+            if isinstance(item, bool) or (allowed == Range() and name not in WHOLE):
+                continue
+            if not isinstance(item, int | float):
+                return f"{item!r} must be a number"
+            if name in WHOLE and item != int(item):
+                return f"{item!r} must be a whole number"
+            if item not in allowed:
+                return f"{item!r} must be {allowed}{why}"
+        return None if values else "it must not be empty"
 
     def head(self, config: Mapping) -> str:
         """What its encoder must give, one of `VECTOR`, `GAUSSIAN`, `SPHERE`, `GRID`, with this configuration."""
@@ -151,18 +183,31 @@ def _autoencoder(name: str, fields: Mapping[str, object] | None = None, **settin
 MODELS: dict[str, ModelInfo] = {
     info.name: info
     for info in (
-        _autoencoder("AE", recordable=True),
+        _autoencoder("AE", recordable=True, terms=()),
         _vae("VAE", recordable=True),
         _vae("BetaVAE", {"beta": 1.0}, recordable=True),
         _vae("DisentangledBetaVAE", {"beta": 10.0, "C": 50.0, "warmup_epoch": 25}, recordable=True),
         _vae("BetaTCVAE", {"alpha": 1.0, "beta": 1.0, "gamma": 1.0, "use_mss": True}, smallest_batch=2),
-        _vae("FactorVAE", {"gamma": 2.0}, trainer=ADVERSARIAL, smallest_batch=2),
-        _vae("INFOVAE_MMD", {"kernel_choice": "imq", "alpha": 0, "lbd": 1e-3} | KERNELS, smallest_batch=2),
+        _vae(
+            "FactorVAE",
+            {"gamma": 2.0},
+            trainer=ADVERSARIAL,
+            smallest_batch=2,
+            halves_batches=True,
+            terms=("reconstruction_loss",),
+        ),
+        _vae(
+            "INFOVAE_MMD",
+            {"kernel_choice": "imq", "alpha": 0, "lbd": 1e-3} | KERNELS,
+            smallest_batch=2,
+            terms=("reconstruction_loss", "kl", "mmd"),
+        ),
         _autoencoder(
             "WAE_MMD",
             {"kernel_choice": "imq", "reg_weight": 3e-2} | KERNELS | {"reconstruction_loss_scale": 1.0},
             prior="normal",
             smallest_batch=2,
+            terms=("reconstruction_loss", "mmd"),
         ),
         _vae("MSSSIM_VAE", {"beta": 1.0, "window_size": 11}),
         _vae("IWAE", {"number_samples": 10}),
@@ -192,6 +237,9 @@ MODELS: dict[str, ModelInfo] = {
             {"n_lf": 3, "eps_lf": 1e-3, "beta_zero": 0.3, "learn_eps_lf": False, "learn_beta_zero": False},
             posterior="hamiltonian",
             differentiates=True,
+            choices={"reconstruction_loss": ("mse",)},
+            why="pythae's HVAE takes the bce of black and white pixels only",
+            terms=(),
         ),
         _vae(
             "RHVAE",
@@ -200,15 +248,34 @@ MODELS: dict[str, ModelInfo] = {
             differentiates=True,
             prior="riemannian",
             sampler="rhvae",
+            terms=(),
         ),
         _vae("VAE_LinNF", {"flows": ("Planar", "Planar")}, posterior="flow"),
-        _vae("VAE_IAF", {"n_made_blocks": 2, "n_hidden_in_made": 3, "hidden_size": 128}, posterior="flow"),
-        _autoencoder("RAE_L2", {"embedding_weight": 1e-4, "reg_weight": 1e-7}, trainer=COUPLED, recordable=True),
-        _autoencoder("RAE_GP", {"embedding_weight": 1e-4, "reg_weight": 1e-7}, differentiates=True),
+        _vae(
+            "VAE_IAF",
+            {"n_made_blocks": 2, "n_hidden_in_made": 3, "hidden_size": 128},
+            posterior="flow",
+            ranges={"latent_dim": Range(2)},
+            why="each latent variable of an autoregressive flow follows from those before it",
+        ),
+        _autoencoder(
+            "RAE_L2",
+            {"embedding_weight": 1e-4, "reg_weight": 1e-7},
+            trainer=COUPLED,
+            recordable=True,
+            terms=("reconstruction_loss", "embedding"),
+        ),
+        _autoencoder(
+            "RAE_GP",
+            {"embedding_weight": 1e-4, "reg_weight": 1e-7},
+            differentiates=True,
+            terms=("reconstruction_loss", "embedding", "gradient_penalty"),
+        ),
         _vae(
             "Adversarial_AE",
             {"adversarial_loss_scale": 0.5, "reconstruction_loss_scale": 1.0, "deterministic_posterior": False},
             trainer=ADVERSARIAL,
+            terms=("reconstruction_loss",),
         ),
         _vae(
             "VAEGAN",
@@ -230,6 +297,7 @@ MODELS: dict[str, ModelInfo] = {
             prior="codes",
             sampler="pixelcnn",
             recordable=True,
+            terms=("reconstruction_loss", "vq"),
         ),
     )
 }
@@ -258,7 +326,8 @@ class NetInfo:
     """A family of networks: what it can be built for.
 
     `shapes` maps each input shape (channels, height, width) to the side of its grid of codes, None for a family of any
-    shape. `depths` is the number of layers of its discriminator; the last one gives the probability.
+    shape. `discriminator_depth` is the number of layers of its discriminator; the last one gives the probability.
+    `batch_norm` are the roles whose networks normalise over the batch.
     """
 
     name: str
@@ -267,6 +336,7 @@ class NetInfo:
     heads: tuple[str, ...] = (VECTOR, GAUSSIAN, SPHERE, GRID)
     discriminator_depth: int = 0
     smallest_side: int = 28
+    batch_norm: tuple[str, ...] = ()
 
     def check(self, role: str, model: str, input_shape: tuple[int, int, int], config: Mapping) -> str | None:
         """Why this family cannot be the `role` of `model` for images of `input_shape` (C, H, W); None when it can."""
@@ -289,6 +359,10 @@ class NetInfo:
         if role == "discriminator":
             return self._check_layer(config)
         return None
+
+    def has_batch_norm(self, role: str, input_shape: tuple[int, int, int]) -> bool:
+        """Whether this family's network for the role normalises over the batch (of discriminators only CelebA's)."""
+        return role in self.batch_norm and (role != "discriminator" or tuple(input_shape) == CELEBA)
 
     def latent_shape(self, model: str, input_shape: tuple[int, int, int], config: Mapping) -> tuple[int, ...]:
         """Shape of one image's latent variable: (latent_dim,), or (latent_dim, h, w) for a grid of codes."""
@@ -331,8 +405,15 @@ NETS: dict[str, NetInfo] = {
             {MNIST: 0, CIFAR: 0, CELEBA: 0},
             heads=(VECTOR, GAUSSIAN, SPHERE),
             discriminator_depth=5,
+            batch_norm=("encoder", "decoder", "discriminator"),
         ),
         NetInfo("resnet", ("encoder", "decoder"), {MNIST: 4, CIFAR: 8, CELEBA: 4}),
-        NetInfo("compact", ("encoder", "decoder", "discriminator"), None, discriminator_depth=4),
+        NetInfo(
+            "compact",
+            ("encoder", "decoder", "discriminator"),
+            None,
+            discriminator_depth=4,
+            batch_norm=("encoder", "decoder"),
+        ),
     )
 }

@@ -27,6 +27,7 @@ from vaebench.schema import (
     without_mistakes,
     yaml_number,
 )
+from vaebench.training_settings import mistakes_in_training
 
 FILES = ("images", "partition", "labels", "identity", "landmarks", "boxes")  # of a data set
 TRAINING_SWEEPS = ("batch_size", "epochs", "gradients", "learning_rate", "precision", "vq_scale")
@@ -40,8 +41,9 @@ def load_schema(path: Path | str) -> dict:
 def complete(config: Mapping, schema: dict, find_networks: bool = True) -> dict:
     """A copy of `config` with the schema's defaults filled in, after checking all of it.
 
-    `find_networks`: whether networks of one's own must be found, as they must where something is to be run. Raises
-    `UserError` with one line per mistake: the key's path, what is wrong and what is allowed.
+    `find_networks`: whether something is to be run, so that networks of one's own must be found, and unusual optimizers
+    and schedules are tried. Raises `UserError` with one line per mistake: the key's path, what is wrong and what is
+    allowed.
     """
     config, mistakes = without_mistakes(config, schema)
     _choose_one_way_to_the_images(config.get("dataset", {}))
@@ -212,6 +214,7 @@ def _model_mistakes(config: Mapping, shape: tuple[int, int, int] | None, find_ne
     `shape` (C, H, W) is that of the images, None when it is not known.
     """
     names: set[str] = set()
+    tried: dict | None = {} if find_networks else None
     models = config.get("models", {})
     entries = {entry: settings for entry, settings in models.items() if settings is not None}
     if not entries:
@@ -227,22 +230,9 @@ def _model_mistakes(config: Mapping, shape: tuple[int, int, int] | None, find_ne
                 yield f"models.{entry}: two runs would be called {spec['run']!r}; change a value of its sweep"
             names.add(spec["run"])
             if spec["pretrained"] is None:
-                if spec["training"]["patience"] is not None and spec["training"]["select"] == "last":
-                    yield (
-                        f"models.{entry}.training.patience: it needs a value to watch; set training.select to one, "
-                        "such as mse"
-                    )
                 yield from _net_mistakes(f"models.{entry}", spec, shape, find_networks)
-                if spec["training"]["compile"] and MODELS[spec["model"]].differentiates:
-                    yield (
-                        f"models.{entry}.training.compile: {spec['model']} takes gradients of gradients, which "
-                        "compiled networks do not give; set it to false"
-                    )
-                if spec["training"]["gradients"] == "pythae" and spec["training"]["precision"] in ("bf16", "tf32"):
-                    yield (
-                        f"models.{entry}.training.precision: gradients: pythae repeats trainers that compute in "
-                        "float32; set it to auto or fp32"
-                    )
+                for key, reason in mistakes_in_training(spec, shape, tried):
+                    yield f"{_place(entry, settings, f'training.{key}')}: {reason}"
     baseline = config["statistics"]["baseline"]
     if baseline is not None and entries and baseline not in models:
         yield f"statistics.baseline: {baseline!r} is no entry under models; choose from {listing(entries)} or null"
@@ -251,6 +241,13 @@ def _model_mistakes(config: Mapping, shape: tuple[int, int, int] | None, find_ne
             "weights.inception: evaluation.distribution.features names inception, which needs weights.inception; give "
             "it a source or leave it out"
         )
+
+
+def _place(entry: str, settings: Mapping, key: str) -> str:
+    """Where an entry has a key of its `training` from: its sweep, its own section, or the section for all."""
+    if key in settings.get("sweep", {}):
+        return f"models.{entry}.sweep.{key}"
+    return f"models.{entry}.{key}" if key.split(".")[1] in settings.get("training", {}) else key
 
 
 def _entry_mistakes(path: str, settings: Mapping) -> Iterator[str]:
@@ -270,10 +267,6 @@ def _entry_mistakes(path: str, settings: Mapping) -> Iterator[str]:
     fields = MODELS[model].fields
     for field, value in settings.get("config", {}).items():
         yield from _field_mistakes(f"{path}.config.{field}", model, field, value, fields)
-    for component in settings.get("training", {}).get("components", {}):
-        if component not in MODELS[model].components:
-            known = listing(MODELS[model].components) or "none, it has one optimizer"
-            yield f"{path}.training.components.{component}: {model} has no such part; allowed: {known}"
     for key, values in settings.get("sweep", {}).items():
         if key.startswith("training."):
             if key.removeprefix("training.") not in TRAINING_SWEEPS:

@@ -142,6 +142,29 @@ def model_state(model: BaseAE) -> dict:
     return state
 
 
+def has_batch_norm(model: BaseAE, of_single_pixels: tuple[int, int, int] | None = None) -> bool:
+    """Whether a layer of the model normalises over the batch.
+
+    With a shape of images (C, H, W) only layers of encoder and decoder count that see a 1x1 grid, or a vector: of one
+    image these have a single number for each channel, which has no variance.
+    """
+    layers = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    if of_single_pixels is None or not layers:
+        return bool(layers)
+    sizes: list[int] = []
+    hooks = [layer.register_forward_pre_hook(lambda _, x: sizes.append(x[0][0, 0].numel())) for layer in layers]
+    training, device = model.training, next(model.parameters()).device
+    try:
+        with torch.no_grad():
+            code = model.eval().encoder(torch.zeros(1, *of_single_pixels, device=device)).embedding
+            model.decoder(code)
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    return 1 in sizes
+
+
 def restore_model(model: BaseAE, state: Mapping) -> None:
     """Put what `model_state` or a `model.pt` holds into `model`, in place; `UserError` if it does not fit."""
     try:

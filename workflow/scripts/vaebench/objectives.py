@@ -5,19 +5,18 @@ leak into the parameters of another (docs/vaegan-gradient.md); `step` gives each
 and `step_as_pythae` repeats theirs, for comparison.
 """
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from pythae.models import BaseAE
 from pythae.models.base.base_utils import ModelOutput
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler
 
 from vaebench.catalog import MODELS
 from vaebench.errors import UserError
+from vaebench.optimizers import make_optimizer, make_scheduler, step_scheduler
 
 # The names of pythae's outputs in the history. reg_loss is the KL divergence or the model's own estimate of it.
 TERMS = {
@@ -86,9 +85,9 @@ def make_objectives(model: BaseAE, training: Mapping) -> list[Objective]:
         settings = {**training, **training["components"].get(name, {})}
         owned = [parameter for module in parameters[name] for parameter in module.parameters()]
         decay = {"weight_decay": model.model_config.reg_weight} if _is_rae_l2_decoder(model, name) else {}
-        optimizer = _optimizer(owned, settings, decay, fused=training["gradients"] == "exact")
+        optimizer = make_optimizer(owned, settings, decay, fused=training["gradients"] == "exact")
         trained = [parameter for parameter in owned if parameter.requires_grad]
-        scheduler = _scheduler(optimizer, settings["scheduler"])
+        scheduler = make_scheduler(optimizer, settings["scheduler"])
         objectives.append(Objective(name, trained, optimizer, scheduler, _mixture(model, name)))
     return objectives
 
@@ -166,38 +165,8 @@ def step_as_pythae(objectives: Sequence[Objective], output: ModelOutput, losses:
 def step_schedulers(objectives: Sequence[Objective], losses: Mapping[str, float]) -> None:
     """After an epoch: every scheduler moves on, ReduceLROnPlateau by the validation value of its objective's loss."""
     for objective in objectives:
-        if isinstance(objective.scheduler, ReduceLROnPlateau):
-            objective.scheduler.step(objective.loss(losses))
-        elif objective.scheduler is not None:
-            objective.scheduler.step()
-
-
-def _optimizer(parameters: list[nn.Parameter], settings: Mapping, extra: Mapping, fused: bool) -> Optimizer:
-    chosen = settings["optimizer"]
-    optimizer_class = getattr(torch.optim, chosen["name"], None)
-    if not (inspect.isclass(optimizer_class) and issubclass(optimizer_class, Optimizer)):
-        raise UserError(f"training.optimizer.name: torch.optim has no optimizer {chosen['name']!r}")
-    options = {"lr": settings["learning_rate"], **chosen.get("options", {}), **extra}
-    if fused and "fused" in inspect.signature(optimizer_class).parameters and not {"fused", "foreach"} & options.keys():
-        options["fused"] = True
-        if "capturable" in inspect.signature(optimizer_class).parameters and parameters[0].is_cuda:
-            options.setdefault("capturable", True)  # so that a step can be recorded
-    try:
-        return optimizer_class(parameters, **options)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"training.optimizer: {chosen['name']} refuses {options}: {error}") from error
-
-
-def _scheduler(optimizer: Optimizer, chosen: Mapping | None) -> LRScheduler | None:
-    if chosen is None:
-        return None
-    scheduler_class = getattr(torch.optim.lr_scheduler, chosen["name"], None)
-    if not inspect.isclass(scheduler_class):
-        raise UserError(f"training.scheduler.name: torch.optim.lr_scheduler has no {chosen['name']!r}")
-    try:
-        return scheduler_class(optimizer, **chosen.get("options", {}))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"training.scheduler: {chosen['name']} refuses {chosen.get('options', {})}: {error}") from error
+        if objective.scheduler is not None:
+            step_scheduler(objective.scheduler, objective.loss(losses))
 
 
 def _mixture(model: BaseAE, name: str) -> dict[str, float]:

@@ -6,6 +6,9 @@ imported has lost the model.
 
 from collections.abc import Iterable, Mapping
 
+from vaebench.catalog import MODELS
+from vaebench.errors import UserError
+
 
 def own_networks(spec: Mapping) -> list[str]:
     """The dotted paths among the networks of a run."""
@@ -27,11 +30,13 @@ def mistakes_of(specs: Iterable[Mapping], input_shape: tuple[int, int, int] | No
 
 
 def _build(spec: Mapping, input_shape: tuple[int, int, int] | None) -> None:
-    from vaebench.models import build_model
+    from vaebench.models import build_model, has_batch_norm
     from vaebench.nets import import_network
 
     if input_shape is not None and spec["pretrained"] is None:
-        build_model(spec, input_shape)
+        batch_norm = has_batch_norm(build_model(spec, input_shape))
+        if spec["training"]["batch_size"] < (smallest := MODELS[spec["model"]].smallest_step(batch_norm)):
+            raise UserError(f"training.batch_size must be at least {smallest} for {spec['model']} with batch norm")
         return
     for name in own_networks(spec):
         import_network(name)

@@ -6,6 +6,7 @@ A violation is known by its path: the keys that lead to it.
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from difflib import get_close_matches
+from math import isfinite
 
 from jsonschema import Draft202012Validator, ValidationError
 
@@ -19,13 +20,30 @@ def without_mistakes(config: Mapping, schema: dict) -> tuple[dict, dict[KeyPath,
     """
     sound, mistakes = deepcopy(dict(config)), {}
     validator = Draft202012Validator(schema)
-    while errors := [found for error in validator.iter_errors(sound) for found in _explain(_deepest(error))]:
+    while errors := [*_violations(sound, validator), *_not_finite(sound)]:
         news = {path: text for path, text in errors if not any(one_holds_the_other(path, known) for known in mistakes)}
         mistakes |= news
         removed = [_remove(sound, path) for path, _ in errors]
         if not any(removed):
             break
     return sound, mistakes
+
+
+def _violations(config: Mapping, validator: Draft202012Validator) -> Iterator[tuple[KeyPath, str]]:
+    for error in validator.iter_errors(config):
+        yield from _explain(_deepest(error))
+
+
+def _not_finite(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """The numbers that are infinite or not a number, which YAML can write (.inf, .nan) and nothing here can use."""
+    if isinstance(value, float) and not isfinite(value):
+        yield path, f"{value} is no finite number"
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _not_finite(item, (*path, key))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _not_finite(item, (*path, index))
 
 
 def _deepest(error: ValidationError) -> ValidationError:

@@ -28,7 +28,7 @@ from vaebench.files import remove_left_overs
 from vaebench.inference import reconstruct
 from vaebench.interruption import Interruption
 from vaebench.minibatches import Minibatches
-from vaebench.models import build_model, model_state, restore_model, save_model
+from vaebench.models import build_model, has_batch_norm, model_state, restore_model, save_model
 from vaebench.numerics import numerics, peak_memory_mb, prepare
 from vaebench.objectives import losses_of, make_objectives, step, step_as_pythae, step_schedulers
 from vaebench.precision import choose_precision
@@ -36,10 +36,10 @@ from vaebench.provenance import environment
 from vaebench.state_folder import held
 from vaebench.steps import RecordedStep, Step
 from vaebench.tracking import Tracker, open_tracker
+from vaebench.training_settings import why_not_select
 
 CHECK_EVERY = 64  # steps between two looks at the losses; each look waits for the device
 DIVERGED = 1e10  # pythae gives up at the same value
-ADVERSARIAL_TERMS = ("loss", "encoder_loss", "decoder_loss", "autoencoder_loss", "discriminator_loss")
 
 
 def train(
@@ -135,13 +135,14 @@ class Trainer:
         self.info = MODELS[spec["model"]]
         self.as_pythae = self.training["gradients"] == "pythae"
         self.checkpoint, self.interruption = checkpoint, interruption
+        self._check_select()
         images = open_array(train_data)
         self.input_shape = images.shape[1:]
         seed_everything(seed)
         self.model = prepare(build_model(spec, self.input_shape), self.training, device)
-        smallest = max(self.info.smallest_batch, _smallest_for_batch_norm(self.model))
+        smallest = max(self.info.smallest_batch, 2 if has_batch_norm(self.model) else 1)
         channels_last = self.training["channels_last"] and not self.as_pythae and device.type == "cuda"
-        self.train_set = Minibatches(images, self.training["batch_size"], device, smallest, channels_last)
+        self.train_set = Minibatches(images, self.training["batch_size"], device, self._smallest_step(), channels_last)
         validation = open_array(eval_data)
         self.eval_set = Minibatches(validation, self.training["eval_batch_size"], device, smallest, channels_last)
         self._check_sizes()
@@ -159,7 +160,6 @@ class Trainer:
         epochs = self.training["epochs"]
         if not self.progress.rows:
             self._record("eval", 0, self.validate(0, fixed_noise=True), tracker)
-        self._check_select()
         with tqdm(total=epochs, initial=self.progress.epoch, unit="epoch", desc=self.spec["run"]) as bar:
             while not self._is_over():
                 self.train_epoch(tracker)
@@ -351,16 +351,17 @@ class Trainer:
         return {"mse": round(last["mse"], 6), "loss": round(last["loss"], 3)}
 
     def _check_select(self) -> None:
-        select, known = self.training["select"], {row["term"] for row in self.progress.rows if row["epoch"] == 0}
-        if self.info.trainer in ("adversarial", "coupled_adversarial"):
-            known -= set(ADVERSARIAL_TERMS)
-        if select not in {*known, "last"}:
-            raise UserError(
-                f"training.select: {select!r} cannot choose the epoch of {self.spec['model']}; take last or one of "
-                f"{', '.join(sorted(known))} (losses of adversaries say nothing of quality)"
-            )
-        if select == "last" and self.training["patience"] is not None:
+        if reason := why_not_select(self.spec["model"], self.training["select"]):
+            raise UserError(f"training.select: {reason}")
+        if self.training["select"] == "last" and self.training["patience"] is not None:
             raise UserError("training.patience needs a metric to watch; set training.select to one, such as mse")
+
+    def _smallest_step(self) -> int:
+        """The fewest images of a step; a model that halves its batches needs four where a layer sees single pixels."""
+        batch_norm = has_batch_norm(self.model)
+        if self.info.halves_batches and batch_norm and not has_batch_norm(self.model, self.input_shape):
+            return self.info.smallest_batch
+        return self.info.smallest_step(batch_norm)
 
     def _check_sizes(self) -> None:
         for batches, name in ((self.train_set, "training"), (self.eval_set, "validation")):
@@ -380,11 +381,6 @@ def _key(spec: Mapping, seed: int, code: str, data: Mapping[str, str]) -> str:
     parts = {name: spec[name] for name in ("model", "nets", "config")} | {"training": training}
     text = json.dumps({**parts, "seed": seed, "code": code, "data": data}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _smallest_for_batch_norm(model: BaseAE) -> int:
-    """Batch norm over one image of a 1x1 grid has no variance, so that training refuses such a batch."""
-    return 2 if any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in model.modules()) else 1
 
 
 def _kept_part(model: BaseAE) -> dict:
