@@ -114,5 +114,5 @@ onerror:
         print("Stopped. The same command goes on where it stopped.")
     else:
         print("Not everything was done; the same command goes on where it stopped.")
-        print(*terminal.failures(without=STAGES), "What finished:", sep="\n")
+        print(*terminal.failures(without=STAGES), sep="\n")
         summarise_finished()

@@ -29,6 +29,7 @@ with job("log/a.log"):
     [
         ("print('done')", 0, "done", "Error"),
         ("raise UserError('the disk is full')", 1, "Error: the disk is full", "Traceback"),
+        ("raise UserError('two  sources:\\n- one\\n- two')", 1, "Error: two  sources: - one - two\n", "\n-"),
         ("raise ValueError('a defect')", 1, "Traceback", "\nError: a"),
         ("import os; os.system('echo from a child >&2')", 0, "from a child", "Error"),
     ],

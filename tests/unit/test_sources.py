@@ -8,6 +8,8 @@ import pytest
 
 from vaebench import sources
 from vaebench.configuration import load_schema, shipped
+from vaebench.download import fetch
+from vaebench.errors import UserError
 from vaebench.files import md5_of
 from vaebench.folders import folder_state
 from vaebench.sources import content_of, kept_in, origin, weights_places
@@ -88,6 +90,21 @@ def test_a_very_large_file_is_not_read(birds, notes, monkeypatch):
     before = content_of(str(birds), notes)
     os.utime(birds, (1, 1))
     assert content_of(str(birds), notes) != before
+
+
+def test_what_is_no_file_is_not_read(notes, tmp_path):
+    """A pipe would be waited for without end, a device read without end."""
+    os.mkfifo(tmp_path / "pipe")
+    assert content_of(str(tmp_path / "pipe"), notes) == content_of("/dev/zero", notes) == "no file"
+    assert not notes.exists()
+    for place in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(UserError, match="it is neither a file nor a folder"):
+            fetch(described({"path": str(place)}), tmp_path / "raw/birds.zip", {})
+
+
+def test_a_source_that_cannot_be_read_is_named(notes):
+    with pytest.raises(UserError, match="cannot read /proc/self/mem: Input/output error"):
+        content_of("/proc/self/mem", notes)
 
 
 @pytest.mark.parametrize("change", ["edit", "add", "remove", "rename"])

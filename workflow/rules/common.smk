@@ -197,8 +197,14 @@ def file_to_download(wildcards):
 
 
 def renew_digests():
-    """Notice files that were changed by hand since they were written: what was made from them is stale."""
+    """Notice files that were changed by hand since they were written: what was made from them is stale.
+
+    Sources are looked at here too, where it can be said in one line that one cannot be read.
+    """
     try:
+        folder_of_images(None)
+        for file in RAW_FILES.values():
+            origin(file, NOTES)
         for file in RAW_FILES.values():
             renew_digest(Path(RAW, file["file"]), file["md5"])
         for made in (MADE_PARTITION, MADE_LABELS):
@@ -448,4 +454,4 @@ def summarise_finished():
             stdout=log,
             stderr=log,
         )
-    print(*tail(f"{RESULTS}/logs/unfinished.log"), sep="\n")
+    print("What finished:", *tail(f"{RESULTS}/logs/unfinished.log"), sep="\n")

@@ -14,6 +14,7 @@ from vaebench.digests import write_digest
 from vaebench.disk import disk_errors, need_space, read_errors
 from vaebench.errors import UserError
 from vaebench.files import atomic_path, md5_of
+from vaebench.folders import facts_of
 from vaebench.transfer import SourceError, Transfer
 
 CELEBA_SPLITS = ((0, 162_770), (1, 182_637), (2, 202_599))  # split, its last image
@@ -59,9 +60,9 @@ def fetch(file: dict, destination: Path, settings: dict) -> None:
                     left_over.unlink()  # of sources that did not give all of it
                 return
     raise UserError(
-        f"{destination.name} could not be had from any source:\n- "
-        + "\n- ".join(failures)
-        + f"\nOr place the file by hand at {destination.absolute()}"
+        f"{destination.name} could not be had from any source: "
+        + "; ".join(failures)
+        + f". Or place the file by hand at {destination.absolute()}"
         + (f" (md5 {file['md5']})" if file.get("md5") else "")
         + " and run again."
     )
@@ -120,6 +121,8 @@ def _local(where: str, destination: Path, file: dict, settings: dict) -> None:
     path = Path(where).expanduser().absolute()
     if not path.exists():
         raise SourceError("there is no such file or folder on this machine")
+    if not path.is_dir() and facts_of(path) is None:
+        raise SourceError("it is neither a file nor a folder")
     try:
         fault = _fault(path, file)
         if path.is_file():

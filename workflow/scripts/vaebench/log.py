@@ -35,7 +35,7 @@ def job(log: Path | str) -> Iterator[None]:
                 _second_name(Path(log)).unlink()
             atexit.register(ignore_signals)  # the work is done: nothing may make a failure of it now
     except UserError as error:
-        _end(f"{ERROR}{error}")
+        _end(ERROR + " ".join(line.strip() for line in str(error).splitlines()))
     except Interrupted as stop:
         _end(f"{STOPPED}{stop.words}", stop.code)
     except KeyboardInterrupt:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vaebench.disk import read_errors
 from vaebench.files import atomic_path, md5_of
-from vaebench.folders import folder_state
+from vaebench.folders import facts_of, folder_state
 
 READ_UP_TO = 4 << 30  # bytes; of larger files on this machine size and date have to do
 DOWNLOADS = Path("data/downloads")
@@ -46,7 +46,9 @@ def content_of(where: str, notes: Path = NOTES) -> str | None:
     noted = known.get(where, {})
     if not path.exists():
         return noted.get("content")
-    facts = path.stat()
+    facts = facts_of(path)
+    if facts is None:
+        return "no file"
     state = [facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]
     if noted.get("state") != state:
         large = facts.st_size > READ_UP_TO

@@ -25,7 +25,7 @@ from vaebench.workers import in_order, no_memory, worker_pool
 
 COLUMNS = ("file", "split", "status", "reason", "bytes", "width", "height")
 BATCH = 256
-LISTED = 20  # bad images named in messages and in the summary's examples
+LISTED, SHOWN = 20, 5  # bad images named in the summary's examples, and in the message that there are too many
 BAD_LIST = "bad_images.csv"  # beside the table, when there are too many
 BAD = ("damaged", "unsupported", "large", "unexpected", "missing", "duplicate")
 
@@ -235,10 +235,11 @@ def _write_bad(table: Path, target: Path) -> None:
 
 
 def _too_many(bad: int, listed: int, allowed: float, examples: list[str], bad_list: Path) -> str:
-    more = f"\n  and {bad - len(examples)} more" if bad > len(examples) else ""
+    shown = examples[:SHOWN]
+    more = f"; and {bad - len(shown)} more" if bad > len(shown) else ""
     return (
         f"{bad} of {listed} images cannot be used, more than validation.max_bad_fraction: {allowed} allows. "
-        f"The whole list is in {bad_list}.\n  " + "\n  ".join(examples) + more + "\n"
+        f"They are listed in {bad_list}: {'; '.join(shown)}{more}. "
         "If the archive is damaged, delete it and download it again; if these images are expected to be bad, raise "
-        "validation.max_bad_fraction."
+        "validation.max_bad_fraction"
     )
