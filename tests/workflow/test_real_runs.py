@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from vaebench.arrays import open_array
+from vaebench.fashion import CLASSES
 
-from .conftest import ROOT, Project, fresh_clone, make
+from .conftest import ROOT, Project, fresh_clone, make, new_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -115,3 +116,29 @@ def test_demo_compares_four_families_on_synthetic_faces(demo):
     manifest = json.loads((demo.root / "data/demo/train_data.json").read_text())
     assert len(manifest["ids"]) == 2400
     assert len(manifest["skipped"]) == 5
+
+
+PART_OF_FASHION = """
+preprocessing: {limit: {images: 1000, seed: 0}}
+seeds: [0]
+evaluation: {distribution: {features: []}}
+"""
+
+
+def test_probes_of_real_photographs(tmp_path, fashion_files):
+    """From the published files to the probes of the ten classes, on a random part of the images."""
+    project = new_project(tmp_path / "project")
+    shutil.copytree(fashion_files, project.root / "data/packages/fashion-mnist")
+    (project.root / "part.yaml").write_text(PART_OF_FASHION)
+    place = "results/fashion/runs/vae/seed0/metrics/latent.csv"
+    project.snakemake(place, configfiles=("config/fashion.yaml", "part.yaml"))
+    latent = pd.read_csv(project.root / place).set_index("metric")["value"]
+    probes = latent[latent.index.str.startswith("probe_auc/")]
+    assert sorted(probes.index.str.removeprefix("probe_auc/")) == sorted(CLASSES)
+    assert latent["probe_auc"] == pytest.approx(probes.mean())
+    assert probes["probe_auc/Trouser"] > 0.9
+    assert probes.mean() > 0.75
+    assert [len(open_array(project.root / f"data/fashion/{split}_data.npz")) for split in ("train", "test")] == [
+        1000,
+        1000,
+    ]

@@ -100,6 +100,29 @@ else:
         script:
             "../scripts/mnist_images.py"
 
+    rule fashion_images:
+        output:
+            images=f"{RAW}/fashion.zip",
+            partition=f"{RAW}/fashion_partition.txt",
+            digests=digests(f"{RAW}/fashion.zip", f"{RAW}/fashion_partition.txt"),
+        log:
+            f"{LOGS}/fashion_images.log",
+        benchmark:
+            f"{BENCHMARKS}/fashion_images.jsonl"
+        localrule: True
+        conda:
+            "../../environment.yml"
+        resources:
+            mem="1GB",
+            runtime="30m",
+        params:
+            code=code("fashion_images.py"),
+            how=untracked(kept=f"{KEPT_PACKAGES}/fashion-mnist"),
+        message:
+            "Writing the 70,000 photographs of Fashion-MNIST as an image archive"
+        script:
+            "../scripts/fashion_images.py"
+
 
 rule weights:
     output:

@@ -2,13 +2,11 @@
 
 import gzip
 import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from vaebench.files import atomic_path
+from vaebench.image_archives import write_archive
 from vaebench.packaged import read_member
 
 SPLITS = {0: 4000, 1: 500, 2: 500}
@@ -36,14 +34,6 @@ def make_digits(package: Path, archive: Path, partition: Path, seed: int = 0) ->
         for code, part in enumerate(np.split(members, shares[:-1])):
             split[part] = code
     order = random.permutation(len(images))
-    lines = []
-    with atomic_path(archive) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as file:
-        for position in order:
-            name = f"{position:05d}-class{classes[position]}.png"
-            buffer = io.BytesIO()
-            Image.fromarray(images[position]).save(buffer, "PNG")
-            file.writestr(zipfile.ZipInfo(f"mnist/{name}", (1980, 1, 1, 0, 0, 0)), buffer.getvalue())
-            lines.append(f"{name} {split[position]}\n")
-    with atomic_path(partition) as temporary:
-        temporary.write_text("".join(lines))
-    print(f"{len(lines)} real digits in {archive}")
+    digits = ((f"{row:05d}-class{classes[row]}.png", images[row], split[row]) for row in order)
+    count = write_archive(archive, partition, "mnist", digits)
+    print(f"{count} real digits in {archive}")

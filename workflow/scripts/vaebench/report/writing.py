@@ -28,6 +28,7 @@ FAILURE = re.compile(r" \(seed \d+\) failed in |^.+ has no result\.$")  # as vae
 HOW_MADE = ("crop", "size", "filter", "channels", "sources", "versions")
 SYNTHETIC = "The faces on this page are synthetic: drawn by a generator network, no photograph of a person among them."
 DIGITS = "The images on this page are handwritten digits of MNIST."
+FASHION = "The images on this page are photographs of clothes from Fashion-MNIST (Zalando SE, MIT licence)."
 CELEBA = (
     "The pictures on this page are CelebA images or derived from them. CelebA is available for non-commercial research "
     "purposes only, and its agreement forbids to copy, publish or distribute any portion of it, derived data included, "
@@ -57,7 +58,7 @@ def write_report(
     The first five arguments name the study as for the figures; `figures` is the folder with the drawn ones, `captions`
     that of their captions (*.rst); `manifests` are the JSON files beside the data, `validation` the summary of the
     image check, `rulegraph` what `snakemake --rulegraph` prints (or an empty string); `settings` holds
-    `generator` (null, demo_faces or mnist) and `confidence`.
+    `generator` (null, or what made the images) and `confidence`.
     """
     study = open_study(dataset, runs, seeds, tables, folder)
     look = looks(study.runs)
@@ -109,7 +110,7 @@ def write_report(
 
 def notice(dataset: str, generator: str | None) -> str:
     """What the reader must know about where the pictures come from and what may be done with them."""
-    known = {"demo_faces": SYNTHETIC, "mnist": DIGITS}
+    known = {"demo_faces": SYNTHETIC, "mnist": DIGITS, "fashion_mnist": FASHION}
     if generator in known:
         return known[generator]
     return CELEBA if "celeba" in dataset.lower() else UNKNOWN.format(dataset=dataset)
