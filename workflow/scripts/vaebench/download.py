@@ -59,12 +59,13 @@ def fetch(file: dict, destination: Path, settings: dict) -> None:
                 for left_over in destination.parent.glob(f".{glob.escape(destination.name)}.*"):
                     left_over.unlink()  # of sources that did not give all of it
                 return
+    why = "; ".join(failures)
     raise UserError(
-        f"{destination.name} could not be had from any source: "
-        + "; ".join(failures)
-        + f". Or place the file by hand at {destination.absolute()}"
+        f"{destination.name} could not be had from any source: {why}. "
+        f"Or place the file by hand at {destination.absolute()}"
         + (f" (md5 {file['md5']})" if file.get("md5") else "")
         + " and run again."
+        + (" For another file than the configuration's set its bytes and md5 to null." if "instead of" in why else "")
     )
 
 
