@@ -114,5 +114,6 @@ onerror:
         print("Stopped. The same command goes on where it stopped.")
     else:
         print("Not everything was done; the same command goes on where it stopped.")
-        print(*terminal.failures(without=STAGES), sep="\n")
+        for failure in terminal.failures(without=STAGES):
+            print(failure)
         summarise_finished()

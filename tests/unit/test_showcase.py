@@ -33,6 +33,17 @@ def test_shapes_types_and_contents(model, dims, tmp_path):
     assert all(shown[name].dtype == np.uint8 for name in ("originals", "reconstructions", "traversal", "interpolation"))
 
 
+@pytest.mark.parametrize("changes", [{"traversal_dims": 0, "interpolations": 0}, {"images": 1}])
+def test_none_or_one_of_a_kind_may_be_shown(changes, tmp_path):
+    """One image makes no pair to go between."""
+    data = write_data(tmp_path, {"test": smooth_images(5)})
+    folder, _ = save_run(tmp_path, "VAE", latent_dim=4)
+    make_showcase(folder, data["test"], tmp_path / "showcase.npz", SAMPLES["showcase"] | changes, seed=1, threads=1)
+    shown = np.load(tmp_path / "showcase.npz")
+    assert shown["interpolation"].shape == (0, 8, 1, 28, 28)
+    assert shown["traversal"].shape == (0 if "traversal_dims" in changes else 3, 5, 1, 28, 28)
+
+
 def test_every_run_shows_the_same_images():
     first = choose_images(100, 7, seed=3)
     assert np.array_equal(first, choose_images(100, 7, seed=3))

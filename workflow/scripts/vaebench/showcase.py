@@ -61,7 +61,7 @@ def traverse(
     """
     values = np.linspace(-REACH, REACH, settings["traversal_steps"])
     encoding = encode(network, reference)
-    if encoding.family == "vq":
+    if encoding.family == "vq" or not settings["traversal_dims"]:
         return np.empty((0, len(values), *x.shape[1:]), np.uint8), np.empty(0, np.int64), values
     latents = central_latent(network, encoding).flatten(1)
     dims = informative_dimensions(encoding, latents)[: settings["traversal_dims"]]
@@ -87,6 +87,8 @@ def informative_dimensions(encoding: Encoding, latents: Tensor) -> np.ndarray:
 
 def interpolations(network: BaseAE, first: Tensor, second: Tensor, steps: int) -> np.ndarray:
     """Decode the straight line between the latents of two images, uint8 (pairs, steps, C, H, W)."""
+    if not len(first):
+        return np.empty((0, steps, *first.shape[1:]), np.uint8)
     a, b = encode(network, first), encode(network, second)
     weights = [step / (steps - 1) for step in range(steps)]
     return np.stack([to_bytes(decode(network, interpolate(network, a, b, weight))) for weight in weights], axis=1)
