@@ -166,10 +166,10 @@ def test_persons_of_the_identity_file_stay_together(tmp_path):
 @pytest.mark.parametrize(
     ("names", "settings", "message"),
     [
-        (["1.jpg", "2.jpg"], {}, "2 images cannot make 3 splits"),
-        (["a/1.jpg", "b/2.jpg", "b/3.jpg"], {"by": "folder"}, "2 outermost folders cannot make 3 splits"),
-        (["a/1.jpg", "a/2.jpg", "a/3.jpg"], {"by": "folder"}, "1 outermost folders cannot make 3"),
-        (["train/1.jpg", "test/2.jpg"], {}, "folder of train: 1 images cannot make 2 splits"),
+        (["1.jpg", "2.jpg"], {}, r"2 image\(s\) cannot make 3 splits"),
+        (["a/1.jpg", "b/2.jpg", "b/3.jpg"], {"by": "folder"}, r"2 outermost folder\(s\) cannot make 3 splits"),
+        (["a/1.jpg", "a/2.jpg", "a/3.jpg"], {"by": "folder"}, r"1 outermost folder\(s\) cannot make 3"),
+        (["train/1.jpg", "test/2.jpg"], {}, r"folder of train: 1 image\(s\) cannot make 2 splits"),
         (["notes.txt"], {}, "holds no images"),
     ],
 )

@@ -80,6 +80,13 @@ def test_disk_falls_as_files_appear(tmp_path):
     assert disk_bytes(config, tmp_path) < at_first - 202599 * images - 1.4e9
 
 
+def test_a_folder_of_images_that_is_used_in_place_is_not_written(tmp_path):
+    config = read_config(CONFIGS)
+    before = disk_bytes(config, tmp_path)
+    config["dataset"]["images"]["source"] = [{"path": str(tmp_path)}]
+    assert disk_bytes(config, tmp_path) == before - 1443490838
+
+
 def test_each_folder_is_held_against_its_own_disk(tmp_path):
     """/dev/shm is a file system of its own."""
     config = read_config(CONFIGS) | {"data_dir": "/dev/shm/not there yet"}

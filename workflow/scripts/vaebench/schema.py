@@ -61,7 +61,7 @@ def _explain(error: ValidationError) -> Iterator[tuple[KeyPath, str]]:
         allowed = list(error.schema["properties"])
         for key in error.instance:
             if key not in allowed:
-                yield (*path, key), unknown(key, allowed)
+                yield (*path, key), unknown(key, allowed, elsewhere=[] if path else _below(key, error.schema))
     elif error.validator == "required":
         for key in error.validator_value:
             if key not in error.instance:
@@ -141,10 +141,18 @@ def _object_branch(node: Mapping, schema: Mapping) -> Mapping:
     return objects[0] if len(objects) == 1 else node
 
 
-def unknown(name: str, allowed: Mapping | list | tuple, what: str = "key") -> str:
-    """That `name` is not among the `allowed`, with the one that was perhaps meant."""
-    close = get_close_matches(str(name), list(allowed), n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
+def _below(key: str, schema: Mapping) -> list[str]:
+    """The sections of the schema that have this key, as `section.key`."""
+    sections = ((name, _dereference(node, schema)) for name, node in schema["properties"].items())
+    return [f"{name}.{key}" for name, node in sections if key in node.get("properties", {})]
+
+
+def unknown(
+    name: str, allowed: Mapping | list | tuple, what: str = "key", elsewhere: list[str] | tuple[str, ...] = ()
+) -> str:
+    """That `name` is not among the `allowed`, with what was perhaps meant: the same key `elsewhere`, or a like one."""
+    meant = list(elsewhere) or get_close_matches(str(name), list(allowed), n=1)
+    hint = f"did you mean {' or '.join(meant)}? " if meant else ""
     return f"unknown {what} {name!r}; {hint}allowed: {listing(allowed)}"
 
 

@@ -14,7 +14,7 @@ from vaebench.images import SPLITS, open_images
 from vaebench.labels import read_labels, rows_of
 from vaebench.names import draw_order
 
-UNITS = {"folder": "outermost folders", "identity": "persons"}  # what stays together; else images
+UNITS = {"folder": "outermost folder(s)", "identity": "person(s)"}  # what stays together; else each image
 SPLIT_FOLDERS = {
     **dict.fromkeys(("train", "training"), 0),
     **dict.fromkeys(("eval", "evaluation", "val", "valid", "validation", "dev"), 1),
@@ -46,7 +46,7 @@ def make_partition(images: Path, settings: Mapping, partition: Path, identity: P
         _refuse_half_named_splits(inside, images)
     if found is None:
         groups = _persons(paths, identity) if by == "identity" else _groups(inside, by)
-        splits = _deal(groups, shares, seed, f"{images}: {len(set(groups))} {UNITS.get(by, 'images')}")
+        splits = _deal(groups, shares, seed, f"{images}: {len(set(groups))} {UNITS.get(by, 'image(s)')}")
     else:
         splits = found
         absent = [split for split in shares if split not in set(found)]
@@ -55,7 +55,7 @@ def make_partition(images: Path, settings: Mapping, partition: Path, identity: P
             groups = _groups([_below(inside[row]) for row in rows], by)
             wanted = {0: shares[0]} | {split: shares[split] for split in absent}
             drawn = _deal(
-                groups, wanted, seed, f"{images}, folder of train: {len(set(groups))} {UNITS.get(by, 'images')}"
+                groups, wanted, seed, f"{images}, folder of train: {len(set(groups))} {UNITS.get(by, 'image(s)')}"
             )
             for row, split in zip(rows, drawn, strict=True):
                 splits[row] = split
