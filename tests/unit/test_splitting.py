@@ -158,6 +158,18 @@ def test_persons_of_the_identity_file_stay_together(tmp_path):
     assert len(persons) == 23
     assert {len(found) for found in persons.values()} == {1}
     assert min(counts(splits)) > 0
+    named = tmp_path / "who.csv"
+    named.write_text("image,who\n" + identity.read_text().replace(" ", ",Ms. "))
+    assert (
+        len(
+            {
+                split
+                for name, split in split_of(tmp_path / "a.zip", named, by="identity").items()
+                if int(name[4:10]) % 23 == 5
+            }
+        )
+        == 1
+    )
     identity.write_text(identity.read_text().replace("000007.jpg 2883\n", ""))
     with pytest.raises(UserError, match=r"no identity for img/000007\.jpg \(1 of 200"):
         split_of(tmp_path / "a.zip", identity, by="identity")

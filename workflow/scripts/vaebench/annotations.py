@@ -5,16 +5,17 @@ from pathlib import Path
 
 from vaebench.arrays import read_manifest
 from vaebench.files import atomic_path
-from vaebench.labels import labels_of, read_labels
+from vaebench.labels import labels_of, read_identities, read_labels
 
 
-def write_annotations(annotations: Path, arrays: Mapping[str, Path], tables: Mapping[str, Path]) -> None:
+def write_annotations(annotations: Path, kind: str, arrays: Mapping[str, Path], tables: Mapping[str, Path]) -> None:
     """Write a CSV for each split: row i holds the name of image i of the split's array and its annotations.
 
-    `annotations` is a file as `read_labels` takes it; its numbers are written as they are, so coordinates are those of
-    the file's images, before crop and resize. UserError for a file that does not fit or lacks an image.
+    `annotations` is a file as `read_identities` (for the kind `identity`) or `read_labels` take it. Values are written
+    as they are, so coordinates are those of the file's images, before crop and resize. UserError for a file that does
+    not fit or lacks an image.
     """
-    table = read_labels(annotations, whole=False)
+    table = read_identities(annotations) if kind == "identity" else read_labels(annotations, whole=False)
     names = {split: read_manifest(path)["ids"] for split, path in arrays.items()}
     for split, rows in labels_of(table, names, annotations).items():
         with atomic_path(tables[split]) as temporary:

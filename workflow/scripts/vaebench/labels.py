@@ -20,8 +20,29 @@ def read_labels(path: Path, whole: bool = True) -> pd.DataFrame:
     and a number a line). Raises UserError for anything else, for a name that occurs twice, and for values that are not
     numbers, whole ones if `whole`.
     """
+    return _read_table(path, {0: str}).apply(_numbers, source=path, whole=whole)
+
+
+def read_identities(path: Path) -> pd.DataFrame:
+    """Which person each image shows, from the same kinds of file: one column of text, a number or a name.
+
+    Raises UserError as `read_labels` does, and for a file of more columns or with an image without a person.
+    """
+    table = _read_table(path, str).apply(lambda column: column.str.strip())
+    if table.shape[1] != 1:
+        raise UserError(
+            f"{path}: not a file of persons: it has the columns {', '.join(table)} beside the images' names"
+        )
+    nobody = table.index[table.iloc[:, 0] == ""]
+    if len(nobody):
+        raise UserError(f"{path}: no person for {nobody[0]}")
+    return table
+
+
+def _read_table(path: Path, types: object) -> pd.DataFrame:
+    """The table of a label file, its rows by the images' names; `types` as pandas takes them."""
     try:
-        table = pd.read_csv(path, index_col=0, dtype={0: str}, na_filter=False, **_layout(path))
+        table = pd.read_csv(path, index_col=0, dtype=types, na_filter=False, **_layout(path))
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path}: not a label file ({error}); it needs a header, then a line per image: its name and whole numbers"
@@ -32,7 +53,7 @@ def read_labels(path: Path, whole: bool = True) -> pd.DataFrame:
         raise UserError(f"{path}: two lines for {repeated[0]}")
     if table.empty:
         raise UserError(f"{path}: not a label file: it has no labels")
-    return table.apply(_numbers, source=path, whole=whole)
+    return table
 
 
 def _layout(path: Path) -> dict:

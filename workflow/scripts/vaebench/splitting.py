@@ -11,7 +11,7 @@ import numpy as np
 from vaebench.errors import UserError
 from vaebench.files import atomic_path
 from vaebench.images import SPLITS, open_images
-from vaebench.labels import read_labels, rows_of
+from vaebench.labels import read_identities, rows_of
 from vaebench.names import draw_order
 
 UNITS = {"folder": "outermost folder(s)", "identity": "person(s)"}  # what stays together; else each image
@@ -32,7 +32,7 @@ def make_partition(images: Path, settings: Mapping, partition: Path, identity: P
     - folder: images below one outermost folder stay together. Outermost folders that are called as the splits are
       the splits; a split without such a folder is drawn from train's;
     - auto: the splits' folders where there are such, else file;
-    - identity: images with one number in the file `identity` stay together.
+    - identity: images of one person in the file `identity` stay together.
 
     The draw depends on seed and names only, not on the machine nor on where the images lie. UserError when there are
     fewer files, folders or persons than splits.
@@ -141,12 +141,12 @@ def _groups(inside: Sequence[str], by: str) -> list[str]:
 
 
 def _persons(paths: Sequence[str], identity: Path) -> list[str]:
-    table = read_labels(identity)
+    table = read_identities(identity)
     rows = rows_of(table.index, paths, identity)
     if (rows < 0).any():
         missing = paths[int(np.argmax(rows < 0))]
         raise UserError(f"{identity}: no identity for {missing} ({(rows < 0).sum()} of {len(paths)} images have none)")
-    return [str(number) for number in table.iloc[rows, 0]]
+    return table.iloc[rows, 0].tolist()
 
 
 def _deal(groups: Sequence[str], shares: Mapping[int, float], seed: int, found: str) -> list[int]:
