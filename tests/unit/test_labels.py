@@ -62,6 +62,11 @@ def test_what_cannot_be_told_is_not_guessed(names, images, message):
         matched(labels(*names), *images)
 
 
+def test_the_label_that_was_probably_meant_is_named():
+    with pytest.raises(UserError, match=r"no label for a/1\.jpg \(1 of 2 images have none\); it has A/1\.JPG$"):
+        labels_of(labels("A/1.JPG", "a/2.jpg"), {"train": ["a/1.jpg", "a/2.jpg"]}, "labels.csv")
+
+
 def test_images_of_two_splits_do_not_share_a_label():
     with pytest.raises(UserError, match=r"may be cats/1\.jpg or dogs/1\.jpg"):
         labels_of(labels("1.jpg"), {"train": ["cats/1.jpg"], "test": ["dogs/1.jpg"]}, "labels.csv")

@@ -83,11 +83,11 @@ def by_ranges(body=BODY, send=None, conditional=True, **headers):
     return reply
 
 
-def get(server, folder, retries=0, **changes):
+def get(server, folder, retries=0, timeout=2, **changes):
     """What arrives, without an md5 and without a size unless given."""
     file = {"file": "birds.zip", "bytes": None, "md5": None, "source": [{"url": server.url}]} | changes
     destination = folder / "birds.zip"
-    fetch(file, destination, {"timeout": 2, "retries": retries, "cookies": None})
+    fetch(file, destination, {"timeout": timeout, "retries": retries, "cookies": None})
     assert [path.name for path in folder.iterdir() if path.suffix != ".md5"] == ["birds.zip"], "nothing is left behind"
     return destination.read_bytes()
 
@@ -154,6 +154,22 @@ def test_a_link_that_always_breaks_makes_progress(server, tmp_path, checked):
     assert get(server, tmp_path, retries=1, **given) == BODY
     starts = [int(asked["Range"][6:-1]) for asked in server.requests[1:]]
     assert starts == list(range(20_000, 300_000, 20_000))
+
+
+def test_a_link_that_stands_still_is_given_up_and_keeps_what_came(server, tmp_path, monkeypatch):
+    gone_on = threading.Event()
+
+    def stall(handler):
+        by_ranges(send=150_000, ETag='"one"')(handler)
+        handler.wfile.flush()
+        gone_on.wait(5)
+
+    server.answers = [stall, by_ranges(ETag='"one"')]
+    try:
+        assert get(server, tmp_path, retries=1, timeout=0.2) == BODY
+    finally:
+        gone_on.set()
+    assert server.requests[1]["Range"] == "bytes=150000-"
 
 
 @pytest.mark.parametrize("conditional", [True, False])

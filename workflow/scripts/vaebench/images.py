@@ -104,9 +104,13 @@ def open_images(path: Path) -> ImageSource:
 
 
 def _is_image(name: str) -> bool:
+    if not name.lower().endswith(SUFFIXES):
+        return False
+    if "/." not in f"/{name}" and "__MACOSX" not in name:  # as nearly all names are
+        return True
     folders = name.split("/")
-    hidden = any(part.startswith(".") and part.strip(".") for part in folders) or "__MACOSX" in folders
-    return name.lower().endswith(SUFFIXES) and not hidden
+    hidden = any(part.startswith(".") and part.strip(".") for part in folders)
+    return not hidden and "__MACOSX" not in folders
 
 
 def _readable(path: bytes) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from vaebench.errors import UserError
 from vaebench.names import canonical
+from vaebench.similar import similar
 
 SEVERAL = -2  # a path ending that several labelled names share
 
@@ -91,7 +92,11 @@ def labels_of(table: pd.DataFrame, images: Mapping[str, Sequence[str]], source: 
     rows = rows_of(table.index, every, source)
     missing = [name for name, row in zip(every, rows, strict=True) if row < 0]
     if missing:
-        raise UserError(f"{source}: no label for {missing[0]} ({len(missing)} of {len(every)} images have none)")
+        meant = similar(missing[:1], table.index).get(missing[0])
+        raise UserError(
+            f"{source}: no label for {missing[0]} ({len(missing)} of {len(every)} images have none)"
+            + (f"; it has {meant}" if meant else "")
+        )
     starts = np.cumsum([len(names) for names in images.values()])[:-1]
     return {split: table.iloc[part] for split, part in zip(images, np.split(rows, starts), strict=True)}
 

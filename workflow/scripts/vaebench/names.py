@@ -20,6 +20,8 @@ def canonical(name: str) -> str:
     `/` between folders for Windows' `\\`, no `./` before it, letters composed with their accents (Unicode's form NFC;
     macOS takes them apart), and `%0A` for a control character.
     """
+    if name.isascii() and name.isprintable() and "\\" not in name:  # as nearly all names are
+        return name.removeprefix("./")
     if not name.isascii():
         name = unicodedata.normalize("NFC", name)
     if not name.isprintable():
