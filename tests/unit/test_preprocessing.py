@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,6 +39,8 @@ from vaebench.arrays import open_array, read_manifest
 from vaebench.digests import content_digest, write_digest
 from vaebench.errors import UserError
 from vaebench.preprocessing import preprocess
+from vaebench.recipe import frequent_sizes
+from vaebench.resampling import Resampler
 from vaebench.validation import validate
 
 SPLITS = ("train", "eval", "test")
@@ -282,6 +285,39 @@ def test_photographs_of_any_kind_and_orientation(tmp_path, channels):
     assert skipped == [{"image": "15.jpg", "reason": "small: 30 x 30, less than preprocessing.crop {'center': 40}"}]
 
 
+def sizes_of(*counts):
+    return Counter({(side, side + 1): count for side, count in counts})
+
+
+def test_what_is_made_for_one_size_is_made_for_frequent_ones_only():
+    assert frequent_sizes([sizes_of((218, 162_770)), sizes_of((218, 19_867))]) == {(218, 219)}
+    assert frequent_sizes([sizes_of((20, 200), (30, 255)), sizes_of((20, 56), (40, 1))]) == {(20, 21)}
+    assert frequent_sizes([sizes_of(*((300 + row, 3) for row in range(200)))]) == frozenset()
+    giants = frequent_sizes([sizes_of(*((3000 + row, 300 + row) for row in range(50)))])
+    assert giants == {(3049, 3050)}, "two of these would be more than the memory allows"
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_images_of_many_sizes(tmp_path, monkeypatch, device):
+    """Of two sizes there are enough for a resampler; the others go to Pillow, whatever the device."""
+    made, monkeypatched = [], Resampler.__init__
+    monkeypatch.setattr("vaebench.recipe.FREQUENT", 4)
+    monkeypatch.setattr(Resampler, "__init__", lambda self, *size: (made.append(size), monkeypatched(self, *size))[1])
+    monkeypatch.setattr("vaebench.gpu.choose", lambda *_: device)
+    resize = gpu.resize
+    monkeypatch.setattr("vaebench.gpu.resize", lambda frames, resampler: resize(frames, resampler, "cpu"))
+    sides = [(30 + row, 40 - row // 2) if row % 3 else (50, 40 + row % 2) for row in range(30)]
+    files = {f"{row:02d}.jpg": encoded(picture(row, *side)) for row, side in enumerate(sides)}
+    images, partition = write_celeba(tmp_path, files)
+    arrays = prepare(tmp_path / "out", images, partition, crop=None, size=[16, 20])
+    for split, array in arrays.items():
+        expected = np.stack([by_pillow(data, None, (16, 20), "lanczos") for data in split_of(files, split)])
+        assert np.array_equal(array, expected)
+    assert {size[:2] for size in made} <= {(40, 50), (41, 50)}
+    if device == "cuda":  # not in a worker
+        assert len(made) == 2
+
+
 def test_a_split_without_images_is_named(tmp_path):
     images, partition = write_celeba(tmp_path, faces(3))
     with pytest.raises(UserError, match="no usable image for the eval split"):
@@ -384,6 +420,8 @@ import json, sys
 from pathlib import Path
 from types import SimpleNamespace
 from vaebench.preprocessing import preprocess
+from vaebench.recipe import frequent_sizes
+from vaebench.resampling import Resampler
 images, partition, table, folder, settings, workers = json.loads(sys.argv[1])
 outputs = {split: Path(folder, split + "_data.npz") for split in ("train", "eval", "test")}
 preprocess(Path(images), Path(partition), Path(table), outputs, settings, workers, "small")

@@ -9,7 +9,7 @@ from torchvision.transforms import v2
 from vaebench.cropping import crop_box
 from vaebench.errors import UserError
 from vaebench.filters import FILTERS, weights
-from vaebench.resampling import Resampler
+from vaebench.resampling import PillowResampler, Resampler
 
 GEOMETRIES = [
     ((148, 148), (64, 64)),
@@ -53,6 +53,16 @@ def test_equal_to_pillow_image_by_image_and_in_batches(filter_name, shape, size,
         resampler.resize(image, row)
     assert np.array_equal(output, expected)
     assert np.array_equal(resampler.resize_batch(torch.from_numpy(images)).numpy(), expected)
+
+
+@pytest.mark.parametrize("filter_name", FILTERS)
+@pytest.mark.parametrize(("shape", "size"), GEOMETRIES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_rare_sizes_are_left_to_pillow(filter_name, shape, size, channels):
+    images = [hostile_image(*shape, channels, seed) for seed in range(2)]
+    images.append(images[0][::-1, ::-1])  # a photograph that was turned
+    expected = np.stack([by_pillow(np.ascontiguousarray(image), size, filter_name) for image in images])
+    assert np.array_equal(PillowResampler(size, filter_name).resize_all(images, "any"), expected)
 
 
 def random_geometry(numbers):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from vaebench.errors import UserError
-from vaebench.resampling import Resampler
+from vaebench.resampling import PillowResampler, Resampler
 
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg")  # present where an NVIDIA driver is; asking PyTorch costs seconds and memory
 
@@ -26,16 +26,15 @@ def choose(device: str, decoder: str) -> str:
     return chosen
 
 
-def resize(frames: list[np.ndarray], resampler: Callable[[int, int], Resampler], device: str = "cuda") -> np.ndarray:
+def resize(
+    frames: list[np.ndarray], resampler: Callable[[int, int], Resampler | PillowResampler], device: str = "cuda"
+) -> np.ndarray:
     """Resize uint8 images (height, width, channels), of one size or several, to uint8 (n, channels, H, W)."""
-    import torch
-
-    shapes = [frame.shape for frame in frames]
-    results = {}
+    shapes, results = [frame.shape for frame in frames], {}
     for shape in dict.fromkeys(shapes):
         rows = [row for row, other in enumerate(shapes) if other == shape]
-        batch = torch.from_numpy(np.stack([frames[row] for row in rows])).to(device)
-        results.update(zip(rows, resampler(*shape[:2]).resize_batch(batch).cpu().numpy(), strict=True))
+        resized = resampler(*shape[:2]).resize_all([frames[row] for row in rows], device)
+        results.update(zip(rows, resized, strict=True))
     return np.stack([results[row] for row in range(len(frames))])
 
 

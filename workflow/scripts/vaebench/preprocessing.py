@@ -16,73 +16,23 @@ from tqdm import tqdm
 
 from vaebench import gpu, names
 from vaebench.arrays import manifest_path
-from vaebench.cropping import crop_box
 from vaebench.decoding import Memory, decode
 from vaebench.digests import content_digest, known_md5
 from vaebench.disk import disk_errors, need_space
 from vaebench.errors import UserError
 from vaebench.files import atomic_path, sha256_of
-from vaebench.image_file import ImageError, Reading
+from vaebench.image_file import ImageError
 from vaebench.images import ImageSource, open_images
 from vaebench.orientation import jpeg_orientation, turned
 from vaebench.partial import Done, PartialArray, RowWriter
-from vaebench.resampling import Resampler
+from vaebench.recipe import Recipe, frequent_sizes
+from vaebench.resampling import PillowResampler, Resampler
 from vaebench.selection import Selection, select
 from vaebench.workers import in_order, no_memory, worker_pool
 
 WRITTEN_BYTES = 1 << 18  # pixels that a worker writes at once: still in the processor's cache then
 SENT_BYTES = 1 << 23  # pixels that a worker sends to a GPU at once
 LIBRARIES = ("numpy", "pillow", "simplejpeg")  # what decides about the bytes
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What is done to an image: the settings that decide about the pixels."""
-
-    crop: dict | None
-    size: tuple[int, int] | None  # (height, width)
-    filter: str
-    channels: int
-    decoder: str
-    reading: Reading
-
-    @classmethod
-    def of(cls, settings: dict) -> "Recipe":
-        """The recipe in settings that hold the keys of the sections `preprocessing` and `decoding`."""
-        size = settings["size"] and tuple(settings["size"])
-        how = settings["filter"], settings["channels"], settings["decoder"]
-        return cls(settings["crop"], size, *how, Reading.of(settings))
-
-    def cropped(self, pixels: np.ndarray) -> np.ndarray:
-        """Cut the crop out of (height, width, channels) pixels; a view."""
-        left, top, right, bottom = crop_box(self.crop, pixels.shape[1], pixels.shape[0])
-        return pixels[top:bottom, left:right]
-
-    def resampler(self, height: int, width: int) -> Resampler:
-        """What resizes cropped images of that size."""
-        return _resampler(height, width, self.channels, self.size or (height, width), self.filter)
-
-    def image_shape(self, images: Selection) -> tuple[int, int, int]:
-        """(C, H, W) of the results; UserError when the crop does not fit an image, or the results differ in size."""
-        sizes, first = np.unique(np.stack([images.heights, images.widths], axis=1), axis=0, return_index=True)
-        results = set()
-        for (height, width), position in zip(sizes.tolist(), first, strict=True):
-            try:
-                left, top, right, bottom = crop_box(self.crop, width, height)
-            except UserError as error:
-                raise UserError(f"{images.names[position].decode()}: {error}") from error
-            results.add(self.size or (bottom - top, right - left))
-        if len(results) > 1:
-            raise UserError(
-                f"the images have {len(results)} different sizes, such as {sorted(results)[:3]}: "
-                "set preprocessing.size, or a crop, so that all become equal"
-            )
-        return self.channels, *results.pop()
-
-
-@lru_cache(maxsize=64)
-def _resampler(height: int, width: int, channels: int, size: tuple[int, int], filter_name: str) -> Resampler:
-    return Resampler(height, width, channels, size, filter_name)
 
 
 def preprocess(
@@ -106,9 +56,11 @@ def preprocess(
         device = gpu.choose(settings["device"], recipe.decoder)
         sources = {path.name: pool.submit(known_md5, path) for path in (images, partition) if path.is_file()}
         chosen = select(source, partition, table, outputs, settings["limit"])
+        sizes = {split: recipe.sizes(images) for split, images in chosen.items()}
+        shape = recipe.image_shape(sizes.values())
         content = _content(source, table, recipe)
         jobs = {
-            split: Job(split, images, PartialArray(outputs[split], (len(images), *recipe.image_shape(images)), content))
+            split: Job(split, images, PartialArray(outputs[split], (len(images), *shape), content))
             for split, images in chosen.items()
         }
         arrays, compress = {split: job.array for split, job in jobs.items()}, settings["compress"]
@@ -116,7 +68,8 @@ def preprocess(
         sealed = {split: pool.submit(_seal, array, compress) for split, array in arrays.items() if array.is_complete}
         with tqdm(total=sum(map(len, chosen.values())), unit=" images", desc=f"preprocess {dataset}") as progress:
             progress.update(sum(array.rows_done for array in arrays.values()))
-            for split, done in _work(pool, source, recipe, jobs, settings["batch_size"], device):
+            work = Work(source, recipe, frequent_sizes(sizes.values()))
+            for split, done in _do(work, pool, jobs, settings["batch_size"], device):
                 arrays[split].record(done)
                 progress.update(done.stop - done.start)
                 if arrays[split].is_complete:  # the workers go on with the other splits
@@ -169,14 +122,14 @@ def _open(arrays: Collection[PartialArray], compress: bool) -> None:
     need_space(next(iter(arrays)).path.parent, left * (2 if compress else 1))
 
 
-def _work(
-    pool: ProcessPoolExecutor, source: ImageSource, recipe: Recipe, jobs: dict[str, Job], batch_size: int, device: str
+def _do(
+    work: "Work", pool: ProcessPoolExecutor, jobs: dict[str, Job], batch_size: int, device: str
 ) -> Iterator[tuple[str, Done]]:
     """Do what is missing of all splits; yields each finished range."""
-    work = Work(source, recipe)
     if device == "cpu":
         yield from in_order(pool, work.resize, _tasks(jobs, batch_size))
         return
+    recipe = work.recipe
     frame_bytes = max(int(np.max(job.images.heights * job.images.widths)) for job in jobs.values()) * recipe.channels
     batch_size = max(1, min(batch_size, SENT_BYTES // frame_bytes))
     decode_here = recipe.decoder == "nvjpeg"
@@ -185,7 +138,7 @@ def _work(
     ):
         if decode_here:
             frames = [recipe.cropped(pixels) for pixels in _decoded_by_gpu(frames, recipe)]
-        yield split, writer.write(start, [gpu.resize(frames, recipe.resampler)])
+        yield split, writer.write(start, [gpu.resize(frames, work.resampler)])
 
 
 def _decoded_by_gpu(files: list[bytes], recipe: Recipe) -> list[np.ndarray]:
@@ -201,12 +154,26 @@ def _tasks(jobs: dict[str, Job], batch_size: int) -> Iterator[tuple]:
             yield split, job.array.writer, start, job.images.names[start:stop], job.images.locators[start:stop]
 
 
+@lru_cache
+def _resampler(height: int, width: int, channels: int, size: tuple[int, int], filter_name: str) -> Resampler:
+    return Resampler(height, width, channels, size, filter_name)
+
+
 @dataclass(frozen=True)
 class Work:
     """What the workers do with a batch of images."""
 
     source: ImageSource
     recipe: Recipe
+    frequent: frozenset[tuple[int, int]]  # sizes (height, width) after the crop that many images share
+
+    def resampler(self, height: int, width: int) -> Resampler | PillowResampler:
+        """What resizes cropped images of that size."""
+        recipe = self.recipe
+        size = recipe.size or (height, width)
+        if (height, width) in self.frequent:
+            return _resampler(height, width, recipe.channels, size, recipe.filter)
+        return PillowResampler(size, recipe.filter)
 
     def resize(
         self, split: str, writer: RowWriter, start: int, packed: np.ndarray, locators: np.ndarray
@@ -231,7 +198,7 @@ class Work:
             part = slice(first, first + rows)
             batch = None
             for row, pixels in enumerate(self._cropped(packed[part], locators[part])):
-                resampler = self.recipe.resampler(*pixels.shape[:2])
+                resampler = self.resampler(*pixels.shape[:2])
                 if batch is None:
                     batch = np.empty((len(packed[part]), self.recipe.channels, *resampler.size), np.uint8)
                 resampler.resize(pixels, batch[row])

@@ -6,6 +6,7 @@ passes are products with two matrices. In float64 every product and sum is exact
 2^31), so the order of the additions and the device do not matter.
 """
 
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,12 @@ class Resampler:
         if target is not output:
             output[:] = target
 
+    def resize_all(self, images: list[np.ndarray], device: str) -> np.ndarray:
+        """Resize uint8 images (height, width, channels) on a device of PyTorch to uint8 (n, channels, *size)."""
+        import torch
+
+        return self.resize_batch(torch.from_numpy(np.stack(images)).to(device)).cpu().numpy()
+
     def resize_batch(self, images: "torch.Tensor") -> "torch.Tensor":
         """Resize uint8 (n, height, width, channels) on the tensor's device to uint8 (n, channels, *size)."""
         import torch
@@ -66,6 +73,29 @@ class Resampler:
         x = images.to(torch.float64)
         x = (x @ rows.T if self.rows_first else columns @ x).add_(0.5).clamp_(0, 255).trunc_()
         return (columns @ x if self.rows_first else x @ rows.T).add_(0.5).clamp_(0, 255).to(torch.uint8)
+
+
+@dataclass(frozen=True)
+class PillowResampler:
+    """Does what a `Resampler` does by Pillow itself, for images of any size: nothing has to be prepared."""
+
+    size: tuple[int, int]  # (height, width)
+    filter_name: str
+
+    def resize(self, image: np.ndarray, output: np.ndarray) -> None:
+        """Resize one uint8 image (height, width, channels) into `output`, uint8 (channels, *size)."""
+        height, width, channels = image.shape
+        if self.size != (height, width):
+            pixels = Image.fromarray(image[..., 0] if channels == 1 else image)
+            image = np.asarray(pixels.resize(self.size[::-1], FILTERS[self.filter_name])).reshape(*self.size, channels)
+        output[:] = image.transpose(2, 0, 1)
+
+    def resize_all(self, images: list[np.ndarray], device: str) -> np.ndarray:
+        """Resize uint8 images (height, width, channels), on the CPU, to uint8 (n, channels, *size)."""
+        outputs = np.empty((len(images), images[0].shape[2], *self.size), np.uint8)
+        for image, output in zip(images, outputs, strict=True):
+            self.resize(image, output)
+        return outputs
 
 
 def _arrays(first: Taps, second: Taps, channels: int, rows_first: bool) -> tuple[np.ndarray, ...]:
