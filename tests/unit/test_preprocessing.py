@@ -129,7 +129,7 @@ def test_a_folder_of_images_of_several_sizes_and_formats(tmp_path):
     for row, (data, (width, height)) in enumerate(zip(split_of(files, "train"), shapes[:3], strict=True)):
         left, top = round((width - 30) / 2), round((height - 30) / 2)
         assert np.array_equal(array[row], by_pillow(data, (left, top, left + 30, top + 30), (20, 24), "lanczos"))
-    with pytest.raises(UserError, match=r"2 different sizes.*set preprocessing\.size"):
+    with pytest.raises(UserError, match=r"4 different sizes.*set preprocessing\.size"):
         prepare(tmp_path / "out", tmp_path / "images", partition, crop=None, size=None)
     with pytest.raises(UserError, match=r"kind/1\.png: preprocessing\.crop .* does not fit"):
         prepare(tmp_path / "out", tmp_path / "images", partition, crop={"center": 35})

@@ -1,16 +1,18 @@
-"""How the C library deals with the memory that tensors give back."""
+"""How the C library deals with the memory that tensors and images give back."""
 
 import ctypes
 import mmap
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 MADV_HUGEPAGE = 14  # of Linux's mman.h
-KEPT = 1 << 30  # bytes free at the top of the heap before any go back to the system
-OWN_MAPPING = 1 << 28  # bytes from which a block gets a mapping of its own, which goes back when it is freed
+KEPT = 1 << 30  # bytes
+OWN_MAPPING = 1 << 28  # bytes
 
 
-def keep_freed_memory() -> None:
-    """Let glibc give freed memory to the next tensor instead of the system, for the rest of the process.
+def keep_freed_memory(kept: int = KEPT, own_mapping: int = OWN_MAPPING) -> None:
+    """Let glibc give freed memory to the next tensor or image instead of the system, for the rest of the process.
+
+    Up to `kept` bytes at the top of the heap stay; a block of `own_mapping` bytes or more goes back when it is freed.
 
     A training step on a CPU allocates the same tensors of some megabytes as the step before. By default most of them
     are fetched from the system anew, page by page filled with zeros, and each page of 4 KB is looked up where a large
@@ -18,19 +20,18 @@ def keep_freed_memory() -> None:
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt") and hasattr(library, "madvise"):
-        library.mallopt(M_TRIM_THRESHOLD, KEPT)
-        library.mallopt(M_MMAP_THRESHOLD, OWN_MAPPING)
-        _ask_for_large_pages(library)
+        library.mallopt(M_TRIM_THRESHOLD, kept)
+        library.mallopt(M_MMAP_THRESHOLD, own_mapping)
+        _ask_for_large_pages(library, kept, own_mapping // 2)
 
 
-def _ask_for_large_pages(library: ctypes.CDLL) -> None:
+def _ask_for_large_pages(library: ctypes.CDLL, kept: int, size: int) -> None:
     """Mark the addresses that the heap will give to the next tensors for pages of 2 MB; no memory is taken yet."""
     library.malloc.restype = ctypes.c_void_p
     library.malloc.argtypes = [ctypes.c_size_t]
     library.free.argtypes = [ctypes.c_void_p]
     library.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    size = OWN_MAPPING // 2
-    blocks = [block for block in (library.malloc(size) for _ in range(KEPT // size - 1)) if block]
+    blocks = [block for block in (library.malloc(size) for _ in range(kept // size - 1)) if block]
     for block in blocks:
         start = block // mmap.PAGESIZE * mmap.PAGESIZE
         library.madvise(start, size + mmap.PAGESIZE, MADV_HUGEPAGE)
