@@ -66,7 +66,7 @@ def _start_worker() -> None:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     threadpool_limits(1)  # the processes are the parallelism
-    # For the next image, which is often as large: fetching it anew takes as long as decoding. Pillow's blocks are 16 MB.
+    # For the next image, often as large: fetching it anew takes as long as decoding. Pillow's blocks have 16 MB.
     keep_freed_memory(kept=1 << 28, own_mapping=1 << 25)
 
 
