@@ -5,14 +5,14 @@ import pickle
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from pythae import models as pythae_models
 from pythae.models import BaseAE
 from pythae.models.base import BaseAEConfig
-from torch import nn
+from torch import Tensor, nn
 
 from vaebench.catalog import MODELS
 from vaebench.durable import sync, sync_tree
@@ -130,16 +130,32 @@ def load_weights(path: Path) -> dict:
     return content
 
 
-def model_state(model: BaseAE) -> dict:
-    """All that makes up the model, as pythae lays out `model.pt`: the state_dict, and for RHVAE its metric.
-
-    `metric_queue` holds what RHVAE has gathered for its metric in this epoch. Tensors are copies on their device.
-    """
-    state = {"model_state_dict": {name: value.detach().clone() for name, value in model.state_dict().items()}}
+def live_state(model: BaseAE) -> dict:
+    """All tensors that make up the model, as pythae lays out `model.pt`: the state_dict, and for RHVAE its metric."""
+    state = {"model_state_dict": model.state_dict()}
     if model.model_name == "RHVAE":
-        state |= {"M": model.M_tens.detach().clone(), "centroids": model.centroids_tens.detach().clone()}
+        state |= {"M": model.M_tens, "centroids": model.centroids_tens}
+    return state
+
+
+def model_state(model: BaseAE) -> dict:
+    """Copies of `live_state` on its device, and of what RHVAE has gathered for its metric in this epoch."""
+    state = _map_tensors(live_state(model), lambda tensor: tensor.detach().clone())
+    if model.model_name == "RHVAE":
         state["metric_queue"] = [list(model.M), list(model.centroids)]
     return state
+
+
+def kept_state(model: BaseAE) -> dict:
+    """Copies of what a finished model consists of, on the CPU."""
+    return _map_tensors(live_state(model), lambda tensor: tensor.detach().clone().cpu())
+
+
+def _map_tensors(state: Mapping, change: Callable[[Tensor], Tensor]) -> dict:
+    return {
+        name: _map_tensors(value, change) if isinstance(value, Mapping) else change(value)
+        for name, value in state.items()
+    }
 
 
 def has_batch_norm(model: BaseAE, of_single_pixels: tuple[int, int, int] | None = None) -> bool:

@@ -6,6 +6,7 @@ ones, or those named in the config) the one is taken whose parameters have the v
 """
 
 import json
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from vaebench.arrays import open_array
 from vaebench.catalog import MODELS, NETS
 from vaebench.errors import UserError
 from vaebench.files import atomic_path, sha256_of
+from vaebench.finiteness import not_finite
 from vaebench.inference import reconstruct
 from vaebench.models import (
     DEFAULT,
@@ -25,6 +27,7 @@ from vaebench.models import (
     build_config,
     build_model,
     build_network,
+    live_state,
     load_weights,
     restore_model,
     roles_of,
@@ -65,7 +68,11 @@ def import_pretrained(spec: Mapping, eval_data: Path, output: Path, history: Pat
         resolved["nets"] = _find_networks(resolved, shape, described, weights["model_state_dict"])
         model = build_model(resolved, shape).eval()
         restore_model(model, weights)
+    if name := not_finite(live_state(model)):
+        raise UserError(f"{spec['run']}: the weights in {folder} are not finite (first {name}): the training diverged")
     mse = _validation_mse(model, images)
+    if not math.isfinite(mse):
+        raise UserError(f"{spec['run']}: the model in {folder} gives images that are not finite (mse {mse})")
     save_model(model, resolved, output)
     with atomic_path(history) as temporary:
         temporary.write_text(f"epoch,split,term,value\n0,eval,mse,{mse!r}\n")

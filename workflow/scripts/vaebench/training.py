@@ -6,6 +6,7 @@ This loop does none of that; with `gradients: pythae` it repeats their arithmeti
 
 import hashlib
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -25,10 +26,11 @@ from vaebench.devices import choose_device, random_numbers_kept, sum_in_float64
 from vaebench.durable import durable_path
 from vaebench.errors import UserError
 from vaebench.files import remove_left_overs
+from vaebench.finiteness import ProbabilityGuard, means_no_numbers, not_finite
 from vaebench.inference import reconstruct
 from vaebench.interruption import Interruption
 from vaebench.minibatches import Minibatches
-from vaebench.models import build_model, has_batch_norm, model_state, restore_model, save_model
+from vaebench.models import build_model, has_batch_norm, kept_state, live_state, restore_model, save_model
 from vaebench.numerics import numerics, peak_memory_mb, prepare
 from vaebench.objectives import losses_of, make_objectives, step, step_as_pythae, step_schedulers
 from vaebench.precision import choose_precision
@@ -140,6 +142,7 @@ class Trainer:
         self.input_shape = images.shape[1:]
         seed_everything(seed)
         self.model = prepare(build_model(spec, self.input_shape), self.training, device)
+        self.guard = ProbabilityGuard(self.model)
         smallest = max(self.info.smallest_batch, 2 if has_batch_norm(self.model) else 1)
         channels_last = self.training["channels_last"] and not self.as_pythae and device.type == "cuda"
         self.train_set = Minibatches(images, self.training["batch_size"], device, self._smallest_step(), channels_last)
@@ -159,7 +162,9 @@ class Trainer:
         """Train until the last epoch, or until the patience is over."""
         epochs = self.training["epochs"]
         if not self.progress.rows:
-            self._record("eval", 0, self.validate(0, fixed_noise=True), tracker)
+            validation = self.validate(0, fixed_noise=True)
+            self._check_validation(0, validation)
+            self._record("eval", 0, validation, tracker)
         with tqdm(total=epochs, initial=self.progress.epoch, unit="epoch", desc=self.spec["run"]) as bar:
             while not self._is_over():
                 self.train_epoch(tracker)
@@ -174,12 +179,14 @@ class Trainer:
             size = self.training["batch_size"]
             self.checkpoint.fail({"reason": "out of memory", "batch_size": size, "error": str(error)})
             raise UserError(_memory_advice(self.spec, self.device)) from error
-        except RuntimeError as error:
-            if "between 0 and 1" not in str(error):
+        except Exception as error:
+            if not (self.progress.steps and means_no_numbers(error)):
                 raise
-            # torch's cross-entropy refuses what is not a number before our own check of the losses sees it
-            progress = self.progress
-            self.fail_diverged("the reconstruction", float("nan"), progress.epoch + 1, progress.position + 1)
+            if "device-side assert" not in str(error):  # after which the GPU gives no numbers back
+                self._check_finite(self.progress.epoch + 1)  # an earlier step may have been the first to diverge
+            position = self.progress.position + 1
+            step = position if position <= len(self.progress.order) else None
+            self.fail_diverged("model output", "not finite", self.progress.epoch + 1, step)
 
     def train_epoch(self, tracker: Tracker) -> None:
         """Train one epoch (or the rest of one), validate, and save the state."""
@@ -202,6 +209,7 @@ class Trainer:
         rates = self._speed(len(order))
         self._record("train", epoch, self._means(progress.records, order) | rates, tracker)
         validation = self.validate(epoch, fixed_noise=not self.as_pythae)
+        self._check_validation(epoch, validation)
         self._record("eval", epoch, validation, tracker)
         step_schedulers(self.objectives, validation)
         self._keep_if_best(epoch, validation)
@@ -219,12 +227,13 @@ class Trainer:
         arguments = {"epoch": epoch, "dataset_size": len(self.train_set), "uses_ddp": False}
 
         def one_step(x: Tensor) -> Tensor:
+            self.guard.begin()
             with torch.autocast(self.device.type, enabled=False):  # networks within cast their weights once a step
                 output = self.model({"data": x}, **arguments)
             losses = losses_of(output, self.info.trainer, self.training)
             update(self.objectives, output, losses)
             self.progress.terms = list(losses)
-            return torch.stack([loss.detach().float() for loss in losses.values()])
+            return self.guard.losses(losses)
 
         return RecordedStep(one_step) if self._can_record() else one_step
 
@@ -246,8 +255,9 @@ class Trainer:
                 torch.manual_seed(self.seed)
             order = self.eval_set.order(shuffle=not fixed_noise)
             for x in self.eval_set.load(order):
+                self.guard.begin()
                 losses = self._validation_losses(x, epoch)
-                records.append(torch.stack([loss.detach().float() for loss in losses.values()]))
+                records.append(self.guard.losses(losses))
                 squares.append(sum_in_float64((reconstruct(self.model, x.detach()) - x.detach()).square()))
         means = dict(zip(losses, self._average(records, order), strict=True))
         return means | {"mse": float(torch.stack(squares).sum()) / self.eval_set.images.size}
@@ -256,7 +266,7 @@ class Trainer:
         """The model of the kept epoch, on the CPU and as pythae would have built it."""
         with torch.random.fork_rng(devices=[]):
             model = build_model(self.spec, self.input_shape)
-        restore_model(model, self.progress.best["state"] or _kept_part(self.model))
+        restore_model(model, self.progress.best["state"] or kept_state(self.model))
         return model
 
     def _validation_losses(self, x: Tensor, epoch: int) -> dict[str, Tensor]:
@@ -290,11 +300,19 @@ class Trainer:
             raise self.interruption.end(f"the state is saved, and the training goes on from there ({done})")
 
     def _save(self) -> None:
+        if name := not_finite(live_state(self.model)):
+            self.fail_diverged(
+                f"weight {name.removeprefix('model_state_dict.')}",
+                "not finite",
+                self.progress.epoch + bool(self.progress.position),
+            )
         self.checkpoint.save(self.model, self.objectives, self.progress)
         self.saved_at = time.monotonic()
 
     def _check_finite(self, epoch: int) -> None:
         """Raise `UserError` when a loss of this epoch is not a number or beyond all bounds; the last state stays."""
+        if not self.progress.records:
+            return
         records = torch.stack(self.progress.records).cpu()
         bad = ~(records.abs() < DIVERGED)
         if not bad.any():
@@ -302,14 +320,22 @@ class Trainer:
         index, column = (int(i) for i in bad.nonzero()[0])
         self.fail_diverged(self.progress.terms[column], float(records[index, column]), epoch, index + 1)
 
-    def fail_diverged(self, term: str, value: float, epoch: int, step: int) -> NoReturn:
-        """Record that `term` diverged in a step of an epoch, and raise `UserError`."""
-        where = {"reason": "diverged", "term": term, "value": str(value), "epoch": epoch, "step": step}
-        self.checkpoint.fail(where)
-        raise UserError(
-            f"{self.spec['run']} seed {self.seed}: {term} is {value} in step {step} of epoch {epoch}; "
-            "lower training.learning_rate, or use precision fp32. The last good state is kept."
-        )
+    def _check_validation(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Raise `UserError` when a value of the validation is no finite number."""
+        bad = [(f"validation {term}", value) for term, value in values.items() if not math.isfinite(value)]
+        if bad:
+            self.fail_diverged(*bad[0], epoch)
+
+    def fail_diverged(self, term: str, value: float | str, epoch: int, step: int | None = None) -> NoReturn:
+        """Record that `term` diverged in an epoch, perhaps in a step of it, and raise `UserError`."""
+        self.checkpoint.fail({"reason": "diverged", "term": term, "value": str(value), "epoch": epoch, "step": step})
+        where = f"step {step} of epoch {epoch}" if step else f"epoch {epoch}"
+        what = "lower training.learning_rate, or use precision fp32. The last good state is kept."
+        if not self.progress.steps:
+            where, what = "the first validation", "nothing was trained: look at the networks and config of this run"
+            if self.spec["config"].get("reconstruction_loss") == "bce":
+                what += "; bce needs a decoder whose values lie between 0 and 1"
+        raise UserError(f"{self.spec['run']} seed {self.seed}: {term} is {value} in {where}; {what}")
 
     def _means(self, records: Sequence[Tensor], order: Sequence) -> dict[str, float]:
         return dict(zip(self.progress.terms, self._average(records, order), strict=True))
@@ -338,7 +364,7 @@ class Trainer:
         value = validation.get(self.training["select"])
         best = self.progress.best.get("value")
         if value is None or best is None or value < best:
-            state = None if value is None else _to_cpu(_kept_part(self.model))
+            state = None if value is None else kept_state(self.model)
             self.progress.best = {"epoch": epoch, "value": value, "state": state}
 
     def _is_over(self) -> bool:
@@ -381,20 +407,6 @@ def _key(spec: Mapping, seed: int, code: str, data: Mapping[str, str]) -> str:
     parts = {name: spec[name] for name in ("model", "nets", "config")} | {"training": training}
     text = json.dumps({**parts, "seed": seed, "code": code, "data": data}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _kept_part(model: BaseAE) -> dict:
-    """What a finished model consists of."""
-    state = model_state(model)
-    state.pop("metric_queue", None)
-    return state
-
-
-def _to_cpu(state: Mapping) -> dict:
-    return {
-        name: {key: tensor.cpu() for key, tensor in value.items()} if isinstance(value, Mapping) else value.cpu()
-        for name, value in state.items()
-    }
 
 
 def _write_history(rows: Sequence[Mapping], path: Path) -> None:

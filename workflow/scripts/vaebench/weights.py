@@ -126,6 +126,8 @@ def _convolutions(network: str, weights: Mapping[str, torch.Tensor]) -> dict[str
                     f"it lacks {key} with {channels} channels: these are not torchvision's {network} weights"
                 )
             wanted[key] = weights[key].float().clone()
+            if not wanted[key].isfinite().all():
+                raise UserError(f"its {key} has values that are not finite")
     return wanted
 
 

@@ -1,0 +1,80 @@
+"""Whether a training still computes with numbers: its weights, its probabilities, and what its exceptions mean."""
+
+import re
+from collections.abc import Callable, Mapping
+
+import torch
+from pythae.models import BaseAE
+from torch import Tensor
+
+# In the words of torch and pythae: what happens when a distribution, a matrix or a probability is made of no numbers.
+NO_NUMBERS = re.compile(
+    r"to satisfy the constraint|to be within the support|between 0 and 1|contains either `?inf|anchor points must span"
+    r"|linalg|singular|positive.definite|ill-conditioned|failed to converge|input contained non-finite"
+    r"|device-side assert",
+    re.IGNORECASE,
+)
+JUDGES = ("VAEGAN", "Adversarial_AE")  # the cross-entropy of their discriminator's answer is minimised
+
+
+def not_finite(state: Mapping) -> str | None:
+    """The name of a tensor in nested mappings that holds a value that is no finite number; None when there is none.
+
+    The device is waited for once.
+    """
+    tensors = dict(_floating(state))
+    if not tensors:
+        return None
+    flags = torch.stack([tensor.isfinite().all() for tensor in tensors.values()]).tolist()
+    return next((name for name, finite in zip(tensors, flags, strict=True) if not finite), None)
+
+
+def means_no_numbers(error: Exception) -> bool:
+    """Whether an exception in a step is one that numbers beyond all bounds lead to."""
+    kinds = (ArithmeticError, AssertionError, torch.linalg.LinAlgError)
+    return isinstance(error, kinds) or bool(NO_NUMBERS.search(str(error)))
+
+
+class ProbabilityGuard:
+    """Keeps what is no probability from the binary cross-entropy, and makes the losses of its batch NaN instead.
+
+    torch's cross-entropy of a value outside 0 to 1 is an exception on a CPU; on a GPU it is an assertion that ends all
+    work of the process there. The guard changes no value that is a probability, and never waits for the device.
+    """
+
+    def __init__(self, model: BaseAE) -> None:
+        self._good: list[Tensor] = []
+        if getattr(model.model_config, "reconstruction_loss", "") == "bce":
+            model.decoder.forward = self._watched(model.decoder.forward, "reconstruction")
+        if model.model_name in JUDGES:
+            model.discriminator.forward = self._watched(model.discriminator.forward, "embedding")
+
+    def begin(self) -> None:
+        """Forget the networks' answers so far: a batch begins."""
+        self._good.clear()
+
+    def losses(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """The losses of the batch, (terms,) float32; NaN if it had something to keep away."""
+        record = torch.stack([loss.detach().float() for loss in losses.values()])
+        return record.where(torch.stack(self._good).all(), torch.nan) if self._good else record
+
+    def _watched(self, forward: Callable, key: str) -> Callable:
+        def wrapped(*arguments: object, **options: object) -> Mapping[str, Tensor]:
+            output = forward(*arguments, **options)
+            if key in output:
+                good = (output[key] >= 0) & (output[key] <= 1)
+                self._good.append(good.all())
+                output[key] = output[key].where(good, 0.5)
+            return output
+
+        return wrapped
+
+
+def _floating(state: Mapping, prefix: str = "") -> list[tuple[str, Tensor]]:
+    found = []
+    for name, value in state.items():
+        if isinstance(value, Mapping):
+            found += _floating(value, f"{prefix}{name}.")
+        elif isinstance(value, Tensor) and value.is_floating_point():
+            found.append((prefix + name, value))
+    return found
