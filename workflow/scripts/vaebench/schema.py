@@ -150,8 +150,8 @@ def _below(key: str, schema: Mapping) -> list[str]:
 def unknown(
     name: str, allowed: Mapping | list | tuple, what: str = "key", elsewhere: list[str] | tuple[str, ...] = ()
 ) -> str:
-    """That `name` is not among the `allowed`, with what was perhaps meant: the same key `elsewhere`, or a like one."""
-    meant = list(elsewhere) or get_close_matches(str(name), list(allowed), n=1)
+    """That `name` is not among the `allowed`, with what was perhaps meant: a like one, or the same key `elsewhere`."""
+    meant = [*get_close_matches(str(name), list(allowed), n=1), *elsewhere]
     hint = f"did you mean {' or '.join(meant)}? " if meant else ""
     return f"unknown {what} {name!r}; {hint}allowed: {listing(allowed)}"
 
