@@ -255,6 +255,8 @@ def test_an_empty_partition(tmp_path):
         (["A/1.jpg"], ["a/1.jpg"], ["A/1.jpg"]),
         (["1.jpg"], ["a/1.jpg"], ["1.jpg"]),
         (["a/1.jpg", "b/1.jpg"], ["1.jpg"], ["1.jpg", "1.jpg"]),
+        (["top/1.jpg", "top/2.jpg"], ["1.jpg", "a/b/c/9.jpg"], ["1.jpg", "2.jpg"]),
+        (["top/a/1.jpg", "top/2.jpg"], ["a/1.jpg", "2.jpg", "x/y/z.jpg"], ["a/1.jpg", "2.jpg"]),
     ],
 )
 def test_what_the_partition_calls_an_image(paths, wanted, expected):

@@ -23,6 +23,7 @@ SUFFIXES = (
     *(".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".heic", ".heif"),  # the last two for the message that they are not read
 )
 SPLITS = ("train", "eval", "test")  # the numbers 0, 1, 2 of a partition file
+TRIED = 1000  # names of a partition that show which of the outer folders it writes
 LONGEST_LINE = 8192  # characters of a partition; a path has at most 4,096 bytes
 
 
@@ -183,25 +184,28 @@ def keys(paths: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """What the partition would call each image: its path without the outer folders that the partition does not write.
 
     `paths` and `wanted` are packed names. CelebA's `img_align_celeba/000001.jpg`, and the doubled folder of the Kaggle
-    copy, become `000001.jpg`.
+    copy, become `000001.jpg`. Of the folders that all images are in as many are left out as lets most of the
+    partition's first names be found.
     """
     if not len(paths):
         return paths
     depth, deepest = (int(np.char.count(packed, b"/").max(initial=0)) + 1 for packed in (wanted, paths))
     common = _outer_folders(paths)
-    written = (n for n in range(len(common), 0, -1) if np.char.startswith(wanted, _joined(common[-n:]).encode()).any())
-    outer = max(0, min(len(common) - next(written, 0), deepest - depth))
-    shorter = names.without_prefix(paths, _joined(common[:outer]))
-    if deepest - outer <= depth:
-        return shorter
-    return names.pack("/".join(path.split("/")[-depth:]) for path in names.unpack(shorter))
+    likely = max(0, min(len(common), deepest - depth))
+    best, most = paths, -1
+    for outer in (likely, *(number for number in range(len(common) + 1) if number != likely)):
+        shorter = names.without_prefix(paths, "".join(f"{folder}/" for folder in common[:outer]))
+        if deepest - outer > depth:
+            shorter = names.pack("/".join(path.split("/")[-depth:]) for path in names.unpack(shorter))
+        found = np.count_nonzero(names.find(wanted[:TRIED], shorter) >= 0)
+        if found > most:
+            best, most = shorter, found
+        if 2 * most > min(len(wanted), TRIED):
+            break
+    return best
 
 
 def _outer_folders(paths: np.ndarray) -> list[str]:
     """The folders that all of the paths are in."""
     first, last = (path.decode().split("/")[:-1] for path in (paths[paths.argmin()], paths[paths.argmax()]))
     return [folder for folder, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))]
-
-
-def _joined(folders: list[str]) -> str:
-    return "".join(f"{folder}/" for folder in folders)
