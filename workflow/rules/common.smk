@@ -224,17 +224,20 @@ def take_up_folder():
     """
     presence, last = enter(Path(".snakemake/presence"))
     locks = Path(".snakemake/locks")
-    if last is not None and any(locks.glob("*.lock")):
-        gone = f"a Snakemake that was killed ({last or 'before its first job'})"
-        if last.startswith(("local ", "touch ")) or not last:
-            shutil.rmtree(locks)
-            print(f"Removed the lock of {gone}.", file=sys.stderr)
-        else:
+    if last is None:
+        return presence
+    if any(locks.glob("*.lock")):
+        gone = f"a Snakemake that was killed ({last or 'it left no note'})"
+        if not (last.startswith("local ") and f" on {os.uname().nodename}," in last):
             print(
-                f"There is a lock of {gone}. Its jobs may still be in the queue: wait until they have ended, "
+                f"There is a lock of {gone}. Its jobs may still run on other machines: wait until they have ended, "
                 "or cancel them, then run snakemake --unlock.",
                 file=sys.stderr,
             )
+            return presence
+        shutil.rmtree(locks)
+        print(f"Removed the lock of {gone}.", file=sys.stderr)
+    sign(presence, "local")  # until it is known where its jobs run
     return presence
 
 
@@ -313,6 +316,10 @@ def planned_study():
 
 def fetch_weights():
     """Have the weights of the metrics before any job starts: nothing is trained that could not be measured."""
+    if not {"train", "pretrained", "evaluate"} & {
+        job.rule.name for job in workflow.dag.jobs
+    }:
+        return
     for network, place in WEIGHTS.items():
         if not Path(KEPT_WEIGHTS, f"{place}.pt").exists():
             from vaebench.weights import kept_weights
