@@ -205,6 +205,27 @@ def test_a_disk_that_cannot_be_read_is_no_damage(path, monkeypatch):
             read()
 
 
+def test_an_archive_that_becomes_shorter_while_it_is_read(path):
+    """Every reader notices, whether it opened the archive before or after."""
+    source = open_images(path)
+    places = source.index()[1]
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 97):
+        with open(path, "r+b") as file:
+            file.truncate(length)
+        for place in places:
+            try:
+                assert source.read_at(place) in CONTENT.values()
+            except ImageError:
+                continue
+        path.write_bytes(whole)
+
+
+def test_names_longer_than_usual(tmp_path):
+    content = {"a/" * 200 + f"{row}.jpg": bytes([row]) * 100 for row in range(3)}
+    assert read_all(write_zip(tmp_path / "a.zip", content)) == content
+
+
 def test_two_places_exchanged_are_noticed(path):
     """Both members are whole and have their CRC: only their names tell."""
     data = bytearray(path.read_bytes())

@@ -37,10 +37,15 @@ def read_errors(path: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(
-            f"cannot read {path}: {error.strerror or error}; check that it is there, may be read, and that its disk is "
-            "sound and connected"
-        ) from error
+        raise read_error(path, error) from error
+
+
+def read_error(path: Path | str, error: OSError) -> UserError:
+    """The message for a file that cannot be read."""
+    return UserError(
+        f"cannot read {path}: {error.strerror or error}; check that it is there, may be read, and that its disk is "
+        "sound and connected"
+    )
 
 
 def disk_error(folder: Path, error: OSError) -> UserError:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vaebench import names
-from vaebench.disk import read_errors
+from vaebench.disk import read_error, read_errors
 from vaebench.errors import UserError
 from vaebench.image_file import ImageError, check_bytes
 
@@ -33,6 +33,7 @@ STORED, DEFLATED = 0, 8
 DEFLATE_RATIO = 1032  # no deflated stream becomes more than this times as large
 TAIL = 66_000  # bytes at the end of a file in which unzip looks for the record that ends the archive
 BLOCK = 1 << 20
+USUAL_ENTRY = ENTRY.size + 128  # bytes of an entry with a name that is not very long
 FULL32, FULL16 = 0xFFFFFFFF, 0xFFFF  # "look into the zip64 extra field"
 OTHER_KINDS = {  # by the bytes at their beginning
     rb"7z\xbc\xaf": "a 7z",
@@ -98,14 +99,17 @@ class ZipReader:
 
         A member of more than `most` bytes, packed or not, is not read (LargeImageError).
         """
-        _, flags, method, crc, packed, size, name, extra, _, start = ENTRY.unpack(self._bytes(ENTRY.size, position))
-        names_and_extra = self._bytes(name + extra, position + ENTRY.size)
+        entry = self._bytes(max(ENTRY.size, min(USUAL_ENTRY, self._size - position)), position)
+        _, flags, method, crc, packed, size, name, extra, _, start = ENTRY.unpack_from(entry)
+        behind_name = ENTRY.size + name
+        if len(entry) < behind_name + extra:
+            entry = self._bytes(behind_name + extra, position)
         if FULL32 in (packed, size, start):
-            size, packed, start = _zip64_values(names_and_extra[name:], size, packed, start)
+            size, packed, start = _zip64_values(entry[behind_name : behind_name + extra], size, packed, start)
         if flags & ENCRYPTED:
             raise ImageError("encrypted in the archive")
         check_bytes(max(packed, size), most)
-        data = self._bytes(packed, self._data_position(start, names_and_extra[:name]))
+        data = self._bytes(packed, self._data_position(start, entry[ENTRY.size : behind_name]))
         if method == DEFLATED:
             data = _inflate(data, size)
         elif method != STORED:
@@ -120,12 +124,14 @@ class ZipReader:
         What was put before an archive shifts all of it; some writers then correct the positions of the members only.
         """
         found = None
-        for place in dict.fromkeys((start + self._shift, start)):
-            header = self._peek(LOCAL.size, place)
-            if len(header) == LOCAL.size and header[:4] == LOCAL_START:
-                _, name_length, extra_length = LOCAL.unpack(header)
-                found = self._peek(name_length, place + LOCAL.size)
-                if found.replace(b"\\", b"/") == name.replace(b"\\", b"/"):
+        for place in (start + self._shift, start) if self._shift else (start,):
+            header = self._peek(LOCAL.size + len(name), place)
+            if header[:4] == LOCAL_START and len(header) >= LOCAL.size:
+                _, name_length, extra_length = LOCAL.unpack_from(header)
+                found = header[LOCAL.size :]
+                if name_length != len(name):
+                    found = self._peek(name_length, place + LOCAL.size)
+                if found == name or found.replace(b"\\", b"/") == name.replace(b"\\", b"/"):
                     return place + LOCAL.size + name_length + extra_length
         if found is not None:
             raise ImageError(f"the archive has another file at its place: {names.readable(found)}")
@@ -141,8 +147,10 @@ class ZipReader:
 
     def _peek(self, count: int, position: int) -> bytes:
         """`count` bytes from `position`; none when they reach beyond the end, which positions of 64 bits may."""
-        with read_errors(self.path):
+        try:
             return os.pread(self._file, count, position) if position + count <= self._size else b""
+        except OSError as error:
+            raise read_error(self.path, error) from error
 
     def _directory(self) -> tuple[int, int, int, int]:
         """Number of members, size and start of the central directory, and by how much the whole archive is shifted.
