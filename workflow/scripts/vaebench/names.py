@@ -17,16 +17,16 @@ CHUNK = 4096  # names handled at once
 def canonical(name: str) -> str:
     """The one way in which a name is written here, however a partition, a folder or an archive writes it.
 
-    `/` between folders for Windows' `\\`, no `./` before it, letters composed with their accents (Unicode's form NFC;
-    macOS takes them apart), and `%0A` for a control character.
+    `/` between folders for Windows' `\\`, no blanks around it and no `./` before it, letters composed with their accents
+    (Unicode's form NFC; macOS takes them apart), and `%0A` for a control character.
     """
     if name.isascii() and name.isprintable() and "\\" not in name:  # as nearly all names are
-        return name.removeprefix("./")
+        return name.strip().removeprefix("./")
     if not name.isascii():
         name = unicodedata.normalize("NFC", name)
     if not name.isprintable():
         name = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: f"%{ord(match[0]):02X}", name)
-    return name.replace("\\", "/").removeprefix("./")
+    return name.strip().replace("\\", "/").removeprefix("./")
 
 
 def readable(raw: bytes) -> str:
