@@ -17,8 +17,8 @@ CHUNK = 4096  # names handled at once
 def canonical(name: str) -> str:
     """The one way in which a name is written here, however a partition, a folder or an archive writes it.
 
-    `/` between folders for Windows' `\\`, no blanks around it and no `./` before it, letters composed with their accents
-    (Unicode's form NFC; macOS takes them apart), and `%0A` for a control character.
+    `/` between folders for Windows' `\\`, no blanks around it and no `./` before it, letters composed with their
+    accents (Unicode's form NFC; macOS takes them apart), and `%0A` for a control character.
     """
     if name.isascii() and name.isprintable() and "\\" not in name:  # as nearly all names are
         return name.strip().removeprefix("./")
