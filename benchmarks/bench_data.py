@@ -228,10 +228,10 @@ def run_stage(task: dict) -> None:
     """A stage, in its own process."""
     folder, stage = Path(task["folder"]), task["stage"]
     if stage == "draw":
-        from vaebench.machine_code import compiled
+        from vaebench.loops import compile_loops
 
         draw(folder, Path(task["package"]), task["count"])
-        compiled("resize")  # so that no stage is the first on this machine
+        compile_loops()  # so that no stage is the first on this machine
     elif stage == "limit_decode":
         decode_only(folder, task["workers"])
     elif stage == "ours_validate":

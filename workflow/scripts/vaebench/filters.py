@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-BITS = 22  # of the fraction in Pillow's weights
+from vaebench.loops import BITS
+
 FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "bicubic": Image.Resampling.BICUBIC,
@@ -29,21 +30,15 @@ def weights(size_in: int, size_out: int, filter_name: str) -> np.ndarray:
 class Taps:
     """The part of a matrix of weights that is not zero: output `i` is a sum over inputs `starts[i]` and the next."""
 
-    inputs: int
     starts: np.ndarray  # int64 (outputs,)
-    weights: np.ndarray  # int32 (outputs, taps), in units of 2^-22; an even number of taps
+    weights: np.ndarray  # int32 (outputs, taps), in units of 2^-BITS
 
 
 def taps(matrix: np.ndarray) -> Taps:
-    """The taps of a matrix of `weights` (outputs, inputs).
-
-    To make their number even, one of weight zero may lie beyond the last input.
-    """
+    """The taps of a matrix of `weights` (outputs, inputs)."""
     inputs, used = matrix.shape[1], matrix != 0
     first, last = used.argmax(axis=1), inputs - used[:, ::-1].argmax(axis=1)
     count = (last - first).max()
-    if count % 2:
-        count, matrix = count + 1, np.pad(matrix, ((0, 0), (0, 1)))
-    starts = np.minimum(first, matrix.shape[1] - count)
+    starts = np.minimum(first, inputs - count)
     columns = starts[:, None] + np.arange(count)
-    return Taps(inputs, starts, (np.take_along_axis(matrix, columns, axis=1) * 2**BITS).astype(np.int32))
+    return Taps(starts, (np.take_along_axis(matrix, columns, axis=1) * 2**BITS).astype(np.int32))

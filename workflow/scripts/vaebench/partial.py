@@ -19,7 +19,7 @@ import numpy as np
 from vaebench.arrays import MEMBER, npy_header, open_member
 from vaebench.crc32 import joined
 from vaebench.files import sha256_of
-from vaebench.machine_code import address, compiled
+from vaebench.loops import channel_sums, compiled
 
 BLOCK = 1 << 22
 LOCAL_HEADER_BYTES = 30 + len(MEMBER) + 20  # with the zip64 field that np.savez always writes
@@ -61,7 +61,7 @@ class RowWriter:
 
 def _channel_sums(batch: np.ndarray) -> np.ndarray:
     sums = np.empty((2, batch.shape[1]))
-    compiled("channel_sums")(address(batch), *batch.shape[:2], batch[0, 0].size, address(sums))
+    compiled(channel_sums)(batch.reshape(*batch.shape[:2], -1), sums)
     return sums
 
 

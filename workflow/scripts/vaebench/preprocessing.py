@@ -23,6 +23,7 @@ from vaebench.errors import UserError
 from vaebench.files import atomic_path, sha256_of
 from vaebench.image_file import ImageError
 from vaebench.images import ImageSource, open_images
+from vaebench.loops import compile_loops
 from vaebench.orientation import jpeg_orientation, turned
 from vaebench.partial import Done, PartialArray, RowWriter
 from vaebench.recipe import Recipe, frequent_sizes
@@ -52,6 +53,7 @@ def preprocess(
     Beside each npz lie two digests (`arrays.content_digest`). UserError for whatever the user can mend.
     """
     source, recipe = open_images(images), Recipe.of(settings)
+    compile_loops()
     with worker_pool(workers) as pool, disk_errors(next(iter(outputs.values())).parent):
         device = gpu.choose(settings["device"], recipe.decoder)
         sources = {path.name: pool.submit(known_md5, path) for path in (images, partition) if path.is_file()}

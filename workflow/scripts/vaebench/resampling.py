@@ -14,11 +14,12 @@ import numpy as np
 from PIL import Image
 
 from vaebench.filters import FILTERS, Taps, taps, weights
-from vaebench.machine_code import address, compiled
+from vaebench.loops import add_lines, compiled
 
 if TYPE_CHECKING:
     import torch
 
+BLOCK = 1 << 18  # bytes that stay in the processor's cache
 PROBED = 4000  # pixels in which the two orders of resizing should differ somewhere
 
 
@@ -32,8 +33,8 @@ class Resampler:
         self.columns = weights(height, size[0], filter_name)
         self.rows_first = _rows_first(self.rows, self.columns, filter_name)
         passes = (self.rows, self.columns) if self.rows_first else (self.columns, self.rows)
-        self._arrays = _arrays(*map(taps, passes), channels, self.rows_first)
-        self._addresses = tuple(map(address, self._arrays))
+        self._first, self._second = map(taps, passes)
+        self._block = max(1, BLOCK // (passes[0].shape[1] * channels))  # rows of the first pass at a time
 
     def resize(self, image: np.ndarray, output: np.ndarray) -> None:
         """Resize one uint8 image (height, width, channels) into `output`, uint8 (channels, *size).
@@ -47,14 +48,13 @@ class Resampler:
         if self.size == self.shape[:2]:
             output[:] = image.transpose(2, 0, 1)
             return
-        if image.strides[1:] != (self.shape[2], 1) or image.strides[0] < 0:
-            image = np.ascontiguousarray(image)
-        target = output if output.flags.c_contiguous else np.empty(output.shape, np.uint8)
-        sizes, starts, tap_weights, memory, total, words = self._addresses
-        passes = sizes, starts, tap_weights, memory, memory, total, words, words
-        compiled("resize")(address(image), image.strides[0], address(target), *passes)
-        if target is not output:
-            output[:] = target
+        if not self.rows_first:
+            image, output = image.transpose(1, 0, 2), output.transpose(0, 2, 1)
+        turned = np.empty((len(image), self.shape[2], len(self._first.starts)), np.uint8)
+        for top in range(0, len(image), self._block):
+            rows = slice(top, top + self._block)
+            turned[rows] = _sums(image[rows].transpose(1, 2, 0), self._first).transpose(2, 1, 0)
+        output[:] = _sums(turned, self._second).transpose(1, 0, 2)
 
     def resize_all(self, images: list[np.ndarray], device: str) -> np.ndarray:
         """Resize uint8 images (height, width, channels) on a device of PyTorch to uint8 (n, channels, *size)."""
@@ -98,25 +98,12 @@ class PillowResampler:
         return outputs
 
 
-def _arrays(first: Taps, second: Taps, channels: int, rows_first: bool) -> tuple[np.ndarray, ...]:
-    """What `loops.resize` reads and the memory that it uses."""
-    across, along = _padded(second.inputs), _padded(len(first.weights))
-    longest = channels * max(first.inputs, across, along)
-    stages = (first.inputs + len(first.weights)) * across + (across + len(second.weights)) * along
-    first_sizes, second_sizes = (first.inputs, *first.weights.shape), (second.inputs, *second.weights.shape)
-    return (
-        np.array([channels, rows_first, longest, *first_sizes, *second_sizes]),
-        np.concatenate([first.starts, second.starts]),
-        np.concatenate([first.weights.ravel(), second.weights.ravel()]),
-        np.zeros(channels * stages // 8, np.uint64),
-        np.zeros(longest, np.int32),
-        np.zeros(longest, np.uint64),
-    )
-
-
-def _padded(length: int) -> int:
-    """In whole words of 8 bytes."""
-    return -(-length // 8) * 8
+def _sums(lines: np.ndarray, along: Taps) -> np.ndarray:
+    """A pass over the first axis of a uint8 array, so that whole lines are added."""
+    result = np.empty((len(along.starts), *lines.shape[1:]), np.uint8)
+    flat = np.ascontiguousarray(lines).reshape(len(lines), -1)
+    compiled(add_lines)(flat, along.starts, along.weights, result.reshape(len(result), -1))
+    return result
 
 
 def _rows_first(rows: np.ndarray, columns: np.ndarray, filter_name: str) -> bool:

@@ -1,0 +1,127 @@
+"""The compiled loops: kept and loaded wherever files can be kept, compiled all the same where they cannot."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vaebench import loops
+from vaebench.loops import BITS, add_lines, channel_sums, compiled
+from vaebench.resampling import Resampler
+
+PACKAGE = Path(loops.__file__).parent
+
+ADD = """
+import numpy as np
+from vaebench.loops import BITS, add_lines, compiled
+result, add = np.empty((1, 3), np.uint8), compiled(add_lines)
+add(np.full((2, 3), 200, np.uint8), np.zeros(1, np.int64), np.full((1, 2), 1 << (BITS - 1), np.int32), result)
+assert (result == 200).all()
+print("loaded" if add.stats.cache_hits else "compiled")
+"""
+
+
+def start(package, **places):
+    """A process that has nowhere to keep files but beside the package and in `places`."""
+    environment = os.environ | {"PYTHONPATH": str(package.parent), "HOME": "/dev/null", "XDG_CACHE_HOME": "/dev/null"}
+    environment |= {name: str(path) for name, path in places.items()}
+    command = [sys.executable, "-c", ADD]
+    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def outcome(process):
+    text, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    return text.strip()
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory):
+    """A package that two processes were the first to use, at the same time."""
+    folder = tmp_path_factory.mktemp("warm") / "vaebench"
+    shutil.copytree(PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    assert {outcome(process) for process in [start(folder), start(folder)]} <= {"compiled", "loaded"}
+    return folder
+
+
+def test_what_was_kept_is_loaded_wherever_the_package_moves(warm, tmp_path):
+    moved = shutil.copytree(warm, tmp_path / "vaebench")
+    assert [outcome(process) for process in [start(moved), start(moved)]] == ["loaded"] * 2
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+def test_what_was_kept_and_is_damaged_is_compiled_anew(warm, tmp_path, suffix):
+    package = shutil.copytree(warm, tmp_path / "vaebench")
+    (kept,) = package.glob(f"__pycache__/loops.add_lines*.{suffix}")
+    os.truncate(kept, kept.stat().st_size // 2)
+    assert outcome(start(package)) == "compiled"
+
+
+def test_another_source_is_compiled_anew(warm, tmp_path):
+    package = shutil.copytree(warm, tmp_path / "vaebench")
+    with open(package / "loops.py", "a") as source:
+        source.write("# another version\n")
+    assert outcome(start(package)) == "compiled"
+
+
+def read_only(package):
+    """Not to be written to, even by the superuser."""
+    shutil.rmtree(package / "__pycache__", ignore_errors=True)
+    (package / "__pycache__").write_text("no folder")
+    return package
+
+
+@pytest.mark.parametrize("variable", ["NUMBA_CACHE_DIR", "XDG_CACHE_HOME"])
+def test_kept_elsewhere_where_the_package_cannot_be_written_to(warm, tmp_path, variable):
+    package = read_only(shutil.copytree(warm, tmp_path / "vaebench"))
+    place = {variable: tmp_path / "cache"}
+    assert [outcome(start(package, **place)) for _ in range(2)] == ["compiled", "loaded"]
+    assert list((tmp_path / "cache").rglob("loops.add_lines*.nbc"))
+
+
+def test_compiled_all_the_same_where_nothing_can_be_kept(warm, tmp_path):
+    assert outcome(start(read_only(shutil.copytree(warm, tmp_path / "vaebench")))) == "compiled"
+
+
+def test_weighted_sums_of_lines():
+    """Against 64-bit arithmetic, with results that are to be clipped on both sides."""
+    numbers = np.random.default_rng(0)
+    lines, starts = numbers.choice(np.uint8([0, 1, 254, 255]), (20, 33)), numbers.integers(0, 17, 50)
+    weights = numbers.integers(-1 << 21, 1 << 21, (50, 4), dtype=np.int32)
+    result = np.empty((50, 33), np.uint8)
+    compiled(add_lines)(lines, starts, weights, result)
+    sums = np.stack(
+        [weight @ lines[start : start + 4].astype(np.int64) for start, weight in zip(starts, weights, strict=True)]
+    )
+    assert np.array_equal(result, ((sums + (1 << (BITS - 1))) >> BITS).clip(0, 255))
+    assert {0, 255} < set(result.ravel().tolist())
+
+
+def test_sums_per_channel_are_exact():
+    batch = np.random.default_rng(0).integers(0, 256, (5, 3, 17, 9), dtype=np.uint8)
+    sums = np.empty((2, 3))
+    compiled(channel_sums)(batch.reshape(5, 3, -1), sums)
+    wide = batch.astype(np.int64)
+    assert sums.tolist() == [wide.sum((0, 2, 3)).tolist(), (wide**2).sum((0, 2, 3)).tolist()]
+
+
+def test_an_image_of_another_size_or_type_is_refused():
+    resampler, output = Resampler(8, 8, 3, (4, 4), "bilinear"), np.empty((3, 4, 4), np.uint8)
+    with pytest.raises(ValueError, match=r"cannot resize \(7, 8, 3\)"):
+        resampler.resize(np.zeros((7, 8, 3), np.uint8), output)
+    with pytest.raises(ValueError, match="cannot resize float32 to uint8"):
+        resampler.resize(np.zeros((8, 8, 3), np.float32), output)
+
+
+@pytest.mark.parametrize("turned", [np.s_[::-1], np.s_[:, ::-1], np.s_[..., ::-1]])
+def test_any_view_of_an_image_is_resized(turned):
+    image = np.random.default_rng(0).integers(0, 256, (12, 10, 3), dtype=np.uint8)
+    found, expected = np.empty((3, 5, 4), np.uint8), np.empty((3, 5, 4), np.uint8)
+    resampler = Resampler(12, 10, 3, (5, 4), "lanczos")
+    resampler.resize(image[turned], found)
+    resampler.resize(image[turned].copy(), expected)
+    assert np.array_equal(found, expected)
