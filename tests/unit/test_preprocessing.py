@@ -322,6 +322,9 @@ def test_a_split_without_images_is_named(tmp_path):
     images, partition = write_celeba(tmp_path, faces(3))
     with pytest.raises(UserError, match="no usable image for the eval split"):
         prepare(tmp_path / "out", images, partition)
+    too_large = ANYTHING | {"crop": {"center": 179}}
+    with pytest.raises(UserError, match=r"train split.*left out was 000001\.jpg, small: 178 x 218, less than .*179"):
+        prepare(tmp_path / "out", images, partition, validation=too_large, crop={"center": 179})
 
 
 def test_images_that_changed_since_the_validation_are_noticed(tmp_path):

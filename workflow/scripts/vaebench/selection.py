@@ -50,9 +50,10 @@ def select(
     selections, locators = {}, locators[position]
     for split, column in columns.items():
         if not column.rows:
+            left_out = column.skipped and "; left out was {image}, {reason}".format_map(column.skipped[0])
             raise UserError(
                 f"no usable image for the {split} split: see {table}, and the numbers in {partition} "
-                "(0 train, 1 eval, 2 test; each split needs at least one image)"
+                f"(0 train, 1 eval, 2 test; each split needs at least one image){left_out or ''}"
             )
         rows, heights, widths = np.array(column.rows), np.array(column.heights), np.array(column.widths)
         if isinstance(limit, Mapping):
