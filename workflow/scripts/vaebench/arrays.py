@@ -4,6 +4,7 @@ import json
 import struct
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterable
 from contextlib import contextmanager
 from io import BytesIO
@@ -43,8 +44,10 @@ def open_array(path: Path | str) -> np.ndarray:
             return archive["data"]
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; `snakemake data` makes it") from error
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, struct.error, KeyError, ValueError, EOFError, NotImplementedError) as error:
         raise UserError(f"{path} is not an npz file with the key `data` ({error}); delete it and run again") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _map(path: Path, header_offset: int) -> np.ndarray:

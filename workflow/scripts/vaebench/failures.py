@@ -10,10 +10,12 @@ import re
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from vaebench.disk import FULL
+from vaebench.errors import UserError
 
 ERROR, STOPPED = "Error: ", "Stopped: "  # how the line begins that says why a job ended
 DISK_FULL = os.EX_IOERR  # exit status of a job that could not even write that line
@@ -89,12 +91,23 @@ class Ending:
     memory_kills: int = 0
 
 
+@contextmanager
+def full_disk_said(folder: Path) -> Iterator[None]:
+    """Turn an exception that a full disk under `folder` leads to into one clear `UserError`."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if any(_is_full_disk(cause) for cause in _causes(error)):
+            raise UserError(no_space(folder)) from error
+        raise
+
+
 def reason_of_error(error: BaseException) -> str | None:
     """What an exception means to the user that comes from a full disk or used-up memory; None for any other."""
     for cause in _causes(error):
         number = cause.errno if isinstance(cause, OSError) else None
-        words = str(cause).strip().split("\n")[0] or type(cause).__name__
-        if number in FULL or NO_SPACE.search(words):
+        words = _first_line(cause)
+        if _is_full_disk(cause):
             return no_space()
         if isinstance(cause, MemoryError) or number == errno.ENOMEM or NO_MEMORY.search(words):
             return out_of_memory(words)
@@ -106,9 +119,9 @@ def out_of_memory(words: str) -> str:
     return f"out of memory ({words}); lower batch sizes or threads, or give this step more memory: {AGAIN}"
 
 
-def no_space() -> str:
-    """That a disk is full, with what is free where results and where temporary files are written."""
-    places = dict.fromkeys((os.getcwd(), os.environ.get("TMPDIR", "/tmp")))
+def no_space(folder: Path | None = None) -> str:
+    """That a disk is full, with what is free in `folder`, or else where results and temporary files are written."""
+    places = dict.fromkeys((str(folder),) if folder else (os.getcwd(), os.environ.get("TMPDIR", "/tmp")))
     free = [f"{shutil.disk_usage(place).free / 1e9:.2f} GB in {place}" for place in places if Path(place).is_dir()]
     return f"no space left on the disk (free: {', '.join(free)}); free some or raise the quota: {AGAIN}"
 
@@ -182,6 +195,14 @@ def _killed(ending: Ending) -> str:
         f"{cause}: let fewer jobs run at once (a smaller --cores, or --resources mem_mb=N), lower batch sizes, "
         f"or take a machine with more memory; {AGAIN}"
     )
+
+
+def _is_full_disk(error: BaseException) -> bool:
+    return (isinstance(error, OSError) and error.errno in FULL) or bool(NO_SPACE.search(_first_line(error)))
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

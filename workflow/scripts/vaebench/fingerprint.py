@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parent
 HARMLESS = frozenset(
     f"vaebench.{name}"
     for name in (
-        *("digests", "disk", "durable", "errors", "files", "log", "preflight", "provenance", "sources"),
+        *("digests", "disk", "durable", "errors", "failures", "files", "log", "preflight", "provenance", "sources"),
         *("state_folder", "tracking"),
     )
 )

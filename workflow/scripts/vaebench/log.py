@@ -4,7 +4,6 @@ import atexit
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -43,8 +42,6 @@ def job(log: Path | str) -> Iterator[None]:
     except Exception as error:
         if (reason := reason_of_error(error)) is None:
             raise
-        with suppress(OSError):
-            traceback.print_exc()
         _end(f"{ERROR}{reason}")
 
 

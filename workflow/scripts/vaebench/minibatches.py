@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vaebench.devices import to_unit_interval
+from vaebench.errors import UserError
 from vaebench.platforms import read_row
 
 ROOM = 0.25  # share of the GPU's free memory that the images may take
@@ -25,7 +26,8 @@ class Minibatches:
     """The images of one split, batch by batch.
 
     `images` is uint8 (n, C, H, W), usually a memory map. A last batch of fewer than `smallest` images joins the one
-    before it. Batches are float32 (b, C, H, W) in [0, 1] on `device`.
+    before it. Batches are float32 (b, C, H, W) in [0, 1] on `device`. Raises `UserError` when the file ends before
+    its images do.
     """
 
     def __init__(
@@ -41,9 +43,9 @@ class Minibatches:
         self.device = device
         self.smallest = smallest
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.resident = self._resident()
         whole_file = isinstance(images.base, mmap.mmap)  # and no view of a part
         self._file = os.open(images.filename, os.O_RDONLY) if whole_file else None
+        self.resident = self._resident()
 
     def __len__(self) -> int:
         """Number of images."""
@@ -84,7 +86,10 @@ class Minibatches:
             return torch.from_numpy(self.images[indices])
         batch = np.empty((len(indices), *self.images.shape[1:]), np.uint8)
         for row, index in zip(batch, indices, strict=True):  # pages of the map would count as this process's memory
-            read_row(self._file, row, self.images.offset + int(index) * row.nbytes)
+            try:
+                read_row(self._file, row, self.images.offset + int(index) * row.nbytes)
+            except (EOFError, OSError) as error:
+                raise UserError(f"{self.images.filename} cannot be read: {error}; delete it and run again") from error
         return torch.from_numpy(batch)
 
     def _to_float(self, batch: Tensor) -> Tensor:
@@ -96,7 +101,8 @@ class Minibatches:
             return None
         resident = torch.empty(self.images.shape, dtype=torch.uint8, device=self.device)
         for i in range(0, len(self.images), 4096):
-            resident[i : i + 4096] = torch.from_numpy(np.array(self.images[i : i + 4096])).to(self.device)
+            rows = self._gather(np.arange(i, min(i + 4096, len(self.images))))
+            resident[i : i + 4096] = rows.to(self.device)
         return resident
 
 

@@ -1,11 +1,15 @@
 """Optional live tracking of a training by Weights & Biases or TensorBoard; it never changes a result."""
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 from vaebench.errors import UserError
+
+WAIT = 30  # seconds that a training waits for a tracking service at its start, and at its end
 
 
 class Tracker(Protocol):
@@ -38,24 +42,58 @@ def open_tracker(name: str, folder: Path, run: str, description: Mapping) -> Ite
         raise UserError(f"tracking: {name!r} is unknown; choose from none, wandb, tensorboard")
 
 
+class Lenient:
+    """Hands values on to another tracker until that fails, which is said once: tracking never ends a training."""
+
+    def __init__(self, name: str, record: Callable[[Mapping[str, float], int], None]) -> None:
+        self._name, self._record = name, record
+
+    def log(self, values: Mapping[str, float], epoch: int) -> None:
+        """Record `values`, by names such as eval/mse, for `epoch`."""
+        with self.tolerated():
+            self._record(values, epoch)
+
+    @contextmanager
+    def tolerated(self) -> Iterator[None]:
+        """Turn whatever the tracker raises in the block into a warning, and record no more."""
+        try:
+            yield
+        except Exception as error:  # a service that is away, a full disk, a defect of the tracker's
+            _warn(f"{self._name} failed ({_line(error)}); the training goes on without it")
+            self._record = lambda values, epoch: None
+
+
 def _wandb(folder: Path, run: str, description: Mapping) -> Iterator[Tracker]:
     try:
         import wandb
     except ImportError as error:
         raise _missing("wandb") from error
     folder.mkdir(parents=True, exist_ok=True)
-    session = wandb.init(
-        project="vaebench", name=run, id=None, dir=str(folder), config=dict(description), reinit="create_new"
-    )
-
-    class Wandb:
-        def log(self, values: Mapping[str, float], epoch: int) -> None:
-            session.log(dict(values), step=epoch)
-
+    session = _wandb_session(wandb, folder, run, description)
+    if session is None:
+        yield NoTracker()
+        return
+    tracker = Lenient("wandb", lambda values, epoch: session.log(dict(values), step=epoch))
     try:
-        yield Wandb()
+        yield tracker
     finally:
-        session.finish()
+        with tracker.tolerated():
+            session.finish()
+
+
+def _wandb_session(wandb: ModuleType, folder: Path, run: str, description: Mapping) -> object | None:
+    """A session with the service; without a key, or out of its reach, one that is recorded in `folder`, or None."""
+    limits = {"init_timeout": WAIT, "login_timeout": WAIT, "finish_timeout": WAIT}
+    known = {name: value for name, value in limits.items() if name in wandb.Settings.model_fields}
+    session = {"project": "vaebench", "name": run, "dir": str(folder), "config": dict(description)}
+    for mode in (None, "offline"):
+        try:
+            settings = wandb.Settings(**known)
+            return wandb.init(**session, mode=mode, reinit="create_new", settings=settings)
+        except Exception as error:  # of the service, the network, or the settings of this account
+            then = "recording offline, for `wandb sync`" if mode is None else "the training goes on without it"
+            _warn(f"wandb cannot be used ({_line(error)}); {then}")
+    return None
 
 
 def _tensorboard(folder: Path) -> Iterator[Tracker]:
@@ -63,17 +101,31 @@ def _tensorboard(folder: Path) -> Iterator[Tracker]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise _missing("tensorboard") from error
-    writer = SummaryWriter(log_dir=str(folder / "tensorboard"))
-
-    class TensorBoard:
-        def log(self, values: Mapping[str, float], epoch: int) -> None:
-            for key, value in values.items():
-                writer.add_scalar(key, value, epoch)
-
     try:
-        yield TensorBoard()
+        writer = SummaryWriter(log_dir=str(folder / "tensorboard"))
+    except OSError as error:
+        _warn(f"tensorboard cannot be used ({_line(error)}); the training goes on without it")
+        yield NoTracker()
+        return
+
+    def record(values: Mapping[str, float], epoch: int) -> None:
+        for key, value in values.items():
+            writer.add_scalar(key, value, epoch)
+
+    tracker = Lenient("tensorboard", record)
+    try:
+        yield tracker
     finally:
-        writer.close()
+        with tracker.tolerated():
+            writer.close()
+
+
+def _warn(words: str) -> None:
+    print(f"Warning: tracking: {words}", file=sys.stderr)
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
 
 
 def _missing(package: str) -> UserError:

@@ -25,6 +25,7 @@ from vaebench.checkpoint import Checkpoint, Progress, seed_everything
 from vaebench.devices import choose_device, random_numbers_kept, sum_in_float64
 from vaebench.durable import durable_path
 from vaebench.errors import UserError
+from vaebench.failures import full_disk_said
 from vaebench.files import remove_left_overs
 from vaebench.finiteness import ProbabilityGuard, means_no_numbers, not_finite
 from vaebench.inference import reconstruct
@@ -66,9 +67,9 @@ def train(
     until `state_folder.forget` removes it. No two processes train with one state folder at a time. Precision
     `auto` is chosen for the device; a state that another device left in fp32 goes on in it. Raises `UserError` on a
     wrong setting, a loss that is not finite or diverges (state/failure.json then names the term and the step), and when
-    memory runs out.
+    memory or the disk runs out.
     """
-    with held(Path(state)):
+    with full_disk_said(Path(state)), held(Path(state)):
         for path in (output, history, provenance):
             remove_left_overs(path)
         training = spec["training"]
