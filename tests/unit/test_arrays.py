@@ -1,5 +1,6 @@
 """The npz files against NumPy's own; rows written in any order, by several processes, with interruptions."""
 
+import contextlib
 import hashlib
 import json
 import warnings
@@ -82,6 +83,21 @@ def test_what_is_no_such_file_is_named(tmp_path):
     np.savez(tmp_path / "b.npz", x=np.zeros(3))
     with pytest.raises(UserError, match="key `data`"):
         open_array(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_damaged_file_is_refused_or_read_but_never_a_traceback(tmp_path, compressed):
+    content = numpys(tmp_path, IMAGES[:3], compressed)
+    path = tmp_path / "a.npz"
+    for length in (*range(0, 200, 7), len(content) // 2, len(content) - 30, len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(UserError, match=r"a\.npz"):
+            open_array(path)
+    for position in (*range(170), *range(len(content) - 120, len(content))):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 255]) + content[position + 1 :])
+        with contextlib.suppress(UserError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            open_array(path)
 
 
 def test_a_stream_that_fails_leaves_the_old_file(tmp_path):

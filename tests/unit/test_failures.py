@@ -50,6 +50,7 @@ def test_a_write_that_the_disk_refuses_is_a_full_disk(tmp_path, write):
     assert status == 1
     assert log[-1].startswith("Error: no space left on the disk (free: ")
     assert "the same command goes on where it stopped" in log[-1]
+    assert not any("Traceback" in line for line in log)
 
 
 def test_a_disk_that_takes_not_even_the_log_is_told_by_the_exit_status(tmp_path):

@@ -3,10 +3,12 @@
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
 import threading
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -159,6 +161,115 @@ def test_what_cannot_be_imported_is_said(damage, message, tmp_path, eval_data):
     assert not (tmp_path / "final_model").exists()
 
 
+def changed_weights(change):
+    def damage(folder):
+        weights = torch.load(folder / "model.pt", weights_only=True)["model_state_dict"]
+        torch.save({"model_state_dict": change(weights)}, folder / "model.pt")
+
+    return damage
+
+
+def replaced(content, name="model.pt"):
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def cut(share):
+    return lambda folder: os.truncate(folder / "model.pt", int((folder / "model.pt").stat().st_size * share))
+
+
+def flipped(folder):
+    content = bytearray((folder / "model.pt").read_bytes())
+    content[200] ^= 255  # in the pickle that says which tensors there are
+    (folder / "model.pt").write_bytes(content)
+
+
+def a_folder(folder, name="model.pt"):
+    (folder / name).unlink()
+    (folder / name).mkdir()
+
+
+def saved(content, **options):
+    return lambda folder: torch.save(content, folder / "model.pt", **options)
+
+
+def script(folder):
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), folder / "model.pt")
+
+
+def renamed(weights):
+    return {f"module.{name}": value for name, value in weights.items()}
+
+
+CONFIG = "model_config.json"
+UNREADABLE = {
+    "empty": (replaced(b""), "it is empty"),
+    "zeroed": (replaced(bytes(5000)), "it begins with zeros"),
+    "half": (cut(0.5), "it is cut short or damaged"),
+    "last byte": (cut(0.999999), "it is cut short or damaged"),
+    "ten bytes": (lambda folder: os.truncate(folder / "model.pt", 10), "it is cut short or damaged"),
+    "flipped": (flipped, "damaged"),
+    "lfs": (replaced(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"), "pointer of Git LFS"),
+    "html": (replaced(b"\n<!DOCTYPE html><html>Sign in</html>"), "it is a web page"),
+    "json": (replaced(b'{"error": "Repository not found"}'), "it is JSON text"),
+    "text": (replaced(b"weights\n" * 99), "it is damaged, or was not written by torch.save"),
+    "numpy": (replaced(b"\x93NUMPY\x01\x00v\x00"), "array of NumPy"),
+    "gzip": (replaced(b"\x1f\x8b\x08" + bytes(99)), "compressed by gzip"),
+    "safetensors": (replaced((300).to_bytes(8, "little") + b'{"a":{}}' + b" " * 292), "it is a safetensors file"),
+    "bare pickle": (replaced(pickle.dumps({"model_state_dict": {}})), "it is a bare pickle"),
+    "zip": (lambda folder: zipfile.ZipFile(folder / "model.pt", "w").writestr("a", "b"), "torch.save did not write it"),
+    "torchscript": (script, "it is a TorchScript program"),
+    "whole model": (saved({"model_state_dict": torch.nn.Linear(2, 2)}), "names code to be run (torch.nn."),
+    "whole model, old": (saved(torch.nn.Linear(2, 2), _use_new_zipfile_serialization=False), "names code to be run"),
+    "numpy in it": (saved({"model_state_dict": {"a": np.ones(2)}}), "names code to be run (numpy."),
+    "a list": (saved([1, 2]), "holds no `model_state_dict` of tensors"),
+    "bare weights": (saved({"encoder.a": torch.ones(2)}), "holds no `model_state_dict` of tensors"),
+    "no tensors": (saved({"model_state_dict": {"encoder.a": "x"}}), "holds no `model_state_dict` of tensors"),
+    "a tensor": (saved({"model_state_dict": torch.ones(3)}), "holds no `model_state_dict` of tensors"),
+    "data parallel": (changed_weights(renamed), "no network among"),
+    "one missing": (changed_weights(lambda weights: dict(list(weights.items())[1:])), "no network among"),
+    "a folder": (a_folder, "cannot be read: Is a directory"),
+    "config empty": (replaced(b"", CONFIG), "is not JSON"),
+    "config cut": (replaced(b'{"name": "VAE', CONFIG), "is not JSON"),
+    "config binary": (replaced(b"\xff\xfe\x00\xd8", CONFIG), "is not JSON"),
+    "config deep": (replaced(b"[" * 99999, CONFIG), "is not JSON"),
+    "config list": (replaced(b"[1]", CONFIG), "holds no mapping"),
+    "config folder": (lambda folder: a_folder(folder, CONFIG), "cannot be read: Is a directory"),
+    "no name": (replaced(b'{"input_dim": [1, 28, 28]}', CONFIG), "no model of pythae"),
+    "no shape": (lambda folder: edit(folder, input_dim=None), "does not say input_dim"),
+    "odd shape": (lambda folder: edit(folder, input_dim=["1", 28, 28]), "is no shape of images"),
+    "flat": (lambda folder: edit(folder, input_dim=[784]), "is no shape of images"),
+    "odd field": (lambda folder: edit(folder, latent_dim="five"), "latent_dim"),
+    "unknown field": (lambda folder: edit(folder, dropout=0.1), "WAE_MMD has no field 'dropout'"),
+    "nan field": (lambda folder: edit(folder, reg_weight=float("nan")), "reg_weight"),
+}
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_a_file_that_cannot_be_read_is_one_line_without_unsafe_advice(kind, tmp_path, eval_data):
+    damage, message = UNREADABLE[kind]
+    resnet_wae(tmp_path / "saved")
+    damage(tmp_path / "saved")
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        import_pretrained(spec_of({"path": str(tmp_path / "saved")}), eval_data, **paths_in(tmp_path))
+    words = str(caught.value)
+    assert "\n" not in words
+    assert len(words) < 900
+    assert "weights_only" not in words
+    assert "safe_globals" not in words
+    assert str(tmp_path / "saved") in words or "no network among" in words
+    assert not (tmp_path / "final_model").exists()
+
+
+def test_a_pickle_that_is_trusted_but_cannot_be_loaded_is_one_line(tmp_path, eval_data):
+    config = AEConfig(input_dim=SHAPE, latent_dim=3)
+    AE(config, encoder=OwnEncoder(config)).save(str(tmp_path / "saved"))
+    (tmp_path / "saved/encoder.pkl").write_bytes(b"\x80\x05garbage")
+    spec = spec_of({"path": str(tmp_path / "saved"), "trust_pickle": True})
+    with pytest.raises(UserError, match=r"pythae cannot load .*saved") as caught:
+        import_pretrained(spec, eval_data, **paths_in(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
 def edit(folder, **changes):
     path = folder / "model_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
@@ -236,6 +347,101 @@ def test_model_from_the_hub_is_imported_and_its_pickle_not_even_fetched(tmp_path
     assert not (tmp_path / "executed").exists()
     assert not any(".pkl" in path for path in server.asked)
     assert_same(model, tmp_path)
+
+
+class OddHub(Hub):
+    """A Hub whose answers are as odd as the model's name says."""
+
+    def answer(self, body):
+        kind = re.search(r"someone/([a-z-]+)", self.path)[1]
+        listing = "/api/" in self.path
+        self.path = self.path.replace(kind, "model")
+        answers = {
+            "not-found": (404, b'{"error": "Repository not found"}'),
+            "denied": (401, b'{"error": "Invalid username or password."}'),
+            "forbidden": (403, b"<html>blocked by the proxy</html>"),
+            "teapot": (418, b""),
+            "html": (200, b"<!DOCTYPE html><html>Sign in to the network</html>"),
+            "empty": (200, b""),
+            "list": (200, b"[1, 2, 3]"),
+            "null": (200, b"null"),
+            "no-sha": (200, b'{"id": "someone/model", "siblings": [{"rfilename": "model.pt"}]}'),
+            "odd-siblings": (200, b'{"id": "someone/model", "sha": 7, "siblings": 3}'),
+            "cut-json": (200, b'{"id": "someone/mod'),
+        }
+        if kind == "reset":
+            self.close_connection = True
+            self.connection.close()
+        elif kind == "short" and not listing and body:
+            self.send_response(200)
+            for key, value in {"ETag": '"x"', "X-Repo-Commit": "1" * 40, "Content-Length": "100000"}.items():
+                self.send_header(key, value)
+            self.end_headers()
+            self.wfile.write(b"half of it")
+            self.close_connection = True
+        elif kind in answers:
+            status, content = answers[kind]
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if body:
+                self.wfile.write(content)
+        else:
+            super().answer(body)
+
+
+ODD = (
+    "not-found",
+    "denied",
+    "forbidden",
+    "teapot",
+    "html",
+    "empty",
+    "list",
+    "null",
+    "no-sha",
+    "odd-siblings",
+    "cut-json",
+)
+TRY_EACH = """
+import json, sys
+from vaebench.errors import UserError
+from vaebench.pretrained import _download
+for kind in sys.argv[1:]:
+    try:
+        answer = f"no error: {_download(f'someone/{kind}', trust=False)}"
+    except UserError as error:
+        answer = str(error)
+    except BaseException as error:
+        answer = f"not caught: {error!r}"
+    print(json.dumps([kind, answer]), flush=True)
+"""
+
+
+def test_odd_answers_of_the_hub_are_one_line_each(tmp_path):
+    resnet_wae(tmp_path / "hub")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), OddHub)
+    server.folder, server.asked = tmp_path / "hub", []
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    environment = os.environ | {
+        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+        "HF_HOME": str(tmp_path / "cache"),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DOWNLOAD_TIMEOUT": "1",
+        "HF_HUB_ETAG_TIMEOUT": "1",
+        "PYTHONPATH": "workflow/scripts",
+    }
+    kinds = [*ODD, "reset", "short", "nobody/no/such id"]
+    command = [sys.executable, "-c", TRY_EACH, *kinds]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    server.shutdown()
+    answers = dict(map(json.loads, result.stdout.splitlines()))
+    assert list(answers) == kinds
+    for kind, words in answers.items():
+        assert words.startswith(f"pretrained.hf_hub: someone/{kind} cannot be downloaded ("), words
+        assert "\n" not in words
+        assert "give the folder as `pretrained: {path: ...}`" in words
 
 
 def test_final_model_can_be_read_after_its_source_is_gone(tmp_path, eval_data):

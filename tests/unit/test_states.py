@@ -4,6 +4,7 @@ import csv
 import json
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -335,3 +336,43 @@ def test_what_killed_processes_left_is_removed_by_the_next_start(data, tmp_path)
     (tmp_path / ".per_image.123.parquet").write_text("of another job, which may be at work")
     run(SPEC, data, tmp_path)
     assert {path.name for path in tmp_path.rglob(".*")} == {".per_image.123.parquet"}
+
+
+def train_with_files_limited(data, folder, size, said):
+    """Train where no file may get larger: the writers fail as on a full disk, EFBIG in the place of ENOSPC."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    try:
+        run(SPEC, data, folder)
+    except UserError as error:
+        said.put(str(error))
+
+
+@pytest.mark.parametrize("size", [0, 1000, 100_000, 700_000])
+def test_a_full_disk_is_one_line_and_costs_no_state(size, data, stopped, whole, tmp_path):
+    state, said = copy(stopped, tmp_path), FORK.Queue()
+    assert in_a_process(train_with_files_limited, data, tmp_path, size, said) == 0
+    words = said.get(timeout=9)
+    assert words.startswith("no space left on the disk (free: ")
+    assert f"GB in {state})" in words
+    assert "\n" not in words
+    assert not list(tmp_path.rglob(".*"))
+    for name in ("state.pt", "previous.pt"):
+        assert load_sealed(state / name)["progress"]["epoch"] == 2
+    run(SPEC, data, tmp_path)
+    assert result(tmp_path) == whole
+
+
+def test_images_that_are_cut_short_meanwhile_are_an_error_not_noise(tmp_path, monkeypatch):
+    data = write_data(tmp_path)
+    real = training.Trainer.train_epoch
+
+    def cut_and_train(trainer, tracker):
+        os.truncate(data["train_data"], 20_000)
+        real(trainer, tracker)
+
+    monkeypatch.setattr(training.Trainer, "train_epoch", cut_and_train)
+    with pytest.raises(
+        UserError, match=r"train_data\.npz cannot be read: \d+ of 1024 bytes at \d+: the file is shorter"
+    ):
+        run(SPEC, data, tmp_path)
+    assert not outputs(tmp_path)["output"].exists()

@@ -57,9 +57,12 @@ def _map(path: Path, header_offset: int) -> np.ndarray:
         if signature != b"PK\x03\x04":
             raise zipfile.BadZipFile("no member at its place")
         file.seek(name + extra, 1)
-        version = npy.read_magic(file)
-        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, fortran, dtype = read_header(file)
+        try:
+            version = npy.read_magic(file)
+            read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+            shape, fortran, dtype = read_header(file)
+        except Exception as error:  # the header is Python, of which a damaged one can raise anything
+            raise zipfile.BadZipFile("its header is damaged") from error
         return np.memmap(file, dtype, "r", file.tell(), shape, "F" if fortran else "C")
 
 

@@ -30,27 +30,6 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Remove the temporary files beside `path` of processes that are gone."""
-    start, end = f".{path.stem}.", path.suffix
-    for name in os.listdir(path.parent):
-        process = name[len(start) : len(name) - len(end)]
-        if name == f"{start}{process}{end}" and process.isdecimal() and _is_gone(int(process)):
-            with suppress(OSError):
-                (path.parent / name).unlink()
-
-
-def _is_gone(process: int) -> bool:
-    """Whether no process of this machine has the number."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except (PermissionError, OverflowError):
-        return False
-    return False
-
-
 def remove_left_overs(path: Path | str) -> None:
     """Remove what killed processes left beside `path` under temporary names; nobody else may be writing `path`."""
     path = Path(path)

@@ -1,7 +1,6 @@
 """A run's specification made into a pythae model, and models on disk in pythae's own layout, read without pickle."""
 
 import json
-import pickle
 import shutil
 import tempfile
 from collections import deque
@@ -18,6 +17,7 @@ from vaebench.catalog import MODELS
 from vaebench.durable import sync, sync_tree
 from vaebench.errors import UserError
 from vaebench.nets import build
+from vaebench.plain import load_plain, one_line
 
 SPECIFICATION = "vaebench.json"
 # Names of networks that only imported models have: pythae's own multi-layer perceptron, and one kept as a pickle.
@@ -37,8 +37,10 @@ def build_model(spec: Mapping, input_shape: tuple[int, int, int]) -> BaseAE:
     }
     try:
         model = getattr(pythae_models, spec["model"])(config, **networks)
-    except (AssertionError, AttributeError, TypeError, RuntimeError) as error:
-        raise UserError(f"{spec['model']} cannot be built with config {dict(spec['config'])}: {error}") from error
+    except (AssertionError, AttributeError, TypeError, RuntimeError, ZeroDivisionError) as error:
+        raise UserError(
+            f"{spec['model']} cannot be built with config {dict(spec['config'])}: {one_line(error)}"
+        ) from error
     model.device = torch.device("cpu")
     return model
 
@@ -66,7 +68,10 @@ def build_config(name: str, fields: Mapping, input_shape: tuple[int, int, int]) 
         if reason:
             raise UserError(f"{name}: {field}: {reason}")
     config_class = getattr(pythae_models, f"{name}Config", None) or getattr(pythae_models, f"{name}_Config")
-    return config_class(input_dim=tuple(input_shape), **fields)
+    try:
+        return config_class(input_dim=tuple(input_shape), **fields)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name} cannot have the config {dict(fields)}: {one_line(error)}") from error
 
 
 def save_model(model: BaseAE, spec: Mapping, folder: Path) -> None:
@@ -119,14 +124,10 @@ def load_model(folder: Path | str, device: str = "cpu", trust_pickle: bool = Fal
 
 def load_weights(path: Path) -> dict:
     """The content of a `model.pt`, read as tensors only; `UserError` for a pickle that wants to run code."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing") from error
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} cannot be read as plain tensors: {error}") from error
-    if not isinstance(content, dict) or "model_state_dict" not in content:
-        raise UserError(f"{path} holds no `model_state_dict`")
+    content = load_plain(path)
+    weights = content.get("model_state_dict") if isinstance(content, dict) else None
+    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise UserError(f"{path} holds no `model_state_dict` of tensors, as pythae saves it")
     return content
 
 
@@ -185,8 +186,13 @@ def restore_model(model: BaseAE, state: Mapping) -> None:
     """Put what `model_state` or a `model.pt` holds into `model`, in place; `UserError` if it does not fit."""
     try:
         model.load_state_dict(state["model_state_dict"])
-    except RuntimeError as error:
-        raise UserError(f"the weights do not fit {model.model_name}: {error}") from error
+        _restore_metric(model, state)
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"the weights do not fit {model.model_name}: {one_line(error)}") from error
+
+
+def _restore_metric(model: BaseAE, state: Mapping) -> None:
+    """The metric of RHVAE and what it has gathered for the next one."""
     if model.model_name == "RHVAE" and "M" in state:
         device = next(model.parameters()).device
         if len(state["M"]) > 1:  # one random matrix stands for the metric until the first epoch is over

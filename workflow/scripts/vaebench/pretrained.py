@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from pythae.models import AutoModel, BaseAE
 from torch import Tensor, nn
@@ -18,7 +19,8 @@ from torch import Tensor, nn
 from vaebench.arrays import open_array
 from vaebench.catalog import MODELS, NETS
 from vaebench.errors import UserError
-from vaebench.files import atomic_path, sha256_of
+from vaebench.failures import reason_of_error
+from vaebench.files import atomic_path, remove_left_overs, sha256_of
 from vaebench.finiteness import not_finite
 from vaebench.inference import reconstruct
 from vaebench.models import (
@@ -33,6 +35,7 @@ from vaebench.models import (
     roles_of,
     save_model,
 )
+from vaebench.plain import one_line
 from vaebench.provenance import environment
 
 PLAIN_FILES = ("model_config.json", "model.pt")
@@ -61,7 +64,7 @@ def import_pretrained(spec: Mapping, eval_data: Path, output: Path, history: Pat
     resolved = {**spec, "model": model_name, "config": fields}
     if trust:
         print(f"WARNING: trust_pickle is set: code from {folder} is executed now.", file=sys.stderr)
-        model = AutoModel.load_from_folder(str(folder)).eval()
+        model = _load_trusted(folder)
         resolved["nets"] = dict.fromkeys(roles_of(model_name), PICKLED)
     else:
         weights = load_weights(folder / "model.pt")
@@ -70,9 +73,10 @@ def import_pretrained(spec: Mapping, eval_data: Path, output: Path, history: Pat
         restore_model(model, weights)
     if name := not_finite(live_state(model)):
         raise UserError(f"{spec['run']}: the weights in {folder} are not finite (first {name}): the training diverged")
-    mse = _validation_mse(model, images)
+    mse = _validation_mse(model, images, folder)
     if not math.isfinite(mse):
         raise UserError(f"{spec['run']}: the model in {folder} gives images that are not finite (mse {mse})")
+    remove_left_overs(output)
     save_model(model, resolved, output)
     with atomic_path(history) as temporary:
         temporary.write_text(f"epoch,split,term,value\n0,eval,mse,{mse!r}\n")
@@ -91,40 +95,66 @@ def import_pretrained(spec: Mapping, eval_data: Path, output: Path, history: Pat
 def _download(name: str, trust: bool) -> Path:
     """A folder with the model's plain files from the Hub (HF_ENDPOINT, HF_HOME and HF_TOKEN hold); pickles on trust."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     wanted = [*PLAIN_FILES, "environment.json", *(["*.pkl"] if trust else [])]
     try:
         return Path(snapshot_download(name, allow_patterns=wanted))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:  # a server can answer anything, and so can what the client makes of it
+        if reason := reason_of_error(error):
+            raise UserError(f"pretrained.hf_hub: {name}: {reason}") from error
         raise UserError(
-            f"pretrained.hf_hub: {name} cannot be downloaded: {error}. Without network, download it elsewhere and give "
-            "the folder as `pretrained: {path: ...}`"
+            f"pretrained.hf_hub: {name} cannot be downloaded ({type(error).__name__}: {one_line(error)}). Without "
+            "network, download it elsewhere and give the folder as `pretrained: {path: ...}`"
         ) from error
 
 
 def _read_config(folder: Path) -> dict:
-    missing = [name for name in PLAIN_FILES if not (folder / name).is_file()]
+    missing = [name for name in PLAIN_FILES if not (folder / name).exists()]
     if missing:
         raise UserError(f"pretrained: {folder} has no {', '.join(missing)}; give a folder that pythae saved")
-    return json.loads((folder / "model_config.json").read_text())
+    path = folder / "model_config.json"
+    try:
+        described = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"pretrained: {path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"pretrained: {path} is not JSON ({one_line(error)})") from error
+    if not isinstance(described, dict):
+        raise UserError(f"pretrained: {path} holds no mapping of settings, as pythae saves it")
+    return described
 
 
 def _what_it_is(described: Mapping, folder: Path) -> tuple[str, dict, tuple[int, ...]]:
     """Model name, configuration fields and input shape from pythae's model_config.json."""
+    path = folder / "model_config.json"
     name = str(described.get("name", "")).removesuffix("Config").removesuffix("_")
     if name not in MODELS:
-        raise UserError(
-            f"pretrained: {folder}/model_config.json is of {described.get('name')!r}, no model of pythae 0.1.2"
-        )
-    if not described.get("input_dim"):
-        raise UserError(f"pretrained: {folder}/model_config.json does not say input_dim, the shape of the images")
+        raise UserError(f"pretrained: {path} is of {described.get('name')!r}, no model of pythae 0.1.2")
+    shape = described.get("input_dim")
+    if not shape:
+        raise UserError(f"pretrained: {path} does not say input_dim, the shape of the images")
+    if not (isinstance(shape, list) and len(shape) == 3 and all(type(side) is int and side > 0 for side in shape)):
+        raise UserError(f"pretrained: {path}: input_dim {shape!r} is no shape of images (channels, height, width)")
     fields = {
         key: value
         for key, value in described.items()
         if key not in SET_BY_PYTHAE and not key.startswith("uses_default")
     }
-    return name, fields, tuple(described["input_dim"])
+    try:
+        build_config(name, fields, tuple(shape))
+    except UserError as error:
+        raise UserError(f"pretrained: {path}: {error}") from error
+    return name, fields, tuple(shape)
+
+
+def _load_trusted(folder: Path) -> BaseAE:
+    """The model as pythae loads it, which runs the code of its pickles."""
+    try:
+        return AutoModel.load_from_folder(str(folder)).eval()
+    except Exception as error:  # somebody else's code: whatever it raises is the answer
+        raise UserError(
+            f"pretrained: pythae cannot load {folder} ({type(error).__name__}: {one_line(error)})"
+        ) from error
 
 
 def _find_networks(spec: Mapping, shape: tuple[int, ...], described: Mapping, weights: Mapping[str, Tensor]) -> dict:
@@ -161,7 +191,13 @@ def _shapes(tensors: Mapping[str, Tensor], prefix: str = "") -> dict[str, tuple[
     return {key.removeprefix(prefix): tuple(value.shape) for key, value in tensors.items()}
 
 
-def _validation_mse(model: BaseAE, images: object) -> float:
+def _validation_mse(model: BaseAE, images: np.ndarray, folder: Path) -> float:
     x = torch.from_numpy(images[:CHECKED].copy()).float() / 255
     model.device = torch.device("cpu")
-    return float((reconstruct(model, x).detach() - x).square().double().mean())
+    try:
+        return float((reconstruct(model, x).detach() - x).square().double().mean())
+    except Exception as error:  # networks of others' making, and weights of any value
+        raise UserError(
+            f"pretrained: the model in {folder} cannot reconstruct the images ({type(error).__name__}: "
+            f"{one_line(error)})"
+        ) from error

