@@ -418,6 +418,31 @@ def test_the_road_over_a_device_gives_the_same_bytes(tmp_path, monkeypatch):
         ).read_bytes()
 
 
+def decoded_like_nvjpeg(files, channels):
+    """What torchvision does on a GPU: JPEGs only, as they are stored."""
+    if not all(data.startswith(b"\xff\xd8") for data in files):
+        raise RuntimeError("nvJPEG: unsupported\nand a trace of C++")
+    return [np.asarray(Image.open(io.BytesIO(data)).convert("RGB")) for data in files]
+
+
+def test_the_road_over_a_decoding_device(tmp_path, monkeypatch):
+    """Run by Pillow on the CPU: photographs are turned, and an image that the device does not decode is named."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    files = {f"{row}.jpg": encoded(picture(row, 60, 50), exif=exif) for row in range(5)}
+    images, partition = write_celeba(tmp_path, files)
+    crop = {"crop": {"center": [55, 40]}}
+    expected = prepare(tmp_path / "cpu", images, partition, **crop)
+    monkeypatch.setattr("vaebench.gpu.choose", lambda device, decoder: "cuda")
+    monkeypatch.setattr("vaebench.gpu.decode", decoded_like_nvjpeg)
+    found = prepare(tmp_path / "device", images, partition, **crop, decoder="nvjpeg")
+    for split in SPLITS:
+        assert np.array_equal(found[split], expected[split])
+    images, partition = write_celeba(tmp_path, files | {"2.jpg": encoded(picture(2, 60, 70), "PNG")})
+    with pytest.raises(UserError, match=r"^nvJPEG cannot decode 2\.jpg \(nvJPEG: unsupported\): set .* to libjpeg$"):
+        prepare(tmp_path / "other", images, partition, **crop, decoder="nvjpeg")
+
+
 RUN = """
 import json, sys
 from pathlib import Path

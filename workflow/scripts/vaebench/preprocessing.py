@@ -139,12 +139,25 @@ def _do(
         pool, work.read if decode_here else work.crop, _tasks(jobs, batch_size)
     ):
         if decode_here:
-            frames = [recipe.cropped(pixels) for pixels in _decoded_by_gpu(frames, recipe)]
+            packed = jobs[split].images.names[start : start + len(frames)]
+            frames = [recipe.cropped(pixels) for pixels in _decoded_by_gpu(packed, frames, recipe)]
         yield split, writer.write(start, [gpu.resize(frames, work.resampler)])
 
 
-def _decoded_by_gpu(files: list[bytes], recipe: Recipe) -> list[np.ndarray]:
-    images = gpu.decode(files, recipe.channels)
+def _decoded_by_gpu(packed: np.ndarray, files: list[bytes], recipe: Recipe) -> list[np.ndarray]:
+    """The pixels of the images of these names, turned; UserError names one that nvJPEG cannot decode."""
+    try:
+        images = gpu.decode(files, recipe.channels)
+    except RuntimeError:
+        for name, data in zip(names.unpack(packed), files, strict=True):
+            try:
+                gpu.decode([data], recipe.channels)
+            except RuntimeError as error:
+                reason = str(error).partition("\n")[0]
+                raise UserError(
+                    f"nvJPEG cannot decode {name} ({reason}): set preprocessing.decoder to libjpeg"
+                ) from error
+        raise
     if not recipe.reading.exif_orientation:
         return images
     return [turned(pixels, jpeg_orientation(data)) for pixels, data in zip(images, files, strict=True)]
