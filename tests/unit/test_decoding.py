@@ -13,6 +13,8 @@ from PIL import ExifTags, Image, ImageOps
 from vaebench.decoding import Memory, decode, examine
 from vaebench.image_file import ImageError, Reading
 
+KINDS = ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF"]
+
 
 def test_damage_inside_other_formats_is_found():
     png = bytearray(encoded(picture(0, 60, 60), "PNG"))
@@ -323,10 +325,29 @@ def test_avif_is_read():
     assert reason_of(data[:60])[0] == "damaged"
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_one_limit_of_pixels_for_all_formats(kind):
     data = encoded(picture(3, 40, 30), kind)
     assert reason_of(data, max_pixels=1199)[0] == "large"
     most = 1200 if kind != "JPEG2000" else 1412  # of which a pixel takes more memory
     examine(data, Reading.of(DECODING | {"max_pixels": most}))
     assert examine(oriented(6, kind="JPEG", size=(40, 30)), Reading.of(DECODING | {"max_pixels": 1200})).width == 30
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", [*KINDS, "4:4:1", "CMYK 4:2:0"])
+def test_no_other_exception_and_no_warning_comes_of_damage(kind):
+    sound = {"4:4:1": jpeg([(1, 4), (1, 1), (1, 1)]), "CMYK 4:2:0": jpeg([(2, 2), (1, 1), (1, 1), (2, 2)])}
+    data = sound.get(kind) or encoded(picture(3, 40, 30), kind)
+    rng, memory, refused = np.random.default_rng(3), Memory(), 0
+    for _ in range(100):
+        file, passed = damaged(damaged(data, rng) + b"    ", rng), []
+        for function in (lambda file: examine(file, READING, memory), lambda file: decode(file, 3, READING, memory)[0]):
+            try:
+                function(file)
+                passed.append(True)
+            except ImageError:
+                passed.append(False)
+                refused += 1
+        assert passed != [True, False], "what the validation passes can be decoded"
+    assert refused

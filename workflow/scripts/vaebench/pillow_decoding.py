@@ -117,10 +117,12 @@ def _unidentified(data: bytes) -> ImageError:
         return UnsupportedImageError(f"{kind}, which is not read (Pillow {__version__}): convert it to JPEG or PNG")
     for start, plugin in EXPLAINING.items():
         if data.startswith(start):
-            try:
-                plugin(io.BytesIO(data))
-            except SyntaxError as error:
-                return _judged(error)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    plugin(io.BytesIO(data))
+                except Exception as error:  # as above
+                    return _judged(error)
     if brand in AVIF_BRANDS:
         return ImageError("damaged image: its header cannot be read")
     return ImageError(f"not an image: {'an HTML page' if data.lstrip()[:1] == b'<' else 'of no known image format'}")
