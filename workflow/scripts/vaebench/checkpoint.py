@@ -119,11 +119,13 @@ class Checkpoint:
 
     def report(self, progress: Mapping) -> None:
         """Tell whoever watches how far the training is."""
-        self._write(PROGRESS, progress)
+        with atomic_path(self.folder / PROGRESS) as temporary:
+            temporary.write_text(_text(progress))
 
     def fail(self, failure: Mapping) -> None:
         """Record why the training cannot go on; the last good state stays."""
-        self._write(FAILURE, failure)
+        with durable_path(self.folder / FAILURE) as temporary:
+            temporary.write_text(_text(failure))
 
     def finish(self) -> None:
         """The results are written: keep what is needed to write them again, until somebody has accepted them."""
@@ -199,10 +201,6 @@ class Checkpoint:
             pass
         print(f"{path} is damaged: of the earlier attempts nothing is known.", file=sys.stderr)
         return []
-
-    def _write(self, name: str, content: object) -> None:
-        with atomic_path(self.folder / name) as temporary:
-            temporary.write_text(_text(content))
 
 
 def random_state(device: torch.device) -> dict:

@@ -1,19 +1,20 @@
 """Files that are on the disk for good before they take another's place, and files that prove to be whole."""
 
-import hashlib
 import os
 import pickle
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 
 from vaebench.errors import UserError
 from vaebench.files import atomic_path
 
-SEAL = b"\nsha256 "  # stands before the 64 digits of the checksum of all that comes before
-SEAL_BYTES = len(SEAL) + 64
+SEAL = b"\ncrc32 %08x"  # the end of a file: the CRC-32 of what comes before, three times as fast as SHA-256
+SEAL_BYTES = len(SEAL % 0)
 BLOCK = 1 << 20
 
 
@@ -51,9 +52,9 @@ def sync_tree(folder: Path) -> None:
 def save_sealed(content: object, path: Path) -> None:
     """`torch.save` to a new file, its checksum at the end; torch reads it as if that were not there."""
     with open(path, "wb") as file:
-        hashing = _Hashing(file)
-        torch.save(content, hashing)
-        file.write(SEAL + hashing.digest.hexdigest().encode())
+        summing = _Summing(file)
+        torch.save(content, summing)
+        file.write(SEAL % summing.crc)
         file.flush()
         os.fsync(file.fileno())
 
@@ -79,26 +80,26 @@ def _check_seal(path: Path) -> None:
     left = path.stat().st_size - SEAL_BYTES
     if left <= 0:
         raise Damaged("it is cut short" if left > -SEAL_BYTES else "it is empty")
-    digest = hashlib.sha256()
+    crc = 0
     with open(path, "rb") as file:
         while left and (block := file.read(min(BLOCK, left))):
-            digest.update(block)
+            crc = zlib.crc32(block, crc)
             left -= len(block)
         seal = file.read()
-    if not seal.startswith(SEAL):
+    if seal[:-8] != SEAL[: SEAL_BYTES - 8]:
         raise Damaged("it has no checksum at its end")
-    if seal != SEAL + digest.hexdigest().encode():
+    if seal != SEAL % crc:
         raise Damaged("its checksum does not fit its content")
 
 
-class _Hashing:
-    """A file that is written to, and the SHA-256 of what was written."""
+class _Summing:
+    """A file that is written to, and the CRC-32 of what was written."""
 
-    def __init__(self, file: object) -> None:
-        self._file, self.digest = file, hashlib.sha256()
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.crc = file, 0
 
     def write(self, data: bytes) -> int:
-        self.digest.update(data)
+        self.crc = zlib.crc32(data, self.crc)
         return self._file.write(data)
 
     def flush(self) -> None:

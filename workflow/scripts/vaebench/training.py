@@ -369,9 +369,11 @@ class Trainer:
             self.progress.best = {"epoch": epoch, "value": value, "state": state}
 
     def _is_over(self) -> bool:
-        """Whether the last epoch is done, or the patience over."""
-        patience, best, epoch = self.training["patience"], self.progress.best, self.progress.epoch
-        return epoch >= self.training["epochs"] or bool(patience and best and epoch - best["epoch"] >= patience)
+        return self.progress.epoch >= self.training["epochs"] or self._patience_is_over()
+
+    def _patience_is_over(self) -> bool:
+        patience, best = self.training["patience"], self.progress.best
+        return patience is not None and bool(best) and self.progress.epoch - best["epoch"] >= patience
 
     def _summary(self) -> dict[str, float]:
         last = {row["term"]: row["value"] for row in self.progress.rows if row["split"] == "eval"}
