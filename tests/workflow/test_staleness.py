@@ -108,13 +108,13 @@ def test_nothing_runs_again(study, tmp_path, change):
     elif change == "formatting":
         study.edit(module, "\n\n\ndef ", "\n\n\n\n\ndef ")
     elif change == "annotation":
-        study.edit(module, "def _patience_is_over(self) -> bool:", "def _patience_is_over(self):")
+        study.edit(module, "def _is_over(self) -> bool:", "def _is_over(self):")
         study.edit(module, "        epochs = self", "        epochs: int = self")
     elif change == "name":
-        for old in ("        epochs = self", "total=epochs", "epoch < epochs"):
+        for old in ("        epochs = self", "total=epochs"):
             study.edit(module, old, old.replace("epochs", "passes"))
     elif change == "message":
-        study.edit(module, "The last good state is kept.", "The last good state stays.")
+        study.edit(module, "needs a metric to watch", "wants a metric to watch")
     elif change == "touch":
         later = time.time() + 10
         for path in (study.root / "workflow").rglob("*.*"):
