@@ -38,7 +38,7 @@ from vaebench import gpu
 from vaebench.arrays import open_array, read_manifest
 from vaebench.digests import content_digest, write_digest
 from vaebench.errors import UserError
-from vaebench.preprocessing import preprocess
+from vaebench.preprocessing import _tasks, preprocess
 from vaebench.recipe import frequent_sizes
 from vaebench.resampling import Resampler
 from vaebench.validation import validate
@@ -418,6 +418,16 @@ def test_the_road_over_a_device_gives_the_same_bytes(tmp_path, monkeypatch):
         ).read_bytes()
 
 
+@pytest.mark.parametrize(("pixels", "batch"), [(1, 1), (3 * 178 * 218, 3), (1 << 25, 7)])
+def test_large_images_come_in_small_batches(tmp_path, monkeypatch, pixels, batch):
+    """So that a few of them keep all workers busy."""
+    asked = []
+    monkeypatch.setattr("vaebench.preprocessing.BATCH_PIXELS", pixels)
+    monkeypatch.setattr("vaebench.preprocessing._tasks", lambda jobs, size: asked.append(size) or _tasks(jobs, size))
+    prepare(tmp_path / "out", *write_celeba(tmp_path, faces(5)), batch_size=7)
+    assert asked == [batch]
+
+
 def decoded_like_nvjpeg(files, channels):
     """What torchvision does on a GPU: JPEGs only, as they are stored."""
     if not all(data.startswith(b"\xff\xd8") for data in files):
@@ -447,7 +457,7 @@ RUN = """
 import json, sys
 from pathlib import Path
 from types import SimpleNamespace
-from vaebench.preprocessing import preprocess
+from vaebench.preprocessing import _tasks, preprocess
 from vaebench.recipe import frequent_sizes
 from vaebench.resampling import Resampler
 images, partition, table, folder, settings, workers = json.loads(sys.argv[1])

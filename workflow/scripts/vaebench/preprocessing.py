@@ -32,6 +32,7 @@ from vaebench.selection import Selection, select
 from vaebench.workers import in_order, no_memory, worker_pool
 
 WRITTEN_BYTES = 1 << 18  # pixels that a worker writes at once: still in the processor's cache then
+BATCH_PIXELS = 1 << 25  # decoded for one result, so that few large images keep all workers busy too
 SENT_BYTES = 1 << 23  # pixels that a worker sends to a GPU at once
 LIBRARIES = ("numpy", "pillow", "simplejpeg")  # what decides about the bytes
 
@@ -129,6 +130,8 @@ def _do(
 ) -> Iterator[tuple[str, Done]]:
     """Do what is missing of all splits; yields each finished range."""
     if device == "cpu":
+        pixels, images = (sum(count) for count in zip(*map(_pixels_and_images, jobs.values()), strict=True))
+        batch_size = max(1, min(batch_size, BATCH_PIXELS * images // pixels))
         yield from in_order(pool, work.resize, _tasks(jobs, batch_size))
         return
     recipe = work.recipe
@@ -142,6 +145,11 @@ def _do(
             packed = jobs[split].images.names[start : start + len(frames)]
             frames = [recipe.cropped(pixels) for pixels in _decoded_by_gpu(packed, frames, recipe)]
         yield split, writer.write(start, [gpu.resize(frames, work.resampler)])
+
+
+def _pixels_and_images(job: Job) -> tuple[int, int]:
+    heights, widths = job.images.heights.astype(np.int64), job.images.widths
+    return int((heights * widths).sum()), len(job.images)
 
 
 def _decoded_by_gpu(packed: np.ndarray, files: list[bytes], recipe: Recipe) -> list[np.ndarray]:
