@@ -129,6 +129,7 @@ def test_the_smallest_difference_counts_and_what_differs_in_more_is_not_named():
     among = ["x/A.jpg", "a.png", "A.jpg", "b2.jpg"]
     assert similar(["a.jpg", "c/a.jpg", "b1.jpg", "c.jpg"], among) == {"a.jpg": "A.jpg", "c/a.jpg": "x/A.jpg"}
     assert similar([], among) == {}
+    assert similar(["10.jpg", "7.jpg"], ["100.jpg", "1007.jpg", "x/0007.jpg"]) == {"7.jpg": "x/0007.jpg"}
     many = [f"{row}.JPG" for row in range(5000)]
     assert len(similar((name.lower() for name in many), many)) == 1000
 

@@ -40,7 +40,7 @@ def _kind(name: str) -> str:
 
 
 def _zeros(name: str) -> str:
-    return re.sub(r"0+(?=\d)", "", _kind(name))
+    return re.sub(r"(?<!\d)0+(?=\d)", "", _kind(name))
 
 
 def _folder(name: str) -> str:
