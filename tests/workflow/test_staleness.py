@@ -114,7 +114,7 @@ def test_nothing_runs_again(study, tmp_path, change):
         for old in ("        epochs = self", "total=epochs"):
             study.edit(module, old, old.replace("epochs", "passes"))
     elif change == "message":
-        study.edit(module, "needs a metric to watch", "wants a metric to watch")
+        study.edit(module, "The last good state is kept.", "The last good state stays.")
     elif change == "touch":
         later = time.time() + 10
         for path in (study.root / "workflow").rglob("*.*"):

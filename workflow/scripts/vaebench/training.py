@@ -4,7 +4,6 @@ pythae's trainers cannot resume, seed after the model is built, wait for the dev
 This loop does none of that; with `gradients: pythae` it repeats their arithmetic number for number, to be compared.
 """
 
-import hashlib
 import json
 import math
 import sys
@@ -20,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vaebench.arrays import open_array, pixels_sha256
-from vaebench.catalog import HOW_TO_TRAIN, MODELS
+from vaebench.catalog import MODELS
 from vaebench.checkpoint import Checkpoint, Progress, seed_everything
 from vaebench.devices import choose_device, random_numbers_kept, sum_in_float64
 from vaebench.durable import durable_path
@@ -39,6 +38,7 @@ from vaebench.provenance import environment
 from vaebench.state_folder import held
 from vaebench.steps import RecordedStep, Step
 from vaebench.tracking import Tracker, open_tracker
+from vaebench.training_record import memory_advice, training_key, write_history
 from vaebench.training_settings import why_not_select
 
 CHECK_EVERY = 64  # steps between two looks at the losses; each look waits for the device
@@ -75,7 +75,7 @@ def train(
         training = spec["training"]
         device = choose_device(training["device"])
         data = {"train": pixels_sha256(train_data), "eval": pixels_sha256(eval_data)}
-        checkpoint = Checkpoint(state, _key(spec, seed, code, data))
+        checkpoint = Checkpoint(state, training_key(spec, seed, code, data))
         precision = choose_precision(spec, device, checkpoint.precisions())
         resolved = {**spec, "training": {**training, "precision": precision}}
         with numerics(resolved["training"], device, threads), Interruption() as interruption:
@@ -87,7 +87,7 @@ def train(
             interruption.finished = True
             best = trainer.best_model()
             save_model(best, spec, output)
-            _write_history(trainer.progress.rows, history)
+            write_history(trainer.progress.rows, history)
             described = {
                 "spec": dict(spec),
                 "seed": seed,
@@ -179,7 +179,7 @@ class Trainer:
         except (torch.OutOfMemoryError, MemoryError) as error:
             size = self.training["batch_size"]
             self.checkpoint.fail({"reason": "out of memory", "batch_size": size, "error": str(error)})
-            raise UserError(_memory_advice(self.spec, self.device)) from error
+            raise UserError(memory_advice(self.spec, self.device)) from error
         except Exception as error:
             if not (self.progress.steps and means_no_numbers(error)):
                 raise
@@ -330,13 +330,16 @@ class Trainer:
     def fail_diverged(self, term: str, value: float | str, epoch: int, step: int | None = None) -> NoReturn:
         """Record that `term` diverged in an epoch, perhaps in a step of it, and raise `UserError`."""
         self.checkpoint.fail({"reason": "diverged", "term": term, "value": str(value), "epoch": epoch, "step": step})
-        where = f"step {step} of epoch {epoch}" if step else f"epoch {epoch}"
-        what = "lower training.learning_rate, or use precision fp32. The last good state is kept."
+        name = f"{self.spec['run']} seed {self.seed}"
         if not self.progress.steps:
-            where, what = "the first validation", "nothing was trained: look at the networks and config of this run"
-            if self.spec["config"].get("reconstruction_loss") == "bce":
-                what += "; bce needs a decoder whose values lie between 0 and 1"
-        raise UserError(f"{self.spec['run']} seed {self.seed}: {term} is {value} in {where}; {what}")
+            raise UserError(
+                f"{name}: {term} is {value} in the first validation; nothing was trained: look at the networks and the "
+                "config of this run (bce needs a decoder whose values lie between 0 and 1)"
+            )
+        raise UserError(
+            f"{name}: {term} is {value} in {f'step {step} of ' if step else ''}epoch {epoch}; "
+            "lower training.learning_rate, or use precision fp32. The last good state is kept."
+        )
 
     def _means(self, records: Sequence[Tensor], order: Sequence) -> dict[str, float]:
         return dict(zip(self.progress.terms, self._average(records, order), strict=True))
@@ -402,25 +405,3 @@ class Trainer:
             raise UserError(
                 f"training images are {self.input_shape}, validation images {self.eval_set.images.shape[1:]}"
             )
-
-
-def _key(spec: Mapping, seed: int, code: str, data: Mapping[str, str]) -> str:
-    """A fingerprint of all that decides the result."""
-    training = {name: value for name, value in spec["training"].items() if name not in HOW_TO_TRAIN}
-    parts = {name: spec[name] for name in ("model", "nets", "config")} | {"training": training}
-    text = json.dumps({**parts, "seed": seed, "code": code, "data": data}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _write_history(rows: Sequence[Mapping], path: Path) -> None:
-    with durable_path(path) as temporary:
-        lines = [f"{row['epoch']},{row['split']},{row['term']},{row['value']!r}" for row in rows]
-        temporary.write_text("\n".join(["epoch,split,term,value", *lines]) + "\n")
-
-
-def _memory_advice(spec: Mapping, device: torch.device) -> str:
-    training = spec["training"]
-    return (
-        f"{spec['run']}: out of memory on {device} with training.batch_size {training['batch_size']} and "
-        f"training.eval_batch_size {training['eval_batch_size']}; lower them, or set training.precision to bf16"
-    )
