@@ -79,6 +79,8 @@ def named(kind, name, **options):
         ({"select": "msee"}, "select: 'msee' cannot choose the epoch of VAE; take last or one of mse, loss, recon"),
         ({"select": "mmd"}, "select: 'mmd' cannot"),
         ({"batch_size": 1}, "batch_size: VAE needs at least 2 with these networks since batch norm"),
+        ({"batch_size": 64.0}, "batch_size: 64.0 has a decimal point; write 64"),
+        ({"epochs": 1e3}, "epochs: 1000.0 has a decimal point; write 1000"),
         ({"components": {"decoder": {"learning_rate": 0.1}}}, "components.decoder: VAE has no such part"),
     ],
 )  # fmt: skip

@@ -214,4 +214,7 @@ def _named(spec: Mapping, role: str) -> str:
 
 
 def _read_json(path: Path) -> dict | None:
-    return json.loads(path.read_text()) if path.is_file() else None
+    try:
+        return json.loads(path.read_text()) if path.is_file() else None
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({one_line(error)})") from error

@@ -11,6 +11,8 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from vaebench.errors import UserError
 
+MOST = 10_000  # epochs that a schedule is tried for, which takes a tenth of a second
+
 
 def make_optimizer(parameters: list[nn.Parameter], settings: Mapping, extra: Mapping, fused: bool) -> Optimizer:
     """The optimizer that `settings` (a resolved training block) name, with `extra` options.
@@ -76,7 +78,7 @@ def mistakes_in_optimizer(settings: Mapping, extra: Mapping) -> Iterator[tuple[s
                 return
             key, name = "scheduler", settings["scheduler"]["name"]
             scheduler = make_scheduler(optimizer, settings["scheduler"])
-            for epoch in range(settings["epochs"]):
+            for epoch in range(min(settings["epochs"], MOST)):
                 step_scheduler(scheduler, 1.0)
                 rate = float(optimizer.param_groups[0]["lr"])
                 if not 0 <= rate < float("inf"):

@@ -8,9 +8,19 @@ from copy import deepcopy
 from difflib import get_close_matches
 from math import isfinite
 
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import Draft202012Validator, ValidationError, validators
 
 KeyPath = tuple[str | int, ...]
+
+
+def _is_integer(checker: object, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+# JSON takes 64.0 for an integer; Python does not count with it.
+Validator = validators.extend(
+    Draft202012Validator, type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
+)
 
 
 def without_mistakes(config: Mapping, schema: dict) -> tuple[dict, dict[KeyPath, str]]:
@@ -19,7 +29,7 @@ def without_mistakes(config: Mapping, schema: dict) -> tuple[dict, dict[KeyPath,
     What is left is looked at again, since one mistake can hide another; what only follows from a removal is no mistake.
     """
     sound, mistakes = deepcopy(dict(config)), {}
-    validator = Draft202012Validator(schema)
+    validator = Validator(schema)
     while errors := [*_violations(sound, validator), *_not_finite(sound)]:
         news = {path: text for path, text in errors if not any(one_holds_the_other(path, known) for known in mistakes)}
         mistakes |= news
@@ -76,9 +86,15 @@ def _explain(error: ValidationError) -> Iterator[tuple[KeyPath, str]]:
             f"{error.instance!r} is read as text, not as a number: YAML wants a point before an exponent; "
             f"write {yaml_number(error.instance)}",
         )
+    elif error.validator == "type" and "integer" in error.validator_value and _is_whole(error.instance):
+        yield path, f"{error.instance!r} has a decimal point; write {int(error.instance)}"
     else:
         description = f" ({error.schema['description']})" if "description" in error.schema else ""
         yield path, f"{error.message}{description}"
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, float) and value.is_integer()
 
 
 def _remove(config: dict, path: KeyPath) -> bool:

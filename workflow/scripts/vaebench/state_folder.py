@@ -44,7 +44,7 @@ def forget(folder: Path) -> None:
     """Remove the state of a training whose results are accepted, unless a process is at work on it."""
     if not folder.is_dir():
         return
-    with suppress(UserError), held(folder, patience=0):
+    with suppress(UserError, OSError), held(folder, patience=0):
         names = (STATE, PREVIOUS, ATTEMPTS, FAILURE, PROGRESS, LOCK)
         for path in (*folder.glob(BEST.format("*")), *(folder / name for name in names)):
             path.unlink(missing_ok=True)
