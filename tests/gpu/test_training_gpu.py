@@ -13,6 +13,8 @@ import vaebench.minibatches as minibatches
 import vaebench.training as training
 from vaebench.catalog import MODELS
 from vaebench.devices import to_unit_interval
+from vaebench.errors import UserError
+from vaebench.finiteness import ProbabilityGuard
 from vaebench.models import build_model, load_weights
 from vaebench.numerics import prepare
 from vaebench.objectives import losses_of, make_objectives, step
@@ -96,10 +98,15 @@ def test_recorded_steps_give_the_same_weights(model, device, data, tmp_path):
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
+@pytest.mark.parametrize("loss", ["mse", "bce"])
 @pytest.mark.parametrize("model", RECORDABLE)
-def test_a_step_does_not_wait_for_the_device(model, device):
-    spec = make_spec(model, device=device)
+def test_a_step_does_not_wait_for_the_device(model, loss, device):
+    if loss == "bce" and "reconstruction_loss" not in MODELS[model].fields:
+        pytest.skip("it has the mean squared error only")
+    fields = {"reconstruction_loss": "bce"} if loss == "bce" else {}
+    spec = make_spec(model, config=fields, device=device)
     network = prepare(build_model(spec, (1, 32, 32)), spec["training"], torch.device(device))
+    guard = ProbabilityGuard(network)
     objectives = make_objectives(network, spec["training"])
     x = torch.rand(16, 1, 32, 32, device=device)
     for attempt in range(2):  # the first makes the optimizer's state and the workspaces
@@ -107,11 +114,27 @@ def test_a_step_does_not_wait_for_the_device(model, device):
             torch.cuda.synchronize()
             torch.cuda.set_sync_debug_mode("error" if attempt else "default")
         try:
+            guard.begin()
             output = network({"data": x}, epoch=1, dataset_size=16)
-            step(objectives, output, losses_of(output, MODELS[model].trainer, spec["training"]))
+            losses = losses_of(output, MODELS[model].trainer, spec["training"])
+            step(objectives, output, losses)
+            guard.losses(losses)
         finally:
             if device == "cuda":
                 torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("record", [True, False])
+@pytest.mark.parametrize("model", ["VAE", "VAEGAN", "Adversarial_AE", "RHVAE", "PoincareVAE"])
+def test_divergence_is_one_message_and_leaves_the_device_usable(model, record, device, data, tmp_path):
+    """The cross-entropy of what is no probability would end all work of this process on a GPU."""
+    fields = {"reconstruction_loss": "bce"}
+    adam = {"name": "Adam", "options": {}}
+    hot = make_spec(model, config=fields, device=device, learning_rate=1e6, optimizer=adam, record_steps=record)
+    with pytest.raises(UserError, match=r"seed 0: \w.* is \S.* in .*epoch \d; lower training.learning_rate"):
+        run(hot, data, tmp_path / "hot")
+    paths = run(make_spec(model, config=fields, device=device, epochs=1), data, tmp_path / "calm")
+    assert np.isfinite(read_history(paths["history"], "eval", "loss")).all()
 
 
 def test_provenance_names_the_device(device, data, tmp_path):

@@ -43,7 +43,7 @@ class ProbabilityGuard:
     """
 
     def __init__(self, model: BaseAE) -> None:
-        self._good: list[Tensor] = []
+        self._bad: list[Tensor] = []
         if getattr(model.model_config, "reconstruction_loss", "") == "bce":
             model.decoder.forward = self._watched(model.decoder.forward, "reconstruction")
         if model.model_name in JUDGES:
@@ -51,20 +51,20 @@ class ProbabilityGuard:
 
     def begin(self) -> None:
         """Forget the networks' answers so far: a batch begins."""
-        self._good.clear()
+        self._bad.clear()
 
     def losses(self, losses: Mapping[str, Tensor]) -> Tensor:
         """The losses of the batch, (terms,) float32; NaN if it had something to keep away."""
         record = torch.stack([loss.detach().float() for loss in losses.values()])
-        return record.where(torch.stack(self._good).all(), torch.nan) if self._good else record
+        return record.masked_fill(torch.stack(self._bad).any(), torch.nan) if self._bad else record
 
     def _watched(self, forward: Callable, key: str) -> Callable:
         def wrapped(*arguments: object, **options: object) -> Mapping[str, Tensor]:
             output = forward(*arguments, **options)
             if key in output:
-                good = (output[key] >= 0) & (output[key] <= 1)
-                self._good.append(good.all())
-                output[key] = output[key].where(good, 0.5)
+                bad = ~((output[key] >= 0) & (output[key] <= 1))  # NaN is neither
+                self._bad.append(bad.any())
+                output[key] = output[key].masked_fill(bad, 0.5)  # unlike where, it takes a number without a copy
             return output
 
         return wrapped
