@@ -17,7 +17,7 @@ from vaebench.errors import UserError
 STATE, PREVIOUS, BEST = "state.pt", "previous.pt", "best-{}.pt"
 FAILURE, ATTEMPTS, PROGRESS, LOCK = "failure.json", "attempts.json", "progress.json", "lock"
 LOOK_AGAIN = 0.5  # seconds
-PATIENCE_ON_A_CLUSTER = 60  # seconds; as long as a training may take to save its state when it is asked to end
+PATIENCE_ON_A_CLUSTER = 180  # seconds; as long as NFS keeps the locks of a node that is gone
 HELD = (errno.EWOULDBLOCK, errno.EACCES)
 
 
@@ -71,7 +71,7 @@ def _lock(path: Path, patience: float) -> int | None:
             if time.monotonic() - since >= patience:
                 raise UserError(
                     f"{path.parent} is in use by {holder}; wait until that ends, or end it, and start again: the "
-                    "training goes on where it stopped"
+                    f"training goes on where it stopped (where that machine is gone, delete {path})"
                 ) from None
             if not waiting:
                 print(f"{path.parent} is in use by {holder}: waiting until that ends", file=sys.stderr)
