@@ -222,6 +222,17 @@ def test_a_last_batch_that_halves_to_single_images_is_merged_where_it_could_not_
     assert [len(batch) for batch in trainer.train_set.order(shuffle=True)] == sizes
 
 
+@pytest.mark.parametrize("name", ["wandb", "tensorboard"])
+def test_a_tracker_that_is_not_installed_is_found_before_a_job_starts(name, tmp_path, monkeypatch):
+    config = deepcopy(STUDY) | {"tracking": name}
+    (tmp_path / name).mkdir()  # as wandb leaves one where it ran
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(UserError, match=f"tracking: the package {name} is not installed; pip install {name}, or set"):
+        complete(config, SCHEMA)
+    complete(config, SCHEMA, find_networks=False)
+
+
 def test_usual_settings_are_checked_without_loading_torch():
     code = (
         "import sys, yaml; from vaebench.configuration import complete, load_schema; "

@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
@@ -41,9 +42,9 @@ def load_schema(path: Path | str) -> dict:
 def complete(config: Mapping, schema: dict, find_networks: bool = True) -> dict:
     """A copy of `config` with the schema's defaults filled in, after checking all of it.
 
-    `find_networks`: whether something is to be run, so that networks of one's own must be found, and unusual optimizers
-    and schedules are tried. Raises `UserError` with one line per mistake: the key's path, what is wrong and what is
-    allowed.
+    `find_networks`: whether something is to be run, so that networks of one's own and the tracker must be found, and
+    unusual optimizers and schedules are tried. Raises `UserError` with one line per mistake: the key's path, what is
+    wrong and what is allowed.
     """
     config, mistakes = without_mistakes(config, schema)
     _choose_one_way_to_the_images(config.get("dataset", {}))
@@ -51,6 +52,8 @@ def complete(config: Mapping, schema: dict, find_networks: bool = True) -> dict:
     lines = [f"{dotted(path)}: {text}" for path, text in mistakes.items()]
     removed = [tuple(dotted(path).split(".")) for path in mistakes]
     found = [*_split_mistakes(config), *_model_mistakes(config, _shape_if_sound(config, mistakes), find_networks)]
+    if find_networks:
+        found += _tracking_mistakes(config["tracking"])
     for mistake in dict.fromkeys(found):
         path = tuple(mistake.partition(":")[0].split("."))
         if not any(one_holds_the_other(path, other) for other in removed):
@@ -241,6 +244,13 @@ def _model_mistakes(config: Mapping, shape: tuple[int, int, int] | None, find_ne
             "weights.inception: evaluation.distribution.features names inception, which needs weights.inception; give "
             "it a source or leave it out"
         )
+
+
+def _tracking_mistakes(name: str) -> Iterator[str]:
+    """A tracker whose package is not installed; a folder of its name, as wandb makes one, is no package."""
+    package = None if name == "none" else find_spec(name)
+    if name != "none" and (package is None or package.origin is None):
+        yield f"tracking: the package {name} is not installed; pip install {name}, or set tracking: none"
 
 
 def _place(entry: str, settings: Mapping, key: str) -> str:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from vaebench.errors import UserError
 
-WAIT = 30  # seconds that a training waits for a tracking service at its start, and at its end
+WAIT = 30  # seconds that a training waits for a tracking service at its start, and four times as long at its end
 
 
 class Tracker(Protocol):
@@ -83,7 +83,7 @@ def _wandb(folder: Path, run: str, description: Mapping) -> Iterator[Tracker]:
 
 def _wandb_session(wandb: ModuleType, folder: Path, run: str, description: Mapping) -> object | None:
     """A session with the service; without a key, or out of its reach, one that is recorded in `folder`, or None."""
-    limits = {"init_timeout": WAIT, "login_timeout": WAIT, "finish_timeout": WAIT}
+    limits = {"init_timeout": WAIT, "login_timeout": WAIT, "finish_timeout": 4 * WAIT}
     known = {name: value for name, value in limits.items() if name in wandb.Settings.model_fields}
     session = {"project": "vaebench", "name": run, "dir": str(folder), "config": dict(description)}
     for mode in (None, "offline"):
