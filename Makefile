@@ -17,7 +17,7 @@ BIN := .venv/bin
 READY := .venv/installed
 INSTALLED := $(shell cat .venv/installed 2>/dev/null)
 LOCK := $(or $(if $(filter 12,$(CUDA)),requirements-cuda12.lock),$(if $(CUDA),requirements.lock),$(INSTALLED),$(shell \
-	PYTHONPATH=workflow/scripts $(PYTHON) -m vaebench.locks 2>/dev/null),requirements.lock)
+	PYTHONPATH=workflow/scripts $(PYTHON) -m vaebench.installation.locks 2>/dev/null),requirements.lock)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 UV_VERSION := 0.13.9
@@ -80,16 +80,16 @@ paper: $(READY) ## LaTeX tables and vector figures of a study for a manuscript (
 
 readme: demo ## the picture and the table in the README, from the demo
 	mkdir -p docs/figures && cp results/demo/figures/reconstructions.png docs/figures/
-	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.reference results/demo/tables/comparison.md
+	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.report.generated_docs results/demo/tables/comparison.md
 
 check: $(READY) ## look at this machine and a study's plan before starting it (CONFIG=config/demo.yaml)
-	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.preflight config/config.yaml $(CONFIG)
+	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.cluster.preflight config/config.yaml $(CONFIG)
 
 status: $(READY) ## where every training of a study stands (CONFIG=config/demo.yaml)
-	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.status config/config.yaml $(CONFIG)
+	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.cluster.status config/config.yaml $(CONFIG)
 
 efficiency: $(READY) ## what the jobs of a study asked for and used (RESULTS=results/demo)
-	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.efficiency $(RESULTS)
+	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.cluster.efficiency $(RESULTS)
 
 test-slurm: $(READY) ## the study on a real SLURM on loopback (needs munge, slurmctld and slurmd)
 	$(BIN)/pytest -m slurm $(or $(TESTS),tests/slurm)
@@ -99,13 +99,13 @@ test-slurm-accounting: $(READY) ## the same with slurmdbd and MariaDB, status by
 
 docs: $(READY) ## write the parts of the documentation that are made from the code
 	$(BIN)/snakemake --quiet --configfile config/config.yaml --rulegraph mermaid-js > workflow/report/rulegraph.mmd
-	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.reference
+	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.report.generated_docs
 
 install: $(READY) ## set up .venv only
 
 $(READY): $(LOCK) $(if $(filter-out $(LOCK),$(INSTALLED)),another-lock)
 	@test -n "$(PYTHON)" || { echo "vaebench needs Python 3.11 or newer: none found on PATH"; exit 1; }
-	@PYTHONPATH=workflow/scripts $(PYTHON) -m vaebench.prerequisites
+	@PYTHONPATH=workflow/scripts $(PYTHON) -m vaebench.installation.prerequisites
 	@echo "Setting up .venv with $$($(PYTHON) --version) from $(LOCK) (several GB, about a minute) ..."
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)

@@ -93,7 +93,7 @@ def main() -> None:
 
 def make_images(folder: Path, options: argparse.Namespace) -> float:
     """The archive, the partition, and the files that the plain way needs; returns the mean bytes of a JPEG."""
-    from vaebench.digests import write_digest
+    from vaebench.base.digests import write_digest
 
     call = [sys.executable, __file__, "--stage"]
     task = {"stage": "draw", "package": str(options.package), "count": min(options.distinct, options.images)}
@@ -216,7 +216,7 @@ def check_equal(folder: Path, filter_name: str) -> None:
     """Both ways must have made the same pixels."""
     import numpy as np
 
-    from vaebench.arrays import open_array
+    from vaebench.base.npz import open_array
 
     ours = open_array(folder / f"ours-{filter_name}" / "test_data.npz")
     with np.load(folder / f"plain-{filter_name}" / "test_data.npz") as plain:
@@ -228,14 +228,14 @@ def run_stage(task: dict) -> None:
     """A stage, in its own process."""
     folder, stage = Path(task["folder"]), task["stage"]
     if stage == "draw":
-        from vaebench.loops import compile_loops
+        from vaebench.data.resize.loops import compile_loops
 
         draw(folder, Path(task["package"]), task["count"])
         compile_loops()  # so that no stage is the first on this machine
     elif stage == "limit_decode":
         decode_only(folder, task["workers"])
     elif stage == "ours_validate":
-        from vaebench.validation import validate
+        from vaebench.data.validation import validate
 
         expected = {"format": "JPEG", "mode": "RGB", "width": 178, "height": 218, "min_width": None, "min_height": None}
         settings = DECODING | expected | {"crop": {"center": CROP}, "max_bad_fraction": 0}
@@ -251,7 +251,7 @@ def run_stage(task: dict) -> None:
 
 def draw(folder: Path, package: Path, count: int) -> None:
     """Write the pool of distinct JPEGs."""
-    from vaebench.faces import draw_faces, encode_jpeg, load_generator
+    from vaebench.data.demo.faces import draw_faces, encode_jpeg, load_generator
 
     (folder / "pool").mkdir()
     for row, face in enumerate(draw_faces(load_generator(package), count, seed=0)):
@@ -260,8 +260,8 @@ def draw(folder: Path, package: Path, count: int) -> None:
 
 def decode_only(folder: Path, workers: int) -> None:
     """The limit: every file of the zip decoded, and thrown away."""
-    from vaebench.images import open_images
-    from vaebench.workers import in_order, worker_pool
+    from vaebench.data.archive.images import open_images
+    from vaebench.data.worker_pool import in_order, worker_pool
 
     source = open_images(folder / ARCHIVE)
     with worker_pool(workers) as pool:
@@ -281,7 +281,7 @@ def decode_batch(source, places) -> int:  # noqa: ANN001
 
 def preprocess_ours(folder: Path, filter_name: str, workers: int) -> None:
     """The library's preprocessing."""
-    from vaebench.preprocessing import preprocess
+    from vaebench.data.preprocessing import preprocess
 
     settings = DECODING | {
         "crop": {"center": CROP},

@@ -33,15 +33,15 @@ from pythae.trainers import (
 from runs import specification, write_rows
 from torch.utils.flop_counter import FlopCounterMode
 
-from vaebench.arrays import open_array, write_array
-from vaebench.checkpoint import Checkpoint, seed_everything
-from vaebench.devices import choose_device
-from vaebench.interruption import Interruption
-from vaebench.models import build_model
-from vaebench.numerics import numerics
-from vaebench.precision import choose_precision
-from vaebench.tracking import NoTracker
-from vaebench.training import Trainer
+from vaebench.base.devices import choose_device
+from vaebench.base.interruption import Interruption
+from vaebench.base.npz import open_array, write_array
+from vaebench.models.building import build_model
+from vaebench.training.checkpoint import Checkpoint, seed_everything
+from vaebench.training.numerics import numerics
+from vaebench.training.precision import choose_precision
+from vaebench.training.tracking import NoTracker
+from vaebench.training.trainer import Trainer
 
 SHAPE = (3, 64, 64)
 CASES = [

@@ -112,9 +112,9 @@ def run_tests(options: argparse.Namespace, results: Results) -> None:
 
 def train(options: argparse.Namespace, results: Results) -> None:
     """Our loop in fp32 and bf16 and pythae's trainer, in turn, in one process."""
-    from vaebench.arrays import write_array
-    from vaebench.devices import choose_device
-    from vaebench.interruption import Interruption
+    from vaebench.base.devices import choose_device
+    from vaebench.base.interruption import Interruption
+    from vaebench.base.npz import write_array
 
     device = choose_device("auto")
     count, batch, rounds = (32, 8, 1) if options.tiny else (6_400, 128, 2)
@@ -143,10 +143,10 @@ def compare_training(
     from bench_train import share_of_peak, stock_trainer
     from runs import specification
 
-    from vaebench.checkpoint import Checkpoint
-    from vaebench.numerics import numerics
-    from vaebench.tracking import NoTracker
-    from vaebench.training import Trainer
+    from vaebench.training.checkpoint import Checkpoint
+    from vaebench.training.numerics import numerics
+    from vaebench.training.tracking import NoTracker
+    from vaebench.training.trainer import Trainer
 
     folder, place, images = data
     model, nets, discriminator = case
@@ -265,7 +265,7 @@ def preprocess(folder: Path, output: Path, device: str, decoder: str, workers: i
     """The library's preprocessing of the benchmark's images."""
     from bench_data import ARCHIVE, CROP, PARTITION, SIZE, TABLE
 
-    from vaebench.preprocessing import preprocess
+    from vaebench.data.preprocessing import preprocess
 
     settings = {
         "crop": {"center": CROP},
@@ -287,7 +287,7 @@ def evaluate(options: argparse.Namespace, results: Results) -> None:
     import bench_eval
     import torch
 
-    from vaebench.devices import choose_device
+    from vaebench.base.devices import choose_device
 
     torch.set_num_threads(os.cpu_count() or 1)
     device = choose_device("auto")
@@ -315,8 +315,8 @@ def measure_runs(folder: Path, scale: float, results: Results) -> None:
     """Seconds of `sample` and `evaluate` at CelebA's size times `scale`, with the study's settings."""
     from runs import specification
 
-    from vaebench.evaluation import evaluate
-    from vaebench.sampling import sample
+    from vaebench.evaluation.run import evaluate
+    from vaebench.sampling.samplers import sample
 
     counts = {split: max(int(count * scale), 16) for split, count in CELEBA.items()}
     data = write_splits(folder, counts)
@@ -363,7 +363,7 @@ def study_settings() -> dict:
     """The CelebA study's configuration with its defaults."""
     import yaml
 
-    from vaebench.configuration import complete, load_schema
+    from vaebench.config.resolve import complete, load_schema
 
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     return complete(config, load_schema(ROOT / "workflow/schemas/config.schema.yaml"))
@@ -371,7 +371,7 @@ def study_settings() -> dict:
 
 def write_splits(folder: Path, counts: dict[str, int]) -> dict[str, Path]:
     """Arrays of noise in place of each split, with the part of the manifest that the evaluation reads."""
-    from vaebench.arrays import manifest_path, write_array
+    from vaebench.base.npz import manifest_path, write_array
 
     paths = {split: folder / f"{split}_data.npz" for split in counts}
     for seed, (split, count) in enumerate(counts.items()):
@@ -383,8 +383,8 @@ def write_splits(folder: Path, counts: dict[str, int]) -> dict[str, Path]:
 
 def save_untrained(folder: Path, spec: dict) -> Path:
     """A model with random weights, saved as a training would."""
-    from vaebench.checkpoint import seed_everything
-    from vaebench.models import build_model, save_model
+    from vaebench.models.building import build_model, save_model
+    from vaebench.training.checkpoint import seed_everything
 
     seed_everything(0)
     save_model(build_model(spec, SHAPE).eval(), spec, folder)

@@ -22,14 +22,14 @@ import pandas as pd
 import torch
 from runs import evaluation_images, trained, write_rows
 
-from vaebench.arrays import open_array, write_array
-from vaebench.catalog import MODELS
-from vaebench.configuration import expand_runs
-from vaebench.digits import read_digits
-from vaebench.inference import encode, reconstruct
+from vaebench.base.npz import open_array, write_array
+from vaebench.config.plan import read_config
+from vaebench.config.resolve import expand_runs
+from vaebench.data.demo.digits import read_digits
+from vaebench.download.package_index import download_package
 from vaebench.metrics.latent import kl_per_dimension
-from vaebench.packaged import download_package
-from vaebench.planning import read_config
+from vaebench.models.catalog import MODELS
+from vaebench.models.posterior import encode, reconstruct
 
 ARITHMETICS = {
     "fp32": {"precision": "fp32"},

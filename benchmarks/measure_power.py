@@ -2,7 +2,7 @@
 
 Two runs whose trainings are normal with equal standard deviations, `difference` of them apart; a pair counts as found
 when its p-value is below 0.05 / `pairs`, Holm's first step. `power` is exact: the probability that a noncentral t with
-2 (seeds - 1) degrees of freedom exceeds Student's quantile with seeds - 1. `simulated` is what `vaebench.pairwise`
+2 (seeds - 1) degrees of freedom exceeds Student's quantile with seeds - 1. `simulated` is what `vaebench.results.pairwise`
 found in simulated studies. Prints one table and writes one CSV; docs/metrics.md and a test read it.
 """
 
@@ -14,8 +14,8 @@ import numpy as np
 from runs import write_rows
 from scipy.special import chdtri, ndtr
 
-from vaebench.pairwise import Trainings, compare
-from vaebench.statistics import student
+from vaebench.results.pairwise import Trainings, compare
+from vaebench.results.statistics import student
 
 SEEDS = (2, 3, 5, 10)
 PAIRS = {1: "the best of any number of runs against one other", 15: "6 runs", 55: "11 runs", 300: "25 runs"}

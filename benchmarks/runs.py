@@ -12,9 +12,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "workflow/scripts"))
 
 from pythae.models import BaseAE
 
-from vaebench.arrays import open_array, write_array
-from vaebench.models import load_model
-from vaebench.training import train
+from vaebench.base.npz import open_array, write_array
+from vaebench.models.building import load_model
+from vaebench.training.trainer import train
 
 FIELDS = {
     "VAE": {"latent_dim": 64},

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from vaebench.errors import UserError
-from vaebench.fashion import obtain_fashion
-from vaebench.packaged import download_package
-from vaebench.weights import obtain_weights
+from vaebench.base.errors import UserError
+from vaebench.data.demo.fashion import obtain_fashion
+from vaebench.download.package_index import download_package
+from vaebench.metrics.features.weights import obtain_weights
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
 
-from vaebench.budget import budget
 from vaebench.metrics.registry import METRICS
-from vaebench.results import COLUMNS, write_per_image
-from vaebench.tables import runs_table, summary
+from vaebench.results.budget import budget
+from vaebench.results.suite_files import COLUMNS, write_per_image
+from vaebench.results.tables import runs_table, summary
 
 DATASET = "fake"
 HELD_OUT = 40

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from evaluation_cases import SETTINGS, WITH_VGG, result_paths, save_run, smooth_images, write_data
 
-from vaebench import evaluation
-from vaebench.batches import prepare_torch
+from vaebench.evaluation import run
+from vaebench.models.batches import prepare_torch
 
 pytestmark = pytest.mark.gpu
 SHAPE = (3, 64, 64)
@@ -19,7 +19,7 @@ def measure(folder, weights, size, **settings):
     np.savez(folder / "samples.npz", data=smooth_images(20, SHAPE, seed=9))
     paths = result_paths(folder)
     chosen = SETTINGS | WITH_VGG | {"batch_size": size} | settings
-    evaluation.evaluate(model, spec, 0, "faces", data, folder / "samples.npz", weights, chosen, None, paths, threads=4)
+    run.evaluate(model, spec, 0, "faces", data, folder / "samples.npz", weights, chosen, None, paths, threads=4)
     sets = pd.read_csv(paths["generation.csv"]).set_index("metric")["value"]
     return pd.read_parquet(paths["per_image.parquet"]).drop(columns="image"), sets.dropna()
 

@@ -6,13 +6,13 @@ import torch
 from image_cases import READING, RECIPE, SETTINGS, encoded, faces, picture, write_celeba
 from test_resampling import GEOMETRIES, by_pillow, hostile_image
 
-from vaebench import gpu
-from vaebench.arrays import open_array
-from vaebench.decoding import decode
-from vaebench.filters import FILTERS
-from vaebench.preprocessing import preprocess
-from vaebench.resampling import Resampler
-from vaebench.validation import validate
+from vaebench.base.npz import open_array
+from vaebench.data.archive.decoding import decode
+from vaebench.data.preprocessing import preprocess
+from vaebench.data.resize import gpu
+from vaebench.data.resize.filters import FILTERS
+from vaebench.data.resize.resampling import Resampler
+from vaebench.data.validation import validate
 
 pytestmark = pytest.mark.gpu
 

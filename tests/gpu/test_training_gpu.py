@@ -9,15 +9,15 @@ import pytest
 import torch
 from training_cases import digits, make_spec, outputs, read_history, run, write_data
 
-import vaebench.minibatches as minibatches
-import vaebench.training as training
-from vaebench.catalog import MODELS
-from vaebench.devices import to_unit_interval
-from vaebench.errors import UserError
-from vaebench.finiteness import ProbabilityGuard
-from vaebench.models import build_model, load_weights
-from vaebench.numerics import prepare
-from vaebench.objectives import losses_of, make_objectives, step
+import vaebench.training.minibatches as minibatches
+import vaebench.training.trainer as training
+from vaebench.base.devices import to_unit_interval
+from vaebench.base.errors import UserError
+from vaebench.models.building import build_model, load_weights
+from vaebench.models.catalog import MODELS
+from vaebench.models.finiteness import ProbabilityGuard
+from vaebench.training.numerics import prepare
+from vaebench.training.objectives import losses_of, make_objectives, step
 
 pytestmark = pytest.mark.gpu
 RECORDABLE = [name for name, info in MODELS.items() if info.recordable]

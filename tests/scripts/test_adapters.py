@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vaebench.arrays import open_array
-from vaebench.files import md5_of
+from vaebench.base.files import md5_of
+from vaebench.base.npz import open_array
 
 DECODING = {"exif_orientation": True, "background": [255, 255, 255], "max_pixels": 10_000, "max_bytes": 10_000}
 ANYTHING = dict.fromkeys(("format", "mode", "width", "height", "min_width", "min_height", "crop"))
@@ -34,7 +34,7 @@ class Files(list):
 def run_script(tmp_path, monkeypatch):
     """Run a script as Snakemake would, its output kept by pytest instead of the log's file descriptors."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("vaebench.log.redirect_output", lambda log: None)
+    monkeypatch.setattr("vaebench.base.log.redirect_output", lambda log: None)
 
     def run(name, **attributes):
         snakemake = SimpleNamespace(log=["log.txt"], threads=1, wildcards=SimpleNamespace(), **attributes)

@@ -21,7 +21,14 @@ def check(place):
     environment = place.cluster.environment | {
         "PYTHONPATH": f"{place.folder}/workflow/scripts:{place.folder}/tests/slurm"
     }
-    command = [*place.cluster.prefix, sys.executable, "-m", "vaebench.preflight", "config/config.yaml", *CONFIGS]
+    command = [
+        *place.cluster.prefix,
+        sys.executable,
+        "-m",
+        "vaebench.cluster.preflight",
+        "config/config.yaml",
+        *CONFIGS,
+    ]
     result = subprocess.run(
         command, cwd=place.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

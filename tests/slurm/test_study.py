@@ -38,7 +38,7 @@ def test_one_free_gpu_serialises_and_interrupt_cancels(prepared, cluster, tmp_pa
         assert "Resources" in cluster.run("squeue", "--noheader", "--states=PENDING", "--format=%r")
         assert states() == ["PENDING", "PENDING", "RUNNING"]
         assert f"CUDA_VISIBLE_DEVICES {gpu_index(cluster, running['id'])}," in place.log(run)
-        status = place.module("vaebench.status", "config/config.yaml", *CONFIGS)
+        status = place.module("vaebench.cluster.status", "config/config.yaml", *CONFIGS)
         assert re.search(rf"^{run}/seed0 +running +job {running['id']}, epoch \d+ of \d+, about ", status, re.MULTILINE)
         assert status.splitlines()[-1] == "2 queued, 1 running"
         process.send_signal(signal.SIGINT)
@@ -227,7 +227,7 @@ def test_second_run_finds_nothing_to_do(studies):
 def test_of_a_group_the_rule_that_failed_is_named(studies, tmp_path):
     place = studies.calm.copy(tmp_path / "study")
     script = place.folder / "workflow/scripts/evaluate.py"
-    raising = "    from vaebench.errors import UserError; raise UserError('mend this')\n    check_job("
+    raising = "    from vaebench.base.errors import UserError; raise UserError('mend this')\n    check_job("
     script.write_text(script.read_text().replace("    check_job(", raising, 1))
     (place.run_folder(RUNS[0]) / "samples.npz").unlink()
     target = str(place.run_folder(RUNS[0]).relative_to(place.folder) / "metrics/latent.csv")

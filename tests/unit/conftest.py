@@ -5,7 +5,7 @@ import torch
 from pythae.data import datasets
 from pythae.models.vq_vae import vq_vae_utils
 
-from vaebench.minibatches import Minibatches
+from vaebench.training.minibatches import Minibatches
 
 
 class _TorchOfDoubles:

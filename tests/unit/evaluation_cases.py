@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from pythae import models as pythae_models
 
-from vaebench.files import sha256_of
-from vaebench.models import build_model, save_model
+from vaebench.base.files import sha256_of
+from vaebench.models.building import build_model, save_model
 
 SETTINGS = {
     "split": "test",

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 from PIL import Image
 
-from vaebench.image_file import Reading
+from vaebench.data.archive.image_file import Reading
 
 DECODING = {
     "exif_orientation": True,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from evaluation_cases import write_data
 
-from vaebench.annotations import write_annotations
-from vaebench.errors import UserError
+from vaebench.base.errors import UserError
+from vaebench.data.annotations import write_annotations
 
 
 @pytest.fixture

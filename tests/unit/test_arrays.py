@@ -10,7 +10,8 @@ import zlib
 import numpy as np
 import pytest
 
-from vaebench.arrays import (
+from vaebench.base.errors import UserError
+from vaebench.base.npz import (
     StreamedArray,
     manifest_path,
     npy_header,
@@ -19,8 +20,7 @@ from vaebench.arrays import (
     read_manifest,
     write_array,
 )
-from vaebench.errors import UserError
-from vaebench.partial import LOCAL_HEADER_BYTES, Done, PartialArray
+from vaebench.data.resumable_npz import LOCAL_HEADER_BYTES, Done, PartialArray
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (53, 3, 9, 11), dtype=np.uint8)
 
@@ -207,7 +207,7 @@ def test_beyond_4_gib_the_records_are_those_of_zipfile(tmp_path, monkeypatch):
     array = PartialArray(tmp_path / "a.npz", shape, "work").open()
     for block in range(blocks):
         array.record(Done(block * rows, (block + 1) * rows, zlib.crc32(black), [0.0], [0.0]))
-    monkeypatch.setattr("vaebench.partial.sha256_of", lambda path: "not read, since it is of 4 GiB")
+    monkeypatch.setattr("vaebench.data.resumable_npz.sha256_of", lambda path: "not read, since it is of 4 GiB")
     sealed, _ = array.seal(False)
     behind = sorted(place for place in ends.written if place > 1 << 32)
     with open(sealed, "rb") as file:

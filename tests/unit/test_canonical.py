@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from vaebench.canonical import FUNCTIONS, canonical, rename_locals
+from vaebench.base.canonical import FUNCTIONS, canonical, rename_locals
 
 LIBRARY = Path(__file__).parents[2] / "workflow/scripts"
 MODULES = sorted(LIBRARY.rglob("*.py"))
@@ -149,7 +149,7 @@ def test_the_canonical_form_is_the_same_on_every_python(python):
 
 def digest_of_library(python):
     code = (
-        "import hashlib, pathlib; from vaebench.canonical import canonical\n"
+        "import hashlib, pathlib; from vaebench.base.canonical import canonical\n"
         "texts = [canonical(path.read_text()) for path in sorted(pathlib.Path('.').rglob('*.py'))]\n"
         "print(hashlib.sha256(''.join(texts).encode()).hexdigest())"
     )

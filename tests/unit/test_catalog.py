@@ -7,7 +7,7 @@ import sys
 import pytest
 from pythae import models as pythae_models
 
-from vaebench.catalog import CHOICES, GRID, MODELS, NETS, grid_size
+from vaebench.models.catalog import CHOICES, GRID, MODELS, NETS, grid_size
 
 INTERNAL = {
     "name",
@@ -49,7 +49,7 @@ def test_defaults_are_allowed_values(name):
 
 
 def test_catalog_imports_neither_torch_nor_pythae():
-    code = "import sys, vaebench.catalog; print({'torch', 'pythae', 'numpy'} & sys.modules.keys())"
+    code = "import sys, vaebench.models.catalog; print({'torch', 'pythae', 'numpy'} & sys.modules.keys())"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": "workflow/scripts"}
     )

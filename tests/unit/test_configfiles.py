@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from vaebench.configfiles import check_command_line, read_configfile
-from vaebench.errors import UserError
+from vaebench.base.errors import UserError
+from vaebench.config.yaml_files import check_command_line, read_configfile
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vaebench.configuration import complete, expand_runs, images_kept, input_shape, load_schema, networks, raw_files
-from vaebench.errors import UserError
-from vaebench.reference import documents
+from vaebench.base.errors import UserError
+from vaebench.config.resolve import complete, expand_runs, images_kept, input_shape, load_schema, networks, raw_files
+from vaebench.report.generated_docs import documents
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = load_schema(ROOT / "workflow/schemas/config.schema.yaml")

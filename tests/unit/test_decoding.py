@@ -10,8 +10,8 @@ from image_cases import DECODING, READING, encoded, picture
 from odd_jpegs import jpeg
 from PIL import ExifTags, Image, ImageOps
 
-from vaebench.decoding import Memory, decode, examine
-from vaebench.image_file import ImageError, Reading
+from vaebench.data.archive.decoding import Memory, decode, examine
+from vaebench.data.archive.image_file import ImageError, Reading
 
 KINDS = ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF"]
 

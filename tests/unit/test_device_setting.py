@@ -5,10 +5,10 @@ import pytest
 import torch
 from evaluation_cases import SAMPLES, SETTINGS, result_paths, save_run, smooth_images, write_data
 
-from vaebench.batches import prepare_torch
-from vaebench.evaluation import evaluate
-from vaebench.sampling import sample
-from vaebench.showcase import make_showcase
+from vaebench.evaluation.run import evaluate
+from vaebench.models.batches import prepare_torch
+from vaebench.sampling.samplers import sample
+from vaebench.sampling.showcase import make_showcase
 
 AUTO = {"name": "auto", "options": {}}
 

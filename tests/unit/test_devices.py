@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from vaebench.devices import choose_device, claim, to_unit_interval
-from vaebench.errors import UserError
+from vaebench.base.devices import choose_device, claim, to_unit_interval
+from vaebench.base.errors import UserError
 
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 CLAIM = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from vaebench.devices import claim
+from vaebench.base.devices import claim
 print(claim(["gpu-a", "gpu-b", "gpu-c"], Path(sys.argv[2])), flush=True)
 sys.stdin.read()
 """

@@ -8,8 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from vaebench.arrays import write_array
-from vaebench.digests import (
+from vaebench.base.digests import (
     check_unchanged,
     content_digest,
     digest_path,
@@ -19,7 +18,8 @@ from vaebench.digests import (
     write_digest,
     write_digests,
 )
-from vaebench.errors import UserError
+from vaebench.base.errors import UserError
+from vaebench.base.npz import write_array
 
 OLD = 1_000_000_000
 
@@ -47,7 +47,7 @@ def test_a_digest_is_what_md5sum_prints(file):
 
 
 def test_a_file_that_was_not_written_to_is_not_read(file, monkeypatch):
-    monkeypatch.setattr("vaebench.digests.md5_of", lambda path: pytest.fail("it was read"))
+    monkeypatch.setattr("vaebench.base.digests.md5_of", lambda path: pytest.fail("it was read"))
     renew_digest(file)
 
 
@@ -98,7 +98,7 @@ def test_other_bytes_are_noticed(file, tmp_path, how):
 def test_a_copy_is_read_once(file, monkeypatch):
     os.utime(digest_path(file), (OLD, OLD))  # as cp leaves it beside a file that came later
     renew_digest(file)
-    monkeypatch.setattr("vaebench.digests.md5_of", lambda path: pytest.fail("it was read again"))
+    monkeypatch.setattr("vaebench.base.digests.md5_of", lambda path: pytest.fail("it was read again"))
     renew_digest(file)
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 from PIL import Image
 
-from vaebench.digits import make_digits, read_digits
+from vaebench.data.demo.digits import make_digits, read_digits
 
 
 def test_archive_holds_every_digit_unchanged_in_balanced_splits(digit_package, tmp_path):

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import pytest
 from fake_drive import FakeDrive, FakeFile
 
-from vaebench.digests import known_md5
-from vaebench.download import celeba_partition, fetch
-from vaebench.errors import UserError
+from vaebench.base.digests import known_md5
+from vaebench.base.errors import UserError
+from vaebench.download.fetch import celeba_partition, fetch
 
 BODY = random.Random(0).randbytes(1_500_000)
 MD5 = hashlib.md5(BODY).hexdigest()
@@ -103,7 +103,9 @@ def test_messages_differ(drive, tmp_path):
 
 def test_too_many_requests_are_waited_out(drive, tmp_path, monkeypatch):
     drive.files[ID] = FakeFile("status", status=429)
-    monkeypatch.setattr("vaebench.drive.time.sleep", lambda seconds: drive.files.update({ID: FakeFile(body=BODY)}))
+    monkeypatch.setattr(
+        "vaebench.download.google_drive.time.sleep", lambda seconds: drive.files.update({ID: FakeFile(body=BODY)})
+    )
     fetch(block({"drive": ID}), tmp_path / "images.zip", SETTINGS | {"retries": 1})
     assert (tmp_path / "images.zip").read_bytes() == BODY
 
@@ -129,7 +131,7 @@ def test_a_body_cut_short_is_resumed_within_a_run(drive, tmp_path):
 
 
 def test_a_partial_file_that_does_not_fit_is_dropped(drive, tmp_path, monkeypatch):
-    monkeypatch.setattr("vaebench.drive.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("vaebench.download.google_drive.time.sleep", lambda seconds: None)
     drive.files[ID] = FakeFile("direct", BODY, cuts=1)
     with pytest.raises(UserError):
         fetch(block({"drive": ID}), tmp_path / "images.zip", SETTINGS)
@@ -186,7 +188,7 @@ def test_a_file_in_a_drive_folder(drive, tmp_path):
 
 def test_a_mirror_is_streamed_resumed_and_retried(drive, tmp_path, monkeypatch):
     waits = []
-    monkeypatch.setattr("vaebench.mirror.time.sleep", waits.append)
+    monkeypatch.setattr("vaebench.download.http.time.sleep", waits.append)
     drive.files["celeba.zip"] = FakeFile(body=BODY, cuts=3)
     url = {"url": "https://mirror.example/celeba.zip"}
     with pytest.raises(UserError, match=r"in 2 attempts.*bytes are kept"):
@@ -200,7 +202,7 @@ def test_a_mirror_is_streamed_resumed_and_retried(drive, tmp_path, monkeypatch):
 
 
 def test_a_mirror_without_ranges_starts_again(drive, tmp_path, monkeypatch):
-    monkeypatch.setattr("vaebench.mirror.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("vaebench.download.http.time.sleep", lambda seconds: None)
     drive.files["celeba.zip"] = FakeFile(body=BODY, cuts=1, ranges=False)
     fetch(block({"url": "https://mirror.example/celeba.zip"}), tmp_path / "images.zip", SETTINGS | {"retries": 1})
     assert (tmp_path / "images.zip").read_bytes() == BODY
@@ -252,7 +254,7 @@ def test_a_local_file_that_cannot_be_read_is_no_source(tmp_path, monkeypatch):
     def refuse(path, *arguments):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("vaebench.download.Path.open", refuse)
+    monkeypatch.setattr("vaebench.download.fetch.Path.open", refuse)
     with pytest.raises(UserError, match=r"path /.*mine\.zip: it cannot be read: Permission denied"):
         fetch(block({"path": str(given)}, md5=None), tmp_path / "raw" / "images.zip", SETTINGS)
 
@@ -285,7 +287,7 @@ def test_the_checksum_that_was_found_right_is_remembered(drive, tmp_path, monkey
     if kind == "there":
         destination.write_bytes(BODY)
     fetch(block({"path": str(given)} if kind == "path" else {"drive": ID}), destination, SETTINGS)
-    monkeypatch.setattr("vaebench.digests.md5_of", lambda path: f"read {path.name}")
+    monkeypatch.setattr("vaebench.base.digests.md5_of", lambda path: f"read {path.name}")
     assert known_md5(destination) == MD5
     given.write_bytes(BODY[:-1])
     assert known_md5(destination) == ("read images.zip" if kind == "path" else MD5)

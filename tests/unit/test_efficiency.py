@@ -3,8 +3,8 @@ import json
 
 import pytest
 
-from vaebench import efficiency
-from vaebench.efficiency import by_rule, from_benchmarks, from_sacct, main, text_table, write
+from vaebench.cluster import efficiency
+from vaebench.cluster.efficiency import by_rule, from_benchmarks, from_sacct, main, text_table, write
 
 
 def sacct(folder):

@@ -11,8 +11,8 @@ import yaml
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 
-from vaebench.locks import CUDA12, CURRENT, lock_for
-from vaebench.prerequisites import COMPILED_FROM, PYTHONS
+from vaebench.installation.locks import CUDA12, CURRENT, lock_for
+from vaebench.installation.prerequisites import COMPILED_FROM, PYTHONS
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -16,17 +16,18 @@ from evaluation_cases import (
 )
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from vaebench.errors import UserError
-from vaebench.evaluation import evaluate
-from vaebench.files import sha256_of
-from vaebench.inference import decode, encode, reconstruct
-from vaebench.measurement import check_weights
-from vaebench.metrics import distribution, extractors
+from vaebench.base.errors import UserError
+from vaebench.base.files import sha256_of
+from vaebench.evaluation.measurement import check_weights
+from vaebench.evaluation.run import evaluate
+from vaebench.metrics import distribution
 from vaebench.metrics.distribution import nearest_distances
+from vaebench.metrics.features import extractors
 from vaebench.metrics.perceptual import Perceptual, pooled
 from vaebench.metrics.registry import METRICS
-from vaebench.models import load_model
-from vaebench.results import COLUMNS, Suites, mean_of, read_context
+from vaebench.models.building import load_model
+from vaebench.models.posterior import decode, encode, reconstruct
+from vaebench.results.suite_files import COLUMNS, Suites, mean_of, read_context
 
 IMAGES = {"train": smooth_images(40, seed=1), "eval": smooth_images(9, seed=2), "test": smooth_images(21, seed=3)}
 

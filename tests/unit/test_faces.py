@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vaebench.faces import DAMAGE, damaged, draw_faces, encode_jpeg, load_generator, make_faces
+from vaebench.data.demo.faces import DAMAGE, damaged, draw_faces, encode_jpeg, load_generator, make_faces
 
 SPLITS = {0: 6, 1: 3, 2: 2}
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from vaebench.failures import DISK_FULL, Ending, memory_kills, reason_of_end, reason_of_error
+from vaebench.base.failures import DISK_FULL, Ending, memory_kills, reason_of_end, reason_of_error
 
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 JOB = """
 import resource, sys
 sys.path.insert(0, {scripts!r})
-from vaebench.log import job
+from vaebench.base.log import job
 {imports}
 resource.setrlimit(resource.{limit}, ({value}, {value}))
 with job("log/a.log"):

@@ -15,12 +15,12 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from vaebench.errors import UserError
-from vaebench.fashion import CLASSES, SHA256, make_fashion, obtain_fashion, read_fashion
-from vaebench.images import read_partition
-from vaebench.labels import binary_columns, labels_of, read_labels
+from vaebench.base.errors import UserError
+from vaebench.data.archive.images import read_partition
+from vaebench.data.demo.fashion import CLASSES, SHA256, make_fashion, obtain_fashion, read_fashion
+from vaebench.data.labels import binary_columns, labels_of, read_labels
+from vaebench.data.splitting import write_classes
 from vaebench.metrics.probes import probe
-from vaebench.splitting import write_classes
 
 
 @pytest.fixture(scope="module")

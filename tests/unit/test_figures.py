@@ -12,12 +12,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from vaebench.figures import drawing, latent
-from vaebench.figures.catalog import FIGURES
+from vaebench.figures import drawing, latent_space
 from vaebench.figures.drawing import DRAWINGS, draw, draw_all
+from vaebench.figures.listing import FIGURES
 from vaebench.figures.sheets import GAP, mosaic
 from vaebench.figures.style import HUES, look_of_vaebench, looks, save
-from vaebench.study import head, open_study
+from vaebench.results.study import head, open_study
 
 ROOT = Path(__file__).parents[2]
 CHARTS = [name for name, info in FIGURES.items() if not info.images]
@@ -200,17 +200,19 @@ def test_latent_dimensions_are_sorted_and_counted(demo):
     figure = draw(demo, "latent_dimensions")
     arrays = np.load(demo.runs[3].path(0, "metrics", "latent.npz"))
     drawn = line(figure.axes[0], demo.runs[3].name).get_ydata()
-    np.testing.assert_allclose(drawn, np.maximum(np.sort(arrays["kl_per_dim"])[::-1], latent.FLOOR))
+    np.testing.assert_allclose(drawn, np.maximum(np.sort(arrays["kl_per_dim"])[::-1], latent_space.FLOOR))
     assert f"{int(arrays['active'].sum())} of 16" in texts(figure)
     assert "vqvae" not in [label.get_text() for label in figure.axes[1].get_yticklabels()]
 
 
 def test_aggregate_posterior_quantiles_match_closed_forms():
     means, log_variances = np.full((20000, 1), 2.0, np.float32), np.full((20000, 1), np.log(0.25), np.float32)
-    drawn = latent.aggregate_quantiles({"posterior_means": means, "posterior_log_variances": log_variances})
-    np.testing.assert_allclose(drawn[:, 0], 2 + 0.5 * np.array(latent.NORMAL_QUANTILES), atol=0.03)
+    drawn = latent_space.aggregate_quantiles({"posterior_means": means, "posterior_log_variances": log_variances})
+    np.testing.assert_allclose(drawn[:, 0], 2 + 0.5 * np.array(latent_space.NORMAL_QUANTILES), atol=0.03)
     spread = np.linspace(-1, 1, 10001)[:, None]
-    np.testing.assert_allclose(latent.aggregate_quantiles({"posterior_means": spread})[:, 0], [-0.9, -0.5, 0, 0.5, 0.9])
+    np.testing.assert_allclose(
+        latent_space.aggregate_quantiles({"posterior_means": spread})[:, 0], [-0.9, -0.5, 0, 0.5, 0.9]
+    )
 
 
 def test_codebook_shows_used_codes_only(demo):
@@ -398,11 +400,11 @@ def test_head_reads_the_first_images_of_stored_and_deflated_files(writer, tmp_pa
 
 
 def test_figures_and_report_import_no_torch():
-    modules = "vaebench.figures.drawing, vaebench.report.writing, vaebench.paper"
+    modules = "vaebench.figures.drawing, vaebench.report.writing, vaebench.report.paper"
     check = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True, env={"PYTHONPATH": str(ROOT / "workflow/scripts")})
 
 
 def test_catalog_imports_nothing_heavy():
-    check = "import sys, vaebench.figures.catalog; sys.exit('matplotlib' in sys.modules or 'numpy' in sys.modules)"
+    check = "import sys, vaebench.figures.listing; sys.exit('matplotlib' in sys.modules or 'numpy' in sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True, env={"PYTHONPATH": str(ROOT / "workflow/scripts")})

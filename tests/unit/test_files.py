@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import vaebench
-from vaebench.crc32 import joined
-from vaebench.files import atomic_path, link, md5_of, sha256_of
+from vaebench.base.files import atomic_path, link, md5_of, sha256_of
+from vaebench.data.crc32 import joined
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
@@ -33,7 +33,9 @@ def test_checksums_are_the_published_ones_of_the_empty_file(tmp_path):
 
 def test_what_killed_processes_of_this_machine_left_is_removed(tmp_path):
     """One writes and is killed, another writes still: a name tells its process, and the machine."""
-    program = "import os, signal, sys; from vaebench.files import atomic_path\nwith atomic_path(sys.argv[1]) as path:\n"
+    program = (
+        "import os, signal, sys; from vaebench.base.files import atomic_path\nwith atomic_path(sys.argv[1]) as path:\n"
+    )
     program += "    path.write_text('half')\n    os.kill(os.getpid(), signal.SIGKILL)"
     environment = os.environ | {"PYTHONPATH": str(Path(vaebench.__file__).parents[1])}
     target = tmp_path / "table.csv"

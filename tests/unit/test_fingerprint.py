@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from vaebench.catalog import OWN_MODULES, foreign_modules
-from vaebench.fingerprint import PACKAGE, canonical, code_fingerprint, code_of, imported_modules
+from vaebench.base.fingerprint import PACKAGE, canonical, code_fingerprint, code_of, imported_modules
+from vaebench.models.catalog import OWN_MODULES, foreign_modules
 
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 
@@ -27,7 +27,7 @@ def project(tmp_path):
     (package / "log.py").write_text("def job(): ...\n")
     (package / "page.html").write_text("<p>")
     script = tmp_path / "script.py"
-    script.write_text("from vaebench.high import high\nfrom vaebench.log import job\n\nhigh(1)\n")
+    script.write_text("from vaebench.high import high\nfrom vaebench.base.log import job\n\nhigh(1)\n")
     return script, package
 
 
@@ -143,8 +143,8 @@ sys.path.insert(0, sys.argv[1])
 from evaluation_cases import SAMPLES, SETTINGS, result_paths, smooth_images, write_data
 from training_cases import make_spec, run
 
-from vaebench.evaluation import evaluate
-from vaebench.sampling import sample
+from vaebench.evaluation.run import evaluate
+from vaebench.sampling.samplers import sample
 
 spec, folder = make_spec(sys.argv[2]), Path(sys.argv[3])
 images = smooth_images(48)
@@ -166,7 +166,7 @@ def loaded_modules(model, folder):
 
 
 def test_a_model_s_own_module_makes_only_that_model_s_training_stale(library):
-    path = library / "vaebench/codebooks.py"
+    path = library / "vaebench/models/codebooks.py"
     text = path.read_text()
     found = {}
     for content in (text, text + "\n\ndef added_by_a_test():\n    return 1\n"):

@@ -11,12 +11,12 @@ from pythae.models.nn import BaseDecoder
 from torch import nn
 from training_cases import make_spec, outputs, run, write_data
 
-from vaebench.errors import UserError
-from vaebench.finiteness import ProbabilityGuard, means_no_numbers, not_finite
-from vaebench.models import load_weights
-from vaebench.pretrained import import_pretrained
-from vaebench.training import Trainer
-from vaebench.weights import CONVOLUTIONS, obtain_weights
+from vaebench.base.errors import UserError
+from vaebench.metrics.features.weights import CONVOLUTIONS, obtain_weights
+from vaebench.models.building import load_weights
+from vaebench.models.finiteness import ProbabilityGuard, means_no_numbers, not_finite
+from vaebench.models.pretrained import import_pretrained
+from vaebench.training.trainer import Trainer
 
 ADAM, SGD = ({"name": name, "options": {}} for name in ("Adam", "SGD"))
 

@@ -1,7 +1,7 @@
 import pytest
 
-from vaebench.footprint import CONTEXT_MB, COPIES, SLACK, training_memory_mb
-from vaebench.models import build_model
+from vaebench.models.building import build_model
+from vaebench.training.memory_estimate import CONTEXT_MB, COPIES, SLACK, training_memory_mb
 
 
 def spec(batch_size):

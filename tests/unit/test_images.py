@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from image_cases import encoded, faces, picture, write_zip
 
-from vaebench import names
-from vaebench.errors import UserError
-from vaebench.image_file import ImageError
-from vaebench.images import keys, open_images, read_partition
-from vaebench.zips import ZipReader
+from vaebench.base.errors import UserError
+from vaebench.data.archive import packed_names
+from vaebench.data.archive.image_file import ImageError
+from vaebench.data.archive.images import keys, open_images, read_partition
+from vaebench.data.archive.zips import ZipReader
 
 CONTENT = {f"top/{row}.jpg": bytes([row]) * (row * 1000 + 1) for row in range(5)}
 
@@ -260,17 +260,24 @@ def test_an_empty_partition(tmp_path):
     ],
 )
 def test_what_the_partition_calls_an_image(paths, wanted, expected):
-    assert list(names.unpack(keys(names.pack(paths), names.pack(wanted)))) == expected
+    assert list(packed_names.unpack(keys(packed_names.pack(paths), packed_names.pack(wanted)))) == expected
 
 
 def test_names_are_packed_found_and_counted():
-    packed = names.pack(f"{row}.jpg" for row in range(10_000))
+    packed = packed_names.pack(f"{row}.jpg" for row in range(10_000))
     assert packed.nbytes == 80_000
-    assert list(names.unpack(packed[9_998:])) == ["9998.jpg", "9999.jpg"]
-    wanted = names.pack(["9999.jpg", "none", "0.jpg"])
-    assert names.find(wanted, packed).tolist() == [9999, -1, 0]
-    assert names.find(wanted, packed[:0]).tolist() == [-1, -1, -1]
-    assert names.repeated(names.pack(["a", "b", "a", "c", "b", "a"])).tolist() == [True, True, True, False, True, True]
-    assert names.find(names.pack(["a"]), names.pack(["b", "a", "a"])).tolist() == [1]
-    assert not len(names.pack([]))
-    assert np.array_equal(names.pack(faces(0)), np.empty(0, "S1"))
+    assert list(packed_names.unpack(packed[9_998:])) == ["9998.jpg", "9999.jpg"]
+    wanted = packed_names.pack(["9999.jpg", "none", "0.jpg"])
+    assert packed_names.find(wanted, packed).tolist() == [9999, -1, 0]
+    assert packed_names.find(wanted, packed[:0]).tolist() == [-1, -1, -1]
+    assert packed_names.repeated(packed_names.pack(["a", "b", "a", "c", "b", "a"])).tolist() == [
+        True,
+        True,
+        True,
+        False,
+        True,
+        True,
+    ]
+    assert packed_names.find(packed_names.pack(["a"]), packed_names.pack(["b", "a", "a"])).tolist() == [1]
+    assert not len(packed_names.pack([]))
+    assert np.array_equal(packed_names.pack(faces(0)), np.empty(0, "S1"))

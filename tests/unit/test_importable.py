@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from vaebench.importable import why_not_importable
+from vaebench.base.importable import why_not_importable
 
 LOUD = "raise RuntimeError('it was imported')\n"
 

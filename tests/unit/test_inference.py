@@ -9,9 +9,9 @@ from evaluation_cases import FLOAT32, default_model
 from scipy import stats
 from scipy.special import ive
 
-from vaebench.catalog import MODELS
-from vaebench.draws import PROPOSALS, draw_latent, vmf_cosine
-from vaebench.inference import central_latent, decode, encode, family, interpolate, reconstruct
+from vaebench.models.catalog import MODELS
+from vaebench.models.draws import PROPOSALS, draw_latent, vmf_cosine
+from vaebench.models.posterior import central_latent, decode, encode, family, interpolate, reconstruct
 
 X = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(3))
 

@@ -8,10 +8,10 @@ import pytest
 from evaluation_cases import default_model, smooth_images, write_data
 from scipy.stats import mannwhitneyu
 
-from vaebench.errors import UserError
-from vaebench.labels import binary_columns, labels_of, read_labels
+from vaebench.base.errors import UserError
+from vaebench.data.labels import binary_columns, labels_of, read_labels
+from vaebench.evaluation.labelled import probe_metrics, supervised_metrics, training_images
 from vaebench.metrics.probes import Scores, probe
-from vaebench.supervised import probe_metrics, supervised_metrics, training_images
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from evaluation_cases import SETTINGS, result_paths, save_run, smooth_images, wr
 from test_metrics_images import reference_lpips
 from torch.nn import functional as F
 
-from vaebench.arrays import open_array
-from vaebench.evaluation import evaluate
-from vaebench.models import load_model
+from vaebench.base.npz import open_array
+from vaebench.evaluation.run import evaluate
+from vaebench.models.building import load_model
 
 IMAGES = smooth_images(70, seed=3)
 CASES = {

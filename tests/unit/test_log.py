@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from tqdm import tqdm
 
-from vaebench.log import last_line, tail
+from vaebench.base.log import last_line, tail
 
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 ENVIRONMENT = {"PYTHONPATH": str(SCRIPTS)}
 SLEEPER = """
 import time
-from vaebench.log import job
+from vaebench.base.log import job
 with job("log/a.log"):
     print("at work", flush=True)
     for _ in range(200):
@@ -35,9 +35,7 @@ with job("log/a.log"):
     ],
 )
 def test_job_log_gets_everything(tmp_path, body, code, expected, unexpected):
-    script = (
-        f"from vaebench.errors import UserError\nfrom vaebench.log import job\nwith job('log/a.txt'):\n    {body}\n"
-    )
+    script = f"from vaebench.base.errors import UserError\nfrom vaebench.base.log import job\nwith job('log/a.txt'):\n    {body}\n"
     result = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True
     )
@@ -48,7 +46,7 @@ def test_job_log_gets_everything(tmp_path, body, code, expected, unexpected):
 
 
 def attempt(folder, text, fails=True):
-    program = f"from vaebench.log import job\nwith job('log/a.log'):\n    print('{text}')\n"
+    program = f"from vaebench.base.log import job\nwith job('log/a.log'):\n    print('{text}')\n"
     program += "    raise SystemExit(1)\n" if fails else ""
     subprocess.run([sys.executable, "-c", program], cwd=folder, check=not fails, env=ENVIRONMENT)
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vaebench import loops
-from vaebench.loops import BITS, add_lines, channel_sums, compiled
-from vaebench.resampling import Resampler
+from vaebench.data.resize import loops
+from vaebench.data.resize.loops import BITS, add_lines, channel_sums, compiled
+from vaebench.data.resize.resampling import Resampler
 
 PACKAGE = Path(loops.__file__).parent
 
 ADD = """
 import numpy as np
-from vaebench.loops import BITS, add_lines, compiled
+from vaebench.data.resize.loops import BITS, add_lines, compiled
 result, add = np.empty((1, 3), np.uint8), compiled(add_lines)
 add(np.full((2, 3), 200, np.uint8), np.zeros(1, np.int64), np.full((1, 2), 1 << (BITS - 1), np.int32), result)
 assert (result == 200).all()

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from vaebench.memory import keep_freed_memory
+from vaebench.base.malloc import keep_freed_memory
 
 LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 PROGRAM = """
 import re
 import torch
-from vaebench.memory import keep_freed_memory
+from vaebench.base.malloc import keep_freed_memory
 
 keep_freed_memory()
 tensor = torch.ones(8_000_000)

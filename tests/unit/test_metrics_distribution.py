@@ -11,10 +11,11 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 from torchmetrics.image.fid import _compute_fid
 from torchmetrics.image.kid import poly_mmd
 
-from vaebench.errors import UserError
-from vaebench.files import sha256_of
-from vaebench.metrics import distribution, extractors
-from vaebench.metrics.extractors import InceptionFeatures, inception_name
+from vaebench.base.errors import UserError
+from vaebench.base.files import sha256_of
+from vaebench.metrics import distribution
+from vaebench.metrics.features import extractors
+from vaebench.metrics.features.extractors import InceptionFeatures, inception_name
 
 RANDOM = np.random.default_rng(0)
 REAL = RANDOM.normal(size=(300, 16)) @ RANDOM.normal(size=(16, 16))

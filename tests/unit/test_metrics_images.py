@@ -10,7 +10,7 @@ from skimage.metrics import structural_similarity
 from torchmetrics.functional.image import peak_signal_noise_ratio
 from torchmetrics.functional.image.ssim import _ssim_update
 
-from vaebench.errors import UserError
+from vaebench.base.errors import UserError
 from vaebench.metrics import reconstruction
 from vaebench.metrics.pairs import PairMetrics
 from vaebench.metrics.perceptual import LAYOUTS, Perceptual, pooled

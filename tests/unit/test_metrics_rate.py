@@ -11,12 +11,12 @@ from linear_models import SHAPE, linear_model, marginal, plane
 from scipy.special import ive, logsumexp
 from torch import nn
 
-from vaebench.draws import draw
-from vaebench.inference import decode, encode, reconstruct
 from vaebench.metrics.latent import kl_per_dimension
 from vaebench.metrics.likelihood import importance_weighted_bounds
 from vaebench.metrics.rate import bound_terms, closed_rate, code_terms, flow_folds, log_ratio, sphere_divergence
-from vaebench.pixelcnn import PixelCNN, code_nats
+from vaebench.models.draws import draw
+from vaebench.models.posterior import decode, encode, reconstruct
+from vaebench.sampling.pixelcnn import PixelCNN, code_nats
 
 X = torch.rand(7, 1, 28, 28, generator=torch.Generator().manual_seed(2))
 PLANE_X = torch.randn(5, *SHAPE, generator=torch.Generator().manual_seed(1))

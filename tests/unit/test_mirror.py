@@ -10,9 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from vaebench.download import fetch
-from vaebench.errors import UserError
-from vaebench.files import md5_of
+from vaebench.base.errors import UserError
+from vaebench.base.files import md5_of
+from vaebench.download.fetch import fetch
 
 BODY = random.Random(0).randbytes(300_000)
 OTHER = random.Random(1).randbytes(300_000)
@@ -32,7 +32,7 @@ class Server:
 def server(monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("vaebench.mirror.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("vaebench.download.http.time.sleep", lambda seconds: None)
     served = Server()
 
     class Handler(BaseHTTPRequestHandler):

@@ -9,8 +9,8 @@ import pytest
 import torch
 from training_cases import make_spec
 
-from vaebench.errors import UserError
-from vaebench.models import build_model, load_model, load_weights, model_state, restore_model, save_model
+from vaebench.base.errors import UserError
+from vaebench.models.building import build_model, load_model, load_weights, model_state, restore_model, save_model
 
 SHAPE = (1, 32, 32)
 

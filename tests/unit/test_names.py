@@ -10,13 +10,13 @@ import pytest
 from image_cases import SETTINGS, encoded, picture, write_zip
 from test_validation import table
 
-from vaebench import names
-from vaebench.decoding import ImageError
-from vaebench.errors import UserError
-from vaebench.folders import folder_state
-from vaebench.images import open_images
-from vaebench.similar import similar
-from vaebench.validation import validate
+from vaebench.base.errors import UserError
+from vaebench.base.folders import folder_state
+from vaebench.data.archive import packed_names
+from vaebench.data.archive.decoding import ImageError
+from vaebench.data.archive.images import open_images
+from vaebench.data.archive.similar import similar
+from vaebench.data.validation import validate
 
 ANYTHING = SETTINGS | {"format": None, "mode": None, "width": None, "height": None, "max_bad_fraction": 1}
 DATA = encoded(picture(0, 20, 20))
@@ -198,7 +198,7 @@ def test_a_folder_that_cannot_be_listed_is_no_silent_cut(tmp_path, monkeypatch):
             raise PermissionError(13, "Permission denied", path)
         return scandir(path)
 
-    monkeypatch.setattr("vaebench.folders.os.scandir", refuse)
+    monkeypatch.setattr("vaebench.base.folders.os.scandir", refuse)
     with pytest.raises(UserError, match=r"cannot read the folder .*/images/a: Permission denied"):
         open_images(images).names()
 
@@ -207,11 +207,11 @@ def test_any_name_becomes_one_that_a_line_of_text_can_hold():
     rng = random.Random(0)
     for _ in range(3000):
         raw = rng.randbytes(rng.randint(1, 12))
-        name = names.canonical(names.readable(raw))
+        name = packed_names.canonical(packed_names.readable(raw))
         assert name.encode().decode() == name
         assert len(f"{name}.".splitlines()) == 1
-        assert names.canonical(name) == name or name.startswith("./")
-        assert list(names.unpack(names.pack([name]))) == [name]
+        assert packed_names.canonical(name) == name or name.startswith("./")
+        assert list(packed_names.unpack(packed_names.pack([name]))) == [name]
 
 
 def test_an_archive_of_another_code_page_is_told_apart(tmp_path):

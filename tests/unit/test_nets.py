@@ -6,10 +6,10 @@ import pytest
 import torch
 from pythae import models as pythae_models
 
-from vaebench.catalog import GRID, MODELS, NETS
-from vaebench.errors import UserError
-from vaebench.models import build_config
-from vaebench.nets import CompactDiscriminator, build, keep_energy
+from vaebench.base.errors import UserError
+from vaebench.models.building import build_config
+from vaebench.models.catalog import GRID, MODELS, NETS
+from vaebench.models.networks.compact import CompactDiscriminator, build, keep_energy
 
 SIZES = [(1, 28, 28), (3, 28, 45), (3, 33, 29), (1, 64, 50), (3, 64, 64), (3, 109, 90), (3, 218, 178)]
 HEADS = {"AE": ["embedding"], "VAE": ["embedding", "log_covariance"], "SVAE": ["embedding", "log_concentration"]}

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from vaebench.pairwise import Trainings, compare, compare_all
-from vaebench.standing import standing
+from vaebench.results.pairwise import Trainings, compare, compare_all
+from vaebench.results.standing import standing
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {"confidence": 0.95, "baseline": None}

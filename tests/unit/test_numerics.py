@@ -4,10 +4,10 @@ import pytest
 import torch
 from training_cases import make_spec, run, write_data
 
-from vaebench.catalog import MODELS
-from vaebench.models import load_weights
-from vaebench.numerics import numerics
-from vaebench.training import Trainer
+from vaebench.models.building import load_weights
+from vaebench.models.catalog import MODELS
+from vaebench.training.numerics import numerics
+from vaebench.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 

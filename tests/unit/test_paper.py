@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from fake_study import DEMO, build_study
 
-from vaebench import paper
-from vaebench.errors import UserError
-from vaebench.figures.catalog import FIGURES
+from vaebench.base.errors import UserError
+from vaebench.figures.listing import FIGURES
+from vaebench.report import paper
 
 ROOT = Path(__file__).parents[2]
 CAPTIONS = ROOT / "workflow/report"

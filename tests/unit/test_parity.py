@@ -19,10 +19,10 @@ from pythae.trainers import (
 from pythae.trainers.training_callbacks import TrainingCallback
 from training_cases import digits, make_spec, read_history, run, write_data
 
-from vaebench.catalog import MODELS
-from vaebench.checkpoint import seed_everything
-from vaebench.models import build_model, load_weights
-from vaebench.objectives import losses_of, make_objectives, step
+from vaebench.models.building import build_model, load_weights
+from vaebench.models.catalog import MODELS
+from vaebench.training.checkpoint import seed_everything
+from vaebench.training.objectives import losses_of, make_objectives, step
 
 STOCK = {
     "single": (BaseTrainer, BaseTrainerConfig),

@@ -2,7 +2,7 @@
 
 import time
 
-from vaebench.partial import Done, PartialArray
+from vaebench.data.resumable_npz import Done, PartialArray
 
 
 def recorded(folder, count):

@@ -12,12 +12,12 @@ import torch
 from image_cases import RECIPE, SETTINGS, faces, write_celeba
 from training_cases import make_spec, outputs, run, write_data
 
-from vaebench import devices, platforms
-from vaebench.batches import prepare_torch
-from vaebench.devices import choose_device, random_numbers_kept
-from vaebench.models import load_weights
-from vaebench.preprocessing import preprocess
-from vaebench.validation import validate
+from vaebench.base import devices, platforms
+from vaebench.base.devices import choose_device, random_numbers_kept
+from vaebench.data.preprocessing import preprocess
+from vaebench.data.validation import validate
+from vaebench.models.batches import prepare_torch
+from vaebench.models.building import load_weights
 
 
 def be(platform, monkeypatch):

@@ -11,13 +11,13 @@ from torch import nn
 from torch.nn import functional
 from training_cases import TRAINING, digits, make_spec, outputs, run, write_data
 
-import vaebench.training as training
-from vaebench.catalog import MODELS
-from vaebench.models import build_model
-from vaebench.nets import PatchConv2d
-from vaebench.numerics import prepare
-from vaebench.objectives import losses_of
-from vaebench.precision import bfloat16_agrees, choose_precision, compute_in_bfloat16, multiplies_in_bfloat16
+import vaebench.training.trainer as training
+from vaebench.models.building import build_model
+from vaebench.models.catalog import MODELS
+from vaebench.models.networks.compact import PatchConv2d
+from vaebench.training.numerics import prepare
+from vaebench.training.objectives import losses_of
+from vaebench.training.precision import bfloat16_agrees, choose_precision, compute_in_bfloat16, multiplies_in_bfloat16
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

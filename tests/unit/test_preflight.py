@@ -3,10 +3,10 @@ from dataclasses import replace
 
 import pytest
 
-from vaebench import preflight
-from vaebench.disk import Disk
-from vaebench.errors import UserError
-from vaebench.preflight import Facts, Gpu, Needs, check, check_job, has_kernels
+from vaebench.base.disk import Disk
+from vaebench.base.errors import UserError
+from vaebench.cluster import preflight
+from vaebench.cluster.preflight import Facts, Gpu, Needs, check, check_job, has_kernels
 
 A100 = Gpu("NVIDIA A100-SXM4-80GB", (8, 0), 81920)
 P100 = Gpu("Tesla P100-PCIE-16GB", (6, 0), 16384)

@@ -34,14 +34,14 @@ from image_cases import (
 )
 from PIL import ExifTags, Image, ImageOps
 
-from vaebench import gpu
-from vaebench.arrays import open_array, read_manifest
-from vaebench.digests import content_digest, write_digest
-from vaebench.errors import UserError
-from vaebench.preprocessing import _tasks, preprocess
-from vaebench.recipe import frequent_sizes
-from vaebench.resampling import Resampler
-from vaebench.validation import validate
+from vaebench.base.digests import content_digest, write_digest
+from vaebench.base.errors import UserError
+from vaebench.base.npz import open_array, read_manifest
+from vaebench.data.preprocessing import _tasks, preprocess
+from vaebench.data.recipe import frequent_sizes
+from vaebench.data.resize import gpu
+from vaebench.data.resize.resampling import Resampler
+from vaebench.data.validation import validate
 
 SPLITS = ("train", "eval", "test")
 ANYTHING = {"format": None, "mode": None, "width": None, "height": None}
@@ -301,11 +301,11 @@ def test_what_is_made_for_one_size_is_made_for_frequent_ones_only():
 def test_images_of_many_sizes(tmp_path, monkeypatch, device):
     """Of two sizes there are enough for a resampler; the others go to Pillow, whatever the device."""
     made, monkeypatched = [], Resampler.__init__
-    monkeypatch.setattr("vaebench.recipe.FREQUENT", 4)
+    monkeypatch.setattr("vaebench.data.recipe.FREQUENT", 4)
     monkeypatch.setattr(Resampler, "__init__", lambda self, *size: (made.append(size), monkeypatched(self, *size))[1])
-    monkeypatch.setattr("vaebench.gpu.choose", lambda *_: device)
+    monkeypatch.setattr("vaebench.data.resize.gpu.choose", lambda *_: device)
     resize = gpu.resize
-    monkeypatch.setattr("vaebench.gpu.resize", lambda frames, resampler: resize(frames, resampler, "cpu"))
+    monkeypatch.setattr("vaebench.data.resize.gpu.resize", lambda frames, resampler: resize(frames, resampler, "cpu"))
     sides = [(30 + row, 40 - row // 2) if row % 3 else (50, 40 + row % 2) for row in range(30)]
     files = {f"{row:02d}.jpg": encoded(picture(row, *side)) for row, side in enumerate(sides)}
     images, partition = write_celeba(tmp_path, files)
@@ -360,7 +360,7 @@ def test_a_disk_that_is_too_small_is_noticed_before_the_work(tmp_path, monkeypat
     images, partition = write_celeba(tmp_path, faces(5))
     row = 3 * 64 * 64
     for free in (1000, 4 * row):  # enough for each split, and not for all five images
-        monkeypatch.setattr("vaebench.disk.shutil.disk_usage", lambda path, free=free: SimpleNamespace(free=free))
+        monkeypatch.setattr("vaebench.base.disk.shutil.disk_usage", lambda path, free=free: SimpleNamespace(free=free))
         with pytest.raises(UserError, match=r"0\.00 GB are free, 0\.00 GB are needed"):
             prepare(tmp_path / "out", images, partition)
 
@@ -390,7 +390,7 @@ def test_what_cannot_be_read_is_not_said_to_be_what_cannot_be_written(tmp_path, 
     def fail(path):
         raise OSError(5, "Input/output error", str(path))
 
-    monkeypatch.setattr("vaebench.digests.md5_of", fail)
+    monkeypatch.setattr("vaebench.base.digests.md5_of", fail)
     with pytest.raises(UserError, match=f"cannot read {images}: Input/output error"):
         preprocess(images, partition, table, outputs, RECIPE, 1, "small")
 
@@ -408,9 +408,9 @@ def test_the_road_over_a_device_gives_the_same_bytes(tmp_path, monkeypatch):
     """What a GPU does, run by PyTorch on the CPU: workers crop, the device resizes."""
     images, partition = write_celeba(tmp_path, faces(20))
     prepare(tmp_path / "cpu", images, partition)
-    monkeypatch.setattr("vaebench.gpu.choose", lambda device, decoder: "cuda")
+    monkeypatch.setattr("vaebench.data.resize.gpu.choose", lambda device, decoder: "cuda")
     resize = gpu.resize
-    monkeypatch.setattr("vaebench.gpu.resize", lambda frames, resampler: resize(frames, resampler, "cpu"))
+    monkeypatch.setattr("vaebench.data.resize.gpu.resize", lambda frames, resampler: resize(frames, resampler, "cpu"))
     prepare(tmp_path / "device", images, partition, workers=2)
     for split in SPLITS:
         assert (tmp_path / "cpu" / f"{split}_data.npz").read_bytes() == (
@@ -422,8 +422,10 @@ def test_the_road_over_a_device_gives_the_same_bytes(tmp_path, monkeypatch):
 def test_large_images_come_in_small_batches(tmp_path, monkeypatch, pixels, batch):
     """So that a few of them keep all workers busy."""
     asked = []
-    monkeypatch.setattr("vaebench.preprocessing.BATCH_PIXELS", pixels)
-    monkeypatch.setattr("vaebench.preprocessing._tasks", lambda jobs, size: asked.append(size) or _tasks(jobs, size))
+    monkeypatch.setattr("vaebench.data.preprocessing.BATCH_PIXELS", pixels)
+    monkeypatch.setattr(
+        "vaebench.data.preprocessing._tasks", lambda jobs, size: asked.append(size) or _tasks(jobs, size)
+    )
     prepare(tmp_path / "out", *write_celeba(tmp_path, faces(5)), batch_size=7)
     assert asked == [batch]
 
@@ -443,8 +445,8 @@ def test_the_road_over_a_decoding_device(tmp_path, monkeypatch):
     images, partition = write_celeba(tmp_path, files)
     crop = {"crop": {"center": [55, 40]}}
     expected = prepare(tmp_path / "cpu", images, partition, **crop)
-    monkeypatch.setattr("vaebench.gpu.choose", lambda device, decoder: "cuda")
-    monkeypatch.setattr("vaebench.gpu.decode", decoded_like_nvjpeg)
+    monkeypatch.setattr("vaebench.data.resize.gpu.choose", lambda device, decoder: "cuda")
+    monkeypatch.setattr("vaebench.data.resize.gpu.decode", decoded_like_nvjpeg)
     found = prepare(tmp_path / "device", images, partition, **crop, decoder="nvjpeg")
     for split in SPLITS:
         assert np.array_equal(found[split], expected[split])
@@ -457,9 +459,9 @@ RUN = """
 import json, sys
 from pathlib import Path
 from types import SimpleNamespace
-from vaebench.preprocessing import _tasks, preprocess
-from vaebench.recipe import frequent_sizes
-from vaebench.resampling import Resampler
+from vaebench.data.preprocessing import _tasks, preprocess
+from vaebench.data.recipe import frequent_sizes
+from vaebench.data.resize.resampling import Resampler
 images, partition, table, folder, settings, workers = json.loads(sys.argv[1])
 outputs = {split: Path(folder, split + "_data.npz") for split in ("train", "eval", "test")}
 preprocess(Path(images), Path(partition), Path(table), outputs, settings, workers, "small")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vaebench.prerequisites import broken_interpreter, obstacles
+from vaebench.installation.prerequisites import broken_interpreter, obstacles
 
 ROOT = Path(__file__).parents[2]
 MEMORY = Path("/dev/shm")  # a file system of its own on most machines

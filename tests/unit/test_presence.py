@@ -11,14 +11,14 @@ import psutil
 import pytest
 
 import vaebench
-from vaebench.orphans import ending_with_starter
-from vaebench.presence import enter, sign
+from vaebench.base.orphans import ending_with_starter
+from vaebench.base.presence import enter, sign
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(vaebench.__file__).parents[1])}
 HOLDER = """
 import sys, time
 from pathlib import Path
-from vaebench.presence import enter, sign
+from vaebench.base.presence import enter, sign
 descriptor, _ = enter(Path(sys.argv[1]))
 sign(descriptor, "local")
 print("there", flush=True)
@@ -26,7 +26,7 @@ time.sleep(60)
 """
 JOB = """
 import signal, sys, time
-from vaebench.log import job
+from vaebench.base.log import job
 with job("job.log"):
     print("at work")
     time.sleep(60)
@@ -74,7 +74,7 @@ def test_where_nothing_can_be_locked_nobody_is_known(tmp_path, monkeypatch):
     def refuse(descriptor, operation):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr("vaebench.presence.fcntl.flock", refuse)
+    monkeypatch.setattr("vaebench.base.presence.fcntl.flock", refuse)
     assert enter(tmp_path / "presence") == (None, None)
 
 
@@ -101,8 +101,8 @@ def wait_for(condition):
 
 
 def test_outside_the_block_nothing_is_watched(monkeypatch):
-    monkeypatch.setattr("vaebench.orphans.LOOK_AGAIN", 0.01)
-    monkeypatch.setattr("vaebench.orphans._has_ended", lambda process: True)
+    monkeypatch.setattr("vaebench.base.orphans.LOOK_AGAIN", 0.01)
+    monkeypatch.setattr("vaebench.base.orphans._has_ended", lambda process: True)
     with pytest.raises(InterruptedError):
         within_block()
     former = signal.signal(signal.SIGTERM, lambda number, frame: pytest.fail("it was asked to end"))

@@ -20,10 +20,10 @@ from pythae.models import RHVAE as RiemannianVAE
 from pythae.models.nn import BaseEncoder
 from pythae.models.nn.benchmarks.mnist import Decoder_ResNet_AE_MNIST, Encoder_ResNet_AE_MNIST
 
-from vaebench.errors import UserError
-from vaebench.inference import reconstruct
-from vaebench.models import load_model
-from vaebench.pretrained import import_pretrained
+from vaebench.base.errors import UserError
+from vaebench.models.building import load_model
+from vaebench.models.posterior import reconstruct
+from vaebench.models.pretrained import import_pretrained
 
 SHAPE = (1, 28, 28)
 
@@ -326,7 +326,7 @@ def test_model_from_the_hub_is_imported_and_its_pickle_not_even_fetched(tmp_path
     spec = spec_of({"hf_hub": "someone/model"})
     arguments = {key: str(value) for key, value in paths_in(tmp_path).items()}
     code = (
-        "import json, sys; from pathlib import Path; from vaebench.pretrained import import_pretrained; "
+        "import json, sys; from pathlib import Path; from vaebench.models.pretrained import import_pretrained; "
         "spec, data, paths = json.loads(sys.argv[1]); "
         "import_pretrained(spec, Path(data), **{key: Path(value) for key, value in paths.items()})"
     )
@@ -406,8 +406,8 @@ ODD = (
 )
 TRY_EACH = """
 import json, sys
-from vaebench.errors import UserError
-from vaebench.pretrained import _download
+from vaebench.base.errors import UserError
+from vaebench.models.pretrained import _download
 for kind in sys.argv[1:]:
     try:
         answer = f"no error: {_download(f'someone/{kind}', trust=False)}"

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from vaebench.progress import Running, earlier_seconds, in_words, read_progress, seconds_to_go, time_left
+from vaebench.cluster.progress import Running, earlier_seconds, in_words, read_progress, seconds_to_go, time_left
 
 
 def test_the_time_left_is_the_work_left_divided_by_the_workers():

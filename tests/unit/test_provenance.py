@@ -3,7 +3,7 @@ import subprocess
 
 import torch
 
-from vaebench.provenance import environment, git_state, versions
+from vaebench.base.provenance import environment, git_state, versions
 
 
 def git(folder, *arguments):

@@ -15,7 +15,7 @@ import torch
 from pythae.models import AutoModel
 from training_cases import make_spec
 
-from vaebench.training import train
+from vaebench.training.trainer import train
 
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 SHAPE = (1, 28, 28)
@@ -87,7 +87,7 @@ def hub(tmp_path):
 
 def publish(trained, address, tmp_path, token):
     code = (
-        "import sys; from pathlib import Path; from vaebench.publishing import publish; from vaebench.log import job\n"
+        "import sys; from pathlib import Path; from vaebench.models.publishing import publish; from vaebench.base.log import job\n"
         "model, provenance, output = map(Path, sys.argv[1:])\n"
         f"with job('{tmp_path}/log'):\n"
         "    publish(model, provenance, 'faces', 'lab/faces-vae-seed3', True, output)"

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 from fake_study import DEMO, Fake, build_study
 
-from vaebench.figures.catalog import FIGURES, FORMATS
+from vaebench.figures.listing import FIGURES, FORMATS
 from vaebench.metrics.registry import METRICS
 from vaebench.report import rulegraph
 from vaebench.report.findings import sentences, verdicts
 from vaebench.report.writing import caption, failures, make_environment, notice, write_report
-from vaebench.study import Interval, open_study
-from vaebench.text import duration, ends, interval, number
+from vaebench.results.study import Interval, open_study
+from vaebench.results.words import duration, ends, interval, number
 
 ROOT = Path(__file__).parents[2]
 DOT = """digraph snakemake_dag {
@@ -397,7 +397,7 @@ def test_numbers_have_three_significant_digits(value, shown):
 
 
 def test_interval_has_as_many_digits_as_its_width_needs():
-    from vaebench.study import Interval
+    from vaebench.results.study import Interval
 
     assert interval(Interval(0.0015741, 0.0015725, 0.0015756, 3)) == "0.0015741 [0.0015725, 0.0015756]"
     assert interval(Interval(72.51, 70.2, 74.8, 3)) == "72.5 [70.2, 74.8]"

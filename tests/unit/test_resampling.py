@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from vaebench.cropping import crop_box
-from vaebench.errors import UserError
-from vaebench.filters import FILTERS, weights
-from vaebench.resampling import PillowResampler, Resampler
+from vaebench.base.errors import UserError
+from vaebench.data.cropping import crop_box
+from vaebench.data.resize.filters import FILTERS, weights
+from vaebench.data.resize.resampling import PillowResampler, Resampler
 
 GEOMETRIES = [
     ((148, 148), (64, 64)),

@@ -12,10 +12,10 @@ import pytest
 import torch
 from training_cases import make_spec, outputs, run, write_data
 
-import vaebench.training as training
-from vaebench.durable import save_sealed
-from vaebench.errors import UserError
-from vaebench.models import load_weights
+import vaebench.training.trainer as training
+from vaebench.base.durable import save_sealed
+from vaebench.base.errors import UserError
+from vaebench.models.building import load_weights
 
 TIMING = {"images_per_second", "seconds", "peak_memory_mb"}
 CASES = {

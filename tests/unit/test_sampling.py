@@ -7,14 +7,14 @@ import pytest
 import torch
 from evaluation_cases import SAMPLES, default_model, save_run, smooth_images, write_data
 
-from vaebench import pixelcnn
-from vaebench.arrays import open_array
-from vaebench.catalog import MODELS
-from vaebench.errors import UserError
-from vaebench.inference import decode, encode
-from vaebench.models import load_model
-from vaebench.pixelcnn import PixelCNN, fit_pixelcnn, sample_codes
-from vaebench.sampling import SAMPLERS, Request, codebook, embed_codes, resolve_sampler, sample
+from vaebench.base.errors import UserError
+from vaebench.base.npz import open_array
+from vaebench.models.building import load_model
+from vaebench.models.catalog import MODELS
+from vaebench.models.posterior import decode, encode
+from vaebench.sampling import pixelcnn
+from vaebench.sampling.pixelcnn import PixelCNN, fit_pixelcnn, sample_codes
+from vaebench.sampling.samplers import SAMPLERS, Request, codebook, embed_codes, resolve_sampler, sample
 
 AUTO = {"name": "auto", "options": {}}
 QUICK = {"epochs": 3, "channels": 8, "layers": 1, "batch_size": 16, "learning_rate": 5e-3, "patience": 3}

@@ -5,10 +5,10 @@ import pytest
 import torch
 from evaluation_cases import SAMPLES, default_model, save_run, smooth_images, write_data
 
-from vaebench.batches import to_bytes
-from vaebench.inference import decode, encode, reconstruct
-from vaebench.models import load_model
-from vaebench.showcase import choose_images, interpolations, make_showcase, traverse
+from vaebench.models.batches import to_bytes
+from vaebench.models.building import load_model
+from vaebench.models.posterior import decode, encode, reconstruct
+from vaebench.sampling.showcase import choose_images, interpolations, make_showcase, traverse
 
 
 @pytest.mark.parametrize(

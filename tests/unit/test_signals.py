@@ -21,7 +21,7 @@ print(f"child got {caught[0]}", flush=True)
 PARENT = """
 import signal, subprocess, sys
 sys.path.insert(0, {scripts!r})
-from vaebench.signals import relay_warnings
+from vaebench.base.signals import relay_warnings
 relay_warnings()
 # As Snakemake does, later and for itself:
 signal.signal(signal.SIGTERM, lambda number, frame: print("parent notes it", flush=True))

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from vaebench import preflight, slurm
-from vaebench.slurm import (
+from vaebench.cluster import preflight, slurm
+from vaebench.cluster.slurm import (
     Cluster,
     Nodes,
     Partition,

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from vaebench import sources
-from vaebench.configuration import load_schema, shipped
-from vaebench.download import fetch
-from vaebench.errors import UserError
-from vaebench.files import md5_of
-from vaebench.folders import folder_state
-from vaebench.sources import content_of, kept_in, origin, weights_places
+from vaebench.base.errors import UserError
+from vaebench.base.files import md5_of
+from vaebench.base.folders import folder_state
+from vaebench.config.resolve import load_schema, shipped
+from vaebench.data import sources
+from vaebench.data.sources import content_of, kept_in, origin, weights_places
+from vaebench.download.fetch import fetch
 
 SCHEMA = Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml"
 

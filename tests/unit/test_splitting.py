@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from image_cases import SETTINGS, encoded, picture, write_zip
 
-from vaebench.errors import UserError
-from vaebench.images import read_partition
-from vaebench.labels import labels_of, read_labels
-from vaebench.names import draw_order
-from vaebench.splitting import make_partition, write_classes
-from vaebench.validation import validate
+from vaebench.base.errors import UserError
+from vaebench.data.archive.images import read_partition
+from vaebench.data.archive.packed_names import draw_order
+from vaebench.data.labels import labels_of, read_labels
+from vaebench.data.splitting import make_partition, write_classes
+from vaebench.data.validation import validate
 
 SPLIT = {"train": 0.8, "eval": 0.1, "test": 0.1, "seed": 0, "by": "auto"}
 

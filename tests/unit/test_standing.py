@@ -11,9 +11,9 @@ from test_report import comparison_cells, written
 from vaebench.figures.drawing import draw
 from vaebench.figures.style import title_of
 from vaebench.metrics.registry import METRICS
-from vaebench.standing import standing
-from vaebench.study import open_study
-from vaebench.table_formats import heading
+from vaebench.results.standing import standing
+from vaebench.results.study import open_study
+from vaebench.results.table_formats import heading
 
 TIED = (
     Fake("vae", badness=0.5),

@@ -16,11 +16,11 @@ import pytest
 import torch
 from training_cases import make_spec, outputs, run, write_data
 
-import vaebench.training as training
-from vaebench.durable import Damaged, durable_path, load_sealed, save_sealed
-from vaebench.errors import UserError
-from vaebench.models import load_weights
-from vaebench.state_folder import forget, held
+import vaebench.training.trainer as training
+from vaebench.base.durable import Damaged, durable_path, load_sealed, save_sealed
+from vaebench.base.errors import UserError
+from vaebench.models.building import load_weights
+from vaebench.training.state_folder import forget, held
 
 FORK = multiprocessing.get_context("fork")
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
@@ -103,7 +103,7 @@ def test_a_finished_job_is_not_ended_by_a_signal(tmp_path):
     """While the interpreter tidies up, which takes seconds after work on a GPU."""
     program = (
         "import atexit, os, signal\n"
-        "from vaebench.log import job\n"
+        "from vaebench.base.log import job\n"
         "for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):\n"
         "    atexit.register(os.kill, os.getpid(), number)\n"
         "with job('a.log'):\n    print('done')\n"
@@ -220,7 +220,7 @@ def test_a_state_that_the_system_does_not_give_is_one_line_and_stays(data, stopp
     def broken(*arguments, **options):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("vaebench.durable._check_seal", broken)
+    monkeypatch.setattr("vaebench.base.durable._check_seal", broken)
     with pytest.raises(UserError, match=r"state\.pt cannot be read: Input/output error"):
         run(SPEC, data, tmp_path)
     assert (state / "state.pt").is_file()
@@ -299,8 +299,8 @@ def test_who_holds_a_state_folder_is_said_and_the_lock_dies_with_him(holder, tmp
 
 def test_a_job_of_slurm_does_not_wait_with_its_gpu(holder, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    monkeypatch.setattr("vaebench.state_folder.PATIENCE_ON_A_CLUSTER", 0.1)
-    monkeypatch.setattr("vaebench.state_folder.LOOK_AGAIN", 0.05)
+    monkeypatch.setattr("vaebench.training.state_folder.PATIENCE_ON_A_CLUSTER", 0.1)
+    monkeypatch.setattr("vaebench.training.state_folder.LOOK_AGAIN", 0.05)
     with pytest.raises(UserError, match="in use by process"), held(tmp_path / "state"):
         pass
     assert "waiting until that ends" in capfd.readouterr().err

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vaebench.statistics import (
+from vaebench.results.statistics import (
     Component,
     detectable_deviations,
     half_width,

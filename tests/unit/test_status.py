@@ -4,8 +4,8 @@ import os
 import pytest
 import yaml
 
-from vaebench.planning import Training, read_config
-from vaebench.status import Job, Status, main, read_queue, status_of, survey, table
+from vaebench.cluster.status import Job, Status, main, read_queue, status_of, survey, table
+from vaebench.config.plan import Training, read_config
 
 SUITES = ("reconstruction", "latent")
 NOW = 1_800_000_000.0

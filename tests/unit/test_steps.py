@@ -7,11 +7,11 @@ import torch
 from torch.overrides import TorchFunctionMode
 from training_cases import make_spec
 
-from vaebench.catalog import MODELS
-from vaebench.models import build_model
-from vaebench.numerics import prepare
-from vaebench.objectives import losses_of, make_objectives
-from vaebench.steps import WARM_UP, RecordedStep
+from vaebench.models.building import build_model
+from vaebench.models.catalog import MODELS
+from vaebench.training.numerics import prepare
+from vaebench.training.objectives import losses_of, make_objectives
+from vaebench.training.steps import WARM_UP, RecordedStep
 
 WAITS = {
     torch.Tensor.item: "item",

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vaebench.errors import UserError
-from vaebench.planning import describe, disks, make_plan, read_config, trainings
+from vaebench.base.errors import UserError
+from vaebench.config.plan import describe, disks, make_plan, read_config, trainings
 
 PROJECT = Path(__file__).parents[2]
 CONFIGS = [PROJECT / "config" / "config.yaml"]

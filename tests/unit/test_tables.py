@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from vaebench import pairwise
-from vaebench.errors import UserError
+from vaebench.base.errors import UserError
 from vaebench.metrics.registry import METRICS
-from vaebench.results import COLUMNS, write_per_image
-from vaebench.table_formats import decimals, escape, number
-from vaebench.tables import SUMMARY_PARTS, runs_table, summary
+from vaebench.results import pairwise
+from vaebench.results.suite_files import COLUMNS, write_per_image
+from vaebench.results.table_formats import decimals, escape, number
+from vaebench.results.tables import SUMMARY_PARTS, runs_table, summary
 
 SETTINGS = {"confidence": 0.95, "baseline": "vae"}
 TABLES = ("comparison", "reconstruction", "generation", "latent", "pairwise")

@@ -9,8 +9,8 @@ import sys
 import pytest
 from training_cases import make_spec, outputs, read_history, run, write_data
 
-from vaebench.errors import UserError
-from vaebench.models import load_weights
+from vaebench.base.errors import UserError
+from vaebench.models.building import load_weights
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def fresh_wandb(tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.startswith("WANDB")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr("vaebench.tracking.WAIT", 1)
+    monkeypatch.setattr("vaebench.training.tracking.WAIT", 1)
     wandb.teardown()
     yield
     wandb.teardown()

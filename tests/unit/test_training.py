@@ -11,13 +11,13 @@ import torch
 from torch.utils.data import DataLoader
 from training_cases import digits, make_spec, outputs, read_history, run, write_data
 
-from vaebench.arrays import open_array, pixels_sha256
-from vaebench.errors import UserError
-from vaebench.inference import reconstruct
-from vaebench.minibatches import Minibatches, _ahead
-from vaebench.models import build_model, load_model
-from vaebench.objectives import losses_of
-from vaebench.training import Trainer
+from vaebench.base.errors import UserError
+from vaebench.base.npz import open_array, pixels_sha256
+from vaebench.models.building import build_model, load_model
+from vaebench.models.posterior import reconstruct
+from vaebench.training.minibatches import Minibatches, _ahead
+from vaebench.training.objectives import losses_of
+from vaebench.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 

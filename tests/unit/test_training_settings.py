@@ -12,16 +12,16 @@ import yaml
 from torch.optim import Optimizer
 from training_cases import TRAINING, digits, make_spec
 
-from vaebench.catalog import MODELS, NETS
-from vaebench.checkpoint import Checkpoint
-from vaebench.configuration import complete, load_schema
-from vaebench.errors import UserError
-from vaebench.interruption import Interruption
-from vaebench.models import build_model, has_batch_norm
-from vaebench.objectives import losses_of, make_objectives, step
-from vaebench.optimizers import mistakes_in_optimizer
-from vaebench.training import Trainer
-from vaebench.training_settings import PROVEN, smallest_batch, why_not_select
+from vaebench.base.errors import UserError
+from vaebench.base.interruption import Interruption
+from vaebench.config.optimizers import mistakes_in_optimizer
+from vaebench.config.resolve import complete, load_schema
+from vaebench.config.training_settings import PROVEN, smallest_batch, why_not_select
+from vaebench.models.building import build_model, has_batch_norm
+from vaebench.models.catalog import MODELS, NETS
+from vaebench.training.checkpoint import Checkpoint
+from vaebench.training.objectives import losses_of, make_objectives, step
+from vaebench.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = load_schema(ROOT / "workflow/schemas/config.schema.yaml")
@@ -235,7 +235,7 @@ def test_a_tracker_that_is_not_installed_is_found_before_a_job_starts(name, tmp_
 
 def test_usual_settings_are_checked_without_loading_torch():
     code = (
-        "import sys, yaml; from vaebench.configuration import complete, load_schema; "
+        "import sys, yaml; from vaebench.config.resolve import complete, load_schema; "
         "complete(yaml.safe_load(open('config/config.yaml')), load_schema('workflow/schemas/config.schema.yaml')); "
         "print('torch' in sys.modules)"
     )

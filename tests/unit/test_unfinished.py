@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from fake_study import DATASET, STATISTICS, Fake, build_study
 
-from vaebench.study import open_study
-from vaebench.unfinished import OUTDATED, failure, only_finished, summarise_finished
+from vaebench.report.unfinished import OUTDATED, failure, only_finished, summarise_finished
+from vaebench.results.study import open_study
 
 ROOT = Path(__file__).parents[2]
 FAKES = (Fake("vae", "VAE", 0.5), Fake("beta_vae", "BetaVAE", 0.9, beta=4.0), Fake("vqvae", "VQVAE", 0.15, codes=64))

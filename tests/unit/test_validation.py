@@ -16,10 +16,10 @@ from image_cases import READING, SETTINGS, encoded, faces, picture, write_celeba
 from odd_jpegs import jpeg
 from PIL import ExifTags, Image
 
-from vaebench.decoding import decode
-from vaebench.errors import UserError
-from vaebench.validation import COLUMNS, validate
-from vaebench.workers import in_order, worker_pool
+from vaebench.base.errors import UserError
+from vaebench.data.archive.decoding import decode
+from vaebench.data.validation import COLUMNS, validate
+from vaebench.data.worker_pool import in_order, worker_pool
 
 SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
 
@@ -197,7 +197,7 @@ def test_files_of_too_many_bytes_are_not_read(tmp_path, place):
 MEASURE = """
 import json, resource, sys
 from pathlib import Path
-from vaebench.validation import validate
+from vaebench.data.validation import validate
 folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
 images, partition = folder / "images.zip", folder / "partition.txt"
 validate(images, partition, folder / "images.csv", folder / "summary.json", settings, 1)
@@ -265,6 +265,6 @@ def test_an_image_for_which_no_memory_is_left_is_named(tmp_path, monkeypatch):
         raise MemoryError
 
     images, partition = write_celeba(tmp_path, faces(2))
-    monkeypatch.setattr("vaebench.validation.examine", no_memory)
+    monkeypatch.setattr("vaebench.data.validation.examine", no_memory)
     with pytest.raises(UserError, match=r"no memory left to decode 000001\.jpg in .*fewer threads"):
         run(tmp_path, images, partition)

@@ -10,8 +10,8 @@ import pytest
 import torch
 import torchvision
 
-from vaebench.errors import UserError
-from vaebench.weights import _NumpyUnpickler, obtain_weights
+from vaebench.base.errors import UserError
+from vaebench.metrics.features.weights import _NumpyUnpickler, obtain_weights
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from image_cases import write_zip
 
-from vaebench.decoding import ImageError
-from vaebench.errors import UserError
-from vaebench.images import open_images
+from vaebench.base.errors import UserError
+from vaebench.data.archive.decoding import ImageError
+from vaebench.data.archive.images import open_images
 
 CONTENT = {f"top/{row}.jpg": bytes([row]) * (row * 1000 + 1) for row in range(5)}
 CENTRAL, LOCAL, END = b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06"
@@ -199,7 +199,7 @@ def test_a_disk_that_cannot_be_read_is_no_damage(path, monkeypatch):
     def fail(*arguments):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("vaebench.zips.os.pread", fail)
+    monkeypatch.setattr("vaebench.data.archive.zips.os.pread", fail)
     for read in (lambda: source.read_at(first), source.digest, lambda: open_images(path).names()):
         with pytest.raises(UserError, match=rf"cannot read {path}: Input/output error"):
             read()

@@ -13,10 +13,10 @@ from evaluation_cases import FLOAT32
 from pythae.models import AutoModel
 from training_cases import digits, make_spec, outputs, read_history, run, write_data
 
-from vaebench.catalog import MODELS
-from vaebench.inference import reconstruct
-from vaebench.models import load_model
-from vaebench.sampling import sample
+from vaebench.models.building import load_model
+from vaebench.models.catalog import MODELS
+from vaebench.models.posterior import reconstruct
+from vaebench.sampling.samplers import sample
 
 ZOO = yaml.safe_load(Path("config/zoo.yaml").read_text())["models"]
 # Adversaries' losses need not fall, DisentangledBetaVAE's aim moves from epoch to epoch, VQVAE's codebook starts where

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from vaebench.training import train
+from vaebench.training.trainer import train
 
 TRAINING = {
     "epochs": 2,

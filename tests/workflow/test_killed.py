@@ -7,7 +7,7 @@ import time
 import psutil
 import pytest
 
-from vaebench.arrays import open_array
+from vaebench.base.npz import open_array
 
 from .conftest import new_project
 from .test_sources import picture, study, write_partition

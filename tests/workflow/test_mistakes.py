@@ -2,7 +2,7 @@
 
 import pytest
 
-from vaebench.files import sha256_of
+from vaebench.base.files import sha256_of
 
 OWN = """
 models:

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vaebench.arrays import open_array
-from vaebench.fashion import CLASSES
+from vaebench.base.npz import open_array
+from vaebench.data.demo.fashion import CLASSES
 
 from .conftest import ROOT, Project, fresh_clone, make, new_project
 

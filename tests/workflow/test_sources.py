@@ -9,8 +9,8 @@ import zipfile
 import pytest
 from PIL import Image
 
-from vaebench.arrays import open_array, read_manifest
-from vaebench.files import md5_of
+from vaebench.base.files import md5_of
+from vaebench.base.npz import open_array, read_manifest
 
 from .conftest import new_project
 

@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from vaebench.files import sha256_of
+from vaebench.base.files import sha256_of
 
 LIBRARY = "workflow/scripts/vaebench"
 NEW_MEANING = "\n\ndef added_by_a_test():\n    return 1\n"
@@ -42,21 +42,21 @@ def test_nothing_is_stale_after_a_run(small_study):
     ("module", "jobs"),
     [
         ("metrics/reconstruction.py", {"evaluate": 2} | TABLES),
-        ("evaluation.py", {"evaluate": 2} | TABLES),
-        ("tables.py", TABLES),
-        ("statistics.py", TABLES),
-        ("budget.py", {"report": 1} | BUDGET),
+        ("evaluation/run.py", {"evaluate": 2} | TABLES),
+        ("results/tables.py", TABLES),
+        ("results/statistics.py", TABLES),
+        ("results/budget.py", {"report": 1} | BUDGET),
         ("figures/comparison.py", LOOK),
         ("report/findings.py", {"report": 1}),
-        ("templates/report.css", {"report": 1}),
-        ("nets.py", runs(2)),
-        ("models.py", runs(2)),
-        ("training.py", runs(2)),
-        ("codebooks.py", {}),  # of VQ models only, of which this study has none
-        ("pixelcnn.py", {}),
-        ("sampling.py", {"sample": 2, "evaluate": 2} | TABLES),
-        ("tracking.py", {}),
-        ("files.py", {}),
+        ("report/templates/report.css", {"report": 1}),
+        ("models/networks/compact.py", runs(2)),
+        ("models/building.py", runs(2)),
+        ("training/trainer.py", runs(2)),
+        ("models/codebooks.py", {}),  # of VQ models only, of which this study has none
+        ("sampling/pixelcnn.py", {}),
+        ("sampling/samplers.py", {"sample": 2, "evaluate": 2} | TABLES),
+        ("training/tracking.py", {}),
+        ("base/files.py", {}),
     ],
 )
 def test_edited_module(study, module, jobs):
@@ -99,7 +99,7 @@ def test_edited_setting(study, setting, jobs):
     ["comment", "docstring", "formatting", "annotation", "name", "message", "touch", "checkout", "move", "copy"],
 )
 def test_nothing_runs_again(study, tmp_path, change):
-    module = f"{LIBRARY}/training.py"
+    module = f"{LIBRARY}/training/trainer.py"
     if change == "comment":
         study.append(module, "\n# A remark.\n")
         study.append("workflow/scripts/train.py", "\n# A remark.\n")
@@ -149,8 +149,8 @@ def test_new_settings_with_equal_pixels_train_nothing(study, setting, jobs):
 @pytest.mark.parametrize(
     ("module", "jobs"),
     [
-        ("images.py", {"validate": 1, "preprocess": 1}),
-        ("resampling.py", {"preprocess": 1}),
+        ("data/archive/images.py", {"validate": 1, "preprocess": 1}),
+        ("data/resize/resampling.py", {"preprocess": 1}),
     ],
 )
 def test_new_preprocessing_code_with_equal_pixels_trains_nothing(study, module, jobs):

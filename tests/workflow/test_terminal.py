@@ -37,9 +37,9 @@ rule work:
 WORK = """
 import os, resource, signal, sys, time
 from pathlib import Path
-from vaebench.errors import UserError
-from vaebench.interruption import Interruption
-from vaebench.log import job
+from vaebench.base.errors import UserError
+from vaebench.base.interruption import Interruption
+from vaebench.base.log import job
 
 with job(snakemake.log[0]):
     way, out, first = snakemake.wildcards.way, Path(snakemake.output[0]), not Path("tried").exists()

@@ -19,23 +19,23 @@ if str(SCRIPTS) not in sys.path:
     sys.path.insert(0, str(SCRIPTS))
 
 from snakemake_logger_plugin_vaebench import show_progress
-from vaebench import configuration
-from vaebench.catalog import HOW_TO_TRAIN, foreign_modules, without_meaning
-from vaebench.digests import check_unchanged, digest_path, renew_digest
-from vaebench.errors import UserError
-from vaebench.fingerprint import code_fingerprint
-from vaebench.folders import folder_state
-from vaebench.log import tail
-from vaebench.own_networks import own_networks
-from vaebench.presence import enter, sign
-from vaebench.prerequisites import broken_interpreter
-from vaebench.signals import relay_warnings
-from vaebench.sources import kept_in, origin, weights_places
-from vaebench.state_folder import forget
+from vaebench.config import resolve
+from vaebench.models.catalog import HOW_TO_TRAIN, foreign_modules, without_meaning
+from vaebench.base.digests import check_unchanged, digest_path, renew_digest
+from vaebench.base.errors import UserError
+from vaebench.base.fingerprint import code_fingerprint
+from vaebench.base.folders import folder_state
+from vaebench.base.log import tail
+from vaebench.models.own_networks import own_networks
+from vaebench.base.presence import enter, sign
+from vaebench.installation.prerequisites import broken_interpreter
+from vaebench.base.signals import relay_warnings
+from vaebench.data.sources import kept_in, origin, weights_places
+from vaebench.training.state_folder import forget
 
 fingerprint_of = functools.cache(code_fingerprint)
 state_of_folder = functools.cache(folder_state)
-SCHEMA = configuration.load_schema(WORKFLOW / "schemas/config.schema.yaml")
+SCHEMA = resolve.load_schema(WORKFLOW / "schemas/config.schema.yaml")
 
 if broken := broken_interpreter(sys.executable):
     raise WorkflowError(broken)
@@ -46,7 +46,7 @@ if (
     relay_warnings()
 
 try:
-    config.update(configuration.complete(config, SCHEMA, workflow.is_main_process))
+    config.update(resolve.complete(config, SCHEMA, workflow.is_main_process))
 except UserError as mistakes:
     raise WorkflowError(str(mistakes)) from None
 
@@ -63,20 +63,20 @@ LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 terminal = show_progress(workflow, Path(BENCHMARKS))
 
-RAW_FILES = {file["file"]: file for file in configuration.raw_files(config).values()}
+RAW_FILES = {file["file"]: file for file in resolve.raw_files(config).values()}
 MADE_PARTITION = f"{RAW}/split.txt"  # of images that come without one
 MADE_LABELS = f"{RAW}/classes.csv"
 ANNOTATIONS = [
     kind for kind in ("identity", "landmarks", "boxes") if config["dataset"][kind]
 ]
-SPECS = configuration.expand_runs(config)
+SPECS = resolve.expand_runs(config)
 RUNS = list(SPECS)
 SEEDS = config["seeds"]
 SPLITS = ("train", "eval", "test")
-SUITES = configuration.suites(config)
-NETWORKS = configuration.networks(config)
+SUITES = resolve.suites(config)
+NETWORKS = resolve.networks(config)
 WEIGHTS = weights_places(
-    NETWORKS, config["weights"], configuration.shipped(SCHEMA, "weights"), NOTES
+    NETWORKS, config["weights"], resolve.shipped(SCHEMA, "weights"), NOTES
 )
 PACKAGES = ("gan_face_generate", "mlxtend")
 STAGES = (
@@ -271,7 +271,7 @@ def run_files(*names, runs=RUNS):
     return [
         f"{RESULTS}/runs/{run}/seed{seed}/{name}"
         for run in runs
-        for seed in configuration.seeds_of(SPECS[run], SEEDS)
+        for seed in resolve.seeds_of(SPECS[run], SEEDS)
         for name in names
     ]
 
@@ -306,7 +306,7 @@ def tuning_trials():
 
 def planned_study():
     """The data set's name, and each planned run with its seeds and specification in the order of the configuration."""
-    seeds = {run: configuration.seeds_of(spec, SEEDS) for run, spec in SPECS.items()}
+    seeds = {run: resolve.seeds_of(spec, SEEDS) for run, spec in SPECS.items()}
     return {
         "dataset": DATASET,
         "runs": {run: what_to_train(run) for run in RUNS},
@@ -322,7 +322,7 @@ def fetch_weights():
         return
     for network, place in WEIGHTS.items():
         if not Path(KEPT_WEIGHTS, f"{place}.pt").exists():
-            from vaebench.weights import kept_weights
+            from vaebench.metrics.features.weights import kept_weights
 
             folders = Path(DOWNLOADS, place).parent, Path(KEPT_PACKAGES)
             try:
@@ -335,7 +335,7 @@ def check_cluster():
     """Ask SLURM whether it can run the jobs to come: what it refuses would be submitted with every retry."""
     if workflow.executor_plugin.name != "slurm":
         return
-    from vaebench.slurm import Cluster, mistakes_of, read_cluster, requests_of_jobs
+    from vaebench.cluster.slurm import Cluster, mistakes_of, read_cluster, requests_of_jobs
 
     cluster = read_cluster()
     jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
@@ -362,7 +362,7 @@ def check_networks():
         built = subprocess.run(
             [sys.executable, SCRIPTS / "own_networks.py"],
             input=json.dumps(
-                {"specs": specs, "input_shape": configuration.input_shape(config)}
+                {"specs": specs, "input_shape": resolve.input_shape(config)}
             ),
             text=True,
             stdout=subprocess.PIPE,

@@ -1,6 +1,6 @@
 # What people look at: figures drawn from the tables and stored images, and one HTML file that holds it all.
 
-from vaebench.figures.catalog import FIGURES, FORMATS
+from vaebench.figures.listing import FIGURES, FORMATS
 
 SHOWN = ("samples.npz", "showcase.npz")
 MEASURED = ("per_image.parquet", "latent.npz", "extremes.npz")

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from vaebench.annotations import write_annotations
-from vaebench.log import job
+from vaebench.base.log import job
+from vaebench.data.annotations import write_annotations
 
 with job(snakemake.log[0]):
     splits = [Path(path).name.removesuffix("_data.npz") for path in snakemake.input.arrays]

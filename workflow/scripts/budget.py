@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from vaebench.budget import budget
-from vaebench.log import job
+from vaebench.base.log import job
+from vaebench.results.budget import budget
 
 with job(snakemake.log[0]):
     budget(

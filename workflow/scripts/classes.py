@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from vaebench.digests import write_digest
-from vaebench.log import job
-from vaebench.splitting import write_classes
+from vaebench.base.digests import write_digest
+from vaebench.base.log import job
+from vaebench.data.splitting import write_classes
 
 with job(snakemake.log[0]):
     labels = Path(snakemake.output.labels)

@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from vaebench.digests import write_digest
-from vaebench.faces import make_faces
-from vaebench.log import job
+from vaebench.base.digests import write_digest
+from vaebench.base.log import job
+from vaebench.data.demo.faces import make_faces
 
 with job(snakemake.log[0]):
     images, partition = Path(snakemake.output.images), Path(snakemake.output.partition)

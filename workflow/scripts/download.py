@@ -1,10 +1,10 @@
 from pathlib import Path
 
-from vaebench.digests import known_md5, write_digest
-from vaebench.download import fetch
-from vaebench.files import link
-from vaebench.log import job
-from vaebench.sources import kept_in
+from vaebench.base.digests import known_md5, write_digest
+from vaebench.base.files import link
+from vaebench.base.log import job
+from vaebench.data.sources import kept_in
+from vaebench.download.fetch import fetch
 
 with job(snakemake.log[0]):
     how = dict(vars(snakemake.params.how))

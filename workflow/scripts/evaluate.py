@@ -1,9 +1,9 @@
 from pathlib import Path
 
-from vaebench.digests import write_digests
-from vaebench.evaluation import evaluate
-from vaebench.log import job
-from vaebench.preflight import check_job
+from vaebench.base.digests import write_digests
+from vaebench.base.log import job
+from vaebench.cluster.preflight import check_job
+from vaebench.evaluation.run import evaluate
 
 with job(snakemake.log[0]):
     check_job(snakemake.params.how.device)

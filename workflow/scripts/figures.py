@@ -1,7 +1,7 @@
 from pathlib import Path
 
+from vaebench.base.log import job
 from vaebench.figures.drawing import draw_all
-from vaebench.log import job
 
 if __name__ == "__main__":  # worker processes that are spawned import this script
     with job(snakemake.log[0]):

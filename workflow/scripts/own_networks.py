@@ -1,7 +1,7 @@
 import json
 import sys
 
-from vaebench.own_networks import mistakes_of
+from vaebench.models.own_networks import mistakes_of
 
 # Called by the Snakefile before the first job, in a process of its own: importing a network loads PyTorch.
 arguments = json.load(sys.stdin)

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from vaebench.log import job
-from vaebench.packaged import download_package
+from vaebench.base.log import job
+from vaebench.download.package_index import download_package
 
 with job(snakemake.log[0]):
     download_package(snakemake.wildcards.package, Path(snakemake.output[0]))

@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from vaebench.log import job
-from vaebench.preflight import check_job
-from vaebench.preprocessing import preprocess
+from vaebench.base.log import job
+from vaebench.cluster.preflight import check_job
+from vaebench.data.preprocessing import preprocess
 
 if __name__ == "__main__":  # worker processes that are spawned import this script
     with job(snakemake.log[0]):

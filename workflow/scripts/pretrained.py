@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from vaebench.log import job
-from vaebench.pretrained import import_pretrained
+from vaebench.base.log import job
+from vaebench.models.pretrained import import_pretrained
 
 with job(snakemake.log[0]):
     import_pretrained(

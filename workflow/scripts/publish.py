@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from vaebench.log import job
-from vaebench.publishing import publish
+from vaebench.base.log import job
+from vaebench.models.publishing import publish
 
 with job(snakemake.log[0]):
     publish(

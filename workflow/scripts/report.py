@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from vaebench.log import job
+from vaebench.base.log import job
 from vaebench.report.writing import write_report
 
 with job(snakemake.log[0]):

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from vaebench.log import job
-from vaebench.tables import runs_table
+from vaebench.base.log import job
+from vaebench.results.tables import runs_table
 
 with job(snakemake.log[0]):
     runs_table([Path(path) for path in snakemake.input.suites], Path(snakemake.output[0]))

@@ -1,9 +1,9 @@
 from pathlib import Path
 
-from vaebench.digests import write_digest
-from vaebench.log import job
-from vaebench.preflight import check_job
-from vaebench.sampling import sample
+from vaebench.base.digests import write_digest
+from vaebench.base.log import job
+from vaebench.cluster.preflight import check_job
+from vaebench.sampling.samplers import sample
 
 with job(snakemake.log[0]):
     how = vars(snakemake.params.how)

@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from vaebench.digests import write_digest
-from vaebench.log import job
-from vaebench.showcase import make_showcase
+from vaebench.base.digests import write_digest
+from vaebench.base.log import job
+from vaebench.sampling.showcase import make_showcase
 
 with job(snakemake.log[0]):
     make_showcase(

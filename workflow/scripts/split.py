@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from vaebench.digests import write_digest
-from vaebench.log import job
-from vaebench.splitting import make_partition
+from vaebench.base.digests import write_digest
+from vaebench.base.log import job
+from vaebench.data.splitting import make_partition
 
 with job(snakemake.log[0]):
     partition, identity = Path(snakemake.output.partition), snakemake.input.get("identity")

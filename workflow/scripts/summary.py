@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from vaebench.log import job
-from vaebench.tables import summary
+from vaebench.base.log import job
+from vaebench.results.tables import summary
 
 with job(snakemake.log[0]):
     summary(

@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from vaebench.log import job
-from vaebench.preflight import check_job
-from vaebench.training import train
+from vaebench.base.log import job
+from vaebench.cluster.preflight import check_job
+from vaebench.training.trainer import train
 
 with job(snakemake.log[0]):
     how = snakemake.params.how

@@ -2,7 +2,7 @@ import json
 import sys
 from pathlib import Path
 
-from vaebench.unfinished import summarise_finished
+from vaebench.report.unfinished import summarise_finished
 
 if __name__ == "__main__":  # worker processes that are spawned import this script
     # Called by the Snakefile when jobs failed, not by a rule: what a rule would get as parameters comes as JSON.

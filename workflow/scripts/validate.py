@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from vaebench.log import job
-from vaebench.validation import validate
+from vaebench.base.log import job
+from vaebench.data.validation import validate
 
 if __name__ == "__main__":  # worker processes that are spawned import this script
     with job(snakemake.log[0]):

@@ -1,9 +1,9 @@
 from pathlib import Path
 
-from vaebench.digests import write_digest
-from vaebench.files import link
-from vaebench.log import job
-from vaebench.weights import kept_weights
+from vaebench.base.digests import write_digest
+from vaebench.base.files import link
+from vaebench.base.log import job
+from vaebench.metrics.features.weights import kept_weights
 
 with job(snakemake.log[0]):
     settings, folders = vars(snakemake.params.settings), snakemake.params.folders

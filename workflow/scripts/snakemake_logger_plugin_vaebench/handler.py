@@ -14,9 +14,9 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from snakemake_logger_plugin_vaebench.jobs import Jobs
-from vaebench.failures import ERROR, NO_SPACE, SILENT, STOPPED, UNEXPECTED, no_space
-from vaebench.log import tail
-from vaebench.progress import earlier_seconds, in_words
+from vaebench.base.failures import ERROR, NO_SPACE, SILENT, STOPPED, UNEXPECTED, no_space
+from vaebench.base.log import tail
+from vaebench.cluster.progress import earlier_seconds, in_words
 
 SILENCE = 600  # seconds without a line until one says what is still at work
 FEW, MANY = 5, 30  # lines of a failed job's log that are shown, when the reason is known and when it is not

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from logging import LogRecord
 from pathlib import Path
 
-from vaebench.failures import Ending, last_reason, memory_kills, reason_of_end
-from vaebench.log import tail
-from vaebench.progress import Running, read_progress, seconds_to_go, time_left
+from vaebench.base.failures import Ending, last_reason, memory_kills, reason_of_end
+from vaebench.base.log import tail
+from vaebench.cluster.progress import Running, read_progress, seconds_to_go, time_left
 
 
 @dataclass

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from vaebench.figures.labels import place_labels
+from vaebench.figures.label_placement import place_labels
 from vaebench.figures.style import (
     INK,
     MUTED,
@@ -27,8 +27,8 @@ from vaebench.figures.style import (
     title_of,
 )
 from vaebench.metrics.registry import METRICS
-from vaebench.study import Interval, Run, Study
-from vaebench.text import number
+from vaebench.results.study import Interval, Run, Study
+from vaebench.results.words import number
 
 ERROR_FLOOR = 1e-9  # of an MSE on a logarithmic axis
 DISTORTIONS = ("distortion", "lpips_alex", "lpips_vgg")

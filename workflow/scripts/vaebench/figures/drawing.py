@@ -8,11 +8,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from vaebench.figures import comparison, latent, pictures, training
-from vaebench.figures.catalog import FORMATS
+from vaebench.base.platforms import process_context
+from vaebench.figures import comparison, latent_space, pictures, training_curves
+from vaebench.figures.listing import FORMATS
 from vaebench.figures.style import look_of_vaebench, save
-from vaebench.platforms import process_context
-from vaebench.study import Study, open_study
+from vaebench.results.study import Study, open_study
 
 DRAWINGS = {
     "reconstructions": pictures.reconstructions,
@@ -24,11 +24,11 @@ DRAWINGS = {
     "rate_distortion": comparison.rate_distortion,
     "beta_tradeoff": comparison.beta_tradeoff,
     "image_errors": comparison.image_errors,
-    "latent_dimensions": latent.latent_dimensions,
-    "aggregate_posterior": latent.aggregate_posterior,
-    "codebook": latent.codebook,
-    "training_curves": training.training_curves,
-    "cost": training.cost,
+    "latent_dimensions": latent_space.latent_dimensions,
+    "aggregate_posterior": latent_space.aggregate_posterior,
+    "codebook": latent_space.codebook,
+    "training_curves": training_curves.training_curves,
+    "cost": training_curves.cost,
 }
 
 

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from vaebench.figures.sheets import Block, Row, blocks, sheet
 from vaebench.figures.style import looks, missing
 from vaebench.metrics.registry import METRICS
-from vaebench.study import Study
-from vaebench.text import failure_of, metric_line, number
+from vaebench.results.study import Study
+from vaebench.results.words import failure_of, metric_line, number
 
 COLUMNS = 10
 SHOWN_EXTREMES = 4

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from vaebench.files import atomic_path
+from vaebench.base.files import atomic_path
 from vaebench.metrics.registry import Metric, describe
-from vaebench.study import Run, Study
+from vaebench.results.study import Run, Study
 
 COLUMN = 3.4  # width of one column of a two-column page, inches
 PAGE = 7.0  # width of the page

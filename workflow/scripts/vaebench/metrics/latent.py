@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from vaebench.divergence import kl_per_dimension, variance_of
-from vaebench.inference import Encoding, finite_rows
 from vaebench.metrics.metric import Value
+from vaebench.models.kl import kl_per_dimension, variance_of
+from vaebench.models.posterior import Encoding, finite_rows
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. 2016: a dimension is active when the variance of its mean over images exceeds it
 COLLAPSED_SHARE = 0.1

@@ -10,8 +10,8 @@ from pythae.models import BaseAE
 from torch import Tensor
 from torch.nn import functional
 
-from vaebench.batches import batches
 from vaebench.metrics.perceptual import Perceptual
+from vaebench.models.batches import batches
 
 SEED, GENERATED, BATCH, IMAGES = 999, 64, 64, 10000
 

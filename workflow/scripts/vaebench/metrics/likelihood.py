@@ -7,8 +7,8 @@ import torch
 from pythae.models import BaseAE
 from torch import Tensor
 
-from vaebench.inference import Encoding, decode, encode, standard_normal
 from vaebench.metrics.rate import bernoulli_log_mass, half_squared_error, trained_on_cross_entropy
+from vaebench.models.posterior import Encoding, decode, encode, standard_normal
 
 CHUNK = 512  # decoded images at a time
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaebench.errors import UserError
-from vaebench.inference import finite_rows
+from vaebench.base.errors import UserError
 from vaebench.metrics import reconstruction
 from vaebench.metrics.perceptual import LAYOUTS, Perceptual, pooled, too_small
 from vaebench.metrics.registry_images import fidelity
+from vaebench.models.posterior import finite_rows
 
 # Images that pass through a trunk together: enough to fill the device, few enough for its memory.
 CHUNK = {"cpu": 64, "cuda": 256}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vaebench.errors import UserError
+from vaebench.base.errors import UserError
 
 # ImageNet's mean and standard deviation, as LPIPS applies them to images in [-1, 1].
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)

@@ -13,10 +13,10 @@ from pythae.models import BaseAE
 from scipy.special import gammaln, ive
 from torch import Tensor
 
-from vaebench.divergence import kl_per_dimension
-from vaebench.draws import Draw, ball_posterior, draw
-from vaebench.inference import Encoding, decode
 from vaebench.metrics.reconstruction import BCE_MARGIN
+from vaebench.models.draws import Draw, ball_posterior, draw
+from vaebench.models.kl import kl_per_dimension
+from vaebench.models.posterior import Encoding, decode
 
 IGNORE_RECONSTRUCTION_LOSS = ("VAEGAN", "MSSSIM_VAE")
 POINT = "none"  # the family of models whose code is a point: it has no density, and no finite rate

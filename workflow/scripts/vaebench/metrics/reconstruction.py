@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vaebench.batches import ALIGNMENT
-from vaebench.errors import UserError
+from vaebench.base.errors import UserError
+from vaebench.models.batches import ALIGNMENT
 
 BCE_MARGIN = 1e-7
 SSIM_WINDOW = 11

@@ -6,9 +6,9 @@ from pythae.models import BaseAE
 from torch import Tensor
 from torch.nn import functional
 
-from vaebench.batches import ALIGNMENT
-from vaebench.divergence import kl_per_dimension
-from vaebench.inference import Encoding, standard_normal
+from vaebench.models.batches import ALIGNMENT
+from vaebench.models.kl import kl_per_dimension
+from vaebench.models.posterior import Encoding, standard_normal
 
 
 @torch.no_grad()

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from vaebench.metrics.registry import METRICS
-from vaebench.standing import standing
-from vaebench.study import Interval, Study
-from vaebench.text import interval, number
+from vaebench.results.standing import standing
+from vaebench.results.study import Interval, Study
+from vaebench.results.words import interval, number
 
 SUITE_TITLES = {
     "reconstruction": "Reconstruction",
@@ -46,7 +46,7 @@ class Verdict:
 def verdicts(study: Study, confidence: float) -> list[Verdict]:
     """One verdict per headline metric that has a better direction and differs between runs.
 
-    Best and told apart by the rule of the tables (`vaebench.standing`).
+    Best and told apart by the rule of the tables (`vaebench.results.standing`).
     """
     names = [name for name, metric in METRICS.items() if metric.headline and metric.higher_is_better is not None]
     found = (_verdict(study, name, 1 - confidence) for name in names)

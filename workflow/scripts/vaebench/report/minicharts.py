@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from vaebench.text import number
+from vaebench.results.words import number
 
 WIDTH, HEIGHT, MARGIN = 220, 90, 4
 

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from vaebench.figures.style import Look
-from vaebench.figures.training import band, costs, loss_terms, terms
+from vaebench.figures.training_curves import band, costs, loss_terms, terms
 from vaebench.metrics.registry import METRICS, describe
-from vaebench.report.images import strip
+from vaebench.report.data_uris import strip
 from vaebench.report.minicharts import line_chart
-from vaebench.study import Run, Study
-from vaebench.text import duration, metric_line, number
+from vaebench.results.study import Run, Study
+from vaebench.results.words import duration, metric_line, number
 
 GENERATED = 20
 

@@ -9,22 +9,24 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
-from vaebench.budget import cells, in_words
-from vaebench.figures.catalog import FIGURES
+from vaebench.base.files import atomic_path
+from vaebench.figures.listing import FIGURES
 from vaebench.figures.style import arrow, looks
-from vaebench.files import atomic_path
 from vaebench.metrics.registry import METRICS, describe
+from vaebench.report.data_uris import embedded
 from vaebench.report.findings import GRADES, SUITE_TITLES, sentences, verdicts
-from vaebench.report.images import embedded
 from vaebench.report.pages import RunPage, Strip, facts_html, originals, run_pages
 from vaebench.report.rulegraph import draw
-from vaebench.study import Study, open_study
-from vaebench.text import ends, interval, number, precision
+from vaebench.results.budget import cells, in_words
+from vaebench.results.study import Study, open_study
+from vaebench.results.words import ends, interval, number, precision
 
 NOT_EVALUATED = "trained, but not evaluated"
 IN_PAGE = ("reconstructions", "generations")  # shown as live sheets instead of as figures
-PRECISION = "All models were trained in "  # as vaebench.tables.precision_note writes
-FAILURE = re.compile(r" \(seed \d+\) failed in |^.+ has no result\.$")  # as vaebench.tables.failure_notes writes
+PRECISION = "All models were trained in "  # as vaebench.results.tables.precision_note writes
+FAILURE = re.compile(
+    r" \(seed \d+\) failed in |^.+ has no result\.$"
+)  # as vaebench.results.tables.failure_notes writes
 HOW_MADE = ("crop", "size", "filter", "channels", "sources", "versions")
 SYNTHETIC = "The faces on this page are synthetic: drawn by a generator network, no photograph of a person among them."
 DIGITS = "The images on this page are handwritten digits of MNIST."
@@ -216,7 +218,7 @@ def caption(folder: Path, name: str) -> Markup:
 def make_environment() -> Environment:
     """jinja2 with the report's templates and filters."""
     environment = Environment(
-        loader=PackageLoader("vaebench", "templates"),
+        loader=PackageLoader("vaebench.report", "templates"),
         autoescape=select_autoescape(["html", "j2"]),
         trim_blocks=True,
         lstrip_blocks=True,

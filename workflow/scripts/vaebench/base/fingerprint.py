@@ -1,0 +1,116 @@
+"""A fingerprint of a script's code that changes when, and only when, what it does may change.
+
+Snakemake judges a script by its modification time and does not look into the modules it imports. The fingerprint covers
+the script and, transitively, every module of this package that it imports, each in its canonical form (`canonical`), so
+that only a change of meaning makes a result stale.
+"""
+
+import ast
+import hashlib
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from vaebench.base.canonical import canonical
+
+PACKAGE = Path(__file__).parents[1]
+# What reports on a job, or moves whole files: neither can change what is in a result.
+HARMLESS = frozenset(
+    f"vaebench.{name}"
+    for name in (
+        "base.digests",
+        "base.disk",
+        "base.durable",
+        "base.errors",
+        "base.failures",
+        "base.files",
+        "base.log",
+        "cluster.preflight",
+        "base.provenance",
+        "data.sources",
+        "training.state_folder",
+        "training.tracking",
+    )
+)
+SHOWN = "vaebench.metrics"  # here the message of an error becomes the note of an empty cell
+RELATIVE_NAME = re.compile(r"\w[\w-]*([./][\w-]+)*")
+
+
+def code_fingerprint(script: Path | str, package: Path | str = PACKAGE, without: frozenset[str] = frozenset()) -> str:
+    """SHA-256 (64 hexadecimal digits) over the canonical syntax trees of `script` and what it imports from `package`.
+
+    Files beside a module or in the package's folder (templates, styles) count as part of it when it names them, or
+    their folder, in a string. Left out are `HARMLESS` modules and those of `without` (dotted names). Raises
+    `SyntaxError` for code that Python cannot parse.
+    """
+    script, package = Path(script), Path(package)
+    found = code_of(script, package, without)
+    digest = hashlib.sha256()
+    digest.update(canonical(script.read_text()).encode())
+    for name, path in sorted(found.items()):
+        text = path.read_text()
+        content = canonical(text, name.startswith(SHOWN)) if path.suffix == ".py" else text
+        digest.update(f"\n{name}\n{content}".encode())
+    return digest.hexdigest()
+
+
+@cache
+def imported_modules(source: str, module: str = "") -> tuple[str, ...]:
+    """The dotted names a source imports, at any depth; `module` is its own name, which relative imports start from."""
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parent = module.split(".")[: -node.level] if node.level else []
+            base = ".".join([*parent, *([node.module] if node.module else [])])
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return tuple(names)
+
+
+def code_of(script: Path, package: Path = PACKAGE, without: frozenset[str] = frozenset()) -> dict[str, Path]:
+    """The files of the package that decide what `script` does, by dotted name of the module or by path."""
+    found: dict[str, Path] = {}
+    _collect(script, package, HARMLESS | without, found)
+    return found
+
+
+def _collect(path: Path, package: Path, without: frozenset[str], found: dict[str, Path], module: str = "") -> None:
+    """Add to `found` each file of the package that `path` depends on."""
+    source = path.read_text()
+    for name in imported_modules(source, module):
+        for dependency, file in _files_of(name, package):
+            if dependency not in found and dependency not in without:
+                found[dependency] = file
+                _collect(file, package, without, found, dependency)
+    for file in _data_files(source, (path.parent, package)) if module else ():
+        found[file.relative_to(package).as_posix()] = file
+
+
+def _files_of(name: str, package: Path) -> Iterator[tuple[str, Path]]:
+    """The files that importing the dotted `name` runs: the package's `__init__` files on the way, and the module."""
+    parts = name.split(".")
+    if parts[0] != package.name:
+        return
+    for depth in range(1, len(parts) + 1):
+        stem = package.joinpath(*parts[1:depth])
+        for file in (stem / "__init__.py", stem.with_suffix(".py") if depth > 1 else None):
+            if file is not None and file.is_file():
+                yield ".".join(parts[:depth]), file
+
+
+def _data_files(source: str, folders: tuple[Path, ...]) -> Iterator[Path]:
+    """Files in the folders that a module names in strings, or whose folder it names: templates, style sheets."""
+    for candidate in (folder / name for name in _names_in_strings(source) for folder in folders):
+        if candidate.is_file() and candidate.suffix != ".py":
+            yield candidate
+        elif candidate.is_dir() and not list(candidate.glob("*.py")):
+            yield from sorted(file for file in candidate.rglob("*") if file.is_file())
+
+
+@cache
+def _names_in_strings(source: str) -> tuple[str, ...]:
+    """The string constants that could be the name of a file or folder beside the module."""
+    constants = (node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant))
+    return tuple(text for text in constants if isinstance(text, str) and RELATIVE_NAME.fullmatch(text))

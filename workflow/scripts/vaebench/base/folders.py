@@ -1,0 +1,64 @@
+"""The files in a folder and its subfolders, whatever else lies there."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from vaebench.base.errors import UserError
+
+
+def files_in(folder: Path | str) -> Iterator[tuple[bytes, os.DirEntry[bytes]]]:
+    """Path inside the folder and entry of each file, in the order of their names, those of subfolders last.
+
+    Links are followed, those to folders too unless they lead back to where they lie. What begins with a dot is left
+    out. UserError for a folder that cannot be listed.
+    """
+    return _files_below(os.fsencode(folder), b"", ())
+
+
+def facts_of(path: bytes | Path | str) -> os.stat_result | None:
+    """What is known of a regular file; None for what cannot be read as one: a pipe, a device, a link to nothing."""
+    with suppress(OSError):
+        facts = os.stat(path)
+        return facts if stat.S_ISREG(facts.st_mode) else None
+    return None
+
+
+def folder_state(folder: Path | str) -> str:
+    """SHA-256 over path, size and date of every file in a folder and its subfolders; hidden files do not count."""
+    sha256 = hashlib.sha256()
+    for path, entry in files_in(folder):
+        facts = facts_of(entry.path)
+        sha256.update(path + (f"\0{facts.st_size} {facts.st_mtime_ns}\n" if facts else "\0no file\n").encode())
+    return sha256.hexdigest()
+
+
+def _files_below(
+    folder: bytes, inside: bytes, above: tuple[tuple[int, int], ...]
+) -> Iterator[tuple[bytes, os.DirEntry]]:
+    try:
+        facts = os.stat(folder)
+        with os.scandir(folder) as entries:
+            found = sorted((entry for entry in entries if entry.name[:1] != b"."), key=lambda entry: entry.name)
+    except OSError as error:
+        raise UserError(f"cannot read the folder {os.fsdecode(folder)}: {error.strerror}") from error
+    here = (facts.st_dev, facts.st_ino)
+    if here in above:
+        return
+    folders = []
+    for entry in found:
+        if _is_folder(entry):
+            folders.append(entry)
+        else:
+            yield inside + entry.name, entry
+    for entry in folders:
+        yield from _files_below(entry.path, inside + entry.name + b"/", (*above, here))
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    with suppress(OSError):  # a link to itself
+        return entry.is_dir()
+    return False

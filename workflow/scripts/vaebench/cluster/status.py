@@ -1,0 +1,135 @@
+"""Where every training of a study stands (make status): `python -m vaebench.cluster.status config/config.yaml`."""
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from vaebench.base.failures import STOPPED, last_reason
+from vaebench.base.log import last_line, tail
+from vaebench.cluster.progress import in_words, read_progress, seconds_to_go
+from vaebench.config.plan import Training, command_line, config_or_exit, trainings
+from vaebench.config.resolve import suites
+
+FRESH = 120  # seconds; a log written to more recently belongs to a training that runs without a scheduler
+RUNNING = ("RUNNING", "COMPLETING")
+WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "CONFIGURING", "SUSPENDED", "PREEMPTED")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job in the scheduler's queue: its id and state in SLURM's words."""
+
+    id: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """One training: evaluated, trained, running, queued, stopped, failed or pending, and what is to be said of it."""
+
+    name: str
+    state: str
+    note: str = ""
+
+
+def status_of(
+    training: Training, job: Job | None, log: Path, measured: tuple[str, ...], now: float | None = None
+) -> Status:
+    """State of one training from its files and its job.
+
+    `log` is the training's log file, `measured` are the suites its metrics have, `now` is seconds since 1970.
+    """
+    if (training.folder / "history.csv").is_file():
+        missing = [suite for suite in measured if not (training.folder / "metrics" / f"{suite}.csv").is_file()]
+        return Status(training.name, "trained" if missing else "evaluated")
+    now = time.time() if now is None else now
+    progress = read_progress(training.folder)
+    reached = f"epoch {progress['epoch']} of {progress['epochs']}" if progress else "no epoch finished"
+    if job and job.state in RUNNING:
+        return Status(training.name, "running", f"job {job.id}, {reached}{_remaining(progress)}")
+    if job and job.state in WAITING:
+        return Status(training.name, "queued", f"job {job.id}, {job.state.lower()}, {reached}")
+    if not log.is_file():
+        return Status(training.name, "pending")
+    ended = (training.folder / "training_state" / "failure.json").is_file() or bool(last_reason(tail(log)))
+    if not ended and now - log.stat().st_mtime < FRESH:
+        return Status(training.name, "running", f"without a scheduler, {reached}{_remaining(progress)}")
+    reason = last_line(log)
+    state = "stopped" if reason.startswith(STOPPED) else "failed"
+    return Status(training.name, state, f"{reached}; {reason}; see {log}")
+
+
+def read_queue(text: str, folder: Path) -> dict[str, Job]:
+    """The jobs of the study in `folder` by their comment, from squeue's `%i|%T|%k|%Z` (id, state, comment, folder)."""
+    jobs = {}
+    for line in text.splitlines():
+        identifier, state, comment, workdir = (line.split("|") + [""] * 4)[:4]
+        if Path(workdir) == folder and state in (*RUNNING, *WAITING):
+            jobs[comment] = Job(identifier, state)
+    return jobs
+
+
+def survey(config: Mapping, queue: Mapping[str, Job], folder: Path = Path()) -> list[Status]:
+    """The status of every training of the study in `folder`."""
+    logs = folder / config["results_dir"] / config["dataset"]["name"] / "logs" / "train"
+    return [
+        status_of(
+            training,
+            # How the executor plugin names a job: rule, then the wildcards in the order of the output's path.
+            queue.get(f"rule_train_wildcards_{training.run}_{training.seed}"),
+            logs / training.run / f"seed{training.seed}.log",
+            tuple(suites(config)),
+        )
+        for training in trainings(config, folder)
+    ]
+
+
+def table(statuses: list[Status], queue: Mapping[str, Job]) -> str:
+    """The statuses as text: a line per training, then the counts and the other jobs of the study."""
+    width = max((len(status.name) for status in statuses), default=0)
+    lines = [f"{status.name:<{width}}  {status.state:<9}  {status.note}".rstrip() for status in statuses]
+    counts = Counter(status.state for status in statuses)
+    others = Counter(comment.removeprefix("rule_") for comment in queue if not comment.startswith("rule_train_"))
+    lines.append(", ".join(f"{count} {state}" for state, count in counts.most_common()) or "no trainings planned")
+    if others:
+        lines.append("other jobs in the queue: " + ", ".join(f"{count} {name}" for name, count in others.items()))
+    return "\n".join(lines)
+
+
+def _remaining(progress: Mapping | None) -> str:
+    """Time to go by the last epoch's seconds; empty before the first epoch is done."""
+    seconds = seconds_to_go(progress)
+    return "" if seconds is None else f", about {in_words(seconds)} to go"
+
+
+def _squeue() -> str:
+    """The user's jobs, or nothing where there is no SLURM."""
+    command = ["squeue", "--noheader", "--user", str(os.getuid()), "--format", "%i|%T|%k|%Z"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except FileNotFoundError:
+        return ""
+    except subprocess.TimeoutExpired:
+        print("warning: squeue did not answer within a minute; jobs are left out", file=sys.stderr)
+        return ""
+    if result.returncode:
+        print(f"warning: squeue: {result.stderr.strip()}; jobs are left out", file=sys.stderr)
+    return result.stdout
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print where every training of a study stands."""
+    files = command_line("vaebench.cluster.status", main.__doc__).parse_args(arguments).config
+    config = config_or_exit(files, find_networks=False)
+    queue = read_queue(_squeue(), Path.cwd())
+    print(table(survey(config, queue), queue))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,328 @@
+"""The study's configuration: defaults from the schema, every mistake named before a job starts, and the runs it plans.
+
+The Snakefile reads this module on every start, so nothing heavy is imported here: what is known about pythae's models
+and nets comes from the `catalog`.
+"""
+
+import itertools
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import yaml
+
+from vaebench.base.errors import UserError
+from vaebench.base.importable import why_not_importable
+from vaebench.config.schema import (
+    KeyPath,
+    dotted,
+    fill_defaults,
+    is_number,
+    listing,
+    one_holds_the_other,
+    unknown,
+    without_mistakes,
+    yaml_number,
+)
+from vaebench.config.training_settings import mistakes_in_training
+from vaebench.models.catalog import MODELS, NETS
+
+FILES = ("images", "partition", "labels", "identity", "landmarks", "boxes")  # of a data set
+TRAINING_SWEEPS = ("batch_size", "epochs", "gradients", "learning_rate", "precision", "vq_scale")
+
+
+def load_schema(path: Path | str) -> dict:
+    """The JSON schema of the configuration, from its YAML file."""
+    return yaml.safe_load(Path(path).read_text())
+
+
+def complete(config: Mapping, schema: dict, find_networks: bool = True) -> dict:
+    """A copy of `config` with the schema's defaults filled in, after checking all of it.
+
+    `find_networks`: whether something is to be run, so that networks of one's own and the tracker must be found, and
+    unusual optimizers and schedules are tried. Raises `UserError` with one line per mistake: the key's path, what is
+    wrong and what is allowed.
+    """
+    config, mistakes = without_mistakes(config, schema)
+    _choose_one_way_to_the_images(config.get("dataset", {}))
+    fill_defaults(config, schema, schema)
+    lines = [f"{dotted(path)}: {text}" for path, text in mistakes.items()]
+    removed = [tuple(dotted(path).split(".")) for path in mistakes]
+    found = [*_split_mistakes(config), *_model_mistakes(config, _shape_if_sound(config, mistakes), find_networks)]
+    if find_networks:
+        found += _tracking_mistakes(config["tracking"])
+    for mistake in dict.fromkeys(found):
+        path = tuple(mistake.partition(":")[0].split("."))
+        if not any(one_holds_the_other(path, other) for other in removed):
+            lines.append(mistake)
+    for key in ("data_dir", "results_dir"):
+        config[key] = os.path.expandvars(os.path.expanduser(config[key]))
+        if unset := re.search(r"\$\{?\w+\}?", config[key]):
+            lines.append(f"{key}: the environment has no variable {unset[0]}")
+        elif set("{}\n") & set(config[key]):
+            lines.append(f"{key}: {config[key]!r} holds a brace or a line break, which Snakemake cannot have in a path")
+    if lines:
+        raise UserError(
+            "\n  ".join([f"mistakes in the configuration, {len(lines)}:", *lines])
+            + "\nconfig/README.md explains every key"
+        )
+    return config
+
+
+def raw_files(config: Mapping) -> dict[str, dict]:
+    """The blocks of the data set's files by kind, such as `images`; a partition that `split` makes is none."""
+    dataset = config["dataset"]
+    blocks = {kind: dataset[kind] for kind in FILES if isinstance(dataset[kind], dict)}
+    if dataset["split"]:
+        blocks.pop("partition", None)
+    return blocks
+
+
+def images_kept(config: Mapping) -> int | None:
+    """How many images of each split preprocessing keeps at most; None: all."""
+    limit = config["preprocessing"]["limit"]
+    return limit["images"] if isinstance(limit, dict) else limit
+
+
+def shipped(schema: dict, section: str) -> dict:
+    """The defaults of one section of the configuration."""
+    defaults: dict = {}
+    fill_defaults(defaults, schema["properties"][section], schema)
+    return defaults
+
+
+def expand_runs(config: Mapping) -> dict[str, dict]:
+    """One fully resolved specification per run, by the run's name, from a completed configuration.
+
+    A specification holds `run`, `entry`, `model`, `nets`, `config`, `training`, `sampler` and `pretrained`; its keys
+    are sorted at every level, so that two equal specifications also print equally.
+    """
+    runs = {}
+    for entry, settings in config["models"].items():
+        if settings is not None:
+            for values in _combinations(settings.get("sweep", {})):
+                spec = _resolve(entry, settings, values, config["training"])
+                runs[spec["run"]] = _sorted(spec)
+    return runs
+
+
+def seeds_of(spec: Mapping, seeds: list[int]) -> list[int]:
+    """The seeds a run is trained with: all of them, or only the first for a pretrained model, which has no training."""
+    return seeds if spec["pretrained"] is None else seeds[:1]
+
+
+def suites(config: Mapping) -> list[str]:
+    """The suites of metrics that are computed for every training."""
+    evaluation = config["evaluation"]
+    return evaluation["suites"] + (["legacy"] if evaluation["protocol"] == "legacy" else [])
+
+
+def networks(config: Mapping) -> list[str]:
+    """The fixed networks that the metrics need weights of."""
+    evaluation = config["evaluation"]
+    lpips = {"alex": "alexnet", "vgg": "vgg16"}
+    needed = {lpips[backbone] for backbone in evaluation["lpips"]}
+    if "generation" in evaluation["suites"]:
+        needed |= set(evaluation["distribution"]["features"])
+    if evaluation["protocol"] == "legacy":
+        needed.add("vgg16")
+    return sorted(needed)
+
+
+def input_shape(config: Mapping) -> tuple[int, int, int] | None:
+    """Channels, height and width of the preprocessed images; None when only the images themselves can tell."""
+    preprocessing, validation = config["preprocessing"], config["validation"]
+    height_width = preprocessing["size"]
+    if height_width is None and preprocessing["crop"] is None:
+        height_width = [validation["height"], validation["width"]]
+    elif height_width is None and "box" in preprocessing["crop"]:
+        left, top, right, bottom = preprocessing["crop"]["box"]
+        height_width = [bottom - top, right - left]
+    elif height_width is None:
+        center = preprocessing["crop"]["center"]
+        height_width = center if isinstance(center, list) else [center, center]
+    return None if None in height_width else (preprocessing["channels"], *height_width)
+
+
+def _resolve(entry: str, settings: Mapping, values: Mapping, training: Mapping) -> dict:
+    """The specification of one run: an entry of the configuration with one combination of its sweep."""
+    prefix = "training."
+    swept_training = {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
+    swept_config = {key: value for key, value in values.items() if not key.startswith(prefix)}
+    labels = [f"{key.removeprefix(prefix)}{_label(value)}" for key, value in values.items()]
+    sampler = settings.get("sampler", {"name": "auto"})
+    return {
+        "run": "-".join([entry, *labels]),
+        "entry": entry,
+        "model": settings.get("model"),
+        "nets": {"encoder": None, "decoder": None, "discriminator": None} | settings.get("nets", {}),
+        "config": settings.get("config", {}) | swept_config,
+        "training": {**training, **settings.get("training", {}), **swept_training},
+        "sampler": {"name": sampler["name"], "options": sampler.get("options", {})},
+        "pretrained": settings.get("pretrained"),
+    }
+
+
+def _combinations(sweep: Mapping[str, list]) -> Iterator[dict]:
+    """Every combination of the swept values; one empty combination when nothing is swept."""
+    for values in itertools.product(*sweep.values()):
+        yield dict(zip(sweep, values, strict=True))
+
+
+def _label(value: object) -> str:
+    """A swept value as part of a run's name: 4.0 reads 4, and only characters fit for a file name remain."""
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return "".join(character if character.isalnum() or character in ".-_" else "_" for character in text)
+
+
+def _sorted(value: object) -> object:
+    """`value` with the keys of every mapping in it in alphabetical order."""
+    return json.loads(json.dumps(value, sort_keys=True))
+
+
+def _choose_one_way_to_the_images(dataset: dict) -> None:
+    """Let a source of images be taken before a generator, and a split be drawn where there is no partition."""
+    if (dataset.get("images") or {}).get("source"):
+        dataset["generator"] = None
+    if dataset.get("partition") is None and dataset.get("split") is None:
+        dataset["split"] = {}
+
+
+def _split_mistakes(config: Mapping) -> Iterator[str]:
+    """Shares that are not the whole, and persons without a file that names them."""
+    dataset = config.get("dataset", {})
+    split = dataset.get("split")
+    if not split:
+        return
+    total = split["train"] + split["eval"] + split["test"]
+    if abs(total - 1) > 1e-6:
+        yield f"dataset.split: train, eval and test add up to {total:g}; they must add up to 1"
+    if split["by"] == "identity" and dataset.get("identity") is None:
+        yield "dataset.split.by: identity needs a file that names the persons: give dataset.identity"
+
+
+def _shape_if_sound(config: Mapping, mistakes: Iterable[KeyPath]) -> tuple[int, int, int] | None:
+    """The shape of the images, unless a mistake in what decides about it was taken out."""
+    if any(path[:1] in (("preprocessing",), ("validation",)) for path in mistakes):
+        return None
+    return input_shape(config)
+
+
+def _model_mistakes(config: Mapping, shape: tuple[int, int, int] | None, find_networks: bool) -> Iterator[str]:
+    """What the schema cannot know: models, their fields, sweeps, nets, names, and references between sections.
+
+    `shape` (C, H, W) is that of the images, None when it is not known.
+    """
+    names: set[str] = set()
+    tried: dict | None = {} if find_networks else None
+    models = config.get("models", {})
+    entries = {entry: settings for entry, settings in models.items() if settings is not None}
+    if not entries:
+        yield "models: every entry is null; give at least one model"
+    for entry, settings in entries.items():
+        mistakes = list(_entry_mistakes(f"models.{entry}", settings))
+        yield from mistakes
+        if mistakes:
+            continue
+        for values in _combinations(settings.get("sweep", {})):
+            spec = _resolve(entry, settings, values, config["training"])
+            if spec["run"] in names:
+                yield f"models.{entry}: two runs would be called {spec['run']!r}; change a value of its sweep"
+            names.add(spec["run"])
+            if spec["pretrained"] is None:
+                yield from _net_mistakes(f"models.{entry}", spec, shape, find_networks)
+                for key, reason in mistakes_in_training(spec, shape, tried):
+                    yield f"{_place(entry, settings, f'training.{key}')}: {reason}"
+    baseline = config["statistics"]["baseline"]
+    if baseline is not None and entries and baseline not in models:
+        yield f"statistics.baseline: {baseline!r} is no entry under models; choose from {listing(entries)} or null"
+    if "inception" in config["evaluation"]["distribution"]["features"] and config["weights"]["inception"] is None:
+        yield (
+            "weights.inception: evaluation.distribution.features names inception, which needs weights.inception; give "
+            "it a source or leave it out"
+        )
+
+
+def _tracking_mistakes(name: str) -> Iterator[str]:
+    """A tracker whose package is not installed; a folder of its name, as wandb makes one, is no package."""
+    package = None if name == "none" else find_spec(name)
+    if name != "none" and (package is None or package.origin is None):
+        yield f"tracking: the package {name} is not installed; pip install {name}, or set tracking: none"
+
+
+def _place(entry: str, settings: Mapping, key: str) -> str:
+    """Where an entry has a key of its `training` from: its sweep, its own section, or the section for all."""
+    if key in settings.get("sweep", {}):
+        return f"models.{entry}.sweep.{key}"
+    return f"models.{entry}.{key}" if key.split(".")[1] in settings.get("training", {}) else key
+
+
+def _entry_mistakes(path: str, settings: Mapping) -> Iterator[str]:
+    """Mistakes of one entry under `models` that concern its own keys."""
+    if "pretrained" in settings:
+        if len({"hf_hub", "path"} & settings["pretrained"].keys()) != 1:
+            yield f"{path}.pretrained: give either hf_hub or path"
+        if "model" not in settings:
+            return
+    model = settings.get("model")
+    if model is None:
+        yield f"{path}.model: missing; choose from {listing(MODELS)}"
+        return
+    if model not in MODELS:
+        yield f"{path}.model: {unknown(model, MODELS, what='model')}"
+        return
+    fields = MODELS[model].fields
+    for field, value in settings.get("config", {}).items():
+        yield from _field_mistakes(f"{path}.config.{field}", model, field, value, fields)
+    for key, values in settings.get("sweep", {}).items():
+        if key.startswith("training."):
+            if key.removeprefix("training.") not in TRAINING_SWEEPS:
+                reason = unknown(key.removeprefix("training."), TRAINING_SWEEPS, what="training key")
+                yield f"{path}.sweep.{key}: {reason}"
+        else:
+            for value in values:
+                yield from _field_mistakes(f"{path}.sweep.{key}", model, key, value, fields)
+
+
+def _field_mistakes(path: str, model: str, field: str, value: object, fields: Mapping) -> Iterator[str]:
+    """A field that the model lacks, or a value of another type than the field's default."""
+    if field not in fields:
+        yield f"{path}: {unknown(field, fields, what=f'field of {model}')}"
+        return
+    default = fields[field]
+    if not _same_kind(value, default):
+        hint = f"; write {yaml_number(value)}" if isinstance(value, str) and is_number(value) else ""
+        yield f"{path}: {value!r} is no {_kind(default)} as {field} must be (default {default!r}){hint}"
+    elif reason := MODELS[model].check(field, value):
+        yield f"{path}: {reason}"
+
+
+def _same_kind(value: object, default: object) -> bool:
+    return default is None or value is None or _kind(value) == _kind(default)
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "number"
+    return "list" if isinstance(value, list | tuple) else "text"
+
+
+def _net_mistakes(path: str, spec: Mapping, shape: tuple[int, int, int] | None, find_networks: bool) -> Iterator[str]:
+    """Nets that are missing, unknown, not to be found or unable to give the latent shape for these images."""
+    for role in MODELS[spec["model"]].nets:
+        name = spec["nets"].get(role)
+        if name is None:
+            yield f"{path}.nets.{role}: {spec['model']} needs one; choose from {listing(NETS)} or a dotted path"
+        elif "." not in name and name not in NETS:
+            yield f"{path}.nets.{role}: {unknown(name, NETS, what='net')}"
+        elif "." in name and find_networks and (reason := why_not_importable(name)):
+            yield f"{path}.nets.{role}: {name}: {reason}"
+        elif name in NETS and shape is not None:
+            reason = NETS[name].check(role, spec["model"], shape, spec["config"])
+            if reason:
+                yield f"{path}.nets.{role}: {reason}"

@@ -1,0 +1,91 @@
+"""Settings of a training that cannot work, found before it starts: an old model is deleted when its job begins."""
+
+import json
+from collections.abc import Iterator, Mapping
+
+from vaebench.config.schema import listing
+from vaebench.models.catalog import MODELS, NETS, NetInfo
+
+# With their defaults, and without a schedule, these can be used: no need to load torch and try them.
+PROVEN = ("Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "SGD")
+
+
+def mistakes_in_training(
+    spec: Mapping, shape: tuple[int, int, int] | None, tried: dict[str, list[tuple[str, str]]] | None
+) -> Iterator[tuple[str, str]]:
+    """The keys of a run's resolved `training` block that cannot be, and why.
+
+    `shape` (C, H, W) is that of the images, None when it is not known. `tried` remembers the optimizers and schedules
+    that were tried, which loads torch; with None they are not.
+    """
+    training, info = spec["training"], MODELS[spec["model"]]
+    unknown = [name for name in training["components"] if name not in info.components]
+    for name in unknown:
+        known = listing(info.components) or "none, it has one optimizer"
+        yield f"components.{name}", f"{spec['model']} has no such part; allowed: {known}"
+    if reason := why_not_select(spec["model"], training["select"]):
+        yield "select", reason
+    if training["patience"] is not None and training["select"] == "last":
+        yield "patience", "it needs a value to watch; set training.select to one, such as mse"
+    if training["batch_size"] < (smallest := smallest_batch(spec, shape)):
+        reason = " since batch norm needs two numbers to compare" if smallest > info.smallest_batch else ""
+        halves = ", and this model halves its batches" if reason and info.halves_batches else ""
+        yield "batch_size", f"{spec['model']} needs at least {smallest} with these networks{reason}{halves}"
+    if training["eval_batch_size"] < info.smallest_batch:
+        yield "eval_batch_size", f"{spec['model']} needs at least {info.smallest_batch}, as it compares images"
+    if training["compile"] and info.differentiates:
+        yield (
+            "compile",
+            f"{spec['model']} takes gradients of gradients, which compiled networks do not give; set it to false",
+        )
+    if training["gradients"] == "pythae" and training["precision"] in ("bf16", "tf32"):
+        yield "precision", "gradients: pythae repeats trainers that compute in float32; set it to auto or fp32"
+    if tried is not None and not unknown:
+        yield from _mistakes_in_optimizers(spec, tried)
+
+
+def why_not_select(model: str, select: str) -> str | None:
+    """Why the epoch of a model cannot be chosen by the term `select`; None when it can."""
+    allowed = MODELS[model].selectable
+    if select in ("last", *allowed):
+        return None
+    adversary = " (losses of adversaries say nothing of quality)" if "loss" not in allowed else ""
+    return f"{select!r} cannot choose the epoch of {model}; take last or one of {listing(allowed)}{adversary}"
+
+
+def smallest_batch(spec: Mapping, shape: tuple[int, int, int] | None) -> int:
+    """The fewest images that a training step of a run can be computed from, as far as its networks are known ones."""
+    info = MODELS[spec["model"]]
+    known = [(role, NETS[name]) for role, name in spec["nets"].items() if name in NETS and role in info.nets]
+    return info.smallest_step(any(_has_batch_norm(net, role, shape) for role, net in known))
+
+
+def _has_batch_norm(net: NetInfo, role: str, shape: tuple[int, int, int] | None) -> bool:
+    return shape is not None and net.has_batch_norm(role, shape)
+
+
+def _mistakes_in_optimizers(spec: Mapping, tried: dict[str, list[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
+    """What torch says to the optimizers and schedules of a run, each combination tried once."""
+    training = spec["training"]
+    for name in MODELS[spec["model"]].components or (None,):
+        own = training["components"].get(name, {})
+        keys = ("optimizer", "scheduler", "learning_rate", "epochs", "gradients")
+        settings = {key: {**training, **own}[key] for key in keys}
+        extra = {"weight_decay": 0.1} if (spec["model"], name) == ("RAE_L2", "decoder") else {}
+        usual = settings["optimizer"]["name"] in PROVEN and not settings["optimizer"].get("options")
+        if usual and settings["scheduler"] is None:
+            continue
+        key = json.dumps([settings, extra], sort_keys=True)
+        if key not in tried:
+            tried[key] = _try(settings, extra)
+        for place, reason in tried[key]:
+            own_key = own and place.split(".")[0] in own
+            yield (f"components.{name}.{place}" if own_key else place), reason
+
+
+def _try(settings: Mapping, extra: Mapping) -> list[tuple[str, str]]:
+    try:
+        from vaebench.config.optimizers import mistakes_in_optimizer
+    except ImportError:  # torch may be only where the jobs run
+        return []
+    return list(mistakes_in_optimizer(settings, extra))

@@ -1,0 +1,95 @@
+"""Configuration files, read so that whatever is wrong with one is a line with its name and the line in it.
+
+Snakemake reads the same files by itself and says less: profiles/default calls `check_command_line` before it does.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from vaebench.base.errors import UserError
+
+MAIN = Path("config/config.yaml")
+HINTS = {
+    "found character '\\t' that cannot start any token": "indent with spaces, not with tabs",
+    "mapping values are not allowed here": "put a value that holds a colon in quotes",
+}
+
+
+def read_configfile(path: Path | str) -> dict:
+    """The content of one YAML (or JSON) file, with keys at top level.
+
+    Raises UserError with the file and the line of what is wrong: a file that is not there, a mistake in its syntax, a
+    key that stands twice, or no keys at all.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such configuration file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    try:
+        content = _parse(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}{_explain(error)}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: no configuration: it needs keys at top level, such as `models:`")
+    return content
+
+
+def check_command_line(arguments: Sequence[str]) -> None:
+    """End the process with a line per mistake in the files of --configfile, or in the study's own file.
+
+    `arguments` are those of Snakemake's command line.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--configfile", "--configfiles", nargs="+", action="extend", default=[], dest="files")
+    parser.add_argument("rest", nargs="*")
+    given = parser.parse_known_args(list(arguments))[0].files
+    mistakes = []
+    for path in dict.fromkeys([*filter(Path.exists, [MAIN]), *map(Path, given)]):
+        try:
+            read_configfile(path)
+        except UserError as mistake:
+            mistakes.append(f"error: {mistake}")
+    if mistakes:
+        raise SystemExit("\n".join(mistakes))
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """PyYAML's safe loader, which takes the last of equal keys, made to refuse them."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen: dict[object, int] = {}
+        for key, _ in node.value:
+            name, line = key.value, key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge" and name in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {name} stands in line {seen[name]} already", problem_mark=key.start_mark
+                )
+            if isinstance(key, yaml.ScalarNode):
+                seen[name] = line
+        return super().construct_mapping(node, deep)
+
+
+def _parse(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return yaml.load(text, Loader=_UniqueKeys)
+
+
+def _explain(error: yaml.YAMLError) -> str:
+    """`, line 3: what is wrong` of PyYAML's error, which takes up to eight lines to say so."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return f": {' '.join(str(error).split())}"
+    problem = error.problem or error.context
+    notes = []
+    if error.context_mark and error.context and error.context_mark.line != error.problem_mark.line:
+        notes.append(f"{error.context} that begins in line {error.context_mark.line + 1}")
+    if problem in HINTS:
+        notes.append(HINTS[problem])
+    return f", line {error.problem_mark.line + 1}: {problem}" + "".join(f"; {note}" for note in notes)

@@ -1,0 +1,135 @@
+"""What Pillow decodes: every image format that is read but most colour JPEGs, turned into 8 bits per channel."""
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError, __version__, features
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+from vaebench.data.archive.image_file import Header, ImageError, LargeImageError, Reading, UnsupportedImageError
+from vaebench.data.archive.orientation import UPRIGHT, orientation_of
+
+JPEG_START = b"\xff\xd8\xff"
+# Those that Pillow reads by itself: for others, such as EPS, it starts a program or needs one more library.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
+EIGHT_BIT_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
+SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
+BYTES_PER_PIXEL = 17  # that decoding takes at most (WebP)
+STRIP_PIXELS = 1 << 18  # converted at a time, so that what lies between takes little memory
+
+# Of these Image.open() keeps to itself why it does not take a file for one.
+EXPLAINING = {JPEG_START: JpegImageFile, b"II*\0": TiffImageFile, b"MM\0*": TiffImageFile}
+UNSUPPORTED = (
+    "nsupported",
+    "cannot handle",
+    "unknown pixel mode",
+)  # Pillow's words for sound files that it cannot read
+OTHER_KINDS = {b"%!PS": "EPS or PostScript", b"\xc5\xd0\xd3\xc6": "EPS", b"%PDF": "PDF", b"8BPS": "Photoshop"}
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+AVIF_BRANDS = (b"avif", b"avis")
+
+
+def decode(data: bytes, channels: int, reading: Reading) -> tuple[Header, np.ndarray, int]:
+    """Decode an image file in full: header and uint8 pixels (height, width, channels) as stored, and the orientation.
+
+    Of several images in a file, the first. The orientation is 1 where `reading` leaves it aside; that of TIFF files,
+    which is not EXIF's, Pillow has applied. Raises ImageError.
+    """
+    if not data:
+        raise ImageError("empty file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about what is beside the pixels, and about sizes, which are checked here
+            image = _opened(data)
+            reading.check(*image.size, _weight(image))
+            if not data.startswith(JPEG_START):
+                image.verify()  # the checksums inside PNG files, which load() skips
+                image = _opened(data)
+            mode = image.mode
+            image.load()
+            pixels = _pixels(image, channels, reading.background)
+            orientation = orientation_of(image) if reading.exif_orientation else UPRIGHT
+    except (ImageError, MemoryError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise LargeImageError(f"more than {2 * Image.MAX_IMAGE_PIXELS} pixels, the most that Pillow opens") from error
+    except UnidentifiedImageError as error:
+        raise _unidentified(data) from error
+    except Exception as error:  # Pillow's plugins raise many kinds on damaged files
+        raise _judged(error) from error
+    return Header("JPEG" if image.format == "MPO" else image.format, mode, *image.size), pixels, orientation
+
+
+def _opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data), formats=FORMATS)
+
+
+def _weight(image: Image.Image) -> float:
+    """How often a pixel counts: by the memory that decoding takes, of which OpenJPEG needs more than the others."""
+    needed = 5 * (len(image.getbands()) + 1) if image.format == "JPEG2000" else 0
+    return max(1.0, needed / BYTES_PER_PIXEL)
+
+
+def _pixels(image: Image.Image, channels: int, background: tuple[int, int, int]) -> np.ndarray:
+    """uint8 (height, width, channels), converted strip by strip."""
+    if image.mode not in EIGHT_BIT_MODES + SIXTEEN_BIT_MODES and (image.format, image.mode) != ("PPM", "I"):
+        raise UnsupportedImageError(f"mode {image.mode} is not 8 or 16 bits per channel")
+    pixels = np.empty((image.height, image.width, channels), np.uint8)
+    rows = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        converted = _opaque(_eight_bits(strip, image.format), background).convert("RGB" if channels == 3 else "L")
+        pixels[top : top + rows] = np.asarray(converted).reshape(-1, image.width, channels)
+    return pixels
+
+
+def _eight_bits(image: Image.Image, file_format: str) -> Image.Image:
+    """Grey of 16 bits as Pillow reads colours of 16 bits: the upper 8, but PNM files are scaled and rounded."""
+    if image.mode in EIGHT_BIT_MODES:
+        return image
+    values = np.asarray(image)
+    grey = Image.fromarray(((values + 128) // 257 if file_format == "PPM" else values >> 8).astype(np.uint8))
+    if "transparency" in image.info:
+        grey.putalpha(Image.fromarray(np.where(values == image.info["transparency"], 0, 255).astype(np.uint8)))
+    return grey
+
+
+def _opaque(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    """The image over the background where it is transparent."""
+    if image.mode == "La":
+        image = image.convert("LA")
+    if not image.has_transparency_data and image.mode != "RGBa":
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, background), image.convert("RGBA"))
+
+
+def _unidentified(data: bytes) -> ImageError:
+    """What to say of a file that Pillow does not take for an image of the formats that are read."""
+    kind = next((kind for start, kind in OTHER_KINDS.items() if data.startswith(start)), "")
+    brand = data[8:12] if data[4:8] == b"ftyp" else b""
+    if brand in HEIF_BRANDS:
+        kind = "HEIF"
+    elif brand in AVIF_BRANDS and not features.check("avif"):
+        kind = "AVIF"
+    if kind:
+        return UnsupportedImageError(f"{kind}, which is not read (Pillow {__version__}): convert it to JPEG or PNG")
+    for start, plugin in EXPLAINING.items():
+        if data.startswith(start):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    plugin(io.BytesIO(data))
+                except Exception as error:  # as above
+                    return _judged(error)
+    if brand in AVIF_BRANDS:
+        return ImageError("damaged image: its header cannot be read")
+    return ImageError(f"not an image: {'an HTML page' if data.lstrip()[:1] == b'<' else 'of no known image format'}")
+
+
+def _judged(error: Exception) -> ImageError:
+    """Pillow's complaint, which may be about a kind of image that it does not read."""
+    if any(words in str(error) for words in UNSUPPORTED):
+        return UnsupportedImageError(f"not read by Pillow {__version__}: {error}")
+    return ImageError(f"damaged image: {error}")

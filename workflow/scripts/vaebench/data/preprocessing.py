@@ -1,0 +1,268 @@
+"""From an archive of images to the npz of each split: decode, crop and resize, on CPU or GPU with the same bytes."""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Collection, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from vaebench.base.digests import content_digest, known_md5
+from vaebench.base.disk import disk_errors, need_space
+from vaebench.base.errors import UserError
+from vaebench.base.files import atomic_path, sha256_of
+from vaebench.base.npz import manifest_path
+from vaebench.data.archive import packed_names
+from vaebench.data.archive.decoding import Memory, decode
+from vaebench.data.archive.image_file import ImageError
+from vaebench.data.archive.images import ImageSource, open_images
+from vaebench.data.archive.orientation import jpeg_orientation, turned
+from vaebench.data.recipe import Recipe, frequent_sizes
+from vaebench.data.resize import gpu
+from vaebench.data.resize.loops import compile_loops
+from vaebench.data.resize.resampling import PillowResampler, Resampler
+from vaebench.data.resumable_npz import Done, PartialArray, RowWriter
+from vaebench.data.selection import Selection, select
+from vaebench.data.worker_pool import in_order, no_memory, worker_pool
+
+WRITTEN_BYTES = 1 << 18  # pixels that a worker writes at once: still in the processor's cache then
+BATCH_PIXELS = 1 << 25  # decoded for one result, so that few large images keep all workers busy too
+SENT_BYTES = 1 << 23  # pixels that a worker sends to a GPU at once
+LIBRARIES = ("numpy", "pillow", "simplejpeg")  # what decides about the bytes
+
+
+def preprocess(
+    images: Path,
+    partition: Path,
+    table: Path,
+    outputs: dict[str, Path],
+    settings: dict,
+    workers: int,
+    dataset: str,
+) -> None:
+    """Write the npz (key `data`, uint8, n x C x H x W) and the JSON manifest of each split in `outputs`.
+
+    `table` is what the validation wrote: only its sound images are used, in the order of the partition. `settings`
+    holds the keys of the sections `preprocessing` and `decoding`. Pixels equal Pillow's crop-then-resize whatever the
+    device, workers and batches. A run that was killed is resumed; nothing is replaced before everything is complete.
+    Beside each npz lie two digests (`arrays.content_digest`). UserError for whatever the user can mend.
+    """
+    source, recipe = open_images(images), Recipe.of(settings)
+    compile_loops()
+    with worker_pool(workers) as pool, disk_errors(next(iter(outputs.values())).parent):
+        device = gpu.choose(settings["device"], recipe.decoder)
+        sources = {path.name: pool.submit(known_md5, path) for path in (images, partition) if path.is_file()}
+        chosen = select(source, partition, table, outputs, settings["limit"])
+        sizes = {split: recipe.sizes(images) for split, images in chosen.items()}
+        shape = recipe.image_shape(sizes.values())
+        content = _content(source, table, recipe)
+        jobs = {
+            split: Job(split, images, PartialArray(outputs[split], (len(images), *shape), content))
+            for split, images in chosen.items()
+        }
+        arrays, compress = {split: job.array for split, job in jobs.items()}, settings["compress"]
+        _open(arrays.values(), compress)
+        sealed = {split: pool.submit(_seal, array, compress) for split, array in arrays.items() if array.is_complete}
+        with tqdm(total=sum(map(len, chosen.values())), unit=" images", desc=f"preprocess {dataset}") as progress:
+            progress.update(sum(array.rows_done for array in arrays.values()))
+            work = Work(source, recipe, frequent_sizes(sizes.values()))
+            for split, done in _do(work, pool, jobs, settings["batch_size"], device):
+                arrays[split].record(done)
+                progress.update(done.stop - done.start)
+                if arrays[split].is_complete:  # the workers go on with the other splits
+                    sealed[split] = pool.submit(_seal, arrays[split], compress)
+        sealed = {split: future.result() for split, future in sealed.items()}
+        common = {
+            "dataset": dataset,
+            **asdict(recipe),
+            "sources": {name: {"md5": future.result()} for name, future in sources.items()},
+            "versions": {library: version(library) for library in LIBRARIES},
+        }
+        for split, job in jobs.items():
+            path, sha256, pixels = sealed[split]
+            ids = _write_manifest(job, {"split": split, "sha256": sha256, **common})
+            job.array.publish(path)
+            for kind, digest in (("pixels", pixels), ("ids", ids)):
+                with atomic_path(content_digest(job.array.path, kind)) as temporary:
+                    temporary.write_text(f"{digest}\n")
+            shape = " x ".join(map(str, job.array.shape))
+            tqdm.write(
+                f"preprocess: {split} {shape}, {len(job.images.skipped)} skipped: {job.array.path}", file=sys.stderr
+            )
+
+
+@dataclass(frozen=True)
+class Job:
+    """A split: which images, and the file that they become."""
+
+    split: str
+    images: Selection
+    array: PartialArray
+
+
+def _content(source: ImageSource, table: Path, recipe: Recipe) -> str:
+    """A digest of all that decides about the pixels, so that only the same work is resumed."""
+    versions = [version(library) for library in LIBRARIES]
+    parts = [source.digest(), sha256_of(table), asdict(recipe), versions]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _seal(array: PartialArray, compress: bool) -> tuple[Path, str, str]:
+    """The finished npz, its SHA-256, and that of its pixels: of the npz that holds them stored."""
+    path, pixels = array.seal(compress=False)
+    return (*array.seal(compress=True), pixels) if compress else (path, pixels, pixels)
+
+
+def _open(arrays: Collection[PartialArray], compress: bool) -> None:
+    """Start or take up the arrays; UserError when the disk has no room for all of them together."""
+    left = sum(array.open().bytes_left for array in arrays)
+    need_space(next(iter(arrays)).path.parent, left * (2 if compress else 1))
+
+
+def _do(
+    work: "Work", pool: ProcessPoolExecutor, jobs: dict[str, Job], batch_size: int, device: str
+) -> Iterator[tuple[str, Done]]:
+    """Do what is missing of all splits; yields each finished range."""
+    if device == "cpu":
+        pixels, images = (sum(count) for count in zip(*map(_pixels_and_images, jobs.values()), strict=True))
+        batch_size = max(1, min(batch_size, BATCH_PIXELS * images // pixels))
+        yield from in_order(pool, work.resize, _tasks(jobs, batch_size))
+        return
+    recipe = work.recipe
+    frame_bytes = max(int(np.max(job.images.heights * job.images.widths)) for job in jobs.values()) * recipe.channels
+    batch_size = max(1, min(batch_size, SENT_BYTES // frame_bytes))
+    decode_here = recipe.decoder == "nvjpeg"
+    for split, writer, start, frames in in_order(
+        pool, work.read if decode_here else work.crop, _tasks(jobs, batch_size)
+    ):
+        if decode_here:
+            packed = jobs[split].images.names[start : start + len(frames)]
+            frames = [recipe.cropped(pixels) for pixels in _decoded_by_gpu(packed, frames, recipe)]
+        yield split, writer.write(start, [gpu.resize(frames, work.resampler)])
+
+
+def _pixels_and_images(job: Job) -> tuple[int, int]:
+    heights, widths = job.images.heights.astype(np.int64), job.images.widths
+    return int((heights * widths).sum()), len(job.images)
+
+
+def _decoded_by_gpu(packed: np.ndarray, files: list[bytes], recipe: Recipe) -> list[np.ndarray]:
+    """The pixels of the images of these names, turned; UserError names one that nvJPEG cannot decode."""
+    try:
+        images = gpu.decode(files, recipe.channels)
+    except RuntimeError:
+        for name, data in zip(packed_names.unpack(packed), files, strict=True):
+            try:
+                gpu.decode([data], recipe.channels)
+            except RuntimeError as error:
+                reason = str(error).partition("\n")[0]
+                raise UserError(
+                    f"nvJPEG cannot decode {name} ({reason}): set preprocessing.decoder to libjpeg"
+                ) from error
+        raise
+    if not recipe.reading.exif_orientation:
+        return images
+    return [turned(pixels, jpeg_orientation(data)) for pixels, data in zip(images, files, strict=True)]
+
+
+def _tasks(jobs: dict[str, Job], batch_size: int) -> Iterator[tuple]:
+    for split, job in jobs.items():
+        for start, stop in job.array.missing(batch_size):
+            yield split, job.array.writer, start, job.images.names[start:stop], job.images.locators[start:stop]
+
+
+@lru_cache
+def _resampler(height: int, width: int, channels: int, size: tuple[int, int], filter_name: str) -> Resampler:
+    return Resampler(height, width, channels, size, filter_name)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the workers do with a batch of images."""
+
+    source: ImageSource
+    recipe: Recipe
+    frequent: frozenset[tuple[int, int]]  # sizes (height, width) after the crop that many images share
+
+    def resampler(self, height: int, width: int) -> Resampler | PillowResampler:
+        """What resizes cropped images of that size."""
+        recipe = self.recipe
+        size = recipe.size or (height, width)
+        if (height, width) in self.frequent:
+            return _resampler(height, width, recipe.channels, size, recipe.filter)
+        return PillowResampler(size, recipe.filter)
+
+    def resize(
+        self, split: str, writer: RowWriter, start: int, packed: np.ndarray, locators: np.ndarray
+    ) -> tuple[str, Done]:
+        """Decode, crop and resize, and write the rows to their place."""
+        return split, writer.write(start, self._resized(packed, locators, max(1, WRITTEN_BYTES // writer.row_bytes)))
+
+    def crop(
+        self, split: str, writer: RowWriter, start: int, packed: np.ndarray, locators: np.ndarray
+    ) -> tuple[str, RowWriter, int, list[np.ndarray]]:
+        """Decode and crop, for a GPU to resize."""
+        return split, writer, start, [pixels.copy() for pixels in self._cropped(packed, locators)]
+
+    def read(
+        self, split: str, writer: RowWriter, start: int, packed: np.ndarray, locators: np.ndarray
+    ) -> tuple[str, RowWriter, int, list[bytes]]:
+        """Only read, for a GPU to decode."""
+        return split, writer, start, [self.source.read_at(locator) for locator in locators]
+
+    def _resized(self, packed: np.ndarray, locators: np.ndarray, rows: int) -> Iterator[np.ndarray]:
+        for first in range(0, len(packed), rows):
+            part = slice(first, first + rows)
+            batch = None
+            for row, pixels in enumerate(self._cropped(packed[part], locators[part])):
+                resampler = self.resampler(*pixels.shape[:2])
+                if batch is None:
+                    batch = np.empty((len(packed[part]), self.recipe.channels, *resampler.size), np.uint8)
+                resampler.resize(pixels, batch[row])
+            yield batch
+
+    def _cropped(self, packed: np.ndarray, locators: np.ndarray) -> Iterator[np.ndarray]:
+        """The crops one by one; each lasts until the next is asked for."""
+        memory = Memory()
+        for name, locator in zip(packed_names.unpack(packed), locators, strict=True):
+            try:
+                data = self.source.read_at(locator, self.recipe.reading.max_bytes)
+                _, pixels = decode(data, self.recipe.channels, self.recipe.reading, memory)
+            except ImageError as error:
+                raise UserError(
+                    f"{name} in {self.source.path} was sound when it was validated and is not now ({error}): "
+                    "the images have changed; run the validation again"
+                ) from error
+            except MemoryError as error:
+                raise UserError(no_memory(name, self.source.path)) from error
+            yield self.recipe.cropped(pixels)
+
+
+def _write_manifest(job: Job, facts: dict) -> str:
+    """The card of the split's data; the ids are written in pieces, since they can be many. Their SHA-256."""
+    mean, deviation = job.array.mean_and_deviation()
+    facts = {
+        **facts,
+        "key": "data",
+        "dtype": "uint8",
+        "shape": list(job.array.shape),
+        "mean": mean,
+        "std": deviation,
+        "skipped": job.images.skipped,
+    }
+    temporary, sha256 = job.array.aside("manifest"), hashlib.sha256()
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(json.dumps(facts, indent=2).removesuffix("\n}") + ',\n  "ids": [')
+        for row, name in enumerate(packed_names.unpack(job.images.names)):
+            file.write((",\n    " if row else "\n    ") + json.dumps(name))
+            sha256.update(json.dumps(name).encode())
+        file.write("\n  ]\n}\n")
+    os.replace(temporary, manifest_path(job.array.path))
+    return sha256.hexdigest()

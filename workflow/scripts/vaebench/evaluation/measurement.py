@@ -1,0 +1,131 @@
+"""What one evaluation works on, and what one pass over images leaves."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from pythae.models import BaseAE
+from torch import Tensor
+from tqdm import tqdm
+
+from vaebench.base.errors import UserError
+from vaebench.base.npz import open_array
+from vaebench.metrics.features.extractors import InceptionFeatures, inception_name
+from vaebench.metrics.pairs import PairMetrics
+from vaebench.metrics.perceptual import LAYOUTS
+from vaebench.models.batches import aligned_batches
+
+# The random streams of an evaluation, by purpose; those that a draw is numbered in begin at the number given.
+PRIOR, SAMPLED, LIKELIHOOD, BOUND = 1, 2, 1000, 2000
+
+
+@dataclass
+class Task:
+    """One evaluation: the model and everything it is measured on. Images are uint8 (n, C, H, W), mapped from disk.
+
+    inception: the name of the Inception network's metrics and the network, when its features are wanted.
+    """
+
+    model: BaseAE
+    seed: int
+    images: np.ndarray
+    train: np.ndarray
+    drawn: Path
+    settings: dict
+    pairs: PairMetrics
+    weights: dict[str, Path]
+    device: str
+    inception: dict[str, InceptionFeatures] = field(default_factory=dict)
+
+    @property
+    def limit(self) -> int:
+        """How many images of either side the distances between sets use."""
+        return self.settings["distribution"]["limit"]
+
+    @property
+    def features(self) -> list[str]:
+        """The feature networks that this evaluation uses, by the name of their metrics."""
+        return [*self.pairs.features, *self.inception]
+
+    @cached_property
+    def samples(self) -> np.ndarray:
+        """The generated images."""
+        return open_array(self.drawn)
+
+    @cached_property
+    def sampler(self) -> str:
+        """The name of the sampler that generated the images."""
+        with np.load(self.drawn) as archive:
+            return json.loads(str(archive["sampler"])).get("name", "") if "sampler" in archive else ""
+
+    @cached_property
+    def code_nats(self) -> np.ndarray | None:
+        """-ln p(codes) of each held-out image under the prior that drew the codes, (n,); None where there is none."""
+        with np.load(self.drawn) as archive:
+            key = f"code_nats_{self.settings['split']}"
+            return archive[key][: len(self.images)] if key in archive else None
+
+    def generator(self, purpose: int) -> np.random.Generator:
+        """The random stream of one purpose, the same whatever else is measured."""
+        return np.random.default_rng([self.seed, purpose])
+
+    def batches(self, images: np.ndarray, label: str) -> Iterator[tuple[Tensor, int]]:
+        """Batches of images on the device and how many of each count, with a progress bar."""
+        with tqdm(total=len(images), desc=label, unit="image") as progress:
+            for x, kept in aligned_batches(images, self.settings["batch_size"], self.device):
+                yield x, kept
+                progress.update(kept)
+
+
+@dataclass
+class Pass:
+    """What one pass over images leaves: per-image values by metric, and features by network."""
+
+    values: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    found: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    count: int = 0
+
+    def add(self, values: dict[str, Tensor], features: dict[str, Tensor], kept: int, limit: int) -> None:
+        """Take in the values of the first `kept` images of a batch, and their features up to `limit` in all."""
+        room = self.room(kept, limit)
+        for name, value in values.items():
+            self.values.setdefault(name, []).append(value[:kept].cpu().numpy())
+        for name, value in features.items():
+            self.found.setdefault(name, []).append(value[:room].float().cpu().numpy())
+        self.count += kept
+
+    def room(self, kept: int, limit: int) -> int:
+        """Of how many of the next `kept` images the features are still wanted."""
+        return max(min(kept, limit - self.count), 0)
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Per-image values, (n,) float64 by metric."""
+        return {name: np.concatenate(parts) for name, parts in self.values.items()}
+
+    def features(self, name: str) -> np.ndarray:
+        """The features of one network, (n, D) float64."""
+        return np.concatenate(self.found[name]).astype(np.float64)
+
+
+def wanted_features(settings: dict) -> list[str]:
+    """The feature networks that the settings name and a suite needs."""
+    return settings["distribution"]["features"] if "generation" in settings["suites"] else []
+
+
+def load_inception(settings: dict, weights: dict[str, Path], device: str) -> dict[str, InceptionFeatures]:
+    """The Inception network, when its features are wanted, by the name that its file deserves."""
+    if "inception" not in wanted_features(settings):
+        return {}
+    return {inception_name(weights["inception"]): InceptionFeatures(weights["inception"], device)}
+
+
+def check_weights(settings: dict, weights: dict[str, Path]) -> None:
+    """Raise UserError, before any work, when a network that the settings need has no weights."""
+    needed = {LAYOUTS[net].weights for net in settings["lpips"]} | set(wanted_features(settings))
+    if settings["protocol"] == "legacy":
+        needed.add("vgg16")
+    for network in sorted(needed - set(weights)):
+        raise UserError(f"the evaluation needs the {network} weights: give their source under weights.{network}")

@@ -1,0 +1,159 @@
+"""One trained model measured: a pass over held-out images, a pass over its samples, and what follows from both."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from vaebench.base.npz import open_array, pixels_sha256, read_manifest
+from vaebench.evaluation.generated import memorisation, pass_over_samples, set_values
+from vaebench.evaluation.held_out import pass_over_images, rate_notes
+from vaebench.evaluation.measurement import LIKELIHOOD, Pass, Task, check_weights, load_inception, wanted_features
+from vaebench.metrics.latent import LatentSummary
+from vaebench.metrics.legacy import MODEL_TERMS, legacy_generation, legacy_reconstruction
+from vaebench.metrics.metric import Value
+from vaebench.metrics.pairs import PairMetrics
+from vaebench.metrics.perceptual import Perceptual
+from vaebench.models.batches import prepare_torch, to_bytes, to_float
+from vaebench.models.building import load_model
+from vaebench.models.posterior import family, reconstruct
+from vaebench.results.suite_files import Suites, write_npz, write_per_image
+
+EXTREMES = 8
+
+
+def evaluate(
+    model: Path,
+    spec: dict,
+    seed: int,
+    dataset: str,
+    data: dict[str, Path],
+    samples: Path,
+    weights: dict[str, Path],
+    settings: dict,
+    labels: Path | None,
+    outputs: dict[str, Path],
+    threads: int,
+) -> None:
+    """Measure a trained model and write its result files.
+
+    model: folder of the trained model; spec: the run's specification; data: split -> npz with its manifest;
+    samples: the run's samples.npz; weights: network -> file; settings: the section `evaluation` of the configuration;
+    outputs: file name -> path, of `{suite}.csv`, `per_image.parquet`, `latent.npz` and `extremes.npz`.
+    Raises UserError for weights or labels that are missing or do not fit.
+    """
+    check_weights(settings, weights)
+    device = prepare_torch(threads, settings["device"])
+    network = load_model(model, device)
+    images = open_array(data[settings["split"]])[: settings["limit"]]
+    inception = load_inception(settings, weights, device)
+    trunks = [name for name in wanted_features(settings) if name != "inception"]
+    task = Task(
+        network,
+        seed,
+        images,
+        open_array(data["train"]),
+        samples,
+        settings,
+        PairMetrics(images.shape[1:], settings["lpips"], trunks, weights, device),
+        weights,
+        device,
+        inception,
+    )
+    summary = LatentSummary(codebook=getattr(network.model_config, "num_embeddings", None))
+    held_out = pass_over_images(task, summary)
+    columns = held_out.columns()
+    name = spec["model"] or network.model_name
+    suites = Suites(dataset, spec["run"], name, seed, settings, task.pairs.skipped, len(images), [*trunks, *inception])
+    suites.add_per_image(columns, len(images), task.pairs.notes | rate_notes(network, family(network), task))
+    suites.add(summary.metrics(), len(images))
+    add_rate(suites, columns)
+    if "generation" in settings["suites"]:
+        add_generation(task, suites, held_out)
+    if "latent" in settings["suites"] and labels is not None:
+        from vaebench.evaluation.labelled import supervised_metrics
+
+        suites.add(supervised_metrics(network, labels, data, settings, seed, threads), len(images))
+    if "likelihood" in settings["suites"] and family(network) == "gaussian":
+        columns |= add_likelihood(task, suites)
+    if settings["protocol"] == "legacy":
+        add_legacy(task, suites)
+    write_results(task, suites, columns, summary, model, data, outputs)
+
+
+def add_rate(suites: Suites, columns: dict[str, np.ndarray]) -> None:
+    """The rate in bits, and the error that the mean negative ELBO has from the finite number of draws."""
+    if "rate" in columns:
+        rate, bit = suites.found["rate"], math.log(2)
+        suites.add({"rate_bits": Value(rate.value / bit, rate.n, rate.std_error / bit, rate.note)}, rate.n)
+    if "neg_elbo_draw_error" in columns:
+        errors = columns["neg_elbo_draw_error"]
+        suites.add({"neg_elbo_draw_error": float(np.sqrt(np.square(errors).sum()) / len(errors))}, len(errors))
+
+
+def add_generation(task: Task, suites: Suites, held_out: Pass) -> None:
+    """The generated images: against held-out and training images, and against their own reconstructions."""
+    generated = pass_over_samples(task)
+    count = min(len(task.samples), task.limit)
+    own = {f"self_{name}": values for name, values in generated.columns().items()}
+    suites.add_per_image(own, len(task.samples), {f"self_{name}": note for name, note in task.pairs.notes.items()})
+    suites.add(set_values(task, held_out, generated), count)
+    suites.add(memorisation(task), count)
+
+
+def add_likelihood(task: Task, suites: Suites) -> dict[str, np.ndarray]:
+    """The importance-weighted bounds of the first images; gives them per image, NaN for the images left out."""
+    from vaebench.metrics.likelihood import importance_weighted_bounds
+
+    options, generator = task.settings["likelihood"], task.generator(LIKELIHOOD)
+    chosen = task.images[: options["images"]]
+    found = Pass()
+    for x, kept in task.batches(chosen, "importance samples"):
+        found.add(importance_weighted_bounds(task.model, x, options["samples"], generator), {}, kept, 0)
+    columns = found.columns()
+    suites.add_per_image(columns, len(chosen), dict.fromkeys(columns, f"{options['samples']} importance samples"))
+    left_out = np.full(len(task.images) - len(chosen), np.nan)
+    return {name: np.concatenate([values, left_out]) for name, values in columns.items()}
+
+
+def add_legacy(task: Task, suites: Suites) -> None:
+    """The original study's numbers, for its four models."""
+    if task.model.model_name not in MODEL_TERMS:
+        return
+    lpips = task.pairs.trunks.get("vgg") or Perceptual("vgg", task.weights["vgg16"]).to(task.device)
+    found = legacy_reconstruction(task.model, lpips, task.images, task.device)
+    suites.add({f"legacy_{name}": value for name, value in found.items()}, len(task.images))
+    found = legacy_generation(task.model, lpips, task.device)
+    suites.add({f"legacy_self_{name}": value for name, value in found.items()}, 64)
+
+
+def write_results(
+    task: Task,
+    suites: Suites,
+    columns: dict[str, np.ndarray],
+    summary: LatentSummary,
+    model: Path,
+    data: dict,
+    outputs: dict,
+) -> None:
+    """All result files of this evaluation, each whole or absent."""
+    manifest = read_manifest(data[task.settings["split"]])
+    context = suites.context(model, {split: pixels_sha256(path) for split, path in data.items()}, task.device)
+    write_per_image(outputs["per_image.parquet"], manifest["ids"][: len(task.images)], columns, context)
+    write_npz(outputs["latent.npz"], summary.arrays())
+    write_npz(outputs["extremes.npz"], extremes(task, columns["mse"]))
+    for suite in task.settings["suites"]:
+        suites.write(suite, outputs[f"{suite}.csv"])
+    print(f"Measured {len(task.images)} images and {len(task.samples)} samples: {outputs['per_image.parquet'].parent}")
+
+
+def extremes(task: Task, mse: np.ndarray) -> dict[str, np.ndarray]:
+    """The best and the worst reconstructed images by MSE, with their reconstructions, uint8."""
+    order = np.argsort(mse, kind="stable")
+    arrays = {}
+    for name, index in (("best", order[:EXTREMES]), ("worst", order[::-1][:EXTREMES])):
+        originals = task.images[np.sort(index)][np.argsort(np.argsort(index))]
+        arrays[f"{name}_index"] = index
+        arrays[f"{name}_original"] = originals
+        arrays[f"{name}_reconstruction"] = to_bytes(reconstruct(task.model, to_float(originals, task.device)))
+    return arrays

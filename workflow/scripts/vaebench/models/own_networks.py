@@ -1,0 +1,42 @@
+"""Networks of a user's own, built once before any job starts.
+
+Snakemake deletes an old model before it trains a new one: whoever learns in the training that a network cannot be
+imported has lost the model.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from vaebench.base.errors import UserError
+from vaebench.models.catalog import MODELS
+
+
+def own_networks(spec: Mapping) -> list[str]:
+    """The dotted paths among the networks of a run."""
+    return [name for name in spec["nets"].values() if name and "." in name]
+
+
+def mistakes_of(specs: Iterable[Mapping], input_shape: tuple[int, int, int] | None) -> list[str]:
+    """Why the networks of the runs `specs` cannot be had, a line for each run; empty when all can.
+
+    They are imported, and the models built for images of `input_shape` (C, H, W) unless that is None.
+    """
+    mistakes = []
+    for spec in specs:
+        try:
+            _build(spec, input_shape)
+        except Exception as error:  # somebody else's code: whatever it raises is the answer
+            mistakes.append(f"{spec['run']}: {', '.join(own_networks(spec))}: {type(error).__name__}: {error}")
+    return mistakes
+
+
+def _build(spec: Mapping, input_shape: tuple[int, int, int] | None) -> None:
+    from vaebench.models.building import build_model, has_batch_norm
+    from vaebench.models.networks.compact import import_network
+
+    if input_shape is not None and spec["pretrained"] is None:
+        batch_norm = has_batch_norm(build_model(spec, input_shape))
+        if spec["training"]["batch_size"] < (smallest := MODELS[spec["model"]].smallest_step(batch_norm)):
+            raise UserError(f"training.batch_size must be at least {smallest} for {spec['model']} with batch norm")
+        return
+    for name in own_networks(spec):
+        import_network(name)

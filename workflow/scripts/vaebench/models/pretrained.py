@@ -1,0 +1,203 @@
+"""Bring a trained pythae model from the Hugging Face Hub or a folder into the place of a training, without its pickles.
+
+pythae saves its networks as pickles, and opening a pickle runs whatever code is in it. Here the weights are read as
+plain tensors, and the networks are rebuilt: among the known ones (pythae's default and benchmark networks, our compact
+ones, or those named in the config) the one is taken whose parameters have the very names and shapes of the weights.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from pythae.models import AutoModel, BaseAE
+from torch import Tensor, nn
+
+from vaebench.base.errors import UserError
+from vaebench.base.failures import reason_of_error
+from vaebench.base.files import atomic_path, remove_left_overs, sha256_of
+from vaebench.base.npz import open_array
+from vaebench.base.provenance import environment
+from vaebench.models.building import (
+    DEFAULT,
+    PICKLED,
+    build_config,
+    build_model,
+    build_network,
+    live_state,
+    load_weights,
+    restore_model,
+    roles_of,
+    save_model,
+)
+from vaebench.models.catalog import MODELS, NETS
+from vaebench.models.finiteness import not_finite
+from vaebench.models.plain_tensors import one_line
+from vaebench.models.posterior import reconstruct
+
+PLAIN_FILES = ("model_config.json", "model.pt")
+SET_BY_PYTHAE = {"name", "input_dim", "discriminator_input_dim"}
+CHECKED = 512  # images of the validation split that the imported model is tried on
+
+
+def import_pretrained(spec: Mapping, eval_data: Path, output: Path, history: Path, provenance: Path) -> None:
+    """Write the model that `spec["pretrained"]` names as a training would: `output`, `history`, `provenance`.
+
+    `spec["pretrained"]` holds `hf_hub` (an id on the Hub) or `path` (a folder that pythae saved), and `trust_pickle`,
+    which allows the pickled networks to be executed. `eval_data` is an npz of uint8 images (n, C, H, W): the model must
+    be one for such images. The history has one row, the validation MSE. Raises `UserError` when files are missing, the
+    weights are no plain tensors, the images have another shape, or no known network fits.
+    """
+    source = spec["pretrained"]
+    trust = bool(source.get("trust_pickle"))
+    folder = _download(source["hf_hub"], trust) if source.get("hf_hub") else Path(source["path"]).expanduser()
+    images = open_array(eval_data)
+    described = _read_config(folder)
+    model_name, fields, shape = _what_it_is(described, folder)
+    if spec.get("model") not in (None, model_name):
+        raise UserError(f"{spec['run']}: the config says {spec['model']}, but {folder} holds a {model_name}")
+    if shape != images.shape[1:]:
+        raise UserError(f"{spec['run']}: the model is for images {shape} (C, H, W), the data are {images.shape[1:]}")
+    resolved = {**spec, "model": model_name, "config": fields}
+    if trust:
+        print(f"WARNING: trust_pickle is set: code from {folder} is executed now.", file=sys.stderr)
+        model = _load_trusted(folder)
+        resolved["nets"] = dict.fromkeys(roles_of(model_name), PICKLED)
+    else:
+        weights = load_weights(folder / "model.pt")
+        resolved["nets"] = _find_networks(resolved, shape, described, weights["model_state_dict"])
+        model = build_model(resolved, shape).eval()
+        restore_model(model, weights)
+    if name := not_finite(live_state(model)):
+        raise UserError(f"{spec['run']}: the weights in {folder} are not finite (first {name}): the training diverged")
+    mse = _validation_mse(model, images, folder)
+    if not math.isfinite(mse):
+        raise UserError(f"{spec['run']}: the model in {folder} gives images that are not finite (mse {mse})")
+    remove_left_overs(output)
+    save_model(model, resolved, output)
+    with atomic_path(history) as temporary:
+        temporary.write_text(f"epoch,split,term,value\n0,eval,mse,{mse!r}\n")
+    record = {
+        "spec": resolved,
+        "source": dict(source),
+        "files": {path.name: sha256_of(path) for path in sorted(folder.iterdir()) if path.is_file()},
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "environment": environment(),
+    }
+    with atomic_path(provenance) as temporary:
+        temporary.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
+    print(f"{spec['run']}: {model_name} with {resolved['nets']}, validation MSE {mse:.5f}; {output}", file=sys.stderr)
+
+
+def _download(name: str, trust: bool) -> Path:
+    """A folder with the model's plain files from the Hub (HF_ENDPOINT, HF_HOME and HF_TOKEN hold); pickles on trust."""
+    from huggingface_hub import snapshot_download
+
+    wanted = [*PLAIN_FILES, "environment.json", *(["*.pkl"] if trust else [])]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except Exception as error:  # a server can answer anything, and so can what the client makes of it
+        if reason := reason_of_error(error):
+            raise UserError(f"pretrained.hf_hub: {name}: {reason}") from error
+        raise UserError(
+            f"pretrained.hf_hub: {name} cannot be downloaded ({type(error).__name__}: {one_line(error)}). Without "
+            "network, download it elsewhere and give the folder as `pretrained: {path: ...}`"
+        ) from error
+
+
+def _read_config(folder: Path) -> dict:
+    missing = [name for name in PLAIN_FILES if not (folder / name).exists()]
+    if missing:
+        raise UserError(f"pretrained: {folder} has no {', '.join(missing)}; give a folder that pythae saved")
+    path = folder / "model_config.json"
+    try:
+        described = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"pretrained: {path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"pretrained: {path} is not JSON ({one_line(error)})") from error
+    if not isinstance(described, dict):
+        raise UserError(f"pretrained: {path} holds no mapping of settings, as pythae saves it")
+    return described
+
+
+def _what_it_is(described: Mapping, folder: Path) -> tuple[str, dict, tuple[int, ...]]:
+    """Model name, configuration fields and input shape from pythae's model_config.json."""
+    path = folder / "model_config.json"
+    name = str(described.get("name", "")).removesuffix("Config").removesuffix("_")
+    if name not in MODELS:
+        raise UserError(f"pretrained: {path} is of {described.get('name')!r}, no model of pythae 0.1.2")
+    shape = described.get("input_dim")
+    if not shape:
+        raise UserError(f"pretrained: {path} does not say input_dim, the shape of the images")
+    if not (isinstance(shape, list) and len(shape) == 3 and all(type(side) is int and side > 0 for side in shape)):
+        raise UserError(f"pretrained: {path}: input_dim {shape!r} is no shape of images (channels, height, width)")
+    fields = {
+        key: value
+        for key, value in described.items()
+        if key not in SET_BY_PYTHAE and not key.startswith("uses_default")
+    }
+    try:
+        build_config(name, fields, tuple(shape))
+    except UserError as error:
+        raise UserError(f"pretrained: {path}: {error}") from error
+    return name, fields, tuple(shape)
+
+
+def _load_trusted(folder: Path) -> BaseAE:
+    """The model as pythae loads it, which runs the code of its pickles."""
+    try:
+        return AutoModel.load_from_folder(str(folder)).eval()
+    except Exception as error:  # somebody else's code: whatever it raises is the answer
+        raise UserError(
+            f"pretrained: pythae cannot load {folder} ({type(error).__name__}: {one_line(error)})"
+        ) from error
+
+
+def _find_networks(spec: Mapping, shape: tuple[int, ...], described: Mapping, weights: Mapping[str, Tensor]) -> dict:
+    """The name of a network for each role whose parameters fit the weights; `UserError` when none does."""
+    config = build_config(spec["model"], spec["config"], shape)
+    chosen = {}
+    for role in roles_of(spec["model"]):
+        expected = _shapes({key: value for key, value in weights.items() if key.startswith(f"{role}.")}, f"{role}.")
+        named = (spec.get("nets") or {}).get(role)
+        known = [named] if named else [*NETS]
+        candidates = [DEFAULT] if described.get(f"uses_default_{role}", False) else known
+        chosen[role] = next((name for name in candidates if _fits(role, name, spec, config, expected)), None)
+        if chosen[role] is None:
+            raise UserError(
+                f"{spec['run']}: no network among {', '.join(candidates)} has the parameters of this model's {role} "
+                f"({len(expected)} tensors, first {next(iter(expected.items()), None)}). Its own network is a pickle, "
+                "which can run any code and is not opened. Write the network as a class and name it under nets "
+                f"({role}: package.module.Class), or set pretrained.trust_pickle: true if you trust its author"
+            )
+    return chosen
+
+
+def _fits(role: str, name: str, spec: Mapping, config: object, expected: Mapping) -> bool:
+    if name == DEFAULT:
+        return True
+    if name in NETS and NETS[name].check(role, spec["model"], config.input_dim, vars(config)):
+        return False
+    with torch.random.fork_rng(devices=[]):
+        network: nn.Module = build_network(role, name, spec["model"], config)
+    return _shapes(network.state_dict()) == expected
+
+
+def _shapes(tensors: Mapping[str, Tensor], prefix: str = "") -> dict[str, tuple[int, ...]]:
+    return {key.removeprefix(prefix): tuple(value.shape) for key, value in tensors.items()}
+
+
+def _validation_mse(model: BaseAE, images: np.ndarray, folder: Path) -> float:
+    x = torch.from_numpy(images[:CHECKED].copy()).float() / 255
+    model.device = torch.device("cpu")
+    try:
+        return float((reconstruct(model, x).detach() - x).square().double().mean())
+    except Exception as error:  # networks of others' making, and weights of any value
+        raise UserError(
+            f"pretrained: the model in {folder} cannot reconstruct the images ({type(error).__name__}: "
+            f"{one_line(error)})"
+        ) from error

@@ -1,0 +1,73 @@
+"""Put a trained model on the Hugging Face Hub, as a folder that pythae's `load_from_hf_hub` opens."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from vaebench.base.errors import UserError
+from vaebench.base.files import atomic_path
+
+CARD = """---
+library_name: pythae
+tags: [variational-autoencoder, vaebench]
+---
+# {title}
+
+{model} trained by vaebench on the data set {dataset}: {parameters:,} parameters, seed {seed}, the weights of epoch
+{kept_epoch} of {epochs}, kept by `{metric}` on the validation images. Open it with
+`AutoModel.load_from_hf_hub("{repository}")` of pythae, or name it in a configuration of vaebench:
+
+```yaml
+models:
+  theirs: {{pretrained: {{hf_hub: {repository}}}}}
+```
+
+```json
+{spec}
+```
+"""
+
+
+def publish(model: Path, provenance: Path, dataset: str, repository: str, private: bool, output: Path) -> None:
+    """Upload the folder `model` and a model card to `repository` (account/name) and write the commit to `output`.
+
+    The repository is made if need be. The Hub's own settings hold: HF_ENDPOINT, HF_TOKEN, `hf auth login`. Raises
+    `UserError` when the Hub cannot be reached or refuses.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+
+    card = model_card(json.loads(provenance.read_text()), dataset, repository)
+    files = [path for path in sorted(model.rglob("*")) if path.is_file()]
+    operations = [CommitOperationAdd(str(path.relative_to(model)), path) for path in files]
+    operations.append(CommitOperationAdd("README.md", card.encode()))
+    hub = HfApi()
+    try:
+        hub.create_repo(repository, private=private, exist_ok=True)
+        commit = hub.create_commit(repository, operations, commit_message="Model trained by vaebench")
+    except (*HfHubHTTPError.__bases__, HFValidationError, LocalTokenNotFoundError) as error:  # its HTTP library's too
+        raise UserError(
+            f"push.hf_hub: the Hub did not take {repository}: {error}; log in with `hf auth login`, "
+            "or set HF_TOKEN to a token that may write there"
+        ) from error
+    with atomic_path(output) as temporary:
+        temporary.write_text(json.dumps({"repository": repository, "commit": commit.oid}) + "\n")
+    print(f"{len(operations)} files are in {commit.commit_url}", file=sys.stderr)
+
+
+def model_card(provenance: Mapping, dataset: str, repository: str) -> str:
+    """The README.md of the repository, from the provenance.json of a training."""
+    spec = provenance["spec"]
+    return CARD.format(
+        title=repository.split("/")[-1],
+        model=spec["model"],
+        dataset=dataset,
+        parameters=provenance["parameters"],
+        seed=provenance["seed"],
+        kept_epoch=provenance["kept_epoch"],
+        epochs=provenance["epochs"],
+        metric=provenance["kept_by"]["metric"],
+        repository=repository,
+        spec=json.dumps({key: spec[key] for key in ("model", "nets", "config", "training")}, indent=2),
+    )

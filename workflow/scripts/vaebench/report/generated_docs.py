@@ -1,0 +1,132 @@
+"""The parts of the documentation that are made from the code, so that the two cannot disagree (`make docs`).
+
+`python -m vaebench.report.generated_docs` writes the table of configuration keys into config/README.md, from the schema,
+the tables of metrics into docs/metrics.md, from the registry, and the rule graph into README.md, from
+workflow/report/rulegraph.mmd. With the demo's comparison.md as argument (`make readme`)
+it writes that table into README.md as well.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from vaebench.base.files import atomic_path
+from vaebench.config.resolve import load_schema
+from vaebench.metrics.registry import METRICS, SUITES
+
+
+def key_table(schema: Mapping) -> str:
+    """Markdown: a heading and a table (key, allowed, default, meaning) for each section of the configuration."""
+    parts = []
+    for section, node in schema["properties"].items():
+        described = _resolve(node, schema)
+        rows = list(_rows(described, schema, f"{section}."))
+        if not rows:
+            rows = [(section, _allowed(described, schema), _default(node, described), described["description"])]
+        lines = [f"### {section}", "", described["description"], ""]
+        lines += ["| key | allowed | default | meaning |", "| --- | --- | --- | --- |"]
+        lines += [f"| `{key}` | {allowed} | {default} | {meaning} |" for key, allowed, default, meaning in rows]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def metric_table(suite: str) -> str:
+    """Markdown: a row for each registered metric of a suite; those of several feature networks share a row.
+
+    Left out are the metrics that docs/metrics.md defines from others: sampled_*, self_* and legacy_*.
+    """
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for name, metric in METRICS.items():
+        if metric.suite == suite and not name.startswith(("sampled_", "self_", "legacy_")):
+            better = {True: "higher", False: "lower", None: "-"}[metric.higher_is_better]
+            meaning = (
+                metric.formula.removesuffix(f"; {metric.features} features") if metric.features else metric.formula
+            )
+            rest = (metric.unit or "-", metric.range, better, metric.applies_to, meaning)
+            rows.setdefault(rest, []).append(f"`{name}`")
+    lines = ["| metric | unit | range | better | models | definition |", "|---|---|---|---|---|---|"]
+    for rest, names in rows.items():
+        cells = [cell.replace("|", "\\|") for cell in rest]
+        lines.append(f"| {', '.join(names)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def mermaid(rulegraph: str) -> str:
+    """The rule graph that Snakemake prints as a Markdown block; colours and title are left out."""
+    lines = [line for line in rulegraph.splitlines() if line.startswith(("flowchart", "\t")) and "\tstyle" not in line]
+    return "\n".join(["```mermaid", *lines, "```"])
+
+
+def with_part(text: str, name: str, part: str) -> str:
+    """The text with what lies between the markers called `name` replaced by `part`."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, rest = text.split(begin)
+    after = rest.split(end)[1]
+    return f"{before}{begin}\n\n{part}\n\n{end}{after}"
+
+
+def documents(root: Path) -> dict[Path, str]:
+    """The documents with made parts below the project's folder, and what they must say."""
+    keys = key_table(load_schema(root / "workflow/schemas/config.schema.yaml"))
+    graph = mermaid((root / "workflow/report/rulegraph.mmd").read_text())
+    parts = {root / "config/README.md": {"keys": keys}, root / "README.md": {"rulegraph": graph}}
+    parts[root / "docs/metrics.md"] = {suite: metric_table(suite) for suite in SUITES}
+    return {path: _with_parts(path.read_text(), made) for path, made in parts.items()}
+
+
+def _with_parts(text: str, parts: Mapping[str, str]) -> str:
+    for name, part in parts.items():
+        text = with_part(text, name, part)
+    return text
+
+
+def _rows(node: Mapping, schema: Mapping, prefix: str) -> Iterator[tuple[str, str, str, str]]:
+    if "additionalProperties" in node and isinstance(node["additionalProperties"], dict) and "properties" not in node:
+        branches = [_resolve(branch, schema) for branch in node["additionalProperties"].get("oneOf", [])]
+        for branch in branches:
+            if "properties" in branch:
+                yield from _rows(branch, schema, f"{prefix}NAME.")
+    for key, child in node.get("properties", {}).items():
+        described = _resolve(child, schema)
+        meaning = child.get("description", described.get("description", "")).replace("|", "\\|")
+        deeper = "properties" in described and (prefix, key) != ("models.NAME.", "training")
+        yield f"{prefix}{key}", _allowed(described, schema), _default(child, described), meaning
+        if deeper:
+            yield from _rows(described, schema, f"{prefix}{key}.")
+
+
+def _resolve(node: Mapping, schema: Mapping) -> Mapping:
+    return schema["$defs"][node["$ref"].rsplit("/", 1)[-1]] if "$ref" in node else node
+
+
+def _allowed(node: Mapping, schema: Mapping) -> str:
+    if "enum" in node:
+        return ", ".join("null" if value is None else str(value) for value in node["enum"])
+    if "oneOf" in node:
+        return " or ".join(dict.fromkeys(_allowed(_resolve(branch, schema), schema) for branch in node["oneOf"]))
+    kinds = node.get("type", "anything")
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    text = " or ".join({"object": "map", "array": "list", "string": "text"}.get(kind, kind) for kind in kinds)
+    if "items" in node and "enum" in node["items"]:
+        text += f" of {', '.join(node['items']['enum'])}"
+    bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    return " ".join([text, *(f"{sign} {node[name]}" for name, sign in bounds.items() if name in node)])
+
+
+def _default(child: Mapping, described: Mapping) -> str:
+    if "default" not in child and "default" not in described:
+        return ""
+    value = child.get("default", described.get("default"))
+    return "" if value == {} and "properties" in described else f"`{json.dumps(value)}`"
+
+
+if __name__ == "__main__":
+    project = Path(__file__).parents[4]
+    made = documents(project)
+    for comparison in sys.argv[1:]:
+        rows = [line for line in Path(comparison).read_text().splitlines() if line.startswith("|")]
+        made[project / "README.md"] = with_part(made[project / "README.md"], "demo", "\n".join(rows))
+    for document, content in made.items():
+        with atomic_path(document) as temporary:
+            temporary.write_text(content)

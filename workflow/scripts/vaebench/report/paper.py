@@ -1,0 +1,128 @@
+"""The study for a manuscript: LaTeX tables, vector figures with a snippet to \\input for each, and one page of them."""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from vaebench.base.errors import UserError
+from vaebench.base.files import atomic_path
+from vaebench.figures.drawing import draw_all
+from vaebench.figures.listing import FIGURES
+
+TABLES_ON_THE_PAGE = ("reconstruction", "generation")
+FIGURES_ON_THE_PAGE = {"reconstructions": 0.3, "rate_distortion": 0.17, "ranks": 0.18}  # and the page height of each
+SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+}
+
+
+def write_paper(
+    dataset: str,
+    runs: Mapping[str, Mapping],
+    seeds: Mapping[str, Sequence[int]],
+    tables: Path,
+    folder: Path,
+    captions: Path,
+    output: Path,
+    threads: int = 1,
+) -> Path | None:
+    """Fill the folder `output` with tables (*.tex), figures (*.pdf), a figure environment for each, and paper.tex.
+
+    The arguments name the study as for the figures; `captions` is the folder of the figures' captions (*.rst). Where
+    pdflatex is installed paper.tex is compiled, and the path of paper.pdf is returned; else None.
+    """
+    output, tables = Path(output), Path(tables)
+    found = sorted(tables.glob("*.tex"))
+    if not found:
+        raise UserError(f"{tables} holds no LaTeX table; run `snakemake tables` first")
+    output.mkdir(parents=True, exist_ok=True)
+    for table in found:
+        with atomic_path(output / table.name) as temporary:
+            shutil.copyfile(table, temporary)
+    draw_all(dataset, runs, seeds, tables, folder, output, threads, formats=("pdf",))
+    for name in FIGURES:
+        _write(output / f"figure_{name}.tex", figure_environment(name, Path(captions)))
+    _write(output / "paper.tex", page(dataset))
+    print(f"Wrote {len(found)} tables and {len(FIGURES)} figures to {output}")
+    return compile_page(output)
+
+
+def figure_environment(name: str, captions: Path) -> str:
+    """A figure with its caption and label, to be \\input; the PDF is looked for beside it or on the graphicspath."""
+    caption = " ".join((captions / f"{name}.rst").read_text().split()).replace("``", "")
+    return (
+        "\\begin{figure}\n  \\centering\n"
+        f"  \\includegraphics[width=\\linewidth]{{{name}.pdf}}\n"
+        f"  \\caption{{{escaped(caption)}}}\n  \\label{{fig:{name}}}\n\\end{{figure}}\n"
+    )
+
+
+def page(dataset: str) -> str:
+    """A document of one page: the tables and figures that say most."""
+    tables = "\n".join(f"\\input{{{name}.tex}}\\par\\bigskip" for name in TABLES_ON_THE_PAGE)
+    figures = "\n".join(
+        f"\\includegraphics[width=\\linewidth,height={height}\\textheight,keepaspectratio]{{{name}.pdf}}\\par\\medskip"
+        for name, height in FIGURES_ON_THE_PAGE.items()
+    )
+    return f"""\\documentclass[a4paper]{{article}}
+\\usepackage[T1]{{fontenc}}
+\\usepackage[utf8]{{inputenc}}
+\\usepackage{{graphicx}}
+\\usepackage[margin=15mm]{{geometry}}
+% booktabs where it is installed, plain rules where it is not
+\\IfFileExists{{booktabs.sty}}{{\\usepackage{{booktabs}}}}{{%
+  \\let\\toprule\\hline \\let\\midrule\\hline \\let\\bottomrule\\hline}}
+% tables stay where they are put
+\\makeatletter\\renewenvironment{{table}}[1][]{{\\par\\def\\@captype{{table}}}}{{\\par}}\\makeatother
+\\pagestyle{{empty}}
+\\setlength{{\\parindent}}{{0pt}}
+\\newsavebox{{\\onepage}}
+\\begin{{document}}
+\\begin{{lrbox}}{{\\onepage}}\\begin{{minipage}}[b]{{\\linewidth}}\\centering
+{{\\large\\bfseries {escaped(dataset)}}}\\par\\medskip
+{tables}
+{figures}
+\\end{{minipage}}\\end{{lrbox}}
+% shrunk where it is taller than the page
+\\ifdim\\dimexpr\\ht\\onepage+\\dp\\onepage\\relax>\\textheight
+  \\centering\\resizebox{{!}}{{0.99\\textheight}}{{\\usebox{{\\onepage}}}}
+\\else
+  \\usebox{{\\onepage}}
+\\fi
+\\end{{document}}
+"""
+
+
+def compile_page(folder: Path) -> Path | None:
+    """Compile paper.tex in a scratch folder and keep its PDF; None, saying so, where no pdflatex is installed."""
+    program = shutil.which("pdflatex")
+    if program is None:
+        print(f"No LaTeX found (pdflatex is not on PATH): {folder / 'paper.tex'} is written but not compiled.")
+        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [program, "-interaction=nonstopmode", "-halt-on-error", f"-output-directory={scratch}", "paper.tex"]
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
+        if result.returncode:
+            message = re.findall(r"^!.*(?:\n.*){0,3}", result.stdout, re.MULTILINE)
+            raise UserError(
+                f"pdflatex could not compile {folder / 'paper.tex'}: {' '.join(message) or result.stdout[-500:]}"
+            )
+        with atomic_path(folder / "paper.pdf") as temporary:
+            shutil.copyfile(Path(scratch) / "paper.pdf", temporary)
+    pages = re.search(r"\((\d+ pages?)", result.stdout)
+    print(f"Compiled {folder / 'paper.pdf'}: {pages.group(1) if pages else 'pages unknown'}")
+    return folder / "paper.pdf"
+
+
+def escaped(text: str) -> str:
+    """Plain text with LaTeX's special characters escaped."""
+    return "".join(SPECIAL.get(character, character) for character in text)
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

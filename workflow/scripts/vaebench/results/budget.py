@@ -1,0 +1,213 @@
+"""What each run was given: networks, steps, images, learning rate, hours and trials, and where the runs differ.
+
+The provenance of the trainings says it, except for the tuning trials, which only the configuration can tell.
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+
+import pandas as pd
+
+from vaebench.base.files import atomic_path
+from vaebench.models.catalog import MODELS
+from vaebench.results.table_pages import bold, escape, latex_page, markdown_page
+
+TITLE = "Budget of every run"
+LEGEND = (
+    "Of one training, the mean over seeds: trained parameters, steps (updates of the weights), images seen (an image "
+    "counts each time), and hours on the device named. Tuning trials are what the configuration declares. Bold: not "
+    "what most runs have."
+)
+NO_TRAINING = "no training has finished"
+TRAINED_ELSEWHERE = "trained elsewhere: what it was given is not known"
+
+
+@dataclass(frozen=True)
+class Aspect:
+    """One column of the table: its heading, what a training's provenance says of it, and how a number is written.
+
+    `compared`: a run that has another value than most runs is marked; the time taken is nobody's choice.
+    """
+
+    heading: str
+    read: Callable[[Mapping], object]
+    format: str = "g"
+    compared: bool = True
+
+
+ASPECTS = {
+    "networks": Aspect("Networks", lambda training: _networks(training["spec"]["nets"])),
+    "parameters": Aspect("Parameters", lambda training: training["parameters"], ",.0f"),
+    "optimizer": Aspect("Optimizer", lambda training: _by_component(training, "optimizer", _constructed)),
+    "learning_rate": Aspect("Learning rate", lambda training: _by_component(training, "learning_rate", float)),
+    "scheduler": Aspect("Schedule", lambda training: _by_component(training, "scheduler", _constructed)),
+    "batch_size": Aspect("Batch size", lambda training: training["spec"]["training"]["batch_size"]),
+    "epochs": Aspect("Epochs", lambda training: training["epochs"]),
+    "steps": Aspect("Steps", lambda training: training["steps"], ",.0f"),
+    "images_seen": Aspect("Images seen", lambda training: training["images_seen"], ",.0f"),
+    "epoch_kept": Aspect("Epoch kept", lambda training: _kept(training["spec"]["training"]["select"])),
+    "precision": Aspect("Precision", lambda training: training["precision"]),
+    "tuning_trials": Aspect("Tuning trials", lambda _: None),
+    "device": Aspect("Device", lambda training: _device(training)),
+    "hours": Aspect("Hours", lambda training: training["seconds"] / 3600, ".3g", compared=False),
+}
+COLUMNS = ("run", "model", "n_seeds", *ASPECTS, "differs", "note")
+
+
+def budget(provenances: Sequence[Path], tuning_trials: Mapping[str, int | None], folder: Path) -> None:
+    """Write budget.csv, .md and .tex to `folder`: a row per run, in the order of `tuning_trials`.
+
+    `provenances` are the files that the trainings wrote; `tuning_trials` gives for every planned run how many settings
+    were tried to choose its own, None where nobody said.
+    """
+    trainings = [json.loads(Path(path).read_text()) for path in provenances]
+    frame = budget_table(trainings, tuning_trials)
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(folder / "budget.csv") as temporary:
+        frame.to_csv(temporary, index=False, lineterminator="\n")
+    header, rows = cells(frame)
+    marked = [[bold(text, "markdown") if differs else text for text, differs in row] for row in rows]
+    markdown_page(folder / "budget.md", TITLE, header, marked, LEGEND, _notes(frame))
+    marked = [[bold(escape(text), "latex") if differs else escape(text) for text, differs in row] for row in rows]
+    latex_page(folder / "budget.tex", TITLE, header, marked, LEGEND, _notes(frame), words=2)
+    print(f"Compared the budget of {len(frame)} runs: {folder / 'budget.csv'}")
+
+
+def budget_table(trainings: Sequence[Mapping], tuning_trials: Mapping[str, int | None]) -> pd.DataFrame:
+    """The columns `COLUMNS` for every run of `tuning_trials`; `differs` names those where it is not like most runs."""
+    rows = []
+    for run, trials in tuning_trials.items():
+        own = [training for training in trainings if training["spec"]["run"] == run]
+        rows.append({"run": run, **_row(own, trials)})
+    for name, aspect in ASPECTS.items():
+        if aspect.compared:
+            _mark(rows, name)
+    for row in rows:
+        row["differs"] = ", ".join(row["differs"])
+    return pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
+
+
+def cells(frame: pd.DataFrame) -> tuple[list[str], list[list[tuple[str, bool]]]]:
+    """Header and rows of the table for people: each cell as text, and whether it is to be marked."""
+    rows = []
+    for row in frame.to_dict("records"):
+        differing = _names(row["differs"])
+        shown = [(_text(row[name], aspect.format), name in differing) for name, aspect in ASPECTS.items()]
+        rows.append([(str(row["run"]), False), (_text(row["model"], ""), False), *shown])
+    return ["Run", "Model", *(aspect.heading for aspect in ASPECTS.values())], rows
+
+
+def in_words(frame: pd.DataFrame) -> list[str]:
+    """What all runs share, and what each of the others differs in, as sentences."""
+    trained = frame[frame["epochs"].notna()]
+    if trained.empty:
+        return []
+    differing = [_names(value) for value in trained["differs"]]
+    every = {name for names in differing for name in names}
+    shared = [name for name, aspect in ASPECTS.items() if aspect.compared and name not in every]
+    told = [f"{ASPECTS[name].heading.lower()} {_text(trained.iloc[0][name], ASPECTS[name].format)}" for name in shared]
+    sentences = [f"Equal for all runs: {'; '.join(told)}."] if told else []
+    for run, names in zip(trained["run"], differing, strict=True):
+        if names:
+            sentences.append(f"{run} differs in {', '.join(ASPECTS[name].heading.lower() for name in names)}.")
+    return sentences
+
+
+def _names(differs: object) -> list[str]:
+    """The columns that a cell of `differs` names, also when it was read from a CSV file."""
+    return str(differs).split(", ") if differs and not pd.isna(differs) else []
+
+
+def _row(trainings: Sequence[Mapping], trials: int | None) -> dict:
+    """One run's columns: what its trainings were given, means where seeds differ in numbers, with a note of it."""
+    if not trainings:
+        return {"n_seeds": 0, "differs": [], "note": NO_TRAINING}
+    spec = trainings[0]["spec"]
+    row = {"model": spec["model"], "n_seeds": len(trainings), "differs": []}
+    if "epochs" not in trainings[0]:
+        known = {name: ASPECTS[name].read(trainings[0]) for name in ("networks", "parameters")}
+        return row | known | {"note": TRAINED_ELSEWHERE}
+    varying = []
+    for name, aspect in ASPECTS.items():
+        values = [aspect.read(training) for training in trainings]
+        row[name] = _mean(values)
+        if aspect.compared and len(set(values)) > 1:
+            varying.append(f"{aspect.heading.lower()} {', '.join(_text(value, aspect.format) for value in values)}")
+    row["tuning_trials"] = trials
+    return row | {"note": f"seeds differ: {'; '.join(varying)}" if varying else ""}
+
+
+def _mark(rows: list[dict], name: str) -> None:
+    """Note `name` in `differs` of each run whose value is not that of most; of equally many, the first counts."""
+    known = [row for row in rows if "epochs" in row]
+    if known:
+        usual = Counter(row[name] for row in known).most_common(1)[0][0]
+        for row in known:
+            if row[name] != usual:
+                row["differs"].append(name)
+
+
+def _mean(values: Sequence[object]) -> object:
+    """The one value of all seeds; else the mean of numbers, or all texts."""
+    if len(set(values)) == 1:
+        return values[0]
+    if all(isinstance(value, Real) for value in values):
+        return sum(values) / len(values)
+    return "; ".join(dict.fromkeys(map(str, values)))
+
+
+def _networks(nets: Mapping[str, str | None]) -> str:
+    """The family that all networks belong to, or each one's."""
+    named = {role: name for role, name in nets.items() if name is not None}
+    return _joined(named)
+
+
+def _by_component(training: Mapping, key: str, tell: Callable) -> object:
+    """A setting of the model's optimizer, or of each of its optimizers where they differ."""
+    settings = training["spec"]["training"]
+    components = MODELS[training["spec"]["model"]].components or ("model",)
+    return _joined({name: tell({**settings, **settings["components"].get(name, {})}[key]) for name in components})
+
+
+def _joined(values: Mapping[str, object]) -> object:
+    """The value that all have, or `name value` for each."""
+    different = list(dict.fromkeys(values.values()))
+    if len(different) < 2:
+        return different[0] if different else ""
+    names = {value: " and ".join(name for name in values if values[name] == value) for value in different}
+    return ", ".join(f"{names[value]} {value}" for value in different)
+
+
+def _constructed(chosen: Mapping | None) -> str:
+    """An optimizer or a scheduler as its call is written: Adam, StepLR(step_size=10); no scheduler is constant."""
+    if chosen is None:
+        return "constant"
+    options = ", ".join(f"{name}={value}" for name, value in chosen.get("options", {}).items())
+    return f"{chosen['name']}({options})" if options else chosen["name"]
+
+
+def _kept(select: str) -> str:
+    return select if select == "last" else f"lowest {select}"
+
+
+def _device(training: Mapping) -> str:
+    device, threads = training["environment"]["device"], training["threads"]
+    if device["type"] == "cuda":
+        return device["name"]
+    return f"{device['name']}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def _text(value: object, form: str) -> str:
+    """A cell for people; a dash where there is nothing."""
+    if value is None or (isinstance(value, Real) and math.isnan(value)) or value == "":
+        return "–"
+    return format(value, form) if isinstance(value, Real) else str(value)
+
+
+def _notes(frame: pd.DataFrame) -> list[str]:
+    return [f"{row.run}: {row.note}." for row in frame.itertuples() if row.note]

@@ -1,0 +1,201 @@
+"""The result files of one evaluation: a CSV per suite, the per-image table, and arrays."""
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from vaebench.base.errors import UserError
+from vaebench.base.files import atomic_path
+from vaebench.base.provenance import environment
+from vaebench.metrics.metric import SUITES, Value
+from vaebench.metrics.registry import METRICS, describe
+
+COLUMNS = (
+    "dataset",
+    "run",
+    "model",
+    "seed",
+    "split",
+    "suite",
+    "metric",
+    "value",
+    "std_error",
+    "n",
+    "unit",
+    "higher_is_better",
+    "note",
+)
+CONTEXT_KEY = b"vaebench"
+
+
+class Suites:
+    """Collects metric values and writes them suite by suite.
+
+    A registered metric that should be there but is not, or that is not finite, becomes an empty value and a note.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        run: str,
+        model: str,
+        seed: int,
+        settings: dict,
+        skipped: dict[str, str],
+        count: int,
+        features: Sequence[str] = (),
+    ) -> None:
+        self.identity = {"dataset": dataset, "run": run, "model": model, "seed": seed, "split": settings["split"]}
+        self.settings = settings
+        self.skipped = skipped
+        self.count = count
+        self.features = features
+        self.found: dict[str, Value] = {}
+
+    def add(self, values: Mapping[str, float | Value], count: int) -> None:
+        """Take in values by metric; those without a count of their own were measured on `count` images.
+
+        Raises UserError for a metric that the registry does not know.
+        """
+        for name, value in values.items():
+            _check_registered(name)
+            found = value if isinstance(value, Value) else Value(float(value), count)
+            if not math.isfinite(found.value) and not found.note:
+                found = replace(found, note="not a finite number")
+            self.found[name] = found
+
+    def add_per_image(
+        self, columns: Mapping[str, np.ndarray], count: int, notes: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Take in the mean over images of each column; one image without a finite value leaves the mean empty.
+
+        notes: what must be said of a metric's value, or of its absence, by metric.
+        """
+        self.add({name: mean_of(values, notes.get(name, "")) for name, values in columns.items()}, count)
+
+    def rows(self, suite: str) -> list[dict]:
+        """The rows of one suite's CSV, in the registry's order."""
+        names = [name for name in METRICS if METRICS[name].suite == suite]
+        rows = []
+        for name in names:
+            if name in self.found:
+                rows.append(self._row(name, self.found[name]))
+            elif self._wanted(name):
+                rows.append(self._row(name, Value(math.nan, 0, note=self._why_absent(name))))
+            extended = sorted(other for other in self.found if other.startswith(f"{name}/"))
+            rows += [self._row(other, self.found[other]) for other in extended]
+        return rows
+
+    def write(self, suite: str, path: Path) -> None:
+        """Write one suite's CSV."""
+        with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows(suite))
+
+    def context(self, model: Path, data: dict[str, str], device: str) -> dict:
+        """What two results must share to be compared: data, protocol, and the environments that made them."""
+        provenance = model.parent / "provenance.json"
+        trained = json.loads(provenance.read_text(encoding="utf-8")) if provenance.exists() else {}
+        return {
+            **self.identity,
+            "data": data,
+            "images": self.count,
+            "protocol": self.settings["protocol"],
+            "evaluation_environment": environment(device),
+            "training_environment": trained.get("environment", trained),
+            "training_precision": trained.get("precision", "unknown"),
+        }
+
+    def _row(self, name: str, found: Value) -> dict:
+        metric = describe(name)
+        better = "" if metric.higher_is_better is None else metric.higher_is_better
+        shown = math.isfinite(found.value)
+        return {
+            **self.identity,
+            "suite": metric.suite,
+            "metric": name,
+            "value": repr(float(found.value)) if shown else "",
+            "std_error": repr(float(found.std_error)) if shown and math.isfinite(found.std_error) else "",
+            "n": found.n if shown else "",
+            "unit": metric.unit,
+            "higher_is_better": better,
+            "note": found.note,
+        }
+
+    def _wanted(self, name: str) -> bool:
+        """Whether the configuration asks for a metric; one that it does not ask for has no row at all."""
+        settings = self.settings
+        if name.startswith("legacy_"):
+            return settings["protocol"] == "legacy"
+        if name.startswith("sampled_"):
+            return settings["samples_per_image"] > 0 and self._wanted(name.removeprefix("sampled_"))
+        if "lpips_" in name:
+            return name.rpartition("_")[2] in settings["lpips"]
+        if METRICS[name].applies_to.startswith("data sets with"):
+            return False
+        if METRICS[name].features:
+            return METRICS[name].features in self.features
+        return METRICS[name].suite in SUITES
+
+    def _why_absent(self, name: str) -> str:
+        plain = name.removeprefix("self_").removeprefix("sampled_")
+        if plain in self.skipped:
+            return self.skipped[plain]
+        if METRICS[name].features in self.skipped:
+            return self.skipped[METRICS[name].features]
+        applies_to = METRICS[name].applies_to
+        if applies_to == "all models":
+            return "not measured"
+        return f"defined for {applies_to} only"
+
+
+def mean_of(values: np.ndarray, note: str = "") -> Value:
+    """The mean of one value per image, (n,), with its standard error over images, s / √n."""
+    n = len(values)
+    bad = int((~np.isfinite(values)).sum())
+    if bad:
+        told = f"not a finite number for {bad} of {n} images"
+        return Value(math.nan, n, note=f"{told}: {note}" if note else told)
+    error = float(np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+    return Value(float(np.mean(values)), n, error, note)
+
+
+def _check_registered(name: str) -> None:
+    try:
+        describe(name)
+    except KeyError:
+        raise UserError(
+            f"the metric {name!r} was measured but is not registered: "
+            "give it a line in metrics/registry_*.py (docs/adding-a-metric.md)"
+        ) from None
+
+
+def write_per_image(path: Path, ids: list[str], columns: Mapping[str, np.ndarray], context: dict) -> None:
+    """A Parquet table: image (its id), index, then one float64 column per metric; `context` as JSON in its metadata."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({"image": list(ids), "index": np.arange(len(ids)), **columns})
+    table = table.replace_schema_metadata({CONTEXT_KEY: json.dumps(context, sort_keys=True)})
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def read_context(path: Path) -> dict:
+    """The context that `write_per_image` stored in a table."""
+    import pyarrow.parquet as pq
+
+    return json.loads(pq.read_schema(path).metadata[CONTEXT_KEY])
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """An npz of arrays, whole or absent."""
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **arrays)

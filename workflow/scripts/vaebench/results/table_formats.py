@@ -1,0 +1,120 @@
+"""The tables as Markdown and as LaTeX with booktabs: arrows for direction, units, bold where the best is certain."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from vaebench.metrics.registry import describe
+from vaebench.results.table_pages import bold, escape, latex_page, markdown_page
+
+SIGNIFICANT = 4
+MOST_DECIMALS = 6
+SINGLE = "†"  # marks an interval that is not over seeds
+ARROWS = {True: ("↑", r"$\uparrow$"), False: ("↓", r"$\downarrow$"), None: ("", "")}
+
+
+def write_markdown(path: Path, title: str, table: object, notes: list[str], settings: dict) -> None:
+    """A table of results as Markdown."""
+    header, rows = cells(table, "markdown")
+    markdown_page(path, title, header, rows, legend(table, settings), notes)
+
+
+def write_latex(path: Path, title: str, table: object, notes: list[str], settings: dict) -> None:
+    """A table of results as LaTeX."""
+    header, rows = cells(table, "latex")
+    latex_page(path, title, header, rows, legend(table, settings), notes, text_columns(table))
+
+
+def legend(table: object, settings: dict) -> str:
+    """What the numbers and the bold face mean."""
+    level = f"{100 * settings['confidence']:g} %"
+    if isinstance(table, pd.DataFrame):
+        return (
+            f"Headline metrics: mean difference first minus second with its {level} interval, p-value corrected by "
+            "Holm's method over all pairs of one metric, and what it holds for: where both runs have several seeds, "
+            "other trainings; with one seed, these two trained models. Bold: better, corrected p-value below "
+            f"{1 - settings['confidence']:.2g}. All metrics are in pairwise.csv."
+        )
+    return (
+        f"Mean over seeds ± half the {level} Student interval for other trainings; {SINGLE} a single seed: half the "
+        "interval over images or samples, for this trained model. Bold: better than every other run, each difference "
+        f"with p < {1 - settings['confidence']:.2g} (over trainings; with one seed, of these trained models)."
+    )
+
+
+def cells(table: object, style: str) -> tuple[list[str], list[list[str]]]:
+    """Header and rows as text in one style, "markdown" or "latex"."""
+    return _pairwise_cells(table, style) if isinstance(table, pd.DataFrame) else _wide_cells(table, style)
+
+
+def text_columns(table: object) -> int:
+    """How many leading columns hold words."""
+    return 3 if isinstance(table, pd.DataFrame) else 2
+
+
+def _wide_cells(table: object, style: str) -> tuple[list[str], list[list[str]]]:
+    text = escape if style == "latex" else str
+    frame = table.frame
+    header = ["Run", "Model", *(heading(metric, style) for metric in table.metrics)]
+    columns = [[text(run) for run in frame["run"]], [text(model) for model in frame["model"]]]
+    for metric in table.metrics:
+        means, halves = frame[f"{metric}_mean"], frame[f"{metric}_mean"] - frame[f"{metric}_ci_low"]
+        digits = decimals(means)
+        cells_of = zip(means, halves, frame[f"{metric}_n_seeds"], strict=True)
+        mark = text(SINGLE)
+        column = [number(m, half, digits, style) + mark * (n == 1 and half > 0) for m, half, n in cells_of]
+        winner = table.best.get(metric)
+        columns.append(
+            [bold(cell, style) if run == winner else cell for run, cell in zip(frame["run"], column, strict=True)]
+        )
+    return header, [list(row) for row in zip(*columns, strict=True)]
+
+
+def _pairwise_cells(frame: pd.DataFrame, style: str) -> tuple[list[str], list[list[str]]]:
+    text = escape if style == "latex" else str
+    header = ["Metric", "First", "Second", "Difference", "Interval", "p (Holm)", "Holds for"]
+    rows = []
+    for metric, group in frame.groupby("metric", sort=False):
+        digits = decimals(pd.concat([group["difference"], group["ci_low"], group["ci_high"]]))
+        for row in group.itertuples():
+            known = not math.isnan(row.p_holm)
+            interval = f"[{row.ci_low:.{digits}f}, {row.ci_high:.{digits}f}]" if known else ""
+            names = [bold(text(run), style) if run == row.better else text(run) for run in (row.run_a, row.run_b)]
+            difference = number(row.difference, math.nan, digits, style)
+            told = [p_text(row.p_holm, style), text(row.holds_for)] if known else ["", text(row.note)]
+            rows.append([heading(metric, style), *names, difference, interval, *told])
+    return header, rows
+
+
+def heading(metric: str, style: str) -> str:
+    """A metric's label, the arrow of its direction, and its unit."""
+    entry = describe(metric)
+    arrow = ARROWS[entry.higher_is_better][style == "latex"]
+    unit = f"({entry.unit})" if entry.unit else ""
+    label = escape(entry.label) if style == "latex" else entry.label
+    return " ".join(part for part in (label, arrow, unit) if part)
+
+
+def decimals(values: pd.Series) -> int:
+    """Decimals that give a column's largest number four significant digits, and at most six decimals."""
+    largest = values.abs().max()
+    if not largest > 0 or not math.isfinite(largest):
+        return 0
+    return min(max(SIGNIFICANT - 1 - math.floor(math.log10(largest)), 0), MOST_DECIMALS)
+
+
+def number(value: float, half: float, digits: int, style: str) -> str:
+    """A mean, with half its interval where there is one; nothing for a value that is absent."""
+    if math.isnan(value):
+        return ""
+    sign = r" $\pm$ " if style == "latex" else " ± "
+    shown = f"{value:.{digits}f}" if style == "markdown" or value >= 0 else f"$-${-value:.{digits}f}"
+    return shown if math.isnan(half) else f"{shown}{sign}{half:.{digits}f}"
+
+
+def p_text(p: float, style: str) -> str:
+    """A p-value with four decimals, or as below the smallest that they can show."""
+    if p >= 0.0001:
+        return f"{p:.4f}"
+    return "$<$0.0001" if style == "latex" else "<0.0001"

@@ -1,0 +1,62 @@
+"""A table of finished cells as a page of Markdown, or as a LaTeX table with booktabs rules."""
+
+from pathlib import Path
+
+from vaebench.base.files import atomic_path
+
+SPECIAL = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$", "±": r"$\pm$", "²": r"$^2$", "é": r"\'e"}
+SPECIAL |= {"<": "$<$", ">": "$>$", "†": r"$^\dagger$"}
+
+
+def markdown_page(
+    path: Path, title: str, header: list[str], rows: list[list[str]], explained: str, notes: list[str]
+) -> None:
+    """Cells in Markdown as a page: title, notes, table, and what the table means."""
+    lines = [f"# {title}", ""]
+    lines += [f"> **Note:** {note}" for note in notes] + [""] * bool(notes)
+    lines += [_markdown_row(header), _markdown_row(["---"] * len(header)), *map(_markdown_row, rows)]
+    lines += ["", explained]
+    with atomic_path(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def latex_page(
+    path: Path, title: str, header: list[str], rows: list[list[str]], explained: str, notes: list[str], words: int
+) -> None:
+    """Cells in LaTeX as a table environment with booktabs rules; what it means, and the notes, stand in its caption.
+
+    The first `words` columns are set to the left, as words are, the others to the right.
+    """
+    body = [" & ".join(row) + r" \\" for row in rows]
+    caption = " ".join([title + ".", explained, *(f"Note: {note}" for note in notes)])
+    lines = [
+        "% needs \\usepackage{booktabs,graphicx}",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape(caption)}}}",
+        r"\resizebox{\linewidth}{!}{%",
+        rf"\begin{{tabular}}{{{'l' * words}{'r' * (len(header) - words)}}}",
+        r"\toprule",
+        " & ".join(header) + r" \\",
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}}",
+        r"\end{table}",
+    ]
+    with atomic_path(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def bold(cell: str, style: str) -> str:
+    """A cell in bold face."""
+    return rf"\textbf{{{cell}}}" if style == "latex" else f"**{cell}**"
+
+
+def escape(text: str) -> str:
+    """Text as LaTeX: its special characters, and the few signs that our labels use."""
+    return "".join(SPECIAL.get(character, character) for character in str(text).replace("\\", r"\textbackslash "))
+
+
+def _markdown_row(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"

@@ -1,0 +1,203 @@
+"""The tables of a study: all values in runs.csv, and what is derived from it and from the per-image values."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vaebench.base.errors import UserError
+from vaebench.base.files import atomic_path
+from vaebench.metrics.registry import METRICS
+from vaebench.results.pairwise import pairwise, reach_notes, seed_notes, single_seed_note
+from vaebench.results.standing import standing
+from vaebench.results.statistics import seed_summary
+from vaebench.results.suite_files import COLUMNS, read_context
+from vaebench.results.table_formats import write_latex, write_markdown
+
+SUMMARY_PARTS = ("mean", "sd", "ci_low", "ci_high", "n_seeds", "rank", "best")
+TABLE_SUITES = {
+    "reconstruction": ("reconstruction",),
+    "generation": ("generation",),
+    "latent": ("latent", "likelihood"),
+}
+TITLES = {
+    "comparison": "Comparison",
+    "reconstruction": "Reconstruction of held-out images",
+    "generation": "Generated images",
+    "latent": "Latent space",
+    "pairwise": "Differences between runs",
+}
+
+PRECISIONS = {
+    "fp32": "float32",
+    "tf32": "TensorFloat-32",
+    "bf16": "bfloat16 (networks; losses and weights in float32)",
+    "unknown": "a precision that is not known",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """One wide table: a row per run; for each metric the columns `{metric}_{part}`."""
+
+    name: str
+    frame: pd.DataFrame
+    metrics: list[str]
+    best: dict[str, str]
+
+
+def runs_table(metric_files: list[Path], output: Path) -> None:
+    """Join the metric CSVs of all trainings into runs.csv, in the order given; the suites in their own order.
+
+    Raises UserError for a file that lacks a column.
+    """
+    frames = [_read_values(path) for path in metric_files]
+    joined = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
+    with atomic_path(output) as temporary:
+        joined[list(COLUMNS)].to_csv(temporary, index=False, lineterminator="\n")
+    print(f"Joined {len(frames)} files, {len(joined)} values: {output}")
+
+
+def summary(
+    runs: Path,
+    per_image: list[Path],
+    outputs_folder: Path,
+    settings: dict,
+    failures: list[dict],
+    expected: list[str],
+) -> None:
+    """Write comparison, reconstruction, generation, latent and pairwise as .csv, .md and .tex, and notes.json.
+
+    settings: the section `statistics`; failures: run, seed, stage and reason of what did not finish; expected: all runs
+    of the study in their order. A failed run keeps its row, empty, with the reason in the column `note`.
+    """
+    values = _read_values(runs)
+    numbers = ["seed", "value", "std_error", "n"]
+    values[numbers] = values[numbers].apply(pd.to_numeric)
+    order = list(dict.fromkeys([*expected, *values["run"]]))
+    contexts = [read_context(path) for path in per_image]
+    pairs = pairwise(values, per_image, contexts, order, settings)
+    mixtures, lost = mixture_notes(contexts), seed_notes(values, order)
+    notes = [*mixtures, *reach_notes(pairs, 1 - settings["confidence"]), *single_seed_note(values), *lost.values()]
+    notes += [*failure_notes(failures, order, values), *precision_note(contexts)]
+    tables = [wide_table("comparison", values, [n for n, m in METRICS.items() if m.headline], order, settings, pairs)]
+    for name, suites in TABLE_SUITES.items():
+        metrics = [metric for metric, entry in METRICS.items() if entry.suite in suites and not entry.long_only]
+        tables.append(wide_table(name, values, metrics, order, settings, pairs))
+    outputs_folder.mkdir(parents=True, exist_ok=True)
+    remarks = _row_notes(order, failures, mixtures, values, lost)
+    for table in tables:
+        frame = table.frame.assign(note=table.frame["run"].map(remarks))
+        _write_csv(frame, outputs_folder / f"{table.name}.csv")
+        write_markdown(outputs_folder / f"{table.name}.md", TITLES[table.name], table, notes, settings)
+        write_latex(outputs_folder / f"{table.name}.tex", TITLES[table.name], table, notes, settings)
+    _write_csv(pairs, outputs_folder / "pairwise.csv")
+    headline = pairs.loc[[METRICS[metric].headline for metric in pairs["metric"]]]
+    write_markdown(outputs_folder / "pairwise.md", TITLES["pairwise"], headline, notes, settings)
+    write_latex(outputs_folder / "pairwise.tex", TITLES["pairwise"], headline, notes, settings)
+    with atomic_path(outputs_folder / "notes.json") as temporary:
+        temporary.write_text(json.dumps(notes, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"Compared {values['run'].nunique()} runs in {len(tables) + 1} tables: {outputs_folder}")
+
+
+def wide_table(
+    name: str, values: pd.DataFrame, metrics: list[str], order: list[str], settings: dict, pairs: pd.DataFrame
+) -> Table:
+    """Summarise `metrics` over seeds for every run of `order`; only metrics that some run has a value for are shown."""
+    found = values[values["value"].notna() & values["metric"].isin(metrics)]
+    metrics = [metric for metric in metrics if metric in set(found["metric"])]
+    models = values.drop_duplicates("run").set_index("run")["model"]
+    columns = {"run": order, "model": [models.get(run, "") for run in order]}
+    by_cell = dict(list(found.groupby(["run", "metric"], sort=False)))
+    best = {}
+    for metric in metrics:
+        cells = [by_cell.get((run, metric)) for run in order]
+        parts = pd.DataFrame([_summary(cell, settings["confidence"]) for cell in cells], index=order)
+        found_order = standing(metric, parts["mean"], pairs, 1 - settings["confidence"])
+        parts["rank"] = pd.Series(found_order.ranks)
+        parts["best"] = parts.index == found_order.winner
+        columns |= {f"{metric}_{part}": parts[part].to_numpy() for part in SUMMARY_PARTS}
+        if found_order.winner:
+            best[metric] = found_order.winner
+    return Table(name, pd.DataFrame(columns), metrics, best)
+
+
+def _summary(cell: pd.DataFrame | None, confidence: float) -> dict[str, float]:
+    """The summary of one run's values of one metric; empty, for 0 seeds, where it has none."""
+    if cell is None:
+        return dict.fromkeys(("mean", "sd", "ci_low", "ci_high"), np.nan) | {"n_seeds": 0}
+    first = cell.iloc[0]
+    return seed_summary(cell["value"].to_numpy(), confidence, first["std_error"], int(first["n"]))
+
+
+def mixture_notes(contexts: list[dict]) -> list[str]:
+    """What the results do not share although a comparison needs it: data, images, protocol, precision, environments."""
+    aspects = {
+        "data sets": lambda c: tuple(f"{split} {sha[:8]}" for split, sha in sorted(c["data"].items())),
+        "held-out splits": lambda c: (f"{c['split']}, {c['images']} images",),
+        "protocols": lambda c: (c["protocol"],),
+        "training precisions": lambda c: (_precision(c),),
+        "training environments": lambda c: _environment(c["training_environment"]),
+        "evaluation environments": lambda c: _environment(c["evaluation_environment"]),
+    }
+    notes = []
+    for aspect, identity in aspects.items():
+        groups: dict[tuple, list[str]] = {}
+        for context in contexts:
+            groups.setdefault(identity(context), []).append(f"{context['run']} (seed {context['seed']})")
+        if len(groups) > 1:
+            told = "; ".join(f"{', '.join(key)}: {', '.join(members)}" for key, members in groups.items())
+            notes.append(f"These results mix {len(groups)} {aspect}. {told}.")
+    return notes
+
+
+def precision_note(contexts: list[dict]) -> list[str]:
+    """A sentence on what all models were trained in; `mixture_notes` tells where it is not the same for all."""
+    precisions = {_precision(context) for context in contexts}
+    return [f"All models were trained in {precisions.pop()}."] if len(precisions) == 1 else []
+
+
+def _precision(context: dict) -> str:
+    names = context["training_precision"].split(", then ")
+    return ", then ".join(PRECISIONS[name] for name in names)
+
+
+def _environment(environment: dict) -> tuple[str, ...]:
+    packages = environment.get("packages", {})
+    names = [f"{name} {packages[name]}" for name in ("torch", "pythae", "lpips", "piq") if name in packages]
+    device = environment.get("device", {})
+    return (*names, str(device.get("name") or device.get("type") or "unknown device"))
+
+
+def failure_notes(failures: list[dict], order: list[str], values: pd.DataFrame) -> list[str]:
+    """One sentence for every training that failed, and for every run without any result."""
+    notes = [
+        f"{failure['run']} (seed {failure['seed']}) failed in {failure['stage']}: {failure['reason']}"
+        for failure in failures
+    ]
+    explained = {failure["run"] for failure in failures} | set(values["run"])
+    return notes + [f"{run} has no result." for run in order if run not in explained]
+
+
+def _row_notes(
+    order: list[str], failures: list[dict], mixed: list[str], values: pd.DataFrame, lost: dict[str, str]
+) -> dict[str, str]:
+    """By run: why it has no values, or not those of all seeds, and the first sentence of what the results mix."""
+    mixed = [f"{note.partition('.')[0]}." for note in mixed]
+    own = {run: failure_notes([f for f in failures if f["run"] == run], [run], values) for run in order}
+    return {run: " ".join([*own[run], *([lost[run]] if run in lost else []), *mixed]) for run in order}
+
+
+def _read_values(path: Path) -> pd.DataFrame:
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    missing = [column for column in COLUMNS if column not in frame]
+    if missing:
+        raise UserError(f"{path}: not a metrics file: it has no column {missing[0]!r}")
+    return frame
+
+
+def _write_csv(frame: pd.DataFrame, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        frame.to_csv(temporary, index=False, lineterminator="\n")

@@ -1,0 +1,144 @@
+"""Minibatches for training: from a memory-mapped uint8 array to float32 tensors on the device.
+
+On a GPU with room the uint8 images are moved there once. Otherwise a thread gathers the next batches in pinned memory
+while the device computes.
+"""
+
+import mmap
+import os
+import queue
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaebench.base.devices import to_unit_interval
+from vaebench.base.errors import UserError
+from vaebench.base.platforms import read_row
+
+ROOM = 0.25  # share of the GPU's free memory that the images may take
+AHEAD = 3  # batches gathered before they are asked for
+
+
+class Minibatches:
+    """The images of one split, batch by batch.
+
+    `images` is uint8 (n, C, H, W), usually a memory map. A last batch of fewer than `smallest` images joins the one
+    before it. Batches are float32 (b, C, H, W) in [0, 1] on `device`. Raises `UserError` when the file ends before
+    its images do.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        batch_size: int,
+        device: torch.device,
+        smallest: int = 1,
+        channels_last: bool = False,
+    ) -> None:
+        self.images = images
+        self.batch_size = batch_size
+        self.device = device
+        self.smallest = smallest
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        whole_file = isinstance(images.base, mmap.mmap)  # and no view of a part
+        self._file = os.open(images.filename, os.O_RDONLY) if whole_file else None
+        self.resident = self._resident()
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    def order(self, shuffle: bool) -> list[np.ndarray]:
+        """The image indices of each batch of one epoch.
+
+        A shuffled order takes two numbers from torch's global random stream, as torch's own DataLoader does: the same
+        seed gives the batches that pythae's trainers see.
+        """
+        if shuffle:
+            _random_int64()  # DataLoader draws the seed of its workers first
+            generator = torch.Generator().manual_seed(_random_int64())
+            indices = torch.randperm(len(self), generator=generator).numpy()
+        else:
+            indices = np.arange(len(self))
+        batches = [indices[i : i + self.batch_size] for i in range(0, len(indices), self.batch_size)]
+        if len(batches) > 1 and len(batches[-1]) < self.smallest:
+            batches[-2:] = [np.concatenate(batches[-2:])]
+        return batches
+
+    def load(self, order: list[np.ndarray]) -> Iterator[Tensor]:
+        """The images of each batch of `order`, on the device."""
+        if self.resident is not None and order:
+            indices = torch.from_numpy(np.concatenate(order)).to(self.device)
+            for chosen in indices.split([len(batch) for batch in order]):
+                yield self._to_float(self.resident[chosen])
+        elif self.device.type == "cuda":
+            for batch in _ahead(self._gather(indices).pin_memory() for indices in order):
+                yield self._to_float(batch.to(self.device, non_blocking=True))
+        else:
+            for indices in order:
+                yield self._to_float(self._gather(indices).to(self.device))
+
+    def _gather(self, indices: np.ndarray) -> Tensor:
+        if self._file is None:
+            return torch.from_numpy(self.images[indices])
+        batch = np.empty((len(indices), *self.images.shape[1:]), np.uint8)
+        for row, index in zip(batch, indices, strict=True):  # pages of the map would count as this process's memory
+            try:
+                read_row(self._file, row, self.images.offset + int(index) * row.nbytes)
+            except (EOFError, OSError) as error:
+                raise UserError(f"{self.images.filename} cannot be read: {error}; delete it and run again") from error
+        return torch.from_numpy(batch)
+
+    def _to_float(self, batch: Tensor) -> Tensor:
+        return to_unit_interval(batch, self.memory_format)
+
+    def _resident(self) -> Tensor | None:
+        """The whole split on the GPU, if it takes no more than `ROOM` of what is free there."""
+        if self.device.type != "cuda" or self.images.nbytes > ROOM * torch.cuda.mem_get_info(self.device)[0]:
+            return None
+        resident = torch.empty(self.images.shape, dtype=torch.uint8, device=self.device)
+        for i in range(0, len(self.images), 4096):
+            rows = self._gather(np.arange(i, min(i + 4096, len(self.images))))
+            resident[i : i + 4096] = rows.to(self.device)
+        return resident
+
+
+def _random_int64() -> int:
+    return int(torch.empty((), dtype=torch.int64).random_().item())
+
+
+def _ahead(items: Iterator[Tensor]) -> Iterator[Tensor]:
+    """Yield `items`, made in a thread up to `AHEAD` before they are needed; an error there is raised here."""
+    made: queue.Queue = queue.Queue(maxsize=AHEAD)
+    stopped = threading.Event()
+
+    def put(item: object) -> None:
+        while not stopped.is_set():
+            try:
+                return made.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        try:
+            for item in items:
+                put((item, None))
+                if stopped.is_set():
+                    return
+            put((None, None))
+        except Exception as error:  # carried over to the caller's thread
+            put((None, error))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while (pair := made.get())[0] is not None:
+            yield pair[0]
+        if pair[1] is not None:
+            raise pair[1]
+    finally:
+        stopped.set()
+        thread.join()

@@ -1,0 +1,407 @@
+"""Train one model with one seed: pythae's model, our loop. It can be killed at any moment and goes on where it was.
+
+pythae's trainers cannot resume, seed after the model is built, wait for the device at every step and mix up gradients.
+This loop does none of that; with `gradients: pythae` it repeats their arithmetic number for number, to be compared.
+"""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import NoReturn
+
+import torch
+from pythae.models import BaseAE
+from torch import Tensor
+from tqdm import tqdm
+
+from vaebench.base.devices import choose_device, random_numbers_kept, sum_in_float64
+from vaebench.base.durable import durable_path
+from vaebench.base.errors import UserError
+from vaebench.base.failures import full_disk_said
+from vaebench.base.files import remove_left_overs
+from vaebench.base.interruption import Interruption
+from vaebench.base.npz import open_array, pixels_sha256
+from vaebench.base.provenance import environment
+from vaebench.config.training_settings import why_not_select
+from vaebench.models.building import build_model, has_batch_norm, kept_state, live_state, restore_model, save_model
+from vaebench.models.catalog import MODELS
+from vaebench.models.finiteness import ProbabilityGuard, means_no_numbers, not_finite
+from vaebench.models.posterior import reconstruct
+from vaebench.training.checkpoint import Checkpoint, Progress, seed_everything
+from vaebench.training.minibatches import Minibatches
+from vaebench.training.numerics import numerics, peak_memory_mb, prepare
+from vaebench.training.objectives import losses_of, make_objectives, step, step_as_pythae, step_schedulers
+from vaebench.training.precision import choose_precision
+from vaebench.training.record import memory_advice, training_key, write_history
+from vaebench.training.state_folder import held
+from vaebench.training.steps import RecordedStep, Step
+from vaebench.training.tracking import Tracker, open_tracker
+
+CHECK_EVERY = 64  # steps between two looks at the losses; each look waits for the device
+DIVERGED = 1e10  # pythae gives up at the same value
+
+
+def train(
+    spec: Mapping,
+    seed: int,
+    train_data: Path,
+    eval_data: Path,
+    output: Path,
+    history: Path,
+    provenance: Path,
+    state: Path,
+    code: str,
+    threads: int,
+    tracking: str = "none",
+) -> None:
+    """Train the run `spec` with `seed` and write `output` (pythae's final_model), `history` and `provenance`.
+
+    `train_data` and `eval_data` are npz files of uint8 images (n, C, H, W). `state` is a folder for the resumable
+    state, which is used again only with the same specification, seed, `code` (a fingerprint) and data. On SIGTERM,
+    SIGUSR1 and SIGINT the state is saved and the process ends (`Interrupted`) with 128 + the signal's number; once the
+    last epoch is done they are ignored. The last state stays: with it the results are written again without training,
+    until `state_folder.forget` removes it. No two processes train with one state folder at a time. Precision
+    `auto` is chosen for the device; a state that another device left in fp32 goes on in it. Raises `UserError` on a
+    wrong setting, a loss that is not finite or diverges (state/failure.json then names the term and the step), and when
+    memory or the disk runs out.
+    """
+    with full_disk_said(Path(state)), held(Path(state)):
+        for path in (output, history, provenance):
+            remove_left_overs(path)
+        training = spec["training"]
+        device = choose_device(training["device"])
+        data = {"train": pixels_sha256(train_data), "eval": pixels_sha256(eval_data)}
+        checkpoint = Checkpoint(state, training_key(spec, seed, code, data))
+        precision = choose_precision(spec, device, checkpoint.precisions())
+        resolved = {**spec, "training": {**training, "precision": precision}}
+        with numerics(resolved["training"], device, threads), Interruption() as interruption:
+            trainer = Trainer(resolved, seed, train_data, eval_data, device, checkpoint, interruption)
+            attempt = {"resumed_at_epoch": trainer.progress.epoch, "precision": precision}
+            attempts = checkpoint.begin_attempt({**environment(str(device)), **attempt})
+            with open_tracker(tracking, Path(state) / "tracking", f"{spec['run']}-seed{seed}", spec) as tracker:
+                trainer.run_or_explain(tracker)
+            interruption.finished = True
+            best = trainer.best_model()
+            save_model(best, spec, output)
+            write_history(trainer.progress.rows, history)
+            described = {
+                "spec": dict(spec),
+                "seed": seed,
+                "code": code,
+                "data": data,
+                "parameters": sum(parameter.numel() for parameter in best.parameters() if parameter.requires_grad),
+                "kept_epoch": trainer.progress.best["epoch"],
+                "kept_by": {"metric": training["select"], "value": trainer.progress.best["value"]},
+                "epochs": trainer.progress.epoch,
+                "steps": trainer.progress.steps,
+                "images_seen": trainer.progress.images_seen,
+                "seconds": trainer.progress.total_seconds,
+                "peak_memory_mb": peak_memory_mb(device),
+                "threads": threads,
+                "precision": ", then ".join(trainer.progress.precisions),
+                "environment": environment(str(device)),
+                "attempts": attempts,
+            }
+            with durable_path(provenance) as temporary:
+                temporary.write_text(json.dumps(described, indent=2, sort_keys=True) + "\n")
+            checkpoint.finish()
+            print(
+                f"{spec['run']} seed {seed}: {trainer.progress.epoch} epochs in {trainer.progress.total_seconds:.0f} s "
+                f"({described['precision']}), kept epoch {trainer.progress.best['epoch']} ({training['select']}); "
+                f"model in {output}",
+                file=sys.stderr,
+            )
+
+
+class Trainer:
+    """One training in the making: the model, what is minimised, and how far it has come.
+
+    The precision in `spec` is one that is computed in, not `auto`.
+    """
+
+    def __init__(
+        self,
+        spec: Mapping,
+        seed: int,
+        train_data: Path,
+        eval_data: Path,
+        device: torch.device,
+        checkpoint: Checkpoint,
+        interruption: Interruption,
+    ) -> None:
+        self.spec, self.seed, self.device = spec, seed, device
+        self.training = spec["training"]
+        self.info = MODELS[spec["model"]]
+        self.as_pythae = self.training["gradients"] == "pythae"
+        self.checkpoint, self.interruption = checkpoint, interruption
+        self._check_select()
+        images = open_array(train_data)
+        self.input_shape = images.shape[1:]
+        seed_everything(seed)
+        self.model = prepare(build_model(spec, self.input_shape), self.training, device)
+        self.guard = ProbabilityGuard(self.model)
+        smallest = max(self.info.smallest_batch, 2 if has_batch_norm(self.model) else 1)
+        channels_last = self.training["channels_last"] and not self.as_pythae and device.type == "cuda"
+        self.train_set = Minibatches(images, self.training["batch_size"], device, self._smallest_step(), channels_last)
+        validation = open_array(eval_data)
+        self.eval_set = Minibatches(validation, self.training["eval_batch_size"], device, smallest, channels_last)
+        self._check_sizes()
+        if self.as_pythae:
+            self._warm_up_as_pythae()
+        seed_everything(seed)
+        self.objectives = make_objectives(self.model, self.training)
+        self.progress = checkpoint.restore(self.model, self.objectives) or Progress()
+        if self.training["precision"] not in self.progress.precisions:
+            self.progress.precisions.append(self.training["precision"])
+        self.saved_at = time.monotonic()
+
+    def run(self, tracker: Tracker) -> None:
+        """Train until the last epoch, or until the patience is over."""
+        epochs = self.training["epochs"]
+        if not self.progress.rows:
+            validation = self.validate(0, fixed_noise=True)
+            self._check_validation(0, validation)
+            self._record("eval", 0, validation, tracker)
+        with tqdm(total=epochs, initial=self.progress.epoch, unit="epoch", desc=self.spec["run"]) as bar:
+            while not self._is_over():
+                self.train_epoch(tracker)
+                bar.set_postfix(self._summary())
+                bar.update()
+
+    def run_or_explain(self, tracker: Tracker) -> None:
+        """`run`; what can be put into words is raised as `UserError`, and recorded in the state folder."""
+        try:
+            self.run(tracker)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            size = self.training["batch_size"]
+            self.checkpoint.fail({"reason": "out of memory", "batch_size": size, "error": str(error)})
+            raise UserError(memory_advice(self.spec, self.device)) from error
+        except Exception as error:
+            if not (self.progress.steps and means_no_numbers(error)):
+                raise
+            if "device-side assert" not in str(error):  # after which the GPU gives no numbers back
+                self._check_finite(self.progress.epoch + 1)  # an earlier step may have been the first to diverge
+            position = self.progress.position + 1
+            step = position if position <= len(self.progress.order) else None
+            self.fail_diverged("model output", "not finite", self.progress.epoch + 1, step)
+
+    def train_epoch(self, tracker: Tracker) -> None:
+        """Train one epoch (or the rest of one), validate, and save the state."""
+        progress, epoch = self.progress, self.progress.epoch + 1
+        if not progress.order:
+            progress.order = [torch.from_numpy(indices) for indices in self.train_set.order(shuffle=True)]
+        order = [indices.numpy() for indices in progress.order]
+        one_step = self.make_step(epoch)
+        self.model.train()
+        started, before = time.monotonic(), progress.seconds
+        for x in self.train_set.load(order[progress.position :]):
+            progress.records.append(one_step(x))
+            progress.position += 1
+            progress.steps += 1
+            progress.images_seen += len(x)
+            progress.seconds = before + time.monotonic() - started
+            self._look_after(epoch)
+        self._check_finite(epoch)
+        self.model.update()  # RHVAE makes its metric of what the epoch gathered
+        rates = self._speed(len(order))
+        self._record("train", epoch, self._means(progress.records, order) | rates, tracker)
+        validation = self.validate(epoch, fixed_noise=not self.as_pythae)
+        self._check_validation(epoch, validation)
+        self._record("eval", epoch, validation, tracker)
+        step_schedulers(self.objectives, validation)
+        self._keep_if_best(epoch, validation)
+        progress.total_seconds += progress.seconds
+        progress.epoch, progress.order, progress.position = epoch, [], 0
+        progress.records, progress.seconds = [], 0.0
+        self._save()
+        self.checkpoint.report({"epoch": epoch, "epochs": self.training["epochs"], **rates, **self._summary()})
+        if not self._is_over():
+            self._stop_if_asked()
+
+    def make_step(self, epoch: int) -> Step:
+        """A function that trains on one batch of this epoch and gives its losses, (terms,) on the device."""
+        update = step_as_pythae if self.as_pythae else step
+        arguments = {"epoch": epoch, "dataset_size": len(self.train_set), "uses_ddp": False}
+
+        def one_step(x: Tensor) -> Tensor:
+            self.guard.begin()
+            with torch.autocast(self.device.type, enabled=False):  # networks within cast their weights once a step
+                output = self.model({"data": x}, **arguments)
+            losses = losses_of(output, self.info.trainer, self.training)
+            update(self.objectives, output, losses)
+            self.progress.terms = list(losses)
+            return self.guard.losses(losses)
+
+        return RecordedStep(one_step) if self._can_record() else one_step
+
+    def _can_record(self) -> bool:
+        """Whether steps can be recorded: on a GPU, where neither the model nor an optimizer waits for the device."""
+        wanted = self.training["record_steps"] and not self.training["compile"] and not self.as_pythae
+        fused = all(objective.optimizer.defaults.get("fused") for objective in self.objectives)
+        return wanted and fused and self.device.type == "cuda" and self.info.recordable
+
+    def validate(self, epoch: int, fixed_noise: bool) -> dict[str, float]:
+        """Means over the validation images of every loss term, and of `mse` for deterministic reconstructions.
+
+        With `fixed_noise` each validation draws the same noise and leaves the training's random numbers alone.
+        """
+        self.model.eval()
+        records, squares = [], []
+        with random_numbers_kept(self.device) if fixed_noise else nullcontext():
+            if fixed_noise:
+                torch.manual_seed(self.seed)
+            order = self.eval_set.order(shuffle=not fixed_noise)
+            for x in self.eval_set.load(order):
+                self.guard.begin()
+                losses = self._validation_losses(x, epoch)
+                records.append(self.guard.losses(losses))
+                squares.append(sum_in_float64((reconstruct(self.model, x.detach()) - x.detach()).square()))
+        means = dict(zip(losses, self._average(records, order), strict=True))
+        return means | {"mse": float(torch.stack(squares).sum()) / self.eval_set.images.size}
+
+    def best_model(self) -> BaseAE:
+        """The model of the kept epoch, on the CPU and as pythae would have built it."""
+        with torch.random.fork_rng(devices=[]):
+            model = build_model(self.spec, self.input_shape)
+        restore_model(model, self.progress.best["state"] or kept_state(self.model))
+        return model
+
+    def _validation_losses(self, x: Tensor, epoch: int) -> dict[str, Tensor]:
+        arguments = {"epoch": epoch, "dataset_size": len(self.eval_set), "uses_ddp": False}
+        if self.info.differentiates and self.as_pythae:
+            with torch.no_grad(), suppress(RuntimeError):  # pythae tries this first, which takes random numbers
+                self.model({"data": x}, **arguments)
+        with torch.set_grad_enabled(self.info.differentiates):
+            output = self.model({"data": x.clone() if self.info.differentiates else x}, **arguments)
+            return losses_of(output, self.info.trainer, self.training)
+
+    def _warm_up_as_pythae(self) -> None:
+        """pythae tries one batch in training mode before it seeds: batch norms, EMA codebooks and metrics move."""
+        first = self.train_set.order(shuffle=True)[:1]
+        for x in self.train_set.load(first):
+            self.model({"data": x})
+
+    def _look_after(self, epoch: int) -> None:
+        """Between two steps: look for diverging losses now and then, save when it is time, stop when asked."""
+        due = time.monotonic() - self.saved_at > 60 * self.training["checkpoint_minutes"]
+        if due or self.interruption.asked or self.progress.position % CHECK_EVERY == 0:
+            self._check_finite(epoch)
+        if due or self.interruption.asked:
+            self._save()
+            self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        if self.interruption.asked:
+            steps = f" and {self.progress.position} steps" if self.progress.position else ""
+            done = f"{self.progress.epoch} of {self.training['epochs']} epochs{steps}"
+            raise self.interruption.end(f"the state is saved, and the training goes on from there ({done})")
+
+    def _save(self) -> None:
+        if name := not_finite(live_state(self.model)):
+            self.fail_diverged(
+                f"weight {name.removeprefix('model_state_dict.')}",
+                "not finite",
+                self.progress.epoch + bool(self.progress.position),
+            )
+        self.checkpoint.save(self.model, self.objectives, self.progress)
+        self.saved_at = time.monotonic()
+
+    def _check_finite(self, epoch: int) -> None:
+        """Raise `UserError` when a loss of this epoch is not a number or beyond all bounds; the last state stays."""
+        if not self.progress.records:
+            return
+        records = torch.stack(self.progress.records).cpu()
+        bad = ~(records.abs() < DIVERGED)
+        if not bad.any():
+            return
+        index, column = (int(i) for i in bad.nonzero()[0])
+        self.fail_diverged(self.progress.terms[column], float(records[index, column]), epoch, index + 1)
+
+    def _check_validation(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Raise `UserError` when a value of the validation is no finite number."""
+        bad = [(f"validation {term}", value) for term, value in values.items() if not math.isfinite(value)]
+        if bad:
+            self.fail_diverged(*bad[0], epoch)
+
+    def fail_diverged(self, term: str, value: float | str, epoch: int, step: int | None = None) -> NoReturn:
+        """Record that `term` diverged in an epoch, perhaps in a step of it, and raise `UserError`."""
+        self.checkpoint.fail({"reason": "diverged", "term": term, "value": str(value), "epoch": epoch, "step": step})
+        name = f"{self.spec['run']} seed {self.seed}"
+        if not self.progress.steps:
+            raise UserError(
+                f"{name}: {term} is {value} in the first validation; nothing was trained: look at the networks and the "
+                "config of this run (bce needs a decoder whose values lie between 0 and 1)"
+            )
+        raise UserError(
+            f"{name}: {term} is {value} in {f'step {step} of ' if step else ''}epoch {epoch}; "
+            "lower training.learning_rate, or use precision fp32. The last good state is kept."
+        )
+
+    def _means(self, records: Sequence[Tensor], order: Sequence) -> dict[str, float]:
+        return dict(zip(self.progress.terms, self._average(records, order), strict=True))
+
+    def _average(self, records: Sequence[Tensor], order: Sequence) -> list[float]:
+        """Means over the images; over the batches, whatever their sizes, where pythae is repeated."""
+        weights = torch.tensor([1 if self.as_pythae else len(indices) for indices in order], dtype=torch.float64)
+        return ((weights[:, None] * torch.stack(list(records)).cpu().double()).sum(0) / weights.sum()).tolist()
+
+    def _speed(self, batches: int) -> dict[str, float]:
+        rates = {f"learning_rate_{objective.name}": objective.learning_rate for objective in self.objectives}
+        if len(rates) == 1:
+            rates = {"learning_rate": self.objectives[0].learning_rate}
+        return rates | {
+            "images_per_second": len(self.train_set) / max(self.progress.seconds, 1e-9),
+            "seconds": self.progress.seconds,
+            "peak_memory_mb": peak_memory_mb(self.device),
+        }
+
+    def _record(self, split: str, epoch: int, values: Mapping[str, float], tracker: Tracker) -> None:
+        rows = [{"epoch": epoch, "split": split, "term": term, "value": value} for term, value in values.items()]
+        self.progress.rows.extend(rows)
+        tracker.log({f"{split}/{term}": value for term, value in values.items()}, epoch)
+
+    def _keep_if_best(self, epoch: int, validation: Mapping[str, float]) -> None:
+        value = validation.get(self.training["select"])
+        best = self.progress.best.get("value")
+        if value is None or best is None or value < best:
+            state = None if value is None else kept_state(self.model)
+            self.progress.best = {"epoch": epoch, "value": value, "state": state}
+
+    def _is_over(self) -> bool:
+        return self.progress.epoch >= self.training["epochs"] or self._patience_is_over()
+
+    def _patience_is_over(self) -> bool:
+        patience, best = self.training["patience"], self.progress.best
+        return patience is not None and bool(best) and self.progress.epoch - best["epoch"] >= patience
+
+    def _summary(self) -> dict[str, float]:
+        last = {row["term"]: row["value"] for row in self.progress.rows if row["split"] == "eval"}
+        return {"mse": round(last["mse"], 6), "loss": round(last["loss"], 3)}
+
+    def _check_select(self) -> None:
+        if reason := why_not_select(self.spec["model"], self.training["select"]):
+            raise UserError(f"training.select: {reason}")
+        if self.training["select"] == "last" and self.training["patience"] is not None:
+            raise UserError("training.patience needs a metric to watch; set training.select to one, such as mse")
+
+    def _smallest_step(self) -> int:
+        """The fewest images of a step; a model that halves its batches needs four where a layer sees single pixels."""
+        batch_norm = has_batch_norm(self.model)
+        if self.info.halves_batches and batch_norm and not has_batch_norm(self.model, self.input_shape):
+            return self.info.smallest_batch
+        return self.info.smallest_step(batch_norm)
+
+    def _check_sizes(self) -> None:
+        for batches, name in ((self.train_set, "training"), (self.eval_set, "validation")):
+            if len(batches) < batches.smallest:
+                raise UserError(f"{self.spec['model']} needs at least {batches.smallest} {name} images")
+        if self.training["batch_size"] < self.train_set.smallest:
+            raise UserError(f"training.batch_size: {self.spec['model']} needs at least {self.train_set.smallest}")
+        if self.eval_set.images.shape[1:] != self.input_shape:
+            raise UserError(
+                f"training images are {self.input_shape}, validation images {self.eval_set.images.shape[1:]}"
+            )
