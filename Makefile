@@ -17,7 +17,7 @@ BIN := .venv/bin
 READY := .venv/installed
 INSTALLED := $(shell cat .venv/installed 2>/dev/null)
 LOCK := $(or $(if $(filter 12,$(CUDA)),requirements-cuda12.lock),$(if $(CUDA),requirements.lock),$(INSTALLED),$(shell \
-	PYTHONPATH=workflow/scripts $(PYTHON) -m vaebench.installation.locks 2>/dev/null),requirements.lock)
+	$(PYTHON) workflow/scripts/vaebench/installation/locks.py 2>/dev/null),requirements.lock)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 UV_VERSION := 0.13.9
@@ -43,10 +43,11 @@ test: $(READY) ## every test that needs no cluster
 test-fast: $(READY) ## the tests that run no pipeline
 	$(PYTEST) -m "not slurm and not slow" $(TESTS)
 
-lint: $(READY) ## style of Python and Snakemake code
+lint: $(READY) ## style of Python and Snakemake code, and the order of the packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
 
 data/packages/gan_face_generate.archive: | $(READY)
@@ -80,16 +81,16 @@ paper: $(READY) ## LaTeX tables and vector figures of a study for a manuscript (
 
 readme: demo ## the picture and the table in the README, from the demo
 	mkdir -p docs/figures && cp results/demo/figures/reconstructions.png docs/figures/
-	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.report.generated_docs results/demo/tables/comparison.md
+	$(BIN)/python -m vaebench.report.generated_docs results/demo/tables/comparison.md
 
 check: $(READY) ## look at this machine and a study's plan before starting it (CONFIG=config/demo.yaml)
-	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.cluster.preflight config/config.yaml $(CONFIG)
+	$(BIN)/vaebench check config/config.yaml $(CONFIG)
 
 status: $(READY) ## where every training of a study stands (CONFIG=config/demo.yaml)
-	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.cluster.status config/config.yaml $(CONFIG)
+	$(BIN)/vaebench status config/config.yaml $(CONFIG)
 
 efficiency: $(READY) ## what the jobs of a study asked for and used (RESULTS=results/demo)
-	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.cluster.efficiency $(RESULTS)
+	$(BIN)/vaebench efficiency $(RESULTS)
 
 test-slurm: $(READY) ## the study on a real SLURM on loopback (needs munge, slurmctld and slurmd)
 	$(BIN)/pytest -m slurm $(or $(TESTS),tests/slurm)
@@ -99,17 +100,18 @@ test-slurm-accounting: $(READY) ## the same with slurmdbd and MariaDB, status by
 
 docs: $(READY) ## write the parts of the documentation that are made from the code
 	$(BIN)/snakemake --quiet --configfile config/config.yaml --rulegraph mermaid-js > workflow/report/rulegraph.mmd
-	PYTHONPATH=workflow/scripts $(BIN)/python -m vaebench.report.generated_docs
+	$(BIN)/python -m vaebench.report.generated_docs
 
 install: $(READY) ## set up .venv only
 
 $(READY): $(LOCK) $(if $(filter-out $(LOCK),$(INSTALLED)),another-lock)
 	@test -n "$(PYTHON)" || { echo "vaebench needs Python 3.11 or newer: none found on PATH"; exit 1; }
-	@PYTHONPATH=workflow/scripts $(PYTHON) -m vaebench.installation.prerequisites
+	@$(PYTHON) workflow/scripts/vaebench/installation/prerequisites.py
 	@echo "Setting up .venv with $$($(PYTHON) --version) from $(LOCK) (several GB, about a minute) ..."
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --requirement $(LOCK)
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@echo $(LOCK) > $@
 
 .PHONY: another-lock help demo mnist fashion test test-fast lint paper readme bench-data bench-train bench-eval check-gpu check status efficiency \

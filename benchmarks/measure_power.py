@@ -2,8 +2,9 @@
 
 Two runs whose trainings are normal with equal standard deviations, `difference` of them apart; a pair counts as found
 when its p-value is below 0.05 / `pairs`, Holm's first step. `power` is exact: the probability that a noncentral t with
-2 (seeds - 1) degrees of freedom exceeds Student's quantile with seeds - 1. `simulated` is what `vaebench.results.pairwise`
-found in simulated studies. Prints one table and writes one CSV; docs/metrics.md and a test read it.
+2 (seeds - 1) degrees of freedom exceeds Student's quantile with seeds - 1. `simulated` is what
+`vaebench.results.pairwise` found in simulated studies. Prints one table and writes one CSV; docs/metrics.md and a test
+read it.
 """
 
 import argparse

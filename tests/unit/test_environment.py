@@ -37,6 +37,7 @@ def test_conda_environment_has_the_locked_version_of_every_dependency(file, lock
     conda = yaml.safe_load((ROOT / file).read_text())["dependencies"]
     python = next(entry.removeprefix("python=") for entry in conda if str(entry).startswith("python="))
     pip = next(entry["pip"] for entry in conda if isinstance(entry, dict))
+    assert pip.pop() == "--editable ."
     pinned = {(r := Requirement(entry)).name: (str(r.specifier), r.extras) for entry in pip}
     wanted = {(r := Requirement(entry)).name: r.extras for entry in PROJECT["dependencies"]}
     versions = locked(python, lock)

@@ -35,7 +35,8 @@ with job("log/a.log"):
     ],
 )
 def test_job_log_gets_everything(tmp_path, body, code, expected, unexpected):
-    script = f"from vaebench.base.errors import UserError\nfrom vaebench.base.log import job\nwith job('log/a.txt'):\n    {body}\n"
+    imports = "from vaebench.base.errors import UserError\nfrom vaebench.base.log import job\n"
+    script = f"{imports}with job('log/a.txt'):\n    {body}\n"
     result = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True
     )

@@ -87,7 +87,8 @@ def hub(tmp_path):
 
 def publish(trained, address, tmp_path, token):
     code = (
-        "import sys; from pathlib import Path; from vaebench.models.publishing import publish; from vaebench.base.log import job\n"
+        "import sys; from pathlib import Path; from vaebench.models.publishing import publish\n"
+        "from vaebench.base.log import job\n"
         "model, provenance, output = map(Path, sys.argv[1:])\n"
         f"with job('{tmp_path}/log'):\n"
         "    publish(model, provenance, 'faces', 'lab/faces-vae-seed3', True, output)"

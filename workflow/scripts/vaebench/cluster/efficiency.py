@@ -1,4 +1,4 @@
-"""What a study's jobs asked for and what they used: `python -m vaebench.cluster.efficiency results/celeba` (make efficiency).
+"""What a study's jobs asked for and what they used: `vaebench efficiency results/celeba` (make efficiency).
 
 SLURM's accounting is read where there is one, for the jobs started in this folder; else the benchmark files that
 Snakemake writes for every job. GPU use is the time a GPU was held: neither source knows how busy it was.
@@ -9,7 +9,6 @@ import csv
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
@@ -200,7 +199,7 @@ def usages_of(results: Path, days: int) -> Iterator[Usage]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print one line per rule, and write one line per job to RESULTS/efficiency.csv."""
-    parser = argparse.ArgumentParser(prog="vaebench.cluster.efficiency", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="vaebench efficiency", description=main.__doc__)
     parser.add_argument("results", type=Path, help="results/{dataset}")
     parser.add_argument("--days", type=int, default=30, help="how far back to look in SLURM's accounting")
     options = parser.parse_args(arguments)
@@ -213,7 +212,3 @@ def main(arguments: list[str] | None = None) -> int:
     write(usages, options.results / "efficiency.csv")
     print(f"{len(usages)} jobs; one line each in {options.results}/efficiency.csv")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,7 @@
 """Look at a machine before work starts on it: each thing that would go wrong later is one line with what to do.
 
-`python -m vaebench.cluster.preflight config/config.yaml [more.yaml]` (make check) does so for the whole study and prints its
-plan; `check_job` is the first thing every GPU job does. `check` decides, on facts that `gather` collected.
+`vaebench check config/config.yaml [more.yaml]` (make check) does so for the whole study and prints its plan;
+`check_job` is the first thing every GPU job does. `check` decides, on facts that `gather` collected.
 """
 
 import os
@@ -288,7 +288,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Print the plan and the findings of a study; 1 when one of them is an error."""
     from vaebench.config.plan import command_line, config_or_exit, describe, disks, make_plan
 
-    parser = command_line("vaebench.cluster.preflight", main.__doc__)
+    parser = command_line("vaebench check", main.__doc__)
     parser.add_argument(
         "--profile", type=Path, default=Path("profiles/slurm"), help="what is asked of SLURM, where there is one"
     )
@@ -308,7 +308,3 @@ def main(arguments: list[str] | None = None) -> int:
     if not findings:
         print("nothing found that stands against it")
     return int(any(finding.fatal for finding in findings))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

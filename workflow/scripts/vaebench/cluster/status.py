@@ -1,4 +1,4 @@
-"""Where every training of a study stands (make status): `python -m vaebench.cluster.status config/config.yaml`."""
+"""Where every training of a study stands (make status): `vaebench status config/config.yaml`."""
 
 import os
 import subprocess
@@ -124,12 +124,8 @@ def _squeue() -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print where every training of a study stands."""
-    files = command_line("vaebench.cluster.status", main.__doc__).parse_args(arguments).config
+    files = command_line("vaebench status", main.__doc__).parse_args(arguments).config
     config = config_or_exit(files, find_networks=False)
     queue = read_queue(_squeue(), Path.cwd())
     print(table(survey(config, queue), queue))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -14,7 +14,7 @@ from vaebench.base.errors import UserError
 from vaebench.config import resolve
 from vaebench.config.yaml_files import read_configfile
 
-SCHEMA = Path(__file__).parents[3] / "schemas" / "config.schema.yaml"
+SCHEMA = Path(__file__).with_name("config.schema.yaml")
 MODEL_BYTES = 500e6  # a resnet model at 64x64, its optimizer, the best epoch and figures' arrays, rounded up
 PER_IMAGE_BYTES = 200  # one row of per_image.parquet
 

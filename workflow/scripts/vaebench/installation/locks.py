@@ -1,6 +1,4 @@
-"""Which of the two locks suits a machine's NVIDIA driver and GPUs.
-
-`python -m vaebench.installation.locks` prints its name.
+"""Which of the two locks suits a machine's NVIDIA driver and GPUs; as a script it prints the lock's name.
 
 `make install` asks before anything is installed, so that only the standard library is imported here.
 """

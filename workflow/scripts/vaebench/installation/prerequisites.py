@@ -1,6 +1,5 @@
-"""What must hold before anything is installed.
+"""What must hold before anything is installed; as a script it prints what does not, a line each.
 
-`python -m vaebench.installation.prerequisites` prints what does not, a line each.
 `make install` runs it with the Python that it found, before there is an environment: it imports only the standard
 library, and an old Python can read it.
 """

@@ -1,7 +1,7 @@
 """The parts of the documentation that are made from the code, so that the two cannot disagree (`make docs`).
 
-`python -m vaebench.report.generated_docs` writes the table of configuration keys into config/README.md, from the schema,
-the tables of metrics into docs/metrics.md, from the registry, and the rule graph into README.md, from
+`python -m vaebench.report.generated_docs` writes the table of configuration keys into config/README.md, from the
+schema, the tables of metrics into docs/metrics.md, from the registry, and the rule graph into README.md, from
 workflow/report/rulegraph.mmd. With the demo's comparison.md as argument (`make readme`)
 it writes that table into README.md as well.
 """

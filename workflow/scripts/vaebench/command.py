@@ -1,0 +1,22 @@
+"""The command `vaebench`: what one asks of a study from a shell, beside running it with snakemake."""
+
+import argparse
+import importlib
+import sys
+
+COMMANDS = {
+    "check": ("vaebench.cluster.preflight", "look at this machine and a study's plan before starting it"),
+    "status": ("vaebench.cluster.status", "where every training of a study stands"),
+    "efficiency": ("vaebench.cluster.efficiency", "what the jobs of a study asked for and used"),
+    "results": ("vaebench.results.opened", "the comparison of a finished study"),
+}
+
+
+def main() -> int:
+    """Run one of `COMMANDS` with the arguments behind it, and return its exit status."""
+    parser = argparse.ArgumentParser(prog="vaebench", description="Look at a study of autoencoders.")
+    named = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name, (_, purpose) in COMMANDS.items():
+        named.add_parser(name, help=purpose, add_help=False)  # the command's own parser answers --help
+    command = parser.parse_known_args()[0].command
+    return importlib.import_module(COMMANDS[command][0]).main(sys.argv[sys.argv.index(command) + 1 :])
