@@ -75,24 +75,41 @@ def test_only_names_and_constants_of_code_remain():
     assert canonical("x = None") != canonical("x = 0")
 
 
-# By script, the packages that it may depend on beside the modules of the library's top level.
+# By script, the packages that it may depend on; beside those, all depend on `base`.
+IMAGES, MADE = {"data"}, {"data", "download"}
+MEASURED = {"metrics", "results"}
+SHOWN = MEASURED | {"figures", "models", "report"}
 ALLOWED = {
-    "evaluate.py": {"metrics"},
-    "runs_table.py": {"metrics"},
-    "summary.py": {"metrics"},
-    "budget.py": {"metrics"},
-    "figures.py": {"metrics", "figures"},
-    "paper.py": {"metrics", "figures"},
-    "report.py": {"metrics", "figures", "report", "templates"},
-    "unfinished.py": {"metrics", "figures", "report", "templates"},
+    "budget.py": {"models", "results"},
+    "demo_images.py": MADE,
+    "download.py": MADE,
+    "evaluate.py": MEASURED | {"data", "evaluation", "models", "sampling"},
+    "figures.py": MEASURED | {"figures"},
+    "mnist_images.py": MADE,
+    "own_networks.py": {"models"},
+    "package.py": {"download"},
+    "paper.py": SHOWN,
+    "preprocess.py": IMAGES,
+    "pretrained.py": {"models"},
+    "publish.py": {"models"},
+    "report.py": SHOWN,
+    "runs_table.py": MEASURED,
+    "sample.py": {"models", "sampling"},
+    "showcase.py": {"models", "sampling"},
+    "summary.py": MEASURED,
+    "train.py": {"models", "training"},
+    "unfinished.py": SHOWN,
+    "validate.py": IMAGES,
+    "weights.py": {"download", "metrics"},
 }
-METRICS = sorted(path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "metrics").glob("*.py"))
+METRICS = sorted(path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "metrics").rglob("*.py"))
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.py")))
 def test_a_script_depends_on_the_packages_of_its_stage_only(script):
-    packages = {path.relative_to(PACKAGE).parts[0] for path in code_of(SCRIPTS / script).values()}
-    assert {name for name in packages if "." not in name} <= ALLOWED.get(script, set())
+    files = [path for path in code_of(SCRIPTS / script).values() if path.name != "__init__.py"]
+    packages = {path.relative_to(PACKAGE).parts[0] for path in files}
+    assert packages - {"base"} <= ALLOWED[script]
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +128,8 @@ def test_an_edit_of_any_metric_reaches_no_data_training_or_sampling(library, mod
     path.write_text(text + "\n\ndef added_by_a_test():\n    return 1\n")
     changed = {path.name for path in scripts if code_fingerprint(path, library / "vaebench") != before[path.name]}
     path.write_text(text)
-    assert "evaluate.py" in changed or module == "metrics/__init__.py"
-    assert changed <= ALLOWED.keys()
+    assert "evaluate.py" in changed or module in ("metrics/__init__.py", "metrics/features/weights.py")
+    assert changed <= {script for script, packages in ALLOWED.items() if "metrics" in packages}
 
 
 @pytest.mark.parametrize("module", sorted(OWN_MODULES))
@@ -176,18 +193,3 @@ def test_a_model_s_own_module_makes_only_that_model_s_training_stale(library):
             found.setdefault(model, set()).add(fingerprint)
     path.write_text(text)
     assert {model: len(fingerprints) for model, fingerprints in found.items()} == {"VAE": 1, "VQVAE": 2}
-
-
-def test_training_does_not_depend_on_metrics_tables_or_figures():
-    """The order of the modules: what is measured or drawn cannot make a training stale."""
-    reached, queue = set(), [SCRIPTS / "train.py"]
-    while queue:
-        for name in imported_modules(queue.pop().read_text()):
-            path = SCRIPTS.joinpath(*name.split(".")).with_suffix(".py")
-            if path.is_file() and path not in reached:
-                reached.add(path)
-                queue.append(path)
-    names = {path.relative_to(SCRIPTS / "vaebench").as_posix() for path in reached}
-    assert "training.py" in names
-    assert not [name for name in names if name.startswith(("metrics", "figures"))]
-    assert not names & {"evaluation.py", "sampling.py", "showcase.py", "statistics.py", "tables.py", "report.py"}
