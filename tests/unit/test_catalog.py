@@ -1,4 +1,4 @@
-"""The catalog knows pythae by heart: compare it with pythae, and its refusals with what pythae's nets really do."""
+"""The values that the catalog copies from pythae, and what it refuses, against pythae's own classes and networks."""
 
 import dataclasses
 import subprocess

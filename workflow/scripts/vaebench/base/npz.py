@@ -21,7 +21,6 @@ from vaebench.base.files import atomic_path, sha256_of
 MEMBER = "data.npy"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # np.savez writes no time either: the same array is the same file
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of name and extra
-READ = 1 << 22
 
 
 def open_array(path: Path | str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""An npz that is filled by several processes in any order and survives the death of all of them.
+"""An npz that several processes fill in any order; what was written before they were killed is kept.
 
 The rows are written straight to their final place in `.NAME.part`; `.NAME.journal` says which ranges are there, with
 their CRC-32. The next run keeps the ranges whose bytes still have that CRC and asks for the rest. The finished file has

@@ -102,9 +102,9 @@ def _remember(path: Path, file: dict) -> None:
 
 
 def _download(get: Callable[[Transfer, dict], None]) -> Callable[[str, Path, dict, dict], None]:
-    """A bringer that downloads by `get` into a partial file, checks it and moves it into place."""
+    """A function that downloads by `get` into a partial file, checks it and moves it into place."""
 
-    def bring(where: str, destination: Path, file: dict, settings: dict) -> None:
+    def fetch_checked(where: str, destination: Path, file: dict, settings: dict) -> None:
         if file.get("bytes"):
             need_space(destination.parent, file["bytes"])
         transfer = Transfer.to(destination, where, file)
@@ -115,7 +115,7 @@ def _download(get: Callable[[Transfer, dict], None]) -> Callable[[str, Path, dic
             raise SourceError(f"what it gave {fault}; it was deleted. It is another file, or was damaged on the way")
         os.replace(transfer.complete, destination)
 
-    return bring
+    return fetch_checked
 
 
 def _local(where: str, destination: Path, file: dict, settings: dict) -> None:

@@ -33,7 +33,7 @@ DRAWINGS = {
 
 
 def draw(study: Study, name: str) -> Figure:
-    """One figure by its name in the catalog; a figure whose data are missing says so on its face."""
+    """One figure by its name in the catalog; where its data are missing, it shows a placeholder with the reason."""
     with look_of_vaebench():
         return DRAWINGS[name](study)
 

@@ -17,7 +17,6 @@ from vaebench.base.files import atomic_path
 from vaebench.metrics.registry import Metric, describe
 from vaebench.results.study import Run, Study
 
-COLUMN = 3.4  # width of one column of a two-column page, inches
 PAGE = 7.0  # width of the page
 INK = "#222222"
 MUTED = "#767676"

@@ -1,7 +1,7 @@
 """What the configuration can name: the 25 models of pythae 0.1.2, and the families of networks they are built of.
 
-The Snakefile reads this module on every start, so it knows pythae and torch by heart instead of importing them; a test
-compares it with pythae's own classes.
+The Snakefile reads this module on every start, so it must not import torch or pythae: the values are copied from pythae
+0.1.2, and a test compares them with its classes.
 """
 
 from collections.abc import Mapping

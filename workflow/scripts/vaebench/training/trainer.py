@@ -118,7 +118,7 @@ def train(
 
 
 class Trainer:
-    """One training in the making: the model, what is minimised, and how far it has come.
+    """The state and the loop of one training: the model, what is minimised, and how far it has come.
 
     The precision in `spec` is one that is computed in, not `auto`.
     """

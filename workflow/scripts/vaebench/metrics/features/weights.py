@@ -142,7 +142,7 @@ def _from_package(network: str, archive: Path) -> dict[str, torch.Tensor]:
 
 
 def _find(tree: Mapping, name: str) -> Mapping:
-    """The subtree called `name`, wherever it hangs."""
+    """The first subtree with the key `name`, searched depth first."""
     if name in tree:
         return tree[name]
     found = [_find(child, name) for child in tree.values() if isinstance(child, Mapping)]
