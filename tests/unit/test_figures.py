@@ -17,7 +17,7 @@ from vaebench.figures.drawing import DRAWINGS, draw, draw_all
 from vaebench.figures.listing import FIGURES
 from vaebench.figures.sheets import GAP, mosaic
 from vaebench.figures.style import HUES, look_of_vaebench, looks, save
-from vaebench.results.study import head, open_study
+from vaebench.results.study import head, study_of
 
 ROOT = Path(__file__).parents[2]
 CHARTS = [name for name, info in FIGURES.items() if not info.images]
@@ -25,25 +25,25 @@ CHARTS = [name for name, info in FIGURES.items() if not info.images]
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    return open_study(**build_study(tmp_path_factory.mktemp("demo"), shape=(3, 24, 24)))
+    return study_of(**build_study(tmp_path_factory.mktemp("demo"), shape=(3, 24, 24)))
 
 
 @pytest.fixture(scope="module")
 def troubled(tmp_path_factory):
     """One run failed in all seeds, one in a single seed; grey images that are not square."""
     fakes = (Fake("vae"), Fake("lost", failed=(0, 1)), Fake("half", badness=0.8, failed=(0,)), Fake("vq", codes=32))
-    return open_study(**build_study(tmp_path_factory.mktemp("troubled"), fakes, seeds=(0, 1), shape=(1, 20, 28)))
+    return study_of(**build_study(tmp_path_factory.mktemp("troubled"), fakes, seeds=(0, 1), shape=(1, 20, 28)))
 
 
 @pytest.fixture(scope="module")
 def crowd(tmp_path_factory):
     fakes = tuple(Fake(f"model_with_a_long_name_{number}", badness=number / 25) for number in range(25))
-    return open_study(**build_study(tmp_path_factory.mktemp("crowd"), fakes, seeds=(0,), shape=(3, 16, 16)))
+    return study_of(**build_study(tmp_path_factory.mktemp("crowd"), fakes, seeds=(0,), shape=(3, 16, 16)))
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    return open_study(**build_study(tmp_path_factory.mktemp("alone"), (Fake("vae"),), seeds=(0,), shape=(3, 16, 16)))
+    return study_of(**build_study(tmp_path_factory.mktemp("alone"), (Fake("vae"),), seeds=(0,), shape=(3, 16, 16)))
 
 
 def mean_of(study, metric):
@@ -101,7 +101,7 @@ def test_rate_and_distortion_are_the_means_of_runs_csv(demo):
 
 def test_a_run_without_a_finite_rate_is_a_level_line(tmp_path):
     """An autoencoder's code is a point."""
-    study = open_study(**build_study(tmp_path, (*DEMO[:2], Fake("ae", "AE", 0.2)), shape=(3, 16, 16)))
+    study = study_of(**build_study(tmp_path, (*DEMO[:2], Fake("ae", "AE", 0.2)), shape=(3, 16, 16)))
     assert study.interval("ae", "rate") is None
     figure, level = draw(study, "rate_distortion"), study.interval("ae", "distortion").mean
     assert line(panel(figure, "distortion"), "ae").get_ydata() == pytest.approx([level] * 2)
@@ -166,7 +166,7 @@ def test_run_that_shows_other_images_is_left_out_of_the_sheet(tmp_path):
     path = arguments["folder"] / "other/seed0/showcase.npz"
     arrays = dict(np.load(path))
     np.savez(path, **arrays | {"index": arrays["index"] + 1})
-    assert "shows other images" in texts(draw(open_study(**arguments), "reconstructions"))
+    assert "shows other images" in texts(draw(study_of(**arguments), "reconstructions"))
 
 
 def test_extremes_stand_above_their_reconstructions(demo):
@@ -245,7 +245,7 @@ def test_beta_tradeoff_runs_along_beta(demo):
 def test_vae_that_is_trained_alike_is_the_beta_of_one(tmp_path):
     fakes = (Fake("vae"), Fake("beta_vae", "BetaVAE", 0.4, 0.5), Fake("beta_vae", "BetaVAE", 0.9, 4.0))
     arguments = build_study(tmp_path, fakes, seeds=(0,), shape=(3, 16, 16))
-    study = open_study(**arguments)
+    study = study_of(**arguments)
     expected = {"beta_vae-beta0.5": 0.5, "vae": 1.0, "beta_vae-beta4": 4.0}
     assert study.betas == {"beta_vae": expected}
     assert list(study.betas["beta_vae"]) == list(expected)
@@ -254,7 +254,7 @@ def test_vae_that_is_trained_alike_is_the_beta_of_one(tmp_path):
     np.testing.assert_allclose(drawn.get_ydata(), [rate[run] for run in expected])
     for part in ("config", "training", "nets"):
         other = arguments["runs"]["vae"] | {part: arguments["runs"]["vae"][part] | {"latent_dim": 8}}
-        apart = open_study(**arguments | {"runs": arguments["runs"] | {"vae": other}})
+        apart = study_of(**arguments | {"runs": arguments["runs"] | {"vae": other}})
         assert list(apart.betas["beta_vae"]) == ["beta_vae-beta0.5", "beta_vae-beta4"]
 
 
@@ -274,7 +274,7 @@ def test_cost_is_the_mean_over_seeds(demo):
 @pytest.mark.parametrize("name", FIGURES)
 def test_figure_without_data_says_so(name, tmp_path):
     runs = {fake.name: fake.spec for fake in DEMO[:2]}
-    study = open_study("none", runs, {run: [0] for run in runs}, tmp_path / "tables", tmp_path / "runs")
+    study = study_of("none", runs, {run: [0] for run in runs}, tmp_path / "tables", tmp_path / "runs")
     assert "No data: no " in texts(draw(study, name))
 
 
@@ -377,9 +377,7 @@ def test_first_four_hues_differ_to_every_eye(kind):
 def test_files_are_the_same_bytes_each_time_and_the_png_has_200_dpi(alone, tmp_path, monkeypatch):
     few = {name: DRAWINGS[name] for name in ("reconstructions", "latent_dimensions")}
     monkeypatch.setattr(drawing, "DRAWINGS", few)
-    arguments = {"dataset": alone.dataset, "runs": {"vae": alone.runs[0].spec}, "seeds": {"vae": [0]}}
-    places = {"tables": alone.tables, "folder": alone.runs[0].folder.parent}
-    draw_all(**arguments, **places, output=tmp_path / "all")
+    draw_all(alone, tmp_path / "all")
     written = sorted(path.name for path in (tmp_path / "all").iterdir())
     assert written == sorted(f"{name}.{suffix}" for name in few for suffix in ("png", "svg"))
     for name in few:

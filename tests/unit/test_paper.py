@@ -7,6 +7,7 @@ from fake_study import DEMO, build_study
 from vaebench.base.errors import UserError
 from vaebench.figures.listing import FIGURES
 from vaebench.report import paper
+from vaebench.results.study import study_of
 
 ROOT = Path(__file__).parents[2]
 CAPTIONS = ROOT / "workflow/report"
@@ -15,18 +16,18 @@ LATEX = shutil.which("pdflatex")
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    return build_study(tmp_path_factory.mktemp("study"), DEMO[:2], seeds=(0,), shape=(3, 16, 16))
+    return study_of(**build_study(tmp_path_factory.mktemp("study"), DEMO[:2], seeds=(0,), shape=(3, 16, 16)))
 
 
 @pytest.fixture(scope="module")
 def written(study, tmp_path_factory):
     folder = tmp_path_factory.mktemp("paper")
-    return folder, paper.write_paper(**study, captions=CAPTIONS, output=folder)
+    return folder, paper.write_paper(study, CAPTIONS, folder)
 
 
 def test_paper_has_every_table_and_every_figure_as_a_vector(study, written):
     folder, _ = written
-    for table in study["tables"].glob("*.tex"):
+    for table in study.tables.glob("*.tex"):
         assert (folder / table.name).read_bytes() == table.read_bytes()
     for name in FIGURES:
         assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF"), name
@@ -48,7 +49,7 @@ def test_special_characters_are_escaped():
 def test_missing_latex_is_said_plainly(study, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(paper, "draw_all", lambda *_, **__: None)
-    assert paper.write_paper(**study, captions=CAPTIONS, output=tmp_path) is None
+    assert paper.write_paper(study, CAPTIONS, tmp_path) is None
     assert "No LaTeX found (pdflatex is not on PATH)" in capsys.readouterr().out
     assert (tmp_path / "paper.tex").exists()
     assert not (tmp_path / "paper.pdf").exists()
@@ -56,7 +57,7 @@ def test_missing_latex_is_said_plainly(study, tmp_path, monkeypatch, capsys):
 
 def test_missing_tables_are_a_clear_error(study, tmp_path):
     with pytest.raises(UserError, match="holds no LaTeX table"):
-        paper.write_paper(**study | {"tables": tmp_path}, captions=CAPTIONS, output=tmp_path / "paper")
+        paper.write_paper(study.elsewhere(tmp_path, tmp_path), CAPTIONS, tmp_path / "paper")
 
 
 @pytest.mark.skipif(LATEX is None, reason="pdflatex is not installed (apt-get install texlive-latex-base)")

@@ -13,8 +13,8 @@ from vaebench.figures.listing import FIGURES, FORMATS
 from vaebench.metrics.registry import METRICS
 from vaebench.report import rulegraph
 from vaebench.report.findings import sentences, verdicts
-from vaebench.report.writing import caption, failures, make_environment, notice, write_report
-from vaebench.results.study import Interval, open_study
+from vaebench.report.writing import Sources, caption, failures, make_environment, notice, write_report
+from vaebench.results.study import Interval, study_of
 from vaebench.results.words import duration, ends, interval, number
 
 ROOT = Path(__file__).parents[2]
@@ -50,16 +50,16 @@ def stand_in_figures(folder):
 def written(folder, fakes=DEMO, generator="demo_faces", **kind):
     arguments = build_study(folder, fakes, **({"shape": (3, 16, 16)} | kind))
     output = folder / "results/fake/report.html"
-    write_report(
-        **arguments,
+    sources = Sources(
         figures=stand_in_figures(folder / "figures"),
         captions=ROOT / "workflow/report",
         manifests=[folder / f"data/fake/{split}_data.json" for split in ("train", "eval", "test")],
         validation=folder / "results/fake/validation/summary.json",
         rulegraph=DOT,
-        settings={"generator": generator, "confidence": 0.95},
-        output=output,
+        generator=generator,
+        confidence=0.95,
     )
+    write_report(study_of(**arguments), sources, output)
     return arguments, output.read_text()
 
 
@@ -184,7 +184,7 @@ def test_metrics_that_collapse_wins_are_in_the_long_table_alone(demo):
 
 def test_lead_without_support_is_said_to_be_open(tmp_path):
     twins = (Fake("one", badness=0.500), Fake("two", badness=0.5000001))
-    study = open_study(**build_study(tmp_path, twins, shape=(3, 16, 16)))
+    study = study_of(**build_study(tmp_path, twins, shape=(3, 16, 16)))
     found = {verdict.metric: verdict for verdict in verdicts(study, 0.95)}
     assert found["coverage_vgg16"].grade == "open"
     assert found["coverage_vgg16"].rivals == (found["coverage_vgg16"].second,)
@@ -192,7 +192,7 @@ def test_lead_without_support_is_said_to_be_open(tmp_path):
 
 
 def test_single_seed_is_judged_by_its_standard_errors_for_these_trained_models(tmp_path):
-    study = open_study(**build_study(tmp_path, DEMO[:2], seeds=(0,), shape=(3, 16, 16)))
+    study = study_of(**build_study(tmp_path, DEMO[:2], seeds=(0,), shape=(3, 16, 16)))
     found = {verdict.metric: verdict for verdict in verdicts(study, 0.95)}
     pairs = pd.read_csv(study.tables / "pairwise.csv").query("metric == 'mse'").iloc[0]
     assert found["mse"].grade == "clear"
@@ -217,9 +217,9 @@ def test_pretrained_run_is_listed_by_its_models_name(tmp_path):
     arguments["runs"]["vae"] |= {"model": None}
     place = arguments["folder"] / "vae/seed0/provenance.json"
     place.write_text("{}")
-    assert open_study(**arguments).runs[0].model == "pretrained"
+    assert study_of(**arguments).runs[0].model == "pretrained"
     place.write_text(json.dumps({"spec": {"model": "VAE"}}))
-    assert open_study(**arguments).runs[0].model == "VAE"
+    assert study_of(**arguments).runs[0].model == "VAE"
 
 
 def test_page_warns_of_a_correction_out_of_reach(demo):
@@ -235,7 +235,7 @@ def test_metric_that_is_equal_for_all_runs_has_no_winner(tmp_path):
     table.assign(coverage_vgg16_mean=0.0, coverage_vgg16_ci_low=0.0, coverage_vgg16_ci_high=0.0).to_csv(
         path, index=False
     )
-    metrics = {verdict.metric for verdict in verdicts(open_study(**arguments), 0.95)}
+    metrics = {verdict.metric for verdict in verdicts(study_of(**arguments), 0.95)}
     assert "coverage_vgg16" not in metrics
     assert "density_vgg16" in metrics
 
@@ -258,7 +258,7 @@ def test_failed_trainings_are_listed_with_their_reason_and_escaped(troubled):
 def test_training_that_was_not_evaluated_is_listed(tmp_path):
     arguments = build_study(tmp_path, DEMO[:2], seeds=(0, 1), shape=(3, 16, 16))
     (arguments["folder"] / "vae/seed1/metrics/per_image.parquet").unlink()
-    listed = failures(open_study(**arguments))
+    listed = failures(study_of(**arguments))
     assert listed == [{"run": "vae", "seed": 1, "reason": "trained, but not evaluated"}]
 
 
@@ -353,7 +353,7 @@ def test_mixed_results_are_announced(tmp_path):
     places = {"figures": stand_in_figures(tmp_path / "figures"), "captions": ROOT / "workflow/report"}
     settings = {"generator": "mnist", "confidence": 0.95}
     empty = {"manifests": [], "validation": tmp_path / "none.json", "rulegraph": ""}
-    write_report(**arguments, **places, **empty, settings=settings, output=output)
+    write_report(study_of(**arguments), Sources(**places, **empty, **settings), output)
     assert "These results mix 2 data sets." in output.read_text()
     assert "All models were trained in x." not in output.read_text()
 

@@ -12,7 +12,7 @@ from vaebench.figures.drawing import draw
 from vaebench.figures.style import title_of
 from vaebench.metrics.registry import METRICS
 from vaebench.results.standing import standing
-from vaebench.results.study import open_study
+from vaebench.results.study import study_of
 from vaebench.results.table_formats import heading
 
 TIED = (
@@ -64,7 +64,7 @@ def outputs(request, tmp_path_factory):
     arguments, html = written(tmp_path_factory.mktemp("tied"), TIED, seeds=request.param)
     comparison = pd.read_csv(arguments["tables"] / "comparison.csv").set_index("run")
     ranked = [name for name in METRICS if f"{name}_rank" in comparison and comparison[f"{name}_rank"].notna().any()]
-    return open_study(**arguments), html, comparison, ranked
+    return study_of(**arguments), html, comparison, ranked
 
 
 def bold_in_text(path, style):
@@ -114,7 +114,7 @@ def test_ties_share_their_rank(outputs):
 
 
 def test_a_tie_for_the_best_is_bold_nowhere(tmp_path):
-    study = open_study(**build_study(tmp_path, TIED[:2], shape=(3, 16, 16)))
+    study = study_of(**build_study(tmp_path, TIED[:2], shape=(3, 16, 16)))
     comparison = study.table("comparison")
     assert comparison["mse_rank"].tolist() == [1.5, 1.5]
     assert not comparison.filter(like="_best").any(axis=None)
@@ -122,7 +122,7 @@ def test_a_tie_for_the_best_is_bold_nowhere(tmp_path):
 
 
 def test_a_lone_value_has_no_rank(tmp_path):
-    study = open_study(**build_study(tmp_path, (TIED[0], TIED[3]), shape=(3, 16, 16)))
+    study = study_of(**build_study(tmp_path, (TIED[0], TIED[3]), shape=(3, 16, 16)))
     comparison = study.table("comparison").set_index("run")
     assert comparison.loc["vqvae", "codebook_perplexity_mean"] > 0
     assert comparison["codebook_perplexity_rank"].isna().all()

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fake_study import DATASET, STATISTICS, Fake, build_study
+from fake_study import STATISTICS, Fake, build_study
 
 from vaebench.report.unfinished import OUTDATED, failure, only_finished, summarise_finished
-from vaebench.results.study import open_study
+from vaebench.report.writing import Sources
+from vaebench.results.study import study_of
 
 ROOT = Path(__file__).parents[2]
 FAKES = (Fake("vae", "VAE", 0.5), Fake("beta_vae", "BetaVAE", 0.9, beta=4.0), Fake("vqvae", "VQVAE", 0.15, codes=64))
@@ -15,26 +16,28 @@ FAKES = (Fake("vae", "VAE", 0.5), Fake("beta_vae", "BetaVAE", 0.9, beta=4.0), Fa
 
 @pytest.fixture
 def study(tmp_path):
-    arguments = build_study(tmp_path, FAKES, seeds=(0, 1), shape=(3, 16, 16))
-    return {key: arguments[key] for key in ("dataset", "runs", "seeds")} | {
-        "results": tmp_path / "results" / DATASET,
-        "suites": ("reconstruction", "generation", "latent"),
-        "statistics": STATISTICS,
-        "tuning_trials": dict.fromkeys(arguments["runs"]),
-        "report": {
-            "captions": ROOT / "workflow/report",
-            "manifests": [tmp_path / f"data/fake/{split}_data.json" for split in ("train", "eval", "test")],
-            "validation": tmp_path / "results/fake/validation/summary.json",
-            "rulegraph": "",
-            "settings": {"generator": None, "confidence": 0.95},
-        },
-    }
+    return study_of(**build_study(tmp_path, FAKES, seeds=(0, 1), shape=(3, 16, 16)))
+
+
+def summarise(study, to_do):
+    folder = study.tables.parents[2]
+    sources = Sources(
+        figures=folder / "none",
+        captions=ROOT / "workflow/report",
+        manifests=[folder / f"data/fake/{split}_data.json" for split in ("train", "eval", "test")],
+        validation=folder / "results/fake/validation/summary.json",
+        rulegraph="",
+        generator=None,
+        confidence=0.95,
+    )
+    suites = ("reconstruction", "generation", "latent")
+    summarise_finished(study, to_do, suites, STATISTICS, {run.name: None for run in study.runs}, sources)
+    return study.tables.parent / "unfinished"
 
 
 def test_old_numbers_of_what_is_to_be_done_again_are_left_out(study, capsys):
     to_do = {"vae": {"0": "train", "1": "train"}, "beta_vae-beta4": {"1": "evaluate"}}
-    summarise_finished(**study, to_do=to_do)
-    tables = study["results"] / "unfinished/tables"
+    tables = summarise(study, to_do) / "tables"
     runs = pd.read_csv(tables / "runs.csv")
     assert set(zip(runs["run"], runs["seed"], strict=True)) == {("beta_vae-beta4", 0), ("vqvae", 0), ("vqvae", 1)}
     comparison = pd.read_csv(tables / "comparison.csv").set_index("run")
@@ -42,38 +45,42 @@ def test_old_numbers_of_what_is_to_be_done_again_are_left_out(study, capsys):
     assert comparison.loc["vae"].filter(like="_mean").isna().all()
     assert OUTDATED in comparison.loc["vae", "note"]
     assert OUTDATED in comparison.loc["beta_vae-beta4", "note"]
-    page = (study["results"] / "unfinished/report.html").read_text()
+    page = tables.with_name("report.html").read_text()
     assert page.count(OUTDATED) >= 3
     assert f"vae seed 0 did not finish, stage train: {OUTDATED}" in capsys.readouterr().out
     assert pd.isna(pd.read_csv(tables / "budget.csv").set_index("run").loc["vae", "parameters"])
 
 
 def test_nothing_is_written_where_nothing_is_finished(study, capsys):
-    summarise_finished(**study, to_do={run: {"0": "train", "1": "train"} for run in study["runs"]})
-    assert not (study["results"] / "unfinished").exists()
+    assert not summarise(study, {run.name: {"0": "train", "1": "train"} for run in study.runs}).exists()
     assert "nothing to tabulate" in capsys.readouterr().out
 
 
 def test_the_reason_is_the_training_s_own_then_the_log_s_then_that_it_never_started(study):
-    results = study["results"]
-    assert failure(results, "vae", 0, "showcase")["reason"] == OUTDATED
-    (results / "runs/vae/seed0/history.csv").unlink()
-    assert failure(results, "vae", 0, "train")["reason"] == "never started"
-    log = results / "logs/train/vae/seed0.log"
+    logs = study.tables.with_name("logs")
+
+    def reason(stage):
+        run = study_of("fake", {"vae": {}}, {"vae": [0]}, study.tables, study.runs[0].folder.parent).runs[0]
+        return failure(run, 0, stage, logs)["reason"]
+
+    assert reason("showcase") == OUTDATED
+    study.runs[0].path(0, "history.csv").unlink()
+    assert reason("train") == "never started"
+    log = logs / "train/vae/seed0.log"
     log.parent.mkdir(parents=True)
     log.write_text("Epoch 1\nError: the disk is full\n")
-    assert failure(results, "vae", 0, "train")["reason"] == "Error: the disk is full"
-    state = results / "runs/vae/seed0/training_state"
+    assert reason("train") == "Error: the disk is full"
+    state = study.runs[0].path(0, "training_state")
     state.mkdir()
     (state / "failure.json").write_text('{"reason": "diverged", "term": "kl", "epoch": 2, "step": 3}')
-    assert failure(results, "vae", 0, "train")["reason"] == "diverged (term kl, epoch 2, step 3)"
+    assert reason("train") == "diverged (term kl, epoch 2, step 3)"
 
 
 def test_figures_see_only_what_is_finished(study):
-    folder = study["results"] / "runs/vqvae/seed0"
+    folder = study.runs[2].path(0)
     with only_finished({("vqvae", 0): folder}, [{"run": "vae", "seed": 0, "reason": OUTDATED}]) as runs:
         seeds = {run: [0] for run in ("vae", "vqvae")}
-        vae, vqvae = open_study("fake", {run: {} for run in seeds}, seeds, runs, runs).runs
+        vae, vqvae = study_of("fake", {run: {} for run in seeds}, seeds, runs, runs).runs
         assert (vae.trained, vae.failures, vae.arrays("showcase.npz")) == ([], {0: OUTDATED}, {})
         assert vqvae.trained == [0]
         assert vqvae.arrays("showcase.npz")

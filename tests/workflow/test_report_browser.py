@@ -10,7 +10,8 @@ import pytest
 from fake_study import DEMO, build_study
 
 from vaebench.figures.drawing import draw_all
-from vaebench.report.writing import write_report
+from vaebench.report.writing import Sources, write_report
+from vaebench.results.study import study_of
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -54,19 +55,19 @@ def browse(path, tmp_path, *flags):
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
-    arguments = build_study(folder, DEMO, seeds=(0, 1), shape=(3, 24, 24))
-    draw_all(**arguments, output=folder / "figures", threads=2)
+    study = study_of(**build_study(folder, DEMO, seeds=(0, 1), shape=(3, 24, 24)))
+    draw_all(study, folder / "figures", threads=2)
     output = folder / "report.html"
-    write_report(
-        **arguments,
+    sources = Sources(
         figures=folder / "figures",
         captions=ROOT / "workflow/report",
         manifests=[folder / f"data/fake/{split}_data.json" for split in ("train", "eval", "test")],
         validation=folder / "results/fake/validation/summary.json",
         rulegraph=(ROOT / "workflow/report/rulegraph.mmd").read_text(),
-        settings={"generator": "demo_faces", "confidence": 0.95},
-        output=output,
+        generator="demo_faces",
+        confidence=0.95,
     )
+    write_report(study, sources, output)
     return output
 
 

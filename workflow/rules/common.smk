@@ -436,7 +436,8 @@ def summarise_finished():
         file for job in workflow.dag.jobs for file in job.output
     }:
         return
-    study = planned_study() | {
+    given = {
+        "study": planned_study(),
         "to_do": to_do(),
         "results": RESULTS,
         "suites": SUITES,
@@ -447,16 +448,14 @@ def summarise_finished():
             "manifests": rules.report.input.manifests,
             "validation": rules.validate.output.summary,
             "rulegraph": (WORKFLOW / "report/rulegraph.mmd").read_text(),
-            "settings": {
-                "generator": config["dataset"]["generator"],
-                "confidence": config["statistics"]["confidence"],
-            },
+            "generator": config["dataset"]["generator"],
+            "confidence": config["statistics"]["confidence"],
         },
     }
     with open(f"{RESULTS}/logs/unfinished.log", "w") as log:
         subprocess.run(
             [sys.executable, SCRIPTS / "unfinished.py"],
-            input=json.dumps(study),
+            input=json.dumps(given),
             text=True,
             stdout=log,
             stderr=log,

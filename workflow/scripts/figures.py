@@ -2,14 +2,10 @@ from pathlib import Path
 
 from vaebench.base.log import job
 from vaebench.figures.drawing import draw_all
+from vaebench.results.study import study_of
 
 if __name__ == "__main__":  # worker processes that are spawned import this script
     with job(snakemake.log[0]):
         results = Path(snakemake.output.png[0]).parents[1]
-        draw_all(
-            **snakemake.params.study,
-            tables=results / "tables",
-            folder=results / "runs",
-            output=results / "figures",
-            threads=snakemake.threads,
-        )
+        study = study_of(**snakemake.params.study, tables=results / "tables", folder=results / "runs")
+        draw_all(study, results / "figures", snakemake.threads)

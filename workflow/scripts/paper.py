@@ -2,15 +2,10 @@ from pathlib import Path
 
 from vaebench.base.log import job
 from vaebench.report.paper import write_paper
+from vaebench.results.study import study_of
 
 if __name__ == "__main__":  # worker processes that are spawned import this script
     with job(snakemake.log[0]):
         results = Path(snakemake.output[0]).parent
-        write_paper(
-            **snakemake.params.study,
-            tables=results / "tables",
-            folder=results / "runs",
-            captions=snakemake.params.captions,
-            output=Path(snakemake.output[0]),
-            threads=snakemake.threads,
-        )
+        study = study_of(**snakemake.params.study, tables=results / "tables", folder=results / "runs")
+        write_paper(study, snakemake.params.captions, Path(snakemake.output[0]), snakemake.threads)

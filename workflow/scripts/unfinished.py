@@ -3,10 +3,14 @@ import sys
 from pathlib import Path
 
 from vaebench.report.unfinished import summarise_finished
+from vaebench.report.writing import Sources
+from vaebench.results.study import study_of
 
 if __name__ == "__main__":  # worker processes that are spawned import this script
     # Called by the Snakefile when jobs failed, not by a rule: what a rule would get as parameters comes as JSON.
-    arguments = json.load(sys.stdin)
-    report = arguments["report"]
-    report |= {"captions": Path(report["captions"]), "validation": Path(report["validation"])}
-    summarise_finished(**arguments | {"results": Path(arguments["results"])})
+    given = json.load(sys.stdin)
+    results, report = Path(given["results"]), given["report"]
+    folders = {name: Path(report.pop(name)) for name in ("captions", "validation")}
+    sources = Sources(figures=results / "figures", **folders, **report)
+    study = study_of(**given["study"], tables=results / "tables", folder=results / "runs")
+    summarise_finished(study, given["to_do"], given["suites"], given["statistics"], given["tuning_trials"], sources)

@@ -1,6 +1,6 @@
 """Draw the figures that the catalog lists, and write each as PNG and SVG."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from vaebench.base.platforms import process_context
 from vaebench.figures import comparison, latent_space, pictures, training_curves
 from vaebench.figures.listing import FORMATS
 from vaebench.figures.style import look_of_vaebench, save
-from vaebench.results.study import Study, open_study
+from vaebench.results.study import Study
 
 DRAWINGS = {
     "reconstructions": pictures.reconstructions,
@@ -38,23 +38,11 @@ def draw(study: Study, name: str) -> Figure:
         return DRAWINGS[name](study)
 
 
-def draw_all(
-    dataset: str,
-    runs: Mapping[str, Mapping],
-    seeds: Mapping[str, Sequence[int]],
-    tables: Path,
-    folder: Path,
-    output: Path,
-    threads: int = 1,
-    formats: Sequence[str] = FORMATS,
-) -> None:
+def draw_all(study: Study, output: Path, threads: int = 1, formats: Sequence[str] = FORMATS) -> None:
     """Write every figure of the catalog to the folder `output` in the given formats: PNG (200 dpi) and SVG.
 
-    `runs` holds the planned runs' specifications by name, in the order to show them, `seeds` the seeds of each; their
-    trainings lie in `folder`/{run}/seed{seed}, the tables in `tables`. Runs without results are named on the figures.
-    `threads` processes draw at once.
+    Runs without results are named on the figures. `threads` processes draw at once.
     """
-    study = open_study(dataset, runs, seeds, tables, folder)
     write = partial(_write, study, Path(output), formats)
     with ProcessPoolExecutor(threads, mp_context=process_context()) as pool:
         for _ in tqdm(pool.map(write, DRAWINGS), total=len(DRAWINGS), desc="figures", unit="figure"):

@@ -4,13 +4,13 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path
 from vaebench.figures.drawing import draw_all
 from vaebench.figures.listing import FIGURES
+from vaebench.results.study import Study
 
 TABLES_ON_THE_PAGE = ("reconstruction", "generation")
 FIGURES_ON_THE_PAGE = {"reconstructions": 0.3, "rate_distortion": 0.17, "ranks": 0.18}  # and the page height of each
@@ -20,33 +20,23 @@ SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
 }
 
 
-def write_paper(
-    dataset: str,
-    runs: Mapping[str, Mapping],
-    seeds: Mapping[str, Sequence[int]],
-    tables: Path,
-    folder: Path,
-    captions: Path,
-    output: Path,
-    threads: int = 1,
-) -> Path | None:
+def write_paper(study: Study, captions: Path, output: Path, threads: int = 1) -> Path | None:
     """Fill the folder `output` with tables (*.tex), figures (*.pdf), a figure environment for each, and paper.tex.
 
-    The arguments name the study as for the figures; `captions` is the folder of the figures' captions (*.rst). Where
-    pdflatex is installed paper.tex is compiled, and the path of paper.pdf is returned; else None.
+    `captions` is the folder of the figures' captions (*.rst). Where pdflatex is installed paper.tex is compiled, and
+    the path of paper.pdf is returned; else None.
     """
-    output, tables = Path(output), Path(tables)
-    found = sorted(tables.glob("*.tex"))
+    found = sorted(study.tables.glob("*.tex"))
     if not found:
-        raise UserError(f"{tables} holds no LaTeX table; run `snakemake tables` first")
+        raise UserError(f"{study.tables} holds no LaTeX table; run `snakemake tables` first")
     output.mkdir(parents=True, exist_ok=True)
     for table in found:
         with atomic_path(output / table.name) as temporary:
             shutil.copyfile(table, temporary)
-    draw_all(dataset, runs, seeds, tables, folder, output, threads, formats=("pdf",))
+    draw_all(study, output, threads, formats=("pdf",))
     for name in FIGURES:
-        _write(output / f"figure_{name}.tex", figure_environment(name, Path(captions)))
-    _write(output / "paper.tex", page(dataset))
+        _write(output / f"figure_{name}.tex", figure_environment(name, captions))
+    _write(output / "paper.tex", page(study.dataset))
     print(f"Wrote {len(found)} tables and {len(FIGURES)} figures to {output}")
     return compile_page(output)
 

@@ -3,14 +3,15 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from vaebench.base.log import last_line
 from vaebench.figures.drawing import draw_all
-from vaebench.report.writing import write_report
+from vaebench.report.writing import Sources, write_report
 from vaebench.results.budget import budget
-from vaebench.results.study import open_study
+from vaebench.results.study import Run, Study
 from vaebench.results.tables import runs_table, summary
 
 # What each stage of a training leaves in the training's folder.
@@ -25,28 +26,27 @@ OUTDATED = "its results were made with another configuration, code or data, and 
 
 
 def summarise_finished(
-    dataset: str,
-    runs: Mapping[str, Mapping],
-    seeds: Mapping[str, Sequence[int]],
+    study: Study,
     to_do: Mapping[str, Mapping[str, str]],
-    results: Path,
     suites: Sequence[str],
     statistics: Mapping,
     tuning_trials: Mapping[str, int | None],
-    report: Mapping,
+    sources: Sources,
 ) -> None:
-    """Write tables, figures and report to `results`/unfinished from the trainings for which nothing is left to do.
+    """Write tables, figures and report to `unfinished/` beside the study's tables, from the trainings that are done.
 
-    `runs` and `seeds` name the planned study as for the figures; `to_do` is the first stage that is left of a training,
-    by run and seed (as text), whether its files are there from before or not; `suites` the metrics each training has,
-    `statistics` is that section of the configuration, `tuning_trials` what it declares for each run; `report` holds the
-    further arguments of `write_report`.
+    `study` is the planned one; `to_do` is the first stage that is left of a training, by run and seed (as text),
+    whether its files are there from before or not; `suites` the metrics each training has, `statistics` is that section
+    of the configuration, `tuning_trials` what it declares for each run; `sources` is what the report shows besides.
     Without one finished training there is nothing to write, and only the reasons are printed.
     """
-    planned = [(run, seed) for run in runs for seed in seeds[run]]
-    stages = {(run, seed): to_do.get(run, {}).get(str(seed)) for run, seed in planned}
-    finished = [key for key in planned if stages[key] is None]
-    failures = [failure(results, run, seed, stages[run, seed]) for run, seed in planned if stages[run, seed]]
+    results = study.tables.parent
+    planned = [(run, seed) for run in study.runs for seed in run.seeds]
+    stages = {(run.name, seed): to_do.get(run.name, {}).get(str(seed)) for run, seed in planned}
+    finished = [key for key, stage in stages.items() if stage is None]
+    failures = [
+        failure(run, seed, stages[run.name, seed], results / "logs") for run, seed in planned if stages[run.name, seed]
+    ]
     for entry in failures:
         print(f"{entry['run']} seed {entry['seed']} did not finish, stage {entry['stage']}: {entry['reason']}")
     if not finished:
@@ -58,23 +58,23 @@ def summarise_finished(
     metrics = [folders[key] / "metrics" for key in finished]
     runs_table([folder / f"{suite}.csv" for folder in metrics for suite in suites], tables / "runs.csv")
     per_image = [folder / "per_image.parquet" for folder in metrics]
-    summary(tables / "runs.csv", per_image, tables, dict(statistics), failures, list(runs))
+    summary(tables / "runs.csv", per_image, tables, dict(statistics), failures, [run.name for run in study.runs])
     budget([folders[key] / "provenance.json" for key in finished], tuning_trials, tables)
     with only_finished(folders, failures) as folder:
-        study = {"dataset": dataset, "runs": runs, "seeds": seeds, "tables": tables, "folder": folder}
-        draw_all(**study, output=output / "figures")
-        write_report(**study, figures=output / "figures", output=output / "report.html", **report)
+        shown = study.elsewhere(tables, folder)
+        draw_all(shown, output / "figures")
+        write_report(shown, replace(sources, figures=output / "figures"), output / "report.html")
 
 
-def failure(results: Path, run: str, seed: int, stage: str) -> dict:
+def failure(run: Run, seed: int, stage: str, logs: Path) -> dict:
     """Run, seed, the stage that is left to do, and why it was not done: the training's own word, or its log's last."""
-    folder, log = results / "runs" / run / f"seed{seed}", results / "logs" / stage / run / f"seed{seed}.log"
-    reason = open_study("", {run: {}}, {run: [seed]}, results / "tables", results / "runs").runs[0].failures.get(seed)
-    if (folder / OUTPUTS[stage]).exists():
+    log = logs / stage / run.name / f"seed{seed}.log"
+    reason = run.failures.get(seed)
+    if run.path(seed, OUTPUTS[stage]).exists():
         reason = OUTDATED
-    elif not (folder / "training_state" / "failure.json").is_file():
+    elif not run.path(seed, "training_state", "failure.json").is_file():
         reason = last_line(log) if log.is_file() else "never started"
-    return {"run": run, "seed": seed, "stage": stage, "reason": reason}
+    return {"run": run.name, "seed": seed, "stage": stage, "reason": reason}
 
 
 @contextmanager

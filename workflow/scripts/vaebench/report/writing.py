@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from vaebench.report.findings import GRADES, SUITE_TITLES, sentences, verdicts
 from vaebench.report.pages import RunPage, Strip, facts_html, originals, run_pages
 from vaebench.report.rulegraph import draw
 from vaebench.results.budget import cells, in_words
-from vaebench.results.study import Study, open_study
+from vaebench.results.study import Study
 from vaebench.results.words import ends, interval, number, precision
 
 NOT_EVALUATED = "trained, but not evaluated"
@@ -41,35 +42,34 @@ UNKNOWN = (
 )
 
 
-def write_report(
-    dataset: str,
-    runs: Mapping[str, Mapping],
-    seeds: Mapping[str, Sequence[int]],
-    tables: Path,
-    folder: Path,
-    figures: Path,
-    captions: Path,
-    manifests: Sequence[Path],
-    validation: Path,
-    rulegraph: str,
-    settings: Mapping,
-    output: Path,
-) -> None:
-    """Write the study's report to the one file `output`; it refers to no other file and to no network.
+@dataclass(frozen=True)
+class Sources:
+    """What the report shows beside the study's tables and trainings.
 
-    The first five arguments name the study as for the figures; `figures` is the folder with the drawn ones, `captions`
-    that of their captions (*.rst); `manifests` are the JSON files beside the data, `validation` the summary of the
-    image check, `rulegraph` what `snakemake --rulegraph` prints (or an empty string); `settings` holds
-    `generator` (null, or what made the images) and `confidence`.
+    `figures` is the folder of the drawn figures, `captions` that of their captions (*.rst); `manifests` are the JSON
+    files beside the data, `validation` the summary of the image check, `rulegraph` what `snakemake --rulegraph` prints
+    (or an empty string); `generator` names what made the images, None where they are the user's own; `confidence`
+    is that of the intervals.
     """
-    study = open_study(dataset, runs, seeds, tables, folder)
+
+    figures: Path
+    captions: Path
+    manifests: Sequence[Path]
+    validation: Path
+    rulegraph: str
+    generator: str | None
+    confidence: float
+
+
+def write_report(study: Study, sources: Sources, output: Path) -> None:
+    """Write the study's report to the one file `output`; it refers to no other file and to no network."""
     look = looks(study.runs)
     pages = run_pages(study, look)
     shown = originals(study)
     recorded = next((page.run for page in pages if page.run.provenance), None)
-    data = [json.loads(Path(path).read_text()) for path in manifests]
+    data = [json.loads(Path(path).read_text()) for path in sources.manifests]
     measured = study.values["metric"].unique() if "metric" in study.values else []
-    confidence = settings["confidence"]
+    confidence = sources.confidence
     found = verdicts(study, confidence)
     context = {
         "study": study,
@@ -79,7 +79,7 @@ def write_report(
         "strips": [strip for strip in (shown, *(strip for page in pages for strip in page.strips)) if strip],
         "subtitle": subtitle(study),
         "planned": sum(len(run.seeds) for run in study.runs),
-        "notice": notice(dataset, settings.get("generator")),
+        "notice": notice(study.dataset, sources.generator),
         "percent": f"{100 * confidence:g}",
         "n_words": counts(study),
         "sentences": sentences(study, found),
@@ -89,16 +89,16 @@ def write_report(
         "columns": comparison_columns(study),
         "rows": comparison_rows(study, pages),
         **budget_section(study),
-        "figures": figure_sections(figures, captions),
-        "captions": {name: caption(captions, name) for name in (*IN_PAGE, "table", "budget")},
+        "figures": figure_sections(sources.figures, sources.captions),
+        "captions": {name: caption(sources.captions, name) for name in (*IN_PAGE, "table", "budget")},
         "manifests": data,
         "manifest_facts": lambda manifest: {key: manifest[key] for key in HOW_MADE if key in manifest},
         "skipped": [image | {"split": manifest["split"]} for manifest in data for image in manifest["skipped"]],
-        "validation": json.loads(Path(validation).read_text()) if Path(validation).exists() else {},
+        "validation": json.loads(sources.validation.read_text()) if sources.validation.exists() else {},
         "provenance": recorded.provenance if recorded else {},
         "provenance_run": recorded.name if recorded else "",
         "provenance_words": provenance_words(study),
-        "rulegraph": Markup(draw(rulegraph)),
+        "rulegraph": Markup(draw(sources.rulegraph)),
         "defined": [describe(str(name)) for name in measured],
         "metrics": METRICS,
         "suites": SUITE_TITLES,

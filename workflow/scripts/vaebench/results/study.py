@@ -4,7 +4,7 @@ import json
 import math
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -193,6 +193,10 @@ class Study:
         alike = [_all_but_beta(run) for run in self.runs if run.entry == entry and run.model == "BetaVAE"]
         return {run.name: 1.0 for run in self.runs if run.model == "VAE" and _all_but_beta(run) in alike}
 
+    def elsewhere(self, tables: Path, folder: Path) -> "Study":
+        """The same study with its tables and its trainings in other folders."""
+        return Study(self.dataset, tuple(replace(run, folder=folder / run.name) for run in self.runs), tables)
+
     def count(self, metric: str) -> int:
         """How many runs have a value of this metric."""
         return sum(self.interval(run.name, metric) is not None for run in self.runs)
@@ -208,7 +212,7 @@ def _all_but_beta(run: Run) -> dict:
     return {"config": config} | {part: run.spec.get(part) for part in ("nets", "training", "pretrained")}
 
 
-def open_study(
+def study_of(
     dataset: str, runs: Mapping[str, Mapping], seeds: Mapping[str, Sequence[int]], tables: Path, folder: Path
 ) -> Study:
     """The study of `runs` (specifications by name, in the order to show) and their seeds, trained in `folder`."""
