@@ -218,12 +218,10 @@ def _write_suites(
         for name, metric in METRICS.items():
             applies = name in values
             if metric.suite == suite and (applies or metric.headline):
-                better = "" if metric.higher_is_better is None else metric.higher_is_better
                 note = NOTES.get(name, "") if applies else f"not applicable: {metric.applies_to}"
                 value = values[name] if applies else ""
                 error = errors.get(name, "")
-                found = [DATASET, fake.name, fake.model, seed, "test", suite, name, value, error, n, metric.unit]
-                rows.append([*found, better, note])
+                rows.append([DATASET, fake.name, fake.model, seed, "test", suite, name, value, error, n, note])
         with open(path / f"{suite}.csv", "w", newline="") as file:
             csv.writer(file).writerows([COLUMNS, *rows])
 

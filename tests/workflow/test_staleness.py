@@ -65,6 +65,30 @@ def test_edited_module(study, module, jobs):
 
 
 @pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"MSE",', '"mean squared error",'),  # its label
+        ('"nats/value",', '"nats",'),
+        (
+            """            "dB",
+            True,""",
+            """            "dB",
+            False,""",
+        ),
+        ("headline=True", "headline=False"),
+    ],
+)
+def test_how_a_metric_is_shown_measures_nothing_again(study, old, new):
+    study.edit(f"{LIBRARY}/metrics/registry_images.py", old, new)
+    assert study.planned() == TABLES
+
+
+def test_where_a_metric_applies_measures_again(study):
+    study.edit(f"{LIBRARY}/metrics/registry_images.py", 'function="psnr"', 'function="mse"')
+    assert study.planned() == {"evaluate": 2} | TABLES
+
+
+@pytest.mark.parametrize(
     ("setting", "jobs"),
     [
         ("statistics: {confidence: 0.9}", SUMMARY),

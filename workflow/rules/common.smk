@@ -26,6 +26,7 @@ from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import code_fingerprint
 from vaebench.base.folders import folder_state
 from vaebench.base.log import tail
+from vaebench.metrics.registry import REGISTRY, measured
 from vaebench.models.own_networks import own_networks
 from vaebench.base.presence import enter, sign
 from vaebench.installation.prerequisites import broken_interpreter
@@ -93,16 +94,18 @@ def one_of(names):
     return "|".join(re.escape(str(name)) for name in names) or "(?!)"
 
 
-def code(script):
+def code(script, without=frozenset()):
     """Fingerprint of what a script does, as a parameter: a result is stale when it changes.
 
     As a function, it is worked out for the jobs that are looked at, and not at every start of Snakemake. Modules that
-    only other models than a job's run do not count.
+    only other models than a job's run do not count, nor those named by `without`.
     """
 
     def fingerprint(wildcards):
         model = SPECS[wildcards.run]["model"] if "run" in wildcards.keys() else None
-        return fingerprint_of(SCRIPTS / script, without=foreign_modules(model))
+        return fingerprint_of(
+            SCRIPTS / script, without=foreign_modules(model) | without
+        )
 
     return fingerprint
 

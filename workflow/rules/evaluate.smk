@@ -97,7 +97,8 @@ rule evaluate:
         runtime=lambda wildcards, attempt: 120 * attempt,
         gpu=1,
     params:
-        code=code("evaluate.py"),
+        code=code("evaluate.py", without=REGISTRY),
+        metrics=measured(),
         spec=lambda wildcards: without(SPECS[wildcards.run], "training", "sampler"),
         settings=without(config["evaluation"], "batch_size"),
         how=lambda wildcards: untracked(

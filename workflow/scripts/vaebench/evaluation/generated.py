@@ -10,7 +10,7 @@ from vaebench.evaluation.measurement import Pass, Task
 from vaebench.metrics import distribution
 from vaebench.metrics.distribution import Measured
 from vaebench.metrics.metric import Value
-from vaebench.metrics.registry_sets import frechet_name, kernel_name
+from vaebench.metrics.set_names import frechet_name, kernel_name
 from vaebench.models.batches import aligned_batches
 from vaebench.models.posterior import decode, encode, interpolate, reconstruct
 

@@ -10,7 +10,13 @@ from vaebench.metrics.registry_images import fidelity, legacy, objectives, sampl
 from vaebench.metrics.registry_latent import latent, likelihood
 from vaebench.metrics.registry_sets import generation
 
-__all__ = ["METRICS", "SUITES", "Metric", "describe"]
+__all__ = ["METRICS", "REGISTRY", "SUITES", "Metric", "describe", "measured"]
+
+
+# An evaluation depends on what they say through `measured` alone: a new label or direction measures nothing again.
+REGISTRY = frozenset(
+    f"vaebench.metrics.{name}" for name in ("registry", "registry_images", "registry_latent", "registry_sets")
+)
 
 
 def describe(name: str) -> Metric:
@@ -23,6 +29,17 @@ def describe(name: str) -> Metric:
     base, _, qualifier = name.partition("/")
     entry = METRICS[base]
     return replace(entry, name=name, label=f"{entry.label} ({qualifier})", headline=False)
+
+
+def measured() -> dict[str, tuple]:
+    """What of each entry decides how it is measured and noted, and not only how it is shown.
+
+    Units, directions, labels, symbols, ranges and formulas are not among it: an evaluation reads none of them.
+    """
+    return {
+        name: (entry.suite, entry.applies_to, entry.per_image, entry.function, entry.features)
+        for name, entry in METRICS.items()
+    }
 
 
 METRICS: dict[str, Metric] = {

@@ -1,29 +1,10 @@
 """Registered metrics of sets of images, against held-out and training images, in the features of a network."""
 
 from vaebench.metrics.metric import Metric
-
-OFFICIAL, CUSTOM = "inception", "custom_inception"  # by the file's sha256, see metrics/extractors.py
-FEATURES = ("alexnet", "vgg16", OFFICIAL, CUSTOM)
+from vaebench.metrics.set_names import FEATURES, OFFICIAL, frechet_name, kernel_name
 
 FRECHET = "‖m_g - m_r‖² + tr(S_g + S_r - 2 (S_g S_r)^½)"
 NEAREST = "pixel RMSE to the nearest training image, mean over"
-
-
-def frechet_name(features: str, what: str = "") -> str:
-    """The name of a Fréchet distance: `fd_vgg16`, `fd_floor_vgg16`; `fid`, `fid_floor` for the official Inception file.
-
-    what: "" for generated, "floor" for training, "midpoint" for interpolated images, "r" for reconstructions.
-    """
-    official = features == OFFICIAL
-    if what == "r":
-        return "rfid" if official else f"rfd_{features}"
-    middle = f"_{what}" if what else ""
-    return f"fid{middle}" if official else f"fd{middle}_{features}"
-
-
-def kernel_name(features: str) -> str:
-    """The name of the kernel distance of generated images: `kd_vgg16`; `kid` for the official Inception file."""
-    return "kid" if features == OFFICIAL else f"kd_{features}"
 
 
 def generation() -> list[Metric]:

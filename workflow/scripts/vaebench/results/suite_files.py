@@ -27,8 +27,6 @@ COLUMNS = (
     "value",
     "std_error",
     "n",
-    "unit",
-    "higher_is_better",
     "note",
 )
 CONTEXT_KEY = b"vaebench"
@@ -115,7 +113,6 @@ class Suites:
 
     def _row(self, name: str, found: Value) -> dict:
         metric = describe(name)
-        better = "" if metric.higher_is_better is None else metric.higher_is_better
         shown = math.isfinite(found.value)
         return {
             **self.identity,
@@ -124,8 +121,6 @@ class Suites:
             "value": repr(float(found.value)) if shown else "",
             "std_error": repr(float(found.std_error)) if shown and math.isfinite(found.std_error) else "",
             "n": found.n if shown else "",
-            "unit": metric.unit,
-            "higher_is_better": better,
             "note": found.note,
         }
 

@@ -1,6 +1,7 @@
 """The tables of a study: all values in runs.csv, and what is derived from it and from the per-image values."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +10,14 @@ import pandas as pd
 
 from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path
-from vaebench.metrics.registry import METRICS
+from vaebench.metrics.registry import METRICS, describe
 from vaebench.results.pairwise import pairwise, reach_notes, seed_notes, single_seed_note
 from vaebench.results.standing import standing
 from vaebench.results.statistics import seed_summary
 from vaebench.results.suite_files import COLUMNS, read_context
 from vaebench.results.table_formats import write_latex, write_markdown
 
+RUNS_COLUMNS = (*COLUMNS[:-1], "unit", "higher_is_better", COLUMNS[-1])  # of runs.csv
 SUMMARY_PARTS = ("mean", "sd", "ci_low", "ci_high", "n_seeds", "rank", "best")
 TABLE_SUITES = {
     "reconstruction": ("reconstruction",),
@@ -49,14 +51,17 @@ class Table:
 
 
 def runs_table(metric_files: list[Path], output: Path) -> None:
-    """Join the metric CSVs of all trainings into runs.csv, in the order given; the suites in their own order.
+    """Join the metric CSVs of all trainings into runs.csv, in the order given, with each metric's unit and direction.
 
     Raises UserError for a file that lacks a column.
     """
-    frames = [_read_values(path) for path in metric_files]
+    frames = [_read_values(path, COLUMNS) for path in metric_files]
     joined = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
+    entries = joined["metric"].map(describe)
+    joined["unit"] = [entry.unit for entry in entries]
+    joined["higher_is_better"] = ["" if entry.higher_is_better is None else entry.higher_is_better for entry in entries]
     with atomic_path(output) as temporary:
-        joined[list(COLUMNS)].to_csv(temporary, index=False, lineterminator="\n")
+        joined[list(RUNS_COLUMNS)].to_csv(temporary, index=False, lineterminator="\n")
     print(f"Joined {len(frames)} files, {len(joined)} values: {output}")
 
 
@@ -73,7 +78,7 @@ def summary(
     settings: the section `statistics`; failures: run, seed, stage and reason of what did not finish; expected: all runs
     of the study in their order. A failed run keeps its row, empty, with the reason in the column `note`.
     """
-    values = _read_values(runs)
+    values = _read_values(runs, RUNS_COLUMNS)
     numbers = ["seed", "value", "std_error", "n"]
     values[numbers] = values[numbers].apply(pd.to_numeric)
     order = list(dict.fromkeys([*expected, *values["run"]]))
@@ -190,9 +195,9 @@ def _row_notes(
     return {run: " ".join([*own[run], *([lost[run]] if run in lost else []), *mixed]) for run in order}
 
 
-def _read_values(path: Path) -> pd.DataFrame:
+def _read_values(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    missing = [column for column in COLUMNS if column not in frame]
+    missing = [column for column in columns if column not in frame]
     if missing:
         raise UserError(f"{path}: not a metrics file: it has no column {missing[0]!r}")
     return frame

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vaebench.base.errors import UserError
 from vaebench.base.files import sha256_of
-from vaebench.metrics.registry_sets import CUSTOM, OFFICIAL
+from vaebench.metrics.set_names import CUSTOM, OFFICIAL
 
 NAME, LAYER = "inception-v3-compat", "2048"
 # The file that torch-fidelity and pytorch-fid download, made of the network of the FID's authors
