@@ -46,7 +46,7 @@ test-fast: $(READY) ## the tests that run no pipeline
 lint: $(READY) ## style of Python and Snakemake code, and the order of the packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
 

@@ -1,5 +1,4 @@
 import shutil
-from pathlib import Path
 
 import pytest
 from fake_study import DEMO, build_study
@@ -9,8 +8,6 @@ from vaebench.figures.listing import FIGURES
 from vaebench.report import paper
 from vaebench.results.study import study_of
 
-ROOT = Path(__file__).parents[2]
-CAPTIONS = ROOT / "workflow/report"
 LATEX = shutil.which("pdflatex")
 
 
@@ -22,7 +19,7 @@ def study(tmp_path_factory):
 @pytest.fixture(scope="module")
 def written(study, tmp_path_factory):
     folder = tmp_path_factory.mktemp("paper")
-    return folder, paper.write_paper(study, CAPTIONS, folder)
+    return folder, paper.write_paper(study, folder)
 
 
 def test_paper_has_every_table_and_every_figure_as_a_vector(study, written):
@@ -49,7 +46,7 @@ def test_special_characters_are_escaped():
 def test_missing_latex_is_said_plainly(study, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(paper, "draw_all", lambda *_, **__: None)
-    assert paper.write_paper(study, CAPTIONS, tmp_path) is None
+    assert paper.write_paper(study, tmp_path) is None
     assert "No LaTeX found (pdflatex is not on PATH)" in capsys.readouterr().out
     assert (tmp_path / "paper.tex").exists()
     assert not (tmp_path / "paper.pdf").exists()
@@ -57,7 +54,7 @@ def test_missing_latex_is_said_plainly(study, tmp_path, monkeypatch, capsys):
 
 def test_missing_tables_are_a_clear_error(study, tmp_path):
     with pytest.raises(UserError, match="holds no LaTeX table"):
-        paper.write_paper(study.elsewhere(tmp_path, tmp_path), CAPTIONS, tmp_path / "paper")
+        paper.write_paper(study.elsewhere(tmp_path, tmp_path), tmp_path / "paper")
 
 
 @pytest.mark.skipif(LATEX is None, reason="pdflatex is not installed (apt-get install texlive-latex-base)")

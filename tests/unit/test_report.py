@@ -52,10 +52,8 @@ def written(folder, fakes=DEMO, generator="demo_faces", **kind):
     output = folder / "results/fake/report.html"
     sources = Sources(
         figures=stand_in_figures(folder / "figures"),
-        captions=ROOT / "workflow/report",
         manifests=[folder / f"data/fake/{split}_data.json" for split in ("train", "eval", "test")],
         validation=folder / "results/fake/validation/summary.json",
-        rulegraph=DOT,
         generator=generator,
         confidence=0.95,
     )
@@ -320,7 +318,7 @@ def test_provenance_data_card_skipped_images_and_rules_are_on_the_page(demo):
     assert "000017.jpg" in html
     assert "truncated: 118 of 9000 bytes" in html
     assert "lanczos" in html
-    assert "train needs data" in html
+    assert "train needs preprocess" in html
     assert "40 images of the split test" in html
 
 
@@ -350,10 +348,8 @@ def test_mixed_results_are_announced(tmp_path):
         json.dumps(["These results mix 2 data sets. a; b.", "x has no result.", "All models were trained in x."])
     )
     output = tmp_path / "report.html"
-    places = {"figures": stand_in_figures(tmp_path / "figures"), "captions": ROOT / "workflow/report"}
-    settings = {"generator": "mnist", "confidence": 0.95}
-    empty = {"manifests": [], "validation": tmp_path / "none.json", "rulegraph": ""}
-    write_report(study_of(**arguments), Sources(**places, **empty, **settings), output)
+    figures = stand_in_figures(tmp_path / "figures")
+    write_report(study_of(**arguments), Sources(figures, [], tmp_path / "none.json", "mnist", 0.95), output)
     assert "These results mix 2 data sets." in output.read_text()
     assert "All models were trained in x." not in output.read_text()
 

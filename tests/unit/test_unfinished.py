@@ -23,10 +23,8 @@ def summarise(study, to_do):
     folder = study.tables.parents[2]
     sources = Sources(
         figures=folder / "none",
-        captions=ROOT / "workflow/report",
         manifests=[folder / f"data/fake/{split}_data.json" for split in ("train", "eval", "test")],
         validation=folder / "results/fake/validation/summary.json",
-        rulegraph="",
         generator=None,
         confidence=0.95,
     )

@@ -52,7 +52,7 @@ class Project:
             assert "Nothing to be done" in output, output
             return Counter()
         jobs = Counter({line.split()[0]: int(line.split()[1]) for line in table[1].splitlines()})
-        for target in ("total", "all", "data", "models", "metrics", "tables", "report_target"):
+        for target in ("total", "study", "all", "data", "models", "metrics", "tables", "report_target"):
             jobs.pop(target, None)
         return jobs
 

@@ -60,10 +60,8 @@ def report(tmp_path_factory):
     output = folder / "report.html"
     sources = Sources(
         figures=folder / "figures",
-        captions=ROOT / "workflow/report",
         manifests=[folder / f"data/fake/{split}_data.json" for split in ("train", "eval", "test")],
         validation=folder / "results/fake/validation/summary.json",
-        rulegraph=(ROOT / "workflow/report/rulegraph.mmd").read_text(),
         generator="demo_faces",
         confidence=0.95,
     )

@@ -104,6 +104,8 @@ def test_where_a_metric_applies_measures_again(study):
         ("models: {beta_vae: {sweep: {beta: [2.0, 8.0]}}}", runs(1)),
         ("training: {vq_scale: mean}", {}),
         ("training: {optimizer: {name: AdamW}}", runs(2)),
+        ("models: {vae: {config: {reconstruction_loss: bce, latent_dim: 4}}}", {}),  # keys in another order
+        ("evaluation: {likelihood: {images: 1000, samples: 100}}", {}),
         ("training: {device: cpu, checkpoint_minutes: 1}", {}),
         ("models: {vae: {training: {tuning_trials: 3}}}", {"report": 1} | BUDGET),
         ("tracking: tensorboard", {}),

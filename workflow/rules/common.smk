@@ -1,7 +1,6 @@
 # Helpers that the rules share: where things lie, which runs there are, and what makes a result stale.
 
 import functools
-import hashlib
 import json
 import os
 import re
@@ -13,10 +12,16 @@ from types import SimpleNamespace
 
 from snakemake.exceptions import WorkflowError
 
-WORKFLOW = Path(workflow.current_basedir).parent
-SCRIPTS = WORKFLOW / "scripts"
-if str(SCRIPTS) not in sys.path:
+HERE = workflow.current_basedir
+SCRIPTS = Path(HERE).parent / "scripts" if HERE.is_local else None
+if SCRIPTS and str(SCRIPTS) not in sys.path:
     sys.path.insert(0, str(SCRIPTS))
+try:
+    import vaebench
+except ImportError:
+    raise WorkflowError(
+        "a workflow that is read from elsewhere needs its library here: pip install the same version of vaebench"
+    ) from None
 
 from snakemake_logger_plugin_vaebench import show_progress
 from vaebench.config import resolve
@@ -36,7 +41,7 @@ from vaebench.training.state_folder import forget
 
 fingerprint_of = functools.cache(code_fingerprint)
 state_of_folder = functools.cache(folder_state)
-SCHEMA = resolve.load_schema(WORKFLOW / "schemas/config.schema.yaml")
+SCHEMA = resolve.load_schema()
 
 if broken := broken_interpreter(sys.executable):
     raise WorkflowError(broken)
@@ -94,6 +99,13 @@ def one_of(names):
     return "|".join(re.escape(str(name)) for name in names) or "(?!)"
 
 
+def script_file(name):
+    """A script of the workflow, or its copy on this machine where the workflow is read from an address."""
+    return (
+        SCRIPTS / name if SCRIPTS else Path(workflow.source_path(f"../scripts/{name}"))
+    )
+
+
 def code(script, without=frozenset()):
     """Fingerprint of what a script does, as a parameter: a result is stale when it changes.
 
@@ -104,17 +116,10 @@ def code(script, without=frozenset()):
     def fingerprint(wildcards):
         model = SPECS[wildcards.run]["model"] if "run" in wildcards.keys() else None
         return fingerprint_of(
-            SCRIPTS / script, without=foreign_modules(model) | without
+            script_file(script), without=foreign_modules(model) | without
         )
 
     return fingerprint
-
-
-def text_of(*files):
-    """Digest of text files that a result shows."""
-    return hashlib.sha256(
-        "".join(file.read_text() for file in files).encode()
-    ).hexdigest()
 
 
 def untracked(**settings):
@@ -123,8 +128,12 @@ def untracked(**settings):
 
 
 def without(settings, *keys):
-    """The settings less the keys that cannot change a result."""
-    return {key: value for key, value in sorted(settings.items()) if key not in keys}
+    """The settings less the keys that cannot change a result, in an order that does not depend on the YAML file's."""
+    return {
+        key: without(value) if isinstance(value, dict) else value
+        for key, value in sorted(settings.items())
+        if key not in keys
+    }
 
 
 def what_to_train(run):
@@ -312,7 +321,7 @@ def planned_study():
     seeds = {run: resolve.seeds_of(spec, SEEDS) for run, spec in SPECS.items()}
     return {
         "dataset": DATASET,
-        "runs": {run: what_to_train(run) for run in RUNS},
+        "runs": {run: without(what_to_train(run)) for run in RUNS},
         "seeds": seeds,
     }
 
@@ -338,7 +347,12 @@ def check_cluster():
     """Ask SLURM whether it can run the jobs to come: what it refuses would be submitted with every retry."""
     if workflow.executor_plugin.name != "slurm":
         return
-    from vaebench.cluster.slurm import Cluster, mistakes_of, read_cluster, requests_of_jobs
+    from vaebench.cluster.slurm import (
+        Cluster,
+        mistakes_of,
+        read_cluster,
+        requests_of_jobs,
+    )
 
     cluster = read_cluster()
     jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
@@ -363,7 +377,7 @@ def check_networks():
     specs = [SPECS[run] for run in sorted(to_train) if own_networks(SPECS[run])]
     if specs:
         built = subprocess.run(
-            [sys.executable, SCRIPTS / "own_networks.py"],
+            [sys.executable, script_file("own_networks.py")],
             input=json.dumps(
                 {"specs": specs, "input_shape": resolve.input_shape(config)}
             ),
@@ -447,17 +461,15 @@ def summarise_finished():
         "statistics": config["statistics"],
         "tuning_trials": tuning_trials(),
         "report": {
-            "captions": str(WORKFLOW / "report"),
             "manifests": rules.report.input.manifests,
             "validation": rules.validate.output.summary,
-            "rulegraph": (WORKFLOW / "report/rulegraph.mmd").read_text(),
             "generator": config["dataset"]["generator"],
             "confidence": config["statistics"]["confidence"],
         },
     }
     with open(f"{RESULTS}/logs/unfinished.log", "w") as log:
         subprocess.run(
-            [sys.executable, SCRIPTS / "unfinished.py"],
+            [sys.executable, script_file("unfinished.py")],
             input=json.dumps(given),
             text=True,
             stdout=log,

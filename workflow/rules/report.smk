@@ -82,9 +82,6 @@ rule report:
             "generator": config["dataset"]["generator"],
             "confidence": config["statistics"]["confidence"],
         },
-        texts=text_of(*sorted((WORKFLOW / "report").glob("*"))),
-        captions=WORKFLOW / "report",
-        rulegraph=WORKFLOW / "report/rulegraph.mmd",
     message:
         "Writing the report {output}"
     script:
@@ -116,8 +113,6 @@ rule paper:
     params:
         code=code("paper.py"),
         study=planned_study(),
-        texts=text_of(*sorted((WORKFLOW / "report").glob("*"))),
-        captions=WORKFLOW / "report",
     message:
         "Writing tables and figures for a manuscript to {output}"
     script:

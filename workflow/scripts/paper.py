@@ -8,4 +8,4 @@ if __name__ == "__main__":  # worker processes that are spawned import this scri
     with job(snakemake.log[0]):
         results = Path(snakemake.output[0]).parent
         study = study_of(**snakemake.params.study, tables=results / "tables", folder=results / "runs")
-        write_paper(study, snakemake.params.captions, Path(snakemake.output[0]), snakemake.threads)
+        write_paper(study, Path(snakemake.output[0]), snakemake.threads)

@@ -8,10 +8,8 @@ with job(snakemake.log[0]):
     results = Path(snakemake.output[0]).parent
     sources = Sources(
         figures=results / "figures",
-        captions=snakemake.params.captions,
         manifests=[Path(path) for path in snakemake.input.manifests],
         validation=Path(snakemake.input.validation),
-        rulegraph=snakemake.params.rulegraph.read_text(),
         **snakemake.params.settings,
     )
     study = study_of(**snakemake.params.study, tables=results / "tables", folder=results / "runs")

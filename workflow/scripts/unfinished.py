@@ -10,7 +10,6 @@ if __name__ == "__main__":  # worker processes that are spawned import this scri
     # Called by the Snakefile when jobs failed, not by a rule: what a rule would get as parameters comes as JSON.
     given = json.load(sys.stdin)
     results, report = Path(given["results"]), given["report"]
-    folders = {name: Path(report.pop(name)) for name in ("captions", "validation")}
-    sources = Sources(figures=results / "figures", **folders, **report)
+    sources = Sources(figures=results / "figures", validation=Path(report.pop("validation")), **report)
     study = study_of(**given["study"], tables=results / "tables", folder=results / "runs")
     summarise_finished(study, given["to_do"], given["suites"], given["statistics"], given["tuning_trials"], sources)

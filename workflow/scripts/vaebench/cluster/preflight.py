@@ -248,11 +248,10 @@ def _dotted(numbers: tuple[int, ...]) -> str:
 
 def needs_of(config: Mapping, disks: Iterable[Disk], folder: Path = Path()) -> Needs:
     """What the study needs of the machine it is started on."""
-    from vaebench.config.plan import SCHEMA
     from vaebench.config.resolve import load_schema, networks, shipped
     from vaebench.data.sources import weights_places
 
-    data, defaults = folder / config["data_dir"], shipped(load_schema(SCHEMA), "weights")
+    data, defaults = folder / config["data_dir"], shipped(load_schema(), "weights")
     places = weights_places(networks(config), config["weights"], defaults, data / "downloads/sources.json")
     weights = [data / "weights" / f"{place}.pt" for place in places.values()]
     missing = tuple(str(path) for path in weights if not path.is_file())

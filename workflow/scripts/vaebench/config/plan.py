@@ -14,7 +14,6 @@ from vaebench.base.errors import UserError
 from vaebench.config import resolve
 from vaebench.config.yaml_files import read_configfile
 
-SCHEMA = Path(__file__).with_name("config.schema.yaml")
 MODEL_BYTES = 500e6  # a resnet model at 64x64, its optimizer, the best epoch and figures' arrays, rounded up
 PER_IMAGE_BYTES = 200  # one row of per_image.parquet
 
@@ -60,7 +59,7 @@ def read_config(files: Iterable[Path], find_networks: bool = True) -> dict:
     config: dict = {}
     for file in files:
         config = _merge(config, read_configfile(file))
-    return resolve.complete(config, resolve.load_schema(SCHEMA), find_networks)
+    return resolve.complete(config, resolve.load_schema(), find_networks)
 
 
 def command_line(program: str, description: str) -> argparse.ArgumentParser:

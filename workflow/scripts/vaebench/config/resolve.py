@@ -30,11 +30,12 @@ from vaebench.config.schema import (
 from vaebench.config.training_settings import mistakes_in_training
 from vaebench.models.catalog import MODELS, NETS
 
+SCHEMA = Path(__file__).with_name("config.schema.yaml")  # a link to workflow/schemas
 FILES = ("images", "partition", "labels", "identity", "landmarks", "boxes")  # of a data set
 TRAINING_SWEEPS = ("batch_size", "epochs", "gradients", "learning_rate", "precision", "vq_scale")
 
 
-def load_schema(path: Path | str) -> dict:
+def load_schema(path: Path | str = SCHEMA) -> dict:
     """The JSON schema of the configuration, from its YAML file."""
     return yaml.safe_load(Path(path).read_text())
 

@@ -10,6 +10,7 @@ from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path
 from vaebench.figures.drawing import draw_all
 from vaebench.figures.listing import FIGURES
+from vaebench.report.writing import TEXTS
 from vaebench.results.study import Study
 
 TABLES_ON_THE_PAGE = ("reconstruction", "generation")
@@ -20,10 +21,10 @@ SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
 }
 
 
-def write_paper(study: Study, captions: Path, output: Path, threads: int = 1) -> Path | None:
+def write_paper(study: Study, output: Path, threads: int = 1) -> Path | None:
     """Fill the folder `output` with tables (*.tex), figures (*.pdf), a figure environment for each, and paper.tex.
 
-    `captions` is the folder of the figures' captions (*.rst). Where pdflatex is installed paper.tex is compiled, and
+    Where pdflatex is installed paper.tex is compiled, and
     the path of paper.pdf is returned; else None.
     """
     found = sorted(study.tables.glob("*.tex"))
@@ -35,15 +36,15 @@ def write_paper(study: Study, captions: Path, output: Path, threads: int = 1) ->
             shutil.copyfile(table, temporary)
     draw_all(study, output, threads, formats=("pdf",))
     for name in FIGURES:
-        _write(output / f"figure_{name}.tex", figure_environment(name, captions))
+        _write(output / f"figure_{name}.tex", figure_environment(name))
     _write(output / "paper.tex", page(study.dataset))
     print(f"Wrote {len(found)} tables and {len(FIGURES)} figures to {output}")
     return compile_page(output)
 
 
-def figure_environment(name: str, captions: Path) -> str:
+def figure_environment(name: str) -> str:
     """A figure with its caption and label, to be \\input; the PDF is looked for beside it or on the graphicspath."""
-    caption = " ".join((captions / f"{name}.rst").read_text().split()).replace("``", "")
+    caption = " ".join((TEXTS / f"{name}.rst").read_text().split()).replace("``", "")
     return (
         "\\begin{figure}\n  \\centering\n"
         f"  \\includegraphics[width=\\linewidth]{{{name}.pdf}}\n"

@@ -22,6 +22,7 @@ from vaebench.results.budget import cells, in_words
 from vaebench.results.study import Study
 from vaebench.results.words import ends, interval, number, precision
 
+TEXTS = Path(__file__).with_name("texts")  # captions of the figures, which Snakemake's own report shows too
 NOT_EVALUATED = "trained, but not evaluated"
 IN_PAGE = ("reconstructions", "generations")  # shown as live sheets instead of as figures
 PRECISION = "All models were trained in "  # as vaebench.results.tables.precision_note writes
@@ -46,19 +47,17 @@ UNKNOWN = (
 class Sources:
     """What the report shows beside the study's tables and trainings.
 
-    `figures` is the folder of the drawn figures, `captions` that of their captions (*.rst); `manifests` are the JSON
-    files beside the data, `validation` the summary of the image check, `rulegraph` what `snakemake --rulegraph` prints
-    (or an empty string); `generator` names what made the images, None where they are the user's own; `confidence`
-    is that of the intervals.
+    `figures` is the folder of the drawn figures; `manifests` are the JSON files beside the data, `validation` the
+    summary of the image check; `generator` names what made the images, None where they are the user's own; `confidence`
+    is that of the intervals; `captions` is the folder of the figures' captions (*.rst) and of the graph of rules.
     """
 
     figures: Path
-    captions: Path
     manifests: Sequence[Path]
     validation: Path
-    rulegraph: str
     generator: str | None
     confidence: float
+    captions: Path = TEXTS
 
 
 def write_report(study: Study, sources: Sources, output: Path) -> None:
@@ -98,7 +97,7 @@ def write_report(study: Study, sources: Sources, output: Path) -> None:
         "provenance": recorded.provenance if recorded else {},
         "provenance_run": recorded.name if recorded else "",
         "provenance_words": provenance_words(study),
-        "rulegraph": Markup(draw(sources.rulegraph)),
+        "rulegraph": Markup(draw((sources.captions / "rulegraph.mmd").read_text())),
         "defined": [describe(str(name)) for name in measured],
         "metrics": METRICS,
         "suites": SUITE_TITLES,
