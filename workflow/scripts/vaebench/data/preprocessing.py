@@ -52,7 +52,7 @@ def preprocess(
     `table` is what the validation wrote: only its sound images are used, in the order of the partition. `settings`
     holds the keys of the sections `preprocessing` and `decoding`. Pixels equal Pillow's crop-then-resize whatever the
     device, workers and batches. A run that was killed is resumed; nothing is replaced before everything is complete.
-    Beside each npz lie two digests (`arrays.content_digest`). UserError for whatever the user can mend.
+    Beside each npz lie two digests (`digests.content_digest`). UserError for whatever the user can mend.
     """
     source, recipe = open_images(images), Recipe.of(settings)
     compile_loops()

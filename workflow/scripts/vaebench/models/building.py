@@ -52,7 +52,7 @@ def roles_of(model: str) -> tuple[str, ...]:
 
 
 def build_network(role: str, name: str, model: str, config: BaseAEConfig) -> nn.Module | None:
-    """The network `name` (see `nets.build`); None, pythae's sign for its own, when it is `DEFAULT`."""
+    """The network `name` (see `networks.compact.build`); None, pythae's sign for its own, when it is `DEFAULT`."""
     return None if name == DEFAULT else build(role, name, model, config)
 
 

@@ -40,7 +40,7 @@ class ModelInfo:
     can be computed from; `halves_batches`: it computes with either half apart. `differentiates`: its forward pass needs
     gradients. `ranges` and `choices` are narrower than `RANGES` and `CHOICES`, with the reason in `why`. `terms` are
     the losses in its history besides the total and its trainer's. `recordable`: a training step neither waits for the
-    device nor depends on anything but tensors within an epoch, so that it can be recorded (see `steps`).
+    device nor depends on anything but tensors within an epoch, so that it can be recorded (`training.steps`).
     `needs_float32`: why precision auto is never bf16 for it; empty where bfloat16 does (docs/performance.md).
     """
 
