@@ -62,7 +62,7 @@ def test_efficiency_reads_the_accounting(place, accounted):
 
     wait_until("the accounting to know the end of every job", lambda: "RUNNING" not in allocated(), seconds=30)
     assert "gres/gpu:a100=1" in allocated()
-    printed = place.module("vaebench.cluster.efficiency", "results/mnist")
+    printed = place.command("efficiency", "results/mnist")
     rows = {line.split()[0]: line.split() for line in printed.splitlines()}
     names = rows["rule"]
     train = dict(zip(names, rows["train"], strict=True))

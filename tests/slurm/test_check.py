@@ -25,7 +25,8 @@ def check(place):
         *place.cluster.prefix,
         sys.executable,
         "-m",
-        "vaebench.cluster.preflight",
+        "vaebench",
+        "check",
         "config/config.yaml",
         *CONFIGS,
     ]

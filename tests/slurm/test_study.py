@@ -38,7 +38,7 @@ def test_one_free_gpu_serialises_and_interrupt_cancels(prepared, cluster, tmp_pa
         assert "Resources" in cluster.run("squeue", "--noheader", "--states=PENDING", "--format=%r")
         assert states() == ["PENDING", "PENDING", "RUNNING"]
         assert f"CUDA_VISIBLE_DEVICES {gpu_index(cluster, running['id'])}," in place.log(run)
-        status = place.module("vaebench.cluster.status", "config/config.yaml", *CONFIGS)
+        status = place.command("status", "config/config.yaml", *CONFIGS)
         assert re.search(rf"^{run}/seed0 +running +job {running['id']}, epoch \d+ of \d+, about ", status, re.MULTILINE)
         assert status.splitlines()[-1] == "2 queued, 1 running"
         process.send_signal(signal.SIGINT)

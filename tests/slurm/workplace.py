@@ -32,9 +32,9 @@ class Workplace:
         """The project as it stands, without what git ignores, but with the downloads that are there."""
         listing = ["git", "-C", str(PROJECT), "ls-files", "--cached", "--others", "--exclude-standard"]
         for name in subprocess.run(listing, capture_output=True, text=True, check=True).stdout.splitlines():
-            if (PROJECT / name).is_file():
+            if (PROJECT / name).is_symlink() or (PROJECT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(PROJECT / name, folder / name)
+                shutil.copy2(PROJECT / name, folder / name, follow_symlinks=False)
         for name in LOST_WITHOUT_NETWORK:
             if (PROJECT / name).is_dir():
                 shutil.copytree(PROJECT / name, folder / name)
@@ -97,10 +97,10 @@ class Workplace:
         """Run snakemake to its end, or kill it after `seconds`."""
         return self.finish(self.start(*arguments, **options), seconds)
 
-    def module(self, name: str, *arguments: str) -> str:
-        """What a module of the project prints when it is run in this folder."""
+    def command(self, name: str, *arguments: str) -> str:
+        """What `vaebench NAME` prints in this folder."""
         environment = self.cluster.environment | {"PYTHONPATH": str(self.folder / "workflow" / "scripts")}
-        command = [*self.cluster.prefix, sys.executable, "-m", name, *arguments]
+        command = [*self.cluster.prefix, sys.executable, "-m", "vaebench", name, *arguments]
         result = subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=90, check=False
         )
