@@ -13,7 +13,8 @@ from vaebench.data.resize import loops
 from vaebench.data.resize.loops import BITS, add_lines, channel_sums, compiled
 from vaebench.data.resize.resampling import Resampler
 
-PACKAGE = Path(loops.__file__).parent
+PACKAGE = Path(loops.__file__).parents[2]
+RESIZE = "data/resize"  # where the loops are
 
 ADD = """
 import numpy as np
@@ -56,22 +57,23 @@ def test_what_was_kept_is_loaded_wherever_the_package_moves(warm, tmp_path):
 @pytest.mark.parametrize("suffix", ["nbi", "nbc"])
 def test_what_was_kept_and_is_damaged_is_compiled_anew(warm, tmp_path, suffix):
     package = shutil.copytree(warm, tmp_path / "vaebench")
-    (kept,) = package.glob(f"__pycache__/loops.add_lines*.{suffix}")
+    (kept,) = package.glob(f"{RESIZE}/__pycache__/loops.add_lines*.{suffix}")
     os.truncate(kept, kept.stat().st_size // 2)
     assert outcome(start(package)) == "compiled"
 
 
 def test_another_source_is_compiled_anew(warm, tmp_path):
     package = shutil.copytree(warm, tmp_path / "vaebench")
-    with open(package / "loops.py", "a") as source:
+    with open(package / RESIZE / "loops.py", "a") as source:
         source.write("# another version\n")
     assert outcome(start(package)) == "compiled"
 
 
 def read_only(package):
     """Not to be written to, even by the superuser."""
-    shutil.rmtree(package / "__pycache__", ignore_errors=True)
-    (package / "__pycache__").write_text("no folder")
+    kept = package / RESIZE / "__pycache__"
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.write_text("no folder")
     return package
 
 

@@ -70,7 +70,5 @@ def compiled(function: Callable[..., None]) -> Callable[..., None]:
     signature = SIGNATURES[function]
     try:
         return njit(signature, cache=True)(function)
-    except (
-        Exception
-    ):  # numba and pickle raise many kinds where files cannot be read or written; errors of the loops recur
+    except Exception:  # numba and pickle raise many kinds where files cannot be read or written; other errors recur
         return njit(signature)(function)
