@@ -102,8 +102,21 @@ def test_from_a_folder_nothing_that_was_made_is_made_again(elsewhere, small_stud
     assert "mine" in jobs
 
 
-def test_without_the_library_it_says_what_to_install(elsewhere, server):
+NOT_INSTALLED = """
+import sys
+
+class Nowhere:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("vaebench", "snakemake_logger_plugin_vaebench"):
+            raise ModuleNotFoundError(name, name=name)
+
+sys.meta_path.insert(0, Nowhere())
+"""
+
+
+def test_without_the_library_it_says_what_to_install(elsewhere, server, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(NOT_INSTALLED)
     (elsewhere / "Snakefile").write_text(SNAKEFILE.format(place=server))
-    done = snakemake(elsewhere, "--dry-run", PYTHONPATH="")
+    done = snakemake(elsewhere, "--dry-run", PYTHONPATH=str(tmp_path))
     assert done.returncode == 1
     assert "pip install the same version of vaebench" in done.stdout

@@ -14,8 +14,14 @@ from snakemake.exceptions import WorkflowError
 
 HERE = workflow.current_basedir
 SCRIPTS = Path(HERE).parent / "scripts" if HERE.is_local else None
-if SCRIPTS and str(SCRIPTS) not in sys.path:
+if (
+    SCRIPTS
+):  # this checkout's library, also where that of another is installed and was loaded by then
     sys.path.insert(0, str(SCRIPTS))
+    others = {"vaebench", "snakemake_logger_plugin_vaebench"}
+    for name in [name for name in sys.modules if name.split(".")[0] in others]:
+        if not Path(sys.modules[name].__file__ or SCRIPTS).is_relative_to(SCRIPTS):
+            del sys.modules[name]
 try:
     import vaebench
 except ImportError:
