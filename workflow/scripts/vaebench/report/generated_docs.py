@@ -122,7 +122,7 @@ def _default(child: Mapping, described: Mapping) -> str:
 
 
 if __name__ == "__main__":
-    project = Path(__file__).parents[4]
+    project = Path()  # of the checkout that make runs in
     made = documents(project)
     for comparison in sys.argv[1:]:
         rows = [line for line in Path(comparison).read_text().splitlines() if line.startswith("|")]
