@@ -103,14 +103,9 @@ def test_from_a_folder_nothing_that_was_made_is_made_again(elsewhere, small_stud
 
 
 NOT_INSTALLED = """
-import sys
-
-class Nowhere:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("vaebench", "snakemake_logger_plugin_vaebench"):
-            raise ModuleNotFoundError(name, name=name)
-
-sys.meta_path.insert(0, Nowhere())
+import os, sys
+sys.path[:] = [folder for folder in sys.path if not os.path.isdir(os.path.join(folder, "vaebench"))]
+sys.meta_path[:] = [finder for finder in sys.meta_path if "vaebench" not in getattr(finder, "__module__", "")]
 """
 
 
