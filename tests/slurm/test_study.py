@@ -55,7 +55,7 @@ def test_one_free_gpu_serialises_and_interrupt_cancels(prepared, cluster, tmp_pa
 def test_full_study(studies):
     status, output = studies.calm_result
     assert status == 0, output
-    assert submitted(studies.calm) == {"rule_train": 3, "rule_judge_evaluate_sample_showcase": 3}
+    assert submitted(studies.calm) == {"rule_train": 3, "rule_judge_evaluate_sample": 3, "rule_showcase": 3}
     assert {job["state"] for job in studies.calm.jobs()} == {"COMPLETED"}
     tables = studies.calm.folder / "results" / "mnist" / "tables"
     assert set(pd.read_csv(tables / "runs.csv")["run"]) == set(RUNS)
