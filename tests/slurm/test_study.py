@@ -101,6 +101,7 @@ def test_what_slurm_refuses_is_one_line(prepared, tmp_path, resources, words):
     assert "Traceback" not in output
 
 
+@pytest.mark.slow
 def test_a_job_without_state_works_until_its_time_limit_which_is_named(prepared, cluster, tmp_path):
     """Warned, as less than three minutes are left, it goes on; then SLURM ends it."""
     place = prepared.copy(tmp_path / "study")
@@ -122,7 +123,7 @@ def test_a_job_without_state_works_until_its_time_limit_which_is_named(prepared,
     finally:
         place.kill(process)
     assert status == 1
-    end = "asked to end (SIGTERM); the same command goes on where it stopped. SLURM's reason: its time limit of 30 min"
+    end = "asked to end (SIGTERM): it starts anew. SLURM's reason: its time limit of 30 min"
     assert end in output, output
     assert "Warning: the time limit is near (SIGUSR1); this step has no state to save and goes on" in log.read_text()
 
@@ -188,7 +189,8 @@ def test_the_terminal_tells_why_a_job_ended_and_that_it_goes_on(studies, trouble
 def test_the_log_of_the_attempt_before_is_kept(studies):
     run = RUNS[2]
     log = studies.rough.folder / "results/mnist/logs/train" / run / "seed0.previous.log"
-    assert log.read_text().splitlines()[-1].startswith("Stopped: the time limit is near (SIGUSR1); the state is saved")
+    reasons = r"the time limit is near \(SIGUSR1\)|asked to end \(SIGTERM\)"  # its node may have gone down after it
+    assert re.match(rf"Stopped: ({reasons}); the state is saved", log.read_text().splitlines()[-1])
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -213,7 +215,8 @@ def test_tables_are_the_same(studies):
     names = sorted(path.name for path in folders[0].glob("*.csv"))
     assert "runs.csv" in names
     for name in names:
-        assert (folders[0] / name).read_text() == (folders[1] / name).read_text(), name
+        calm, rough = (pd.read_csv(folder / name).drop(columns="hours", errors="ignore") for folder in folders)
+        pd.testing.assert_frame_equal(calm, rough, check_exact=True, obj=name)
 
 
 def test_second_run_finds_nothing_to_do(studies):
@@ -233,7 +236,7 @@ def test_of_a_group_the_rule_that_failed_is_named(studies, tmp_path):
     target = str(place.run_folder(RUNS[0]).relative_to(place.folder) / "metrics/latent.csv")
     status, output = place.snakemake("--retries", "0", "--", target, seconds=240)
     assert status == 1
-    sent = rf"sent +Measuring {RUNS[0]}, seed 0; Drawing images from {RUNS[0]}, seed 0: SLURM job (\d+)"
+    sent = rf"sent +(?=.*Measuring {RUNS[0]}, seed 0)(?=.*Drawing images from {RUNS[0]}, seed 0).*: SLURM job (\d+)"
     job = re.search(sent, output)[1]
     told = rf"failed +Measuring {RUNS[0]}, seed 0 \(SLURM job {job}\), after .*(?:\n  .*)*\nError: mend this\n"
     assert re.search(told, output), output
