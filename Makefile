@@ -43,11 +43,12 @@ test: $(READY) ## every test that needs no cluster
 test-fast: $(READY) ## the tests that run no pipeline
 	$(PYTEST) -m "not slurm and not slow" $(TESTS)
 
-lint: $(READY) ## style of Python and Snakemake code, and the order of the packages
+lint: $(READY) ## style of Python and Snakemake code, types, and the order of the packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
 
 data/packages/gan_face_generate.archive: | $(READY)

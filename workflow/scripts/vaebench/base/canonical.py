@@ -12,6 +12,9 @@ IRRELEVANT = ("kind", "ctx")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 SCOPES = (*FUNCTIONS, ast.Lambda, ast.ClassDef, *COMPREHENSIONS)
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+Scope = Function | ast.Lambda | ast.ClassDef | Comprehension
 # Decorators that do not look at annotations, as functools.singledispatch does.
 BLIND_TO_ANNOTATIONS = {
     "abstractmethod", "cache", "cached_property", "classmethod", "contextmanager", "inference_mode", "lru_cache",
@@ -37,7 +40,7 @@ def canonical(source: str, keep_messages: bool = False) -> str:
     return _text(tree)
 
 
-def rename_locals(function: ast.AST, name: str = "${}.{}") -> None:
+def rename_locals(function: Function, name: str = "${}.{}") -> None:
     """Number the local variables of a function and of all scopes in it, in place; arguments keep their names.
 
     `name` is filled with the depth of the scope and the variable's number, by first appearance.
@@ -56,7 +59,7 @@ class _Unannotated(ast.NodeTransformer):
                 node.body[index] = self.visit(statement)
         return node
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+    def visit_FunctionDef(self, node: Function) -> ast.AST:
         if all(_last_name(decorator) in BLIND_TO_ANNOTATIONS for decorator in node.decorator_list):
             node.returns = None
             for argument in ast.walk(node.args):
@@ -71,7 +74,7 @@ class _Unannotated(ast.NodeTransformer):
             return node
         return ast.Assign([node.target], node.value)
 
-    def visit_If(self, node: ast.If) -> ast.AST:
+    def visit_If(self, node: ast.If) -> ast.AST | None:
         if _last_name(node.test) == "TYPE_CHECKING" and not node.orelse:
             return None
         return self.generic_visit(node)
@@ -101,7 +104,7 @@ class _Renaming:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def scope(self, node: ast.AST, outer: dict[str, str], depth: int) -> None:
+    def scope(self, node: Scope, outer: dict[str, str], depth: int) -> None:
         """Rename in a function, lambda, comprehension or class; `outer` are the new names of the scopes around it."""
         inside = list(_inside(node))
         bound, fixed = _bound(node, inside)
@@ -118,22 +121,22 @@ class _Renaming:
     def _rename(self, node: ast.AST, names: dict[str, str]) -> None:
         if isinstance(node, ast.Name):
             node.id = names.get(node.id, node.id)
-        elif isinstance(node, ast.ExceptHandler):
+        elif isinstance(node, ast.ExceptHandler) and node.name:
             node.name = names.get(node.name, node.name)
         elif isinstance(node, ast.Nonlocal):
             node.names = [names.get(name, name) for name in node.names]
 
 
-def _inside(scope: ast.AST) -> Iterator[ast.AST]:
+def _inside(scope: Scope) -> Iterator[ast.AST]:
     """The nodes that are evaluated in a scope; of a scope in it, the node itself and what is evaluated outside it."""
     if isinstance(scope, COMPREHENSIONS):
         first = scope.generators[0]
         rest = [child for child in ast.iter_child_nodes(scope) if child is not first]
-        parts = [first.target, *first.ifs, *rest]
+        parts: list[ast.AST] = [first.target, *first.ifs, *rest]
     elif isinstance(scope, ast.Lambda):
         parts = [scope.body]
     else:
-        parts = scope.body
+        parts = [*scope.body]
     stack = parts[::-1]
     while stack:
         node = stack.pop()
@@ -141,7 +144,7 @@ def _inside(scope: ast.AST) -> Iterator[ast.AST]:
         stack += [*(_evaluated_outside(node) if isinstance(node, SCOPES) else ast.iter_child_nodes(node))][::-1]
 
 
-def _evaluated_outside(scope: ast.AST) -> list[ast.AST]:
+def _evaluated_outside(scope: Scope) -> list[ast.AST]:
     """What is evaluated before a scope is entered: decorators, defaults, bases, the first iterable."""
     if isinstance(scope, COMPREHENSIONS):
         return [scope.generators[0].iter]
@@ -154,7 +157,7 @@ def _evaluated_outside(scope: ast.AST) -> list[ast.AST]:
     return [*outside, *(node for node in (*defaults, *annotations) if node is not None)]
 
 
-def _bound(scope: ast.AST, inside: list[ast.AST]) -> tuple[dict[str, None], set[str]]:
+def _bound(scope: Scope, inside: list[ast.AST]) -> tuple[dict[str, None], set[str]]:
     """The names that a scope binds, in order, and those among them or beside them that must keep their names."""
     bound: dict[str, None] = {}
     fixed: set[str] = set()
@@ -190,7 +193,7 @@ def _walrus_targets(comprehension: ast.AST) -> list[str]:
     return [node.target.id for node in ast.walk(comprehension) if isinstance(node, ast.NamedExpr)]
 
 
-def _outermost_functions(tree: ast.AST) -> Iterator[ast.AST]:
+def _outermost_functions(tree: ast.AST) -> Iterator[Function]:
     for child in ast.iter_child_nodes(tree):
         if isinstance(child, FUNCTIONS):
             yield child
@@ -220,7 +223,7 @@ def _dotted(node: ast.AST) -> str | None:
     return getattr(node, "id", None)
 
 
-def _values(node: ast.AST) -> list[ast.AST]:
+def _values(node: ast.expr) -> list[ast.expr]:
     """What is evaluated for a printed text, or the expression itself when it is none."""
     if isinstance(node, ast.JoinedStr):
         return [part.value for part in node.values if isinstance(part, ast.FormattedValue)]
@@ -254,8 +257,7 @@ def _text(node: object) -> str:
 def _body(node: ast.AST, name: str, value: object) -> object:
     """The value of a field: a body without its docstring, an f-string without the empty parts that Python 3.12 adds."""
     if isinstance(node, ast.JoinedStr):
-        return [part for part in value if not (isinstance(part, ast.Constant) and part.value == "")]
-    documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-    if name == "body" and documented and ast.get_docstring(node, clean=False) is not None:
-        return value[1:]
+        return [part for part in node.values if not (isinstance(part, ast.Constant) and part.value == "")]
+    if name == "body" and isinstance(node, (ast.Module, ast.ClassDef, *FUNCTIONS)):
+        return node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
     return value

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 import torch
 
@@ -53,20 +53,21 @@ def save_sealed(content: object, path: Path) -> None:
     """`torch.save` to a new file, its checksum at the end; torch reads it as if that were not there."""
     with open(path, "wb") as file:
         summing = _Summing(file)
-        torch.save(content, summing)
+        torch.save(content, cast(IO[bytes], summing))  # torch calls no more of it than write and flush
         file.write(SEAL % summing.crc)
         file.flush()
         os.fsync(file.fileno())
 
 
-def load_sealed(path: Path) -> dict:
+def load_sealed(path: Path) -> dict[str, Any]:
     """What `save_sealed` wrote, as plain data on the CPU.
 
     Raises FileNotFoundError, `Damaged` when it is not whole, and `UserError` when the system refuses to read it.
     """
     try:
         _check_seal(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return content
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -96,7 +97,8 @@ class _Summing:
     """A file that is written to, and the CRC-32 of what was written."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file, self.crc = file, 0
+        self._file = file
+        self.crc = 0
 
     def write(self, data: bytes) -> int:
         self.crc = zlib.crc32(data, self.crc)

@@ -141,8 +141,8 @@ def reason_of_end(ending: Ending) -> str:
         return ERROR + no_space()
     if outer:
         return ERROR + outer
-    words = [line for line in ending.scheduler.splitlines() if last_reason([line])]
-    return last_reason(words) or _reason_of_status(ending)
+    reasons = [line for line in ending.scheduler.splitlines() if last_reason([line])]
+    return last_reason(reasons) or _reason_of_status(ending)
 
 
 def last_reason(lines: Sequence[str]) -> str:
@@ -179,7 +179,7 @@ def _reason_of_status(ending: Ending) -> str:
     if last_words and (ending.status or 0) not in GRACEFUL:
         return ERROR + out_of_memory(last_words[-1])
     if number in SIGNALS:
-        return "".join(SIGNALS[number])
+        return "".join(SIGNALS[signal.Signals(number)])
     if any(line.startswith("Traceback ") for line in ending.log):
         return f"{ERROR}{ending.log[-1]} {UNEXPECTED}"
     return ""

@@ -38,7 +38,7 @@ def folder_state(folder: Path | str) -> str:
 
 def _files_below(
     folder: bytes, inside: bytes, above: tuple[tuple[int, int], ...]
-) -> Iterator[tuple[bytes, os.DirEntry]]:
+) -> Iterator[tuple[bytes, os.DirEntry[bytes]]]:
     try:
         facts = os.stat(folder)
         with os.scandir(folder) as entries:
@@ -58,7 +58,7 @@ def _files_below(
         yield from _files_below(entry.path, inside + entry.name + b"/", (*above, here))
 
 
-def _is_folder(entry: os.DirEntry) -> bool:
+def _is_folder(entry: os.DirEntry[bytes]) -> bool:
     with suppress(OSError):  # a link to itself
         return entry.is_dir()
     return False

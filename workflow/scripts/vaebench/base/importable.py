@@ -15,7 +15,8 @@ def why_not_importable(path: str) -> str | None:
     A job searches what this process searches, less the folder it runs in, unless that is on PYTHONPATH.
     """
     module, _, name = path.rpartition(".")
-    parts, spec = module.split("."), None
+    parts = module.split(".")
+    spec: ModuleSpec | None = None
     for depth in range(1, len(parts) + 1):
         whole = ".".join(parts[:depth])
         if spec is not None and spec.submodule_search_locations is None:
@@ -26,7 +27,7 @@ def why_not_importable(path: str) -> str | None:
             return f"there is no module {whole}; the folder that holds it must be on PYTHONPATH ({given})"
         if spec is None:
             return f"there is no module {whole}"
-    if not spec.has_location or not spec.origin.endswith(".py"):
+    if spec is None or not spec.has_location or spec.origin is None or not spec.origin.endswith(".py"):
         return None  # compiled, or a package without __init__.py: only importing it would tell
     try:
         names = list(_names(ast.parse(Path(spec.origin).read_bytes())))
@@ -42,7 +43,7 @@ def _find(name: str, package: ModuleSpec | None) -> ModuleSpec | None:
     """The module `name`, at top level or in a package; packages on the way are not executed."""
     for finder in sys.meta_path:
         if package is not None:
-            folders = list(package.submodule_search_locations)
+            folders: list[str] | None = list(package.submodule_search_locations or ())
         else:
             folders = _search_path() if finder is PathFinder else None
         spec = finder.find_spec(name, folders)

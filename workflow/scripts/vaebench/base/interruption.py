@@ -4,7 +4,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Self
 
 CAUSES = {
@@ -37,7 +37,7 @@ class Interrupted(SystemExit):
 
     def __init__(self, status: int, words: str) -> None:
         super().__init__(status)
-        self.words = words
+        self.status, self.words = status, words
 
 
 class Interruption:
@@ -56,8 +56,10 @@ class Interruption:
         self._handling.__enter__()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._handling.__exit__(*error)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._handling.__exit__(kind, error, traceback)
 
     def end(self, kept: str) -> "Interrupted":
         """The exception that ends the process; `kept` says what becomes of its work."""

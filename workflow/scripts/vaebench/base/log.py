@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 
@@ -36,7 +37,7 @@ def job(log: Path | str) -> Iterator[None]:
     except UserError as error:
         _end(ERROR + " ".join(line.strip() for line in str(error).splitlines()))
     except Interrupted as stop:
-        _end(f"{STOPPED}{stop.words}", stop.code)
+        _end(f"{STOPPED}{stop.words}", stop.status)
     except KeyboardInterrupt:
         _end(f"{STOPPED}interrupted by Ctrl-C; {AGAIN}", 128 + signal.SIGINT)
     except Exception as error:
@@ -63,8 +64,9 @@ def redirect_output(log: Path) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
-    sys.stdout.reconfigure(line_buffering=True)
-    sys.stderr.reconfigure(line_buffering=True)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
 
 
 def _second_name(log: Path) -> Path:
@@ -94,8 +96,9 @@ def last_line(log: Path | str) -> str:
 def _on_signal(number: int, frame: FrameType | None) -> None:
     """Write down a warning; end the process at a request to end. Not with print, which must not be entered twice."""
     if number == signal.SIGTERM:
-        raise Interrupted(128 + number, f"{CAUSES[number]}; {AGAIN}")
-    os.write(2, f"\nWarning: {CAUSES[number]}; this step has no state to save and goes on until it is ended\n".encode())
+        raise Interrupted(128 + number, f"{CAUSES[signal.Signals(number)]}; {AGAIN}")
+    cause = CAUSES[signal.Signals(number)]
+    os.write(2, f"\nWarning: {cause}; this step has no state to save and goes on until it is ended\n".encode())
 
 
 def _end(words: str, status: int = 1) -> None:

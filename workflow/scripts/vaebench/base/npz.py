@@ -5,11 +5,12 @@ import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Self
+from types import TracebackType
+from typing import IO, Self, TypedDict
 
 import numpy as np
 from numpy.lib import format as npy
@@ -21,6 +22,18 @@ from vaebench.base.files import atomic_path, sha256_of
 MEMBER = "data.npy"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # np.savez writes no time either: the same array is the same file
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of name and extra
+
+
+class Manifest(TypedDict):
+    """Of what preprocessing says of a split's array, what others read: where it is from, what it holds, whose rows."""
+
+    dataset: str
+    split: str
+    sha256: str
+    shape: list[int]
+    skipped: list[dict[str, str]]
+    sources: dict[str, dict[str, str]]
+    ids: list[str]
 
 
 def open_array(path: Path | str) -> np.ndarray:
@@ -40,7 +53,8 @@ def open_array(path: Path | str) -> np.ndarray:
             stacklevel=2,
         )
         with np.load(path) as archive:
-            return archive["data"]
+            array: np.ndarray = archive["data"]
+            return array
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; `snakemake data` makes it") from error
     except (zipfile.BadZipFile, zlib.error, struct.error, KeyError, ValueError, EOFError, NotImplementedError) as error:
@@ -86,14 +100,16 @@ class StreamedArray:
         self.dtype = np.dtype(dtype)
         self._compression = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
         self._rows = 0
+        self._context = self._writing()
 
     def __enter__(self) -> Self:
-        self._context = self._writing()
         self._member = self._context.__enter__()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._context.__exit__(*error)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._context.__exit__(kind, error, traceback)
 
     def append(self, batch: np.ndarray) -> None:
         """Write the next rows: dtype and all dimensions but the first as announced (ValueError)."""
@@ -103,7 +119,7 @@ class StreamedArray:
         self._member.write(np.ascontiguousarray(batch).reshape(-1).view(np.uint8).data)
 
     @contextmanager
-    def _writing(self) -> Iterable[BinaryIO]:
+    def _writing(self) -> Iterator[IO[bytes]]:
         with atomic_path(self.path) as temporary, zipfile.ZipFile(temporary, "w", self._compression) as archive:
             with open_member(archive) as member:
                 member.write(npy_header(self.shape, self.dtype))
@@ -112,7 +128,7 @@ class StreamedArray:
                 raise ValueError(f"{self.path}: {self._rows} rows written, {self.shape[0]} announced")
 
 
-def open_member(archive: zipfile.ZipFile) -> BinaryIO:
+def open_member(archive: zipfile.ZipFile) -> IO[bytes]:
     """The member `data.npy` of an archive for writing, with the header that np.savez gives it."""
     member = zipfile.ZipInfo(MEMBER, EPOCH)
     member.compress_type = archive.compression
@@ -138,11 +154,12 @@ def pixels_sha256(path: Path | str) -> str:
     return digest.read_text().strip() if digest.is_file() else sha256_of(path)
 
 
-def read_manifest(path: Path | str) -> dict:
+def read_manifest(path: Path | str) -> Manifest:
     """The manifest beside the npz at `path`; UserError when it is missing or damaged."""
     manifest = manifest_path(path)
     try:
-        return json.loads(manifest.read_text(encoding="utf-8"))
+        content: Manifest = json.loads(manifest.read_text(encoding="utf-8"))
+        return content
     except (OSError, ValueError) as error:
         raise UserError(
             f"cannot read {manifest}, the manifest of {path}: {error}; run `snakemake data` again"

@@ -24,7 +24,7 @@ def read_row(file: int, row: np.ndarray, offset: int) -> None:
     Raises EOFError when the file ends before.
     """
     if hasattr(os, "preadv"):
-        count = os.preadv(file, [row], offset)
+        count = os.preadv(file, [row.data], offset)
     else:
         data = os.pread(file, row.nbytes, offset)
         count = len(data)

@@ -6,11 +6,43 @@ import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TypedDict
 
 PACKAGES = ("torch", "torchvision", "pythae", "lpips", "piq", "numpy", "pandas", "pillow", "snakemake")
 
 
-def environment(device: str = "cpu") -> dict:
+class GitState(TypedDict):
+    """The commit that is checked out and whether the tree differs from it; both None outside a git checkout."""
+
+    commit: str | None
+    dirty: bool | None
+
+
+class DeviceFacts(TypedDict, total=False):
+    """A processor (type, name, cores) or a GPU (type, name, memory, its driver, and the CUDA of torch)."""
+
+    type: str
+    name: str
+    cores: int | None
+    memory_mb: int
+    driver: str | None
+    cuda: str | None
+
+
+class Environment(TypedDict):
+    """Where and with what something was computed; `time` in UTC, ISO 8601; `slurm_job` is None without SLURM."""
+
+    time: str
+    host: str
+    python: str
+    platform: str
+    packages: dict[str, str]
+    git: GitState
+    device: DeviceFacts
+    slurm_job: str | None
+
+
+def environment(device: str = "cpu") -> Environment:
     """Versions, host, device, git state and time of the running process, as plain JSON-able values.
 
     `device` is a torch device string; the device's name, memory and the driver are given when it is a GPU.
@@ -38,14 +70,14 @@ def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
     return found
 
 
-def git_state(folder: Path) -> dict:
+def git_state(folder: Path) -> GitState:
     """Commit and whether the tree differs from it; both None outside a git checkout."""
     commit = _output("git", "-C", str(folder), "rev-parse", "HEAD")
     changes = _output("git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no")
     return {"commit": commit or None, "dirty": bool(changes) if commit else None}
 
 
-def device_facts(device: str) -> dict:
+def device_facts(device: str) -> DeviceFacts:
     """Name and memory (MB) of the device, and the GPU driver's version."""
     if not device.startswith("cuda"):
         return {"type": "cpu", "name": platform.processor() or platform.machine(), "cores": os.cpu_count()}

@@ -55,8 +55,8 @@ def _warn(child: psutil.Process) -> bool:
         status = Path(f"/proc/{child.pid}/status").read_text()
     except OSError:
         return True  # it ended
-    caught = int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16)
-    if not caught >> (signal.SIGUSR1 - 1) & 1:
+    caught = re.search(r"SigCgt:\s*(\w+)", status)
+    if caught is None or not int(caught[1], 16) >> (signal.SIGUSR1 - 1) & 1:
         return False
     _send(child, signal.SIGUSR1)
     return True

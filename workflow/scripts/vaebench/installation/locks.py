@@ -39,8 +39,8 @@ def installed_gpus() -> tuple[str | None, list[tuple[int, int]]]:
     except (OSError, subprocess.SubprocessError):
         return None, []
     rows = [[field.strip() for field in line.split(",")] for line in lines if line.count(",") == 1]
-    capabilities = [numbers(capability)[:2] for _, capability in rows if len(numbers(capability)) == 2]
-    return (rows[0][0] if rows else None), capabilities
+    versions = [numbers(capability) for _, capability in rows]
+    return (rows[0][0] if rows else None), [(parts[0], parts[1]) for parts in versions if len(parts) == 2]
 
 
 if __name__ == "__main__":
