@@ -37,6 +37,7 @@ from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import code_fingerprint
 from vaebench.base.folders import folder_state
 from vaebench.base.log import tail
+from vaebench.base.plugin_files import files_that_add
 from vaebench.metrics.registry import REGISTRY, measured
 from vaebench.models.own_networks import own_networks
 from vaebench.base.presence import enter, sign
@@ -62,6 +63,7 @@ try:
 except UserError as mistakes:
     raise WorkflowError(str(mistakes)) from None
 
+PLUGINS = SimpleNamespace(files=config["plugins"])  # for jobs; their code is compared
 DATASET = config["dataset"]["name"]
 DATA = f"{config['data_dir']}/{DATASET}"
 RAW = f"{DATA}/raw"
@@ -112,20 +114,29 @@ def script_file(name):
     )
 
 
-def code(script, without=frozenset()):
+def code(script, without=frozenset(), plugins=frozenset(), shown=False):
     """Fingerprint of what a script does, as a parameter: a result is stale when it changes.
 
     As a function, it is worked out for the jobs that are looked at, and not at every start of Snakemake. Modules that
-    only other models than a job's run do not count, nor those named by `without`.
+    only other models than a job's run do not count, nor those named by `without`. Of the plugins those count that add
+    the run's networks, and the files of `plugins`; `shown`: with how they present what they add.
     """
 
     def fingerprint(wildcards):
-        model = SPECS[wildcards.run]["model"] if "run" in wildcards.keys() else None
+        spec = SPECS[wildcards.run] if "run" in wildcards.keys() else None
         return fingerprint_of(
-            script_file(script), without=foreign_modules(model) | without
+            script_file(script),
+            without=foreign_modules(spec and spec["model"]) | without,
+            plugins=plugins | (files_of_run(spec) if spec else frozenset()),
+            shown=shown,
         )
 
     return fingerprint
+
+
+def files_of_run(spec):
+    """The plugins that add what a run is built of."""
+    return files_that_add("network", spec["nets"].values())
 
 
 def untracked(**settings):

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from vaebench.base.canonical import canonical
+from vaebench.base.plugin_files import without_presentation
 
 PACKAGE = Path(__file__).parents[1]
 # What reports on a job, or moves whole files: neither can change what is in a result.
@@ -26,6 +27,8 @@ HARMLESS = frozenset(
         "base.failures",
         "base.files",
         "base.log",
+        "base.plugin_files",
+        "base.plugins",
         "cluster.preflight",
         "base.provenance",
         "data.sources",
@@ -37,16 +40,27 @@ SHOWN = "vaebench.metrics"  # here the message of an error becomes the note of a
 RELATIVE_NAME = re.compile(r"\w[\w-]*([./][\w-]+)*")
 
 
-def code_fingerprint(script: Path | str, package: Path | str = PACKAGE, without: frozenset[str] = frozenset()) -> str:
+def code_fingerprint(
+    script: Path | str,
+    package: Path | str = PACKAGE,
+    without: frozenset[str] = frozenset(),
+    plugins: frozenset[Path] = frozenset(),
+    shown: bool = False,
+) -> str:
     """SHA-256 (64 hexadecimal digits) over the canonical syntax trees of `script` and what it imports from `package`.
 
     Files beside a module or in the package's folder (templates, styles) count as part of it when it names them, or
-    their folder, in a string. Left out are `HARMLESS` modules and those of `without` (dotted names). Raises
-    `SyntaxError` for code that Python cannot parse.
+    their folder, in a string. Left out are `HARMLESS` modules and those of `without` (dotted names). Files of `plugins`
+    count by their content, wherever they lie, and with what they import from `package`; unless `shown`, how they are
+    presented does not. Raises `SyntaxError` for code that Python cannot parse.
     """
     script, package = Path(script), Path(package)
     found = code_of(script, package, without)
+    for plugin in plugins:
+        _collect(plugin, package, HARMLESS | without, found)
     digest = hashlib.sha256()
+    for text in sorted(plugin.read_text(encoding="utf-8") for plugin in plugins):
+        digest.update(f"{canonical(text if shown else without_presentation(text), keep_messages=True)}\n".encode())
     digest.update(canonical(script.read_text()).encode())
     for name, path in sorted(found.items()):
         text = path.read_text()

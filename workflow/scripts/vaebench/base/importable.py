@@ -8,42 +8,56 @@ from difflib import get_close_matches
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
+from vaebench.base.errors import UserError
+
 
 def why_not_importable(path: str) -> str | None:
-    """Why `package.module.Class` cannot be imported in a job; None when it can, as far as reading tells.
-
-    A job searches what this process searches, less the folder it runs in, unless that is on PYTHONPATH.
-    """
+    """Why `package.module.Class` cannot be imported in a job; None when it can, as far as reading tells."""
     module, _, name = path.rpartition(".")
+    try:
+        file = source_file(module)
+    except UserError as reason:
+        return str(reason)
+    if file is None:
+        return None  # only importing it would tell
+    try:
+        names = list(_names(ast.parse(file.read_bytes())))
+    except SyntaxError as error:
+        return f"{file}, line {error.lineno}: {error.msg}"
+    if name in names or "*" in names or "__getattr__" in names:
+        return None
+    close = get_close_matches(name, names, n=1)
+    return f"{file} has no {name}" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def source_file(module: str) -> Path | None:
+    """The source of a module, found without importing it; None for a compiled one, or a package without __init__.py.
+
+    A job searches what this process searches, less the folder it runs in, unless that is on PYTHONPATH. Raises
+    `UserError` for a module that a job would not find.
+    """
     parts = module.split(".")
     spec: ModuleSpec | None = None
     for depth in range(1, len(parts) + 1):
         whole = ".".join(parts[:depth])
         if spec is not None and spec.submodule_search_locations is None:
-            return f"{spec.name} is a module and holds no {whole}"
+            raise UserError(f"{spec.name} is a module and holds no {whole}")
         spec = _find(whole, spec)
         if spec is None and depth == 1:
             given = os.environ.get("PYTHONPATH") or "not set"
-            return f"there is no module {whole}; the folder that holds it must be on PYTHONPATH ({given})"
+            raise UserError(f"there is no module {whole}; the folder that holds it must be on PYTHONPATH ({given})")
         if spec is None:
-            return f"there is no module {whole}"
+            raise UserError(f"there is no module {whole}")
     if spec is None or not spec.has_location or spec.origin is None or not spec.origin.endswith(".py"):
-        return None  # compiled, or a package without __init__.py: only importing it would tell
-    try:
-        names = list(_names(ast.parse(Path(spec.origin).read_bytes())))
-    except SyntaxError as error:
-        return f"{spec.origin}, line {error.lineno}: {error.msg}"
-    if name in names or "*" in names or "__getattr__" in names:
         return None
-    close = get_close_matches(name, names, n=1)
-    return f"{spec.origin} has no {name}" + (f"; did you mean {close[0]}?" if close else "")
+    return Path(spec.origin)
 
 
 def _find(name: str, package: ModuleSpec | None) -> ModuleSpec | None:
     """The module `name`, at top level or in a package; packages on the way are not executed."""
     for finder in sys.meta_path:
         if package is not None:
-            folders: list[str] | None = list(package.submodule_search_locations or ())
+            folders = list(package.submodule_search_locations)
         else:
             folders = _search_path() if finder is PathFinder else None
         spec = finder.find_spec(name, folders)

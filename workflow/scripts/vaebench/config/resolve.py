@@ -16,6 +16,7 @@ import yaml
 
 from vaebench.base.errors import UserError
 from vaebench.base.importable import why_not_importable
+from vaebench.base.plugin_files import use_plugins
 from vaebench.config.schema import (
     KeyPath,
     dotted,
@@ -44,13 +45,14 @@ def complete(config: Mapping, schema: dict, find_networks: bool = True) -> dict:
     """A copy of `config` with the schema's defaults filled in, after checking all of it.
 
     `find_networks`: whether something is to be run, so that networks of one's own and the tracker must be found, and
-    unusual optimizers and schedules are tried. Raises `UserError` with one line per mistake: the key's path, what is
-    wrong and what is allowed.
+    unusual optimizers and schedules are tried. The plugins that it names are in use from now on, also in the schema.
+    Raises `UserError` with one line per mistake: the key's path, what is wrong and what is allowed.
     """
+    problems = _plugin_mistakes(config)
     config, mistakes = without_mistakes(config, schema)
     _choose_one_way_to_the_images(config.get("dataset", {}))
     fill_defaults(config, schema, schema)
-    lines = [f"{dotted(path)}: {text}" for path, text in mistakes.items()]
+    lines = problems + [f"{dotted(path)}: {text}" for path, text in mistakes.items()]
     removed = [tuple(dotted(path).split(".")) for path in mistakes]
     found = [*_split_mistakes(config), *_model_mistakes(config, _shape_if_sound(config, mistakes), find_networks)]
     if find_networks:
@@ -146,6 +148,17 @@ def input_shape(config: Mapping) -> tuple[int, int, int] | None:
         center = preprocessing["crop"]["center"]
         height_width = center if isinstance(center, list) else [center, center]
     return None if None in height_width else (preprocessing["channels"], *height_width)
+
+
+def _plugin_mistakes(config: Mapping) -> list[str]:
+    """Use the plugins of the configuration; what is wrong with them."""
+    plugins = config.get("plugins")
+    sound = isinstance(plugins, list) and all(isinstance(plugin, str) for plugin in plugins)
+    try:
+        use_plugins(plugins if sound else ())
+    except UserError as mistakes:
+        return [f"plugins: {mistake}" for mistake in str(mistakes).splitlines()]
+    return []
 
 
 def _resolve(entry: str, settings: Mapping, values: Mapping, training: Mapping) -> dict:

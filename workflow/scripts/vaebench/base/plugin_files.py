@@ -1,0 +1,244 @@
+"""What the files under `plugins:` in the configuration add, read off their source and imported only where it is used.
+
+The Snakefile reads this module on every start: a plugin may import PyTorch, so it is parsed, not executed.
+"""
+
+import ast
+import hashlib
+import importlib
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType, UnionType
+from typing import Any, Generic, TypeVar, get_origin, get_type_hints
+
+from vaebench.base.errors import UserError
+from vaebench.base.importable import source_file
+from vaebench.base.plugins import KINDS, SHOWN
+
+DECORATORS = "vaebench.base.plugins"
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+Entry = TypeVar("Entry")
+Definition = ast.FunctionDef | ast.ClassDef
+
+
+@dataclass(frozen=True)
+class Added:
+    """One entry that a plugin adds: what its decorator says, and where its code is.
+
+    plugin: as the configuration names it; file: its source; attribute: the decorated function or class.
+    """
+
+    kind: str
+    name: str
+    options: Mapping[str, Any]
+    plugin: str
+    file: Path
+    line: int
+    attribute: str
+
+    @property
+    def place(self) -> str:
+        """File and line, for messages."""
+        return f"{self.file}, line {self.line}"
+
+    def load(self) -> Any:
+        """The function or class itself; its module is imported once. Raises `UserError` where that fails."""
+        return getattr(_imported(self.plugin, self.file), self.attribute)
+
+
+@dataclass
+class _Use:
+    """Which plugins this process uses."""
+
+    added: tuple[Added, ...] = ()
+
+
+_IN_USE = _Use()
+
+
+def use_plugins(plugins: Iterable[str]) -> None:
+    """From now on the registries of this process hold what these plugins add, and nothing of others.
+
+    A plugin is a Python file, or the dotted path of an installed module. Raises `UserError` with a line per mistake.
+    """
+    found: dict[tuple[str, str, str], Added] = {}
+    mistakes = []
+    for plugin in dict.fromkeys(plugins):
+        try:
+            for added in read_plugin(plugin):
+                key = (added.kind, added.name, added.options.get("role", ""))
+                if key in found:
+                    mistakes.append(f"{added.place}: {found[key].place} adds the {_words(added)} already")
+                found.setdefault(key, added)
+        except UserError as mistake:
+            mistakes.append(str(mistake))
+    _IN_USE.added = tuple(found.values())
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+
+
+def added(kind: str) -> tuple[Added, ...]:
+    """The entries of a kind that the plugins in use add, in their order."""
+    return tuple(entry for entry in _IN_USE.added if entry.kind == kind)
+
+
+def files_that_add(kind: str, names: Iterable[str] | None = None) -> frozenset[Path]:
+    """The source files of the plugins in use that add an entry of the kind, one of `names` when they are given."""
+    chosen = None if names is None else set(names)
+    return frozenset(entry.file for entry in added(kind) if chosen is None or entry.name in chosen)
+
+
+class Registry(Mapping[str, Entry], Generic[Entry]):
+    """Entries by name: those of the package, then those of the plugins in use.
+
+    entries_of: the entries that the plugins' additions of this kind are, by name.
+    """
+
+    def __init__(
+        self, own: Mapping[str, Entry], kind: str, entries_of: Callable[[tuple[Added, ...]], Mapping[str, Entry]]
+    ) -> None:
+        self.own = dict(own)
+        self._kind, self._entries_of = kind, entries_of
+        self._known: tuple[tuple[Added, ...], dict[str, Entry]] = ((), self.own)
+
+    def __getitem__(self, name: str) -> Entry:
+        return self._entries()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries())
+
+    def __len__(self) -> int:
+        return len(self._entries())
+
+    def _entries(self) -> dict[str, Entry]:
+        present = added(self._kind)
+        if present != self._known[0]:
+            for entry in present:
+                if entry.name in self.own:
+                    raise UserError(f"{entry.place}: there is a {_words(entry)} already; choose another name")
+            self._known = (present, self.own | dict(self._entries_of(present)))
+        return self._known[1]
+
+
+def read_plugin(plugin: str) -> tuple[Added, ...]:
+    """What one plugin adds, in the order of its lines; raises `UserError` for a mistake in it."""
+    is_file = plugin.endswith(".py")
+    file = Path(os.path.expandvars(plugin)).expanduser() if is_file else _module_file(plugin)
+    try:
+        tree = ast.parse(file.read_bytes())
+    except OSError as error:
+        raise UserError(f"{plugin}: cannot be read: {error.strerror}") from None
+    except (SyntaxError, ValueError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise UserError(f"{file}{line}: {getattr(error, 'msg', error)}") from None
+    found = tuple(_added_by(tree, plugin, file))
+    if not found:
+        raise UserError(
+            f"{file}: adds nothing: mark a function with one of {', '.join(KINDS)} of {DECORATORS} (docs/adding-*.md)"
+        )
+    return found
+
+
+def without_presentation(source: str) -> str:
+    """A plugin's source less the options of its decorators that only say how something is shown."""
+    tree = ast.parse(source)
+    names = _decorator_names(tree)
+    for node in ast.walk(tree):
+        for decorator in getattr(node, "decorator_list", ()):
+            if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) in names:
+                decorator.keywords = [keyword for keyword in decorator.keywords if keyword.arg not in SHOWN]
+    return ast.unparse(tree)
+
+
+def _added_by(tree: ast.Module, plugin: str, file: Path) -> Iterator[Added]:
+    names = _decorator_names(tree)
+    for node in tree.body:
+        for decorator in getattr(node, "decorator_list", ()):
+            call = decorator.func if isinstance(decorator, ast.Call) else decorator
+            kind = names.get(ast.unparse(call))
+            if kind is not None and isinstance(node, Definition):
+                options = _options(kind, decorator, f"{file}, line {decorator.lineno}: @{kind}")
+                yield Added(kind, options.pop("name"), options, plugin, file, decorator.lineno, node.name)
+
+
+def _decorator_names(tree: ast.Module) -> dict[str, str]:
+    """What the source calls each decorator: `metric`, `plugins.metric`, or another name that it imports one as."""
+    package, _, module = DECORATORS.rpartition(".")
+    names: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == DECORATORS:
+            names |= {alias.asname or alias.name: alias.name for alias in node.names if alias.name in KINDS}
+        elif isinstance(node, ast.ImportFrom) and node.module == package:
+            modules = [alias.asname or alias.name for alias in node.names if alias.name == module]
+            names |= {f"{called}.{kind}": kind for called in modules for kind in KINDS}
+        elif isinstance(node, ast.Import):
+            modules = [alias.asname or alias.name for alias in node.names if alias.name == DECORATORS]
+            names |= {f"{called}.{kind}": kind for called in modules for kind in KINDS}
+    return names
+
+
+def _options(kind: str, decorator: ast.expr, place: str) -> dict[str, Any]:
+    """The decorator's arguments by name, defaults among them."""
+    if not isinstance(decorator, ast.Call):
+        raise UserError(f"{place}: it needs a name: @{kind}(...)")
+    try:
+        positional = [ast.literal_eval(argument) for argument in decorator.args]
+        named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in decorator.keywords}
+        bound = inspect.signature(KINDS[kind]).bind(*positional, **named)
+    except ValueError:
+        raise UserError(f"{place}: its arguments must be written out, since they are read and not computed") from None
+    except TypeError as error:
+        raise UserError(f"{place}: {error}") from None
+    bound.apply_defaults()
+    hints = get_type_hints(KINDS[kind])
+    for option, value in bound.arguments.items():
+        allowed = hints[option] if isinstance(hints[option], UnionType) else get_origin(hints[option]) or hints[option]
+        if not isinstance(value, allowed):
+            raise UserError(f"{place}: {option}: {value!r} is not of the type {getattr(allowed, '__name__', allowed)}")
+    name = bound.arguments["name"]
+    if not NAME.fullmatch(name):
+        raise UserError(f"{place}: {name!r}: a name has lower-case letters, digits and underscores, a letter first")
+    return dict(bound.arguments)
+
+
+def _module_file(plugin: str) -> Path:
+    """The source of an installed module."""
+    try:
+        file = source_file(plugin)
+    except UserError as reason:
+        raise UserError(f"{plugin}: {reason}; a file is named with its ending .py") from None
+    if file is None:
+        raise UserError(f"{plugin}: it has no Python source to read")
+    return file
+
+
+def _words(entry: Added) -> str:
+    return f"{entry.kind.replace('_', ' ')} {entry.name!r}"
+
+
+def _imported(plugin: str, file: Path) -> ModuleType:
+    """The plugin's module."""
+    try:
+        if not plugin.endswith(".py"):
+            return importlib.import_module(plugin)
+        name = f"vaebench_plugin_{file.stem}_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]}"
+        if name not in sys.modules:
+            spec = spec_from_file_location(name, file)
+            assert spec is not None
+            assert spec.loader is not None
+            sys.modules[name] = module_from_spec(spec)
+            try:
+                spec.loader.exec_module(sys.modules[name])
+            except BaseException:
+                del sys.modules[name]
+                raise
+        return sys.modules[name]
+    except Exception as error:  # somebody else's code: whatever it raises is the answer
+        raise UserError(f"{file}: cannot be imported: {type(error).__name__}: {error}") from error
