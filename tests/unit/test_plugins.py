@@ -122,7 +122,7 @@ def test_what_an_import_raises_is_one_line(write):
 
 
 def test_a_registry_holds_its_own_entries_and_those_of_the_plugins(write):
-    registry = Registry({"mse": 1}, "metric", lambda found: {entry.name: entry.line for entry in found})
+    registry = Registry({"mse": 1}, ["metric"], lambda found: {entry.name: entry.line for entry in found})
     assert dict(registry) == {"mse": 1}
     use_plugins([write(MAE)])
     assert dict(registry) == {"mse": 1, "mae": 6}

@@ -384,26 +384,32 @@ def check_cluster():
             )
 
 
-def check_networks():
-    """Build networks of one's own before a job starts: an old model is deleted when its training begins anew."""
+def check_own_code():
+    """Import plugins, and build networks of one's own, before a job starts.
+
+    An old model is deleted when its training begins anew, and nothing is trained that could not be measured.
+    """
     to_train = {
         job.wildcards.run
         for job in workflow.dag.needrun_jobs()
         if job.rule.name == "train"
     }
     specs = [SPECS[run] for run in sorted(to_train) if own_networks(SPECS[run])]
-    if specs:
+    if specs or PLUGINS.files:
+        given = {
+            "plugins": PLUGINS.files,
+            "specs": specs,
+            "input_shape": resolve.input_shape(config),
+        }
         built = subprocess.run(
             [sys.executable, script_file("own_networks.py")],
-            input=json.dumps(
-                {"specs": specs, "input_shape": resolve.input_shape(config)}
-            ),
+            input=json.dumps(given),
             text=True,
             stdout=subprocess.PIPE,
         )
         if built.returncode:
             raise WorkflowError(
-                f"these networks cannot be built:\n{built.stdout.strip()}"
+                f"these plugins or networks cannot be used:\n{built.stdout.strip()}"
             )
 
 

@@ -28,6 +28,7 @@ rule sample:
         how=lambda wildcards: untracked(
             device=device_of(wildcards.run), batch_size=config["samples"]["batch_size"]
         ),
+        plugins=PLUGINS,
     message:
         "Drawing images from {wildcards.run}, seed {wildcards.seed}"
     script:
@@ -57,6 +58,7 @@ rule showcase:
         code=code("showcase.py"),
         settings=without(config["samples"]["showcase"]),
         seed=config["samples"]["seed"],
+        plugins=PLUGINS,
     message:
         "Choosing what figures show of {wildcards.run}, seed {wildcards.seed}"
     script:
@@ -106,6 +108,7 @@ rule evaluate:
             device=device_of(wildcards.run),
         ),
         dataset=DATASET,
+        plugins=PLUGINS,
     message:
         "Measuring {wildcards.run}, seed {wildcards.seed}"
     script:

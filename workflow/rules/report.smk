@@ -39,6 +39,7 @@ rule figures:
     params:
         code=code("figures.py"),
         study=planned_study(),
+        plugins=PLUGINS,
     message:
         "Drawing the figures"
     script:
@@ -82,6 +83,7 @@ rule report:
             "generator": config["dataset"]["generator"],
             "confidence": config["statistics"]["confidence"],
         },
+        plugins=PLUGINS,
     message:
         "Writing the report {output}"
     script:
@@ -113,6 +115,7 @@ rule paper:
     params:
         code=code("paper.py"),
         study=planned_study(),
+        plugins=PLUGINS,
     message:
         "Writing tables and figures for a manuscript to {output}"
     script:

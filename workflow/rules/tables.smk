@@ -21,6 +21,7 @@ rule runs_table:
         runtime="10m",
     params:
         code=code("runs_table.py"),
+        plugins=PLUGINS,
     message:
         "Collecting every metric of every run in {output}"
     script:
@@ -63,6 +64,7 @@ rule summary:
         code=code("summary.py"),
         settings=without(config["statistics"]),
         runs=RUNS,
+        plugins=PLUGINS,
     message:
         "Writing the comparison tables"
     script:

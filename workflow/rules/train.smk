@@ -30,6 +30,7 @@ rule train:
         code=code("train.py"),
         spec=lambda wildcards: without(what_to_train(wildcards.run), "sampler"),
         how=lambda wildcards: how_to_train(wildcards.run),
+        plugins=PLUGINS,
     message:
         "Training {wildcards.run}, seed {wildcards.seed}; progress in {log}"
     script:
@@ -59,6 +60,7 @@ rule pretrained:
     params:
         code=code("pretrained.py"),
         spec=lambda wildcards: without(SPECS[wildcards.run], "training", "sampler"),
+        plugins=PLUGINS,
     message:
         "Importing the pretrained {wildcards.run}"
     script:

@@ -2,10 +2,12 @@ from pathlib import Path
 
 from vaebench.base.digests import write_digests
 from vaebench.base.log import job
+from vaebench.base.plugin_files import use_plugins
 from vaebench.cluster.preflight import check_job
 from vaebench.evaluation.run import evaluate
 
 with job(snakemake.log[0]):
+    use_plugins(snakemake.params.plugins.files)
     check_job(snakemake.params.how.device)
     outputs = {Path(path).name: Path(path) for path in snakemake.output}
     evaluate(

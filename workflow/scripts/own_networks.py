@@ -1,10 +1,12 @@
 import json
 import sys
 
+from vaebench.base.plugin_files import not_importable, use_plugins
 from vaebench.models.own_networks import mistakes_of
 
 # Called by the Snakefile before the first job, in a process of its own: importing a network loads PyTorch.
 arguments = json.load(sys.stdin)
-mistakes = mistakes_of(arguments["specs"], arguments["input_shape"])
+use_plugins(arguments["plugins"])
+mistakes = not_importable() or mistakes_of(arguments["specs"], arguments["input_shape"])
 print("\n".join(mistakes))
 sys.exit(bool(mistakes))

@@ -1,9 +1,11 @@
 from pathlib import Path
 
 from vaebench.base.log import job
+from vaebench.base.plugin_files import use_plugins
 from vaebench.models.pretrained import import_pretrained
 
 with job(snakemake.log[0]):
+    use_plugins(snakemake.params.plugins.files)
     import_pretrained(
         snakemake.params.spec,
         Path(snakemake.input.eval),

@@ -1,10 +1,12 @@
 from pathlib import Path
 
 from vaebench.base.log import job
+from vaebench.base.plugin_files import use_plugins
 from vaebench.report.writing import Sources, write_report
 from vaebench.results.study import study_of
 
 with job(snakemake.log[0]):
+    use_plugins(snakemake.params.plugins.files)
     results = Path(snakemake.output[0]).parent
     sources = Sources(
         figures=results / "figures",

@@ -2,10 +2,12 @@ from pathlib import Path
 
 from vaebench.base.digests import write_digest
 from vaebench.base.log import job
+from vaebench.base.plugin_files import use_plugins
 from vaebench.cluster.preflight import check_job
 from vaebench.sampling.samplers import sample
 
 with job(snakemake.log[0]):
+    use_plugins(snakemake.params.plugins.files)
     how = vars(snakemake.params.how)
     check_job(how["device"])
     sample(

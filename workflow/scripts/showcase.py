@@ -2,9 +2,11 @@ from pathlib import Path
 
 from vaebench.base.digests import write_digest
 from vaebench.base.log import job
+from vaebench.base.plugin_files import use_plugins
 from vaebench.sampling.showcase import make_showcase
 
 with job(snakemake.log[0]):
+    use_plugins(snakemake.params.plugins.files)
     make_showcase(
         Path(snakemake.input.model),
         Path(snakemake.input.data),

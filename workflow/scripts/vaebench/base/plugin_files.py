@@ -10,7 +10,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -84,9 +84,9 @@ def use_plugins(plugins: Iterable[str]) -> None:
         raise UserError("\n".join(mistakes))
 
 
-def added(kind: str) -> tuple[Added, ...]:
-    """The entries of a kind that the plugins in use add, in their order."""
-    return tuple(entry for entry in _IN_USE.added if entry.kind == kind)
+def added(*kinds: str) -> tuple[Added, ...]:
+    """The entries of these kinds that the plugins in use add, in their order."""
+    return tuple(entry for entry in _IN_USE.added if entry.kind in kinds)
 
 
 def files_that_add(kind: str, names: Iterable[str] | None = None) -> frozenset[Path]:
@@ -95,17 +95,31 @@ def files_that_add(kind: str, names: Iterable[str] | None = None) -> frozenset[P
     return frozenset(entry.file for entry in added(kind) if chosen is None or entry.name in chosen)
 
 
+def not_importable() -> list[str]:
+    """Import all that the plugins in use add; a line for each file where that fails."""
+    mistakes = {}
+    for entry in _IN_USE.added:
+        try:
+            entry.load()
+        except UserError as mistake:
+            mistakes[entry.file] = str(mistake)
+    return list(mistakes.values())
+
+
 class Registry(Mapping[str, Entry], Generic[Entry]):
     """Entries by name: those of the package, then those of the plugins in use.
 
-    entries_of: the entries that the plugins' additions of this kind are, by name.
+    own: the package's; entries_of: the entries, by name, that plugins' additions of the kinds are.
     """
 
     def __init__(
-        self, own: Mapping[str, Entry], kind: str, entries_of: Callable[[tuple[Added, ...]], Mapping[str, Entry]]
+        self,
+        own: Mapping[str, Entry],
+        kinds: Sequence[str],
+        entries_of: Callable[[tuple[Added, ...]], Mapping[str, Entry]],
     ) -> None:
         self.own = dict(own)
-        self._kind, self._entries_of = kind, entries_of
+        self._kinds, self._entries_of = kinds, entries_of
         self._known: tuple[tuple[Added, ...], dict[str, Entry]] = ((), self.own)
 
     def __getitem__(self, name: str) -> Entry:
@@ -118,12 +132,15 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         return len(self._entries())
 
     def _entries(self) -> dict[str, Entry]:
-        present = added(self._kind)
+        present = added(*self._kinds)
         if present != self._known[0]:
-            for entry in present:
-                if entry.name in self.own:
-                    raise UserError(f"{entry.place}: there is a {_words(entry)} already; choose another name")
-            self._known = (present, self.own | dict(self._entries_of(present)))
+            new = self._entries_of(present)
+            for name in new:
+                if name in self.own:
+                    places = [entry.place for entry in present if entry.name == name] or [present[-1].place]
+                    kind = self._kinds[0].replace("_", " ")
+                    raise UserError(f"{places[0]}: there is a {kind} {name!r} already; choose another name")
+            self._known = (present, self.own | dict(new))
         return self._known[1]
 
 

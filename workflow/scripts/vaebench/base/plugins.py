@@ -5,10 +5,15 @@ it (`plugin_files`); so names and options are written as literals. docs/adding-*
 """
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 Marked = TypeVar("Marked")
-Mark = Callable[[Marked], Marked]
+
+
+class Mark(Protocol):
+    """What a decorator's call gives: it takes a function or class and returns it unchanged."""
+
+    def __call__(self, marked: Marked, /) -> Marked: ...
 
 
 def metric(
@@ -36,7 +41,7 @@ def metric(
     return _unchanged
 
 
-def feature_network(name: str, *, smallest: int = 1, weights: Mapping | None = None) -> Mark:
+def feature_network(name: str, *, smallest: int = 1, weights: Mapping[str, Any] | None = None) -> Mark:
     """A function (weights: Path | None, device) that gives a function images (B, C, H, W) in [0, 1] -> features (B, D).
 
     smallest: side in pixels below which images are too small; weights: the default of `weights.{name}` in the config,

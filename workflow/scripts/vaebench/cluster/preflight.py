@@ -259,12 +259,13 @@ def needs_of(config: Mapping, disks: Iterable[Disk], folder: Path = Path()) -> N
 
 
 def check_networks(config: Mapping) -> Iterator[Finding]:
-    """The networks of one's own that cannot be imported or built for these images."""
+    """The plugins that cannot be imported, and networks of one's own that cannot be built for these images."""
+    from vaebench.base.plugin_files import not_importable
     from vaebench.config.resolve import expand_runs, input_shape
     from vaebench.models.own_networks import mistakes_of, own_networks
 
     specs = [spec for spec in expand_runs(config).values() if own_networks(spec)]
-    yield from (Finding(True, mistake) for mistake in mistakes_of(specs, input_shape(config)))
+    yield from (Finding(True, mistake) for mistake in not_importable() or mistakes_of(specs, input_shape(config)))
 
 
 def check_cluster(profile: Path, config: Mapping) -> Iterator[Finding]:

@@ -4,10 +4,12 @@ The Snakefile reads this module on every start, so it must not import torch or p
 0.1.2, and a test compares them with its classes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
 
+from vaebench.base.errors import UserError
+from vaebench.base.plugin_files import Added, Registry
 from vaebench.models.fields import CHOICES, FRACTION, OPTIONAL, RANGES, WHOLE, Range
 
 # The trainer kinds are pythae's four trainers: which losses there are, and which parameters follow which loss.
@@ -18,6 +20,8 @@ COMPONENTS = {
     COUPLED: ("encoder", "decoder"),
     COUPLED_ADVERSARIAL: ("encoder", "decoder", "discriminator"),
 }
+
+ROLES = ("encoder", "decoder", "discriminator")
 
 # What an encoder gives: a vector, the mean and log variance of a Gaussian, the direction and concentration of a von
 # Mises-Fisher distribution, or a grid of vectors.
@@ -264,7 +268,8 @@ class NetInfo:
 
     `shapes` maps each input shape (channels, height, width) to the side of its grid of codes, None for a family of any
     shape. `discriminator_depth` is the number of layers of its discriminator; the last one gives the probability.
-    `batch_norm` are the roles whose networks normalise over the batch.
+    `batch_norm` are the roles whose networks normalise over the batch. `added` are the roles' classes where a plugin
+    adds the family: their channels, depth and batch norm are seen only when they are built.
     """
 
     name: str
@@ -274,6 +279,7 @@ class NetInfo:
     discriminator_depth: int = 0
     smallest_side: int = 28
     batch_norm: tuple[str, ...] = ()
+    added: Mapping[str, Added] = field(default_factory=dict)
 
     def check(self, role: str, model: str, input_shape: tuple[int, int, int], config: Mapping) -> str | None:
         """Why this family cannot be the `role` of `model` for images of `input_shape` (C, H, W); None when it can."""
@@ -284,6 +290,8 @@ class NetInfo:
         if self.shapes is not None and tuple(input_shape) not in self.shapes:
             known = ", ".join(f"{h}x{w}x{c}" for c, h, w in self.shapes)
             return f"{self.name} takes only {known} (height x width x channels), not {size}; use compact"
+        if self.added:
+            return self._check_added(role, model, min(height, width), config)
         if self.shapes is None and (min(height, width) < self.smallest_side or channels not in (1, 3)):
             return (
                 f"{self.name} takes 1 or 3 channels of at least {self.smallest_side}x{self.smallest_side}, not {size}"
@@ -296,6 +304,16 @@ class NetInfo:
         if role == "discriminator":
             return self._check_layer(config)
         return None
+
+    def _check_added(self, role: str, model: str, side: int, config: Mapping) -> str | None:
+        options = self.added[role].options
+        if side < options["smallest"]:
+            return f"{self.name} takes images of at least {options['smallest']}x{options['smallest']}"
+        head = MODELS[model].head(config)
+        if role == "discriminator" or head in options["heads"]:
+            return None
+        given = " or ".join(options["heads"])
+        return f"{self.name} gives {given} latents ({self.added[role].place}); {model} needs {head}"
 
     def has_batch_norm(self, role: str, input_shape: tuple[int, int, int]) -> bool:
         """Whether this family's network for the role normalises over the batch (of discriminators only CelebA's)."""
@@ -333,7 +351,7 @@ def _alternatives(role: str) -> str:
 
 MNIST, CIFAR, CELEBA = (1, 28, 28), (3, 32, 32), (3, 64, 64)
 
-NETS: dict[str, NetInfo] = {
+OWN_NETS = {
     info.name: info
     for info in (
         NetInfo(
@@ -354,3 +372,18 @@ NETS: dict[str, NetInfo] = {
         ),
     )
 }
+
+
+def _added_nets(found: Iterable[Added]) -> dict[str, NetInfo]:
+    """The families that plugins add, each with the classes of its roles."""
+    roles: dict[str, dict[str, Added]] = {}
+    for entry in found:
+        if (role := entry.options["role"]) not in ROLES:
+            raise UserError(f"{entry.place}: {role!r} is no role of a network; choose from {', '.join(ROLES)}")
+        if wrong := set(entry.options["heads"]) - {VECTOR, GAUSSIAN, SPHERE, GRID}:
+            raise UserError(f"{entry.place}: heads: {min(wrong)!r}; choose from vector, gaussian, sphere, grid")
+        roles.setdefault(entry.name, {})[role] = entry
+    return {name: NetInfo(name, tuple(classes), None, added=classes) for name, classes in roles.items()}
+
+
+NETS: Registry[NetInfo] = Registry(OWN_NETS, ["network"], _added_nets)

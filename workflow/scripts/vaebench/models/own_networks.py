@@ -7,12 +7,12 @@ imported has lost the model.
 from collections.abc import Iterable, Mapping
 
 from vaebench.base.errors import UserError
-from vaebench.models.catalog import MODELS
+from vaebench.models.catalog import MODELS, NETS
 
 
 def own_networks(spec: Mapping) -> list[str]:
-    """The dotted paths among the networks of a run."""
-    return [name for name in spec["nets"].values() if name and "." in name]
+    """The networks of a run that are not of this package: dotted paths, and families that plugins add."""
+    return [name for name in spec["nets"].values() if name and ("." in name or (name in NETS and NETS[name].added))]
 
 
 def mistakes_of(specs: Iterable[Mapping], input_shape: tuple[int, int, int] | None) -> list[str]:
@@ -38,5 +38,6 @@ def _build(spec: Mapping, input_shape: tuple[int, int, int] | None) -> None:
         if spec["training"]["batch_size"] < (smallest := MODELS[spec["model"]].smallest_step(batch_norm)):
             raise UserError(f"training.batch_size must be at least {smallest} for {spec['model']} with batch norm")
         return
-    for name in own_networks(spec):
-        import_network(name)
+    for role, name in spec["nets"].items():
+        if name in own_networks(spec):
+            NETS[name].added[role].load() if name in NETS else import_network(name)

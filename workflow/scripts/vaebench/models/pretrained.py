@@ -164,7 +164,7 @@ def _find_networks(spec: Mapping, shape: tuple[int, ...], described: Mapping, we
     for role in roles_of(spec["model"]):
         expected = _shapes({key: value for key, value in weights.items() if key.startswith(f"{role}.")}, f"{role}.")
         named = (spec.get("nets") or {}).get(role)
-        known = [named] if named else [*NETS]
+        known = [named] if named else [*NETS.own]
         candidates = [DEFAULT] if described.get(f"uses_default_{role}", False) else known
         chosen[role] = next((name for name in candidates if _fits(role, name, spec, config, expected)), None)
         if chosen[role] is None:

@@ -30,14 +30,16 @@ def build(role: str, name: str, model: str, config: object) -> nn.Module:
     """The network `name` as the `role` (encoder, decoder, discriminator) of pythae's `model`.
 
     `config` is pythae's configuration object with `input_dim` (C, H, W) and `latent_dim`. `name` is a family of the
-    catalog or a dotted path package.module.Class, which is called with `config`. Weights come from torch's global
-    random numbers. Raises `UserError` when the network cannot be had.
+    catalog, or a dotted path package.module.Class; classes of the user's own are called with `config`. Weights come
+    from torch's global random numbers. Raises `UserError` for a network that is unknown or does not fit.
     """
     if "." in name:
         return import_network(name)(config)
     reason = NETS[name].check(role, model, config.input_dim, vars(config)) if name in NETS else "no such network"
     if reason:
         raise UserError(f"{role} {name} for {model}: {reason}")
+    if role in NETS[name].added:
+        return NETS[name].added[role].load()(config)
     head = MODELS[model].head(vars(config))
     if name != "compact":
         return _benchmark_class(role, name, head, tuple(config.input_dim))(config)
