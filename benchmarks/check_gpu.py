@@ -263,11 +263,12 @@ def prepare_data(options: argparse.Namespace, results: Results) -> None:
 
 def preprocess(folder: Path, output: Path, device: str, decoder: str, workers: int) -> None:
     """The library's preprocessing of the benchmark's images."""
-    from bench_data import ARCHIVE, CROP, PARTITION, SIZE, TABLE
+    from bench_data import ARCHIVE, CROP, DECODING, PARTITION, SIZE, TABLE
 
-    from vaebench.data.preprocessing import preprocess
+    from vaebench.base.values import from_dict
+    from vaebench.data.preprocessing import PreprocessingSettings, ValidatedImages, preprocess
 
-    settings = {
+    settings = DECODING | {
         "crop": {"center": CROP},
         "size": [SIZE, SIZE],
         "filter": "lanczos",
@@ -279,7 +280,8 @@ def preprocess(folder: Path, output: Path, device: str, decoder: str, workers: i
         "limit": None,
     }
     outputs = {split: output / f"{split}_data.npz" for split in CELEBA}
-    preprocess(folder / ARCHIVE, folder / PARTITION, folder / TABLE, outputs, settings, workers, "check")
+    validated = ValidatedImages(folder / ARCHIVE, folder / PARTITION, folder / TABLE)
+    preprocess(validated, outputs, from_dict(PreprocessingSettings, settings), workers, "check")
 
 
 def evaluate(options: argparse.Namespace, results: Results) -> None:

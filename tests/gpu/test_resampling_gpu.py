@@ -3,16 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from image_cases import READING, RECIPE, SETTINGS, encoded, faces, picture, write_celeba
+from image_cases import READING, RECIPE, SETTINGS, encoded, faces, picture, preprocess, validate, write_celeba
 from test_resampling import GEOMETRIES, by_pillow, hostile_image
 
 from vaebench.base.npz import open_array
 from vaebench.data.archive.decoding import decode
-from vaebench.data.preprocessing import preprocess
 from vaebench.data.resize import gpu
 from vaebench.data.resize.filters import FILTERS
 from vaebench.data.resize.resampling import Resampler
-from vaebench.data.validation import validate
 
 pytestmark = pytest.mark.gpu
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from vaebench.base.files import md5_of
 from vaebench.base.npz import open_array
+from vaebench.download.file_source import Place
 
 DECODING = {"exif_orientation": True, "background": [255, 255, 255], "max_pixels": 10_000, "max_bytes": 10_000}
 ANYTHING = dict.fromkeys(("format", "mode", "width", "height", "min_width", "min_height", "crop"))
@@ -97,7 +98,7 @@ def test_bad_input_ends_with_one_line_and_exit_code_one(run_script, tmp_path, ca
             "validate.py",
             input=Files(images="pictures.zip", partition="partition.txt"),
             output=Files(table="images.csv", summary="summary.json"),
-            params=SimpleNamespace(settings=ANYTHING | DECODING),
+            params=SimpleNamespace(settings=ANYTHING | DECODING | {"max_bad_fraction": 0.0}),
         )
     assert caught.value.code == 1
     message = capsys.readouterr().err
@@ -108,9 +109,10 @@ def test_bad_input_ends_with_one_line_and_exit_code_one(run_script, tmp_path, ca
 
 def test_download_keeps_the_checked_file_when_snakemake_deletes_the_output(run_script, tmp_path):
     """The second run has no source that works: the file of the first one, kept and checked again, must do."""
-    file = {"file": "partition.txt", "bytes": 2836386, "md5": "d32c9cbf5e040fd4025c592c306e6668"}
+    file = {"file": "partition.txt", "bytes": 2836386, "md5": "d32c9cbf5e040fd4025c592c306e6668", "origin": None}
     for source in ({"generate": "celeba_partition"}, {"path": "/nowhere"}):
-        how = SimpleNamespace(source=[source], downloads="data/downloads", timeout=5, retries=0, cookies=None)
+        settings = {"timeout": 5, "retries": 0, "cookies": None}
+        how = SimpleNamespace(source=Place.all_of([source]), downloads="data/downloads", settings=settings)
         (tmp_path / "data/celeba/raw/partition.txt").unlink(missing_ok=True)
         run_script(
             "download.py",

@@ -6,6 +6,8 @@ import zipfile
 import numpy as np
 from PIL import Image
 
+from vaebench.base.values import from_dict
+from vaebench.data import preprocessing, validation
 from vaebench.data.archive.image_file import Reading
 
 DECODING = {
@@ -14,7 +16,7 @@ DECODING = {
     "max_pixels": 50_331_648,
     "max_bytes": 250_000_000,
 }
-READING = Reading.of(DECODING)
+READING = from_dict(Reading, DECODING)
 EXPECTED = {"format": "JPEG", "mode": "RGB", "width": 178, "height": 218, "min_width": None, "min_height": None}
 SETTINGS = EXPECTED | DECODING | {"crop": None, "max_bad_fraction": 0.5}
 RECIPE = DECODING | {
@@ -29,6 +31,19 @@ RECIPE = DECODING | {
     "limit": None,
 }
 PATTERN = [0, 0, 0, 1, 2]  # splits of consecutive images
+
+
+def validate(images, partition, table, summary, settings, workers):
+    """The validation, its settings as the configuration has them."""
+    settings = from_dict(validation.ValidationSettings, settings)
+    validation.validate(images, partition, table, summary, settings, workers)
+
+
+def preprocess(images, partition, table, outputs, settings, workers, dataset):
+    """The preprocessing, its settings as the configuration has them."""
+    settings = from_dict(preprocessing.PreprocessingSettings, settings)
+    validated = preprocessing.ValidatedImages(images, partition, table)
+    preprocessing.preprocess(validated, outputs, settings, workers, dataset)
 
 
 def picture(seed, width=178, height=218, mode="RGB"):

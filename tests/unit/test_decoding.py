@@ -10,10 +10,16 @@ from image_cases import DECODING, READING, encoded, picture
 from odd_jpegs import jpeg
 from PIL import ExifTags, Image, ImageOps
 
+from vaebench.base.values import from_dict
 from vaebench.data.archive.decoding import Memory, decode, examine
 from vaebench.data.archive.image_file import ImageError, Reading
 
 KINDS = ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF"]
+
+
+def read_with(changes):
+    """How images are read, with other settings."""
+    return from_dict(Reading, DECODING | changes)
 
 
 def test_damage_inside_other_formats_is_found():
@@ -95,7 +101,7 @@ def test_memory_is_reused_and_grows():
 
 def reason_of(data, **changes):
     """Status and reason that the validation gives; decoding must give the same."""
-    reading, errors = Reading.of(DECODING | changes), []
+    reading, errors = read_with(changes), []
     for function in (
         lambda: examine(data, reading),
         lambda: decode(data, 3, reading),
@@ -198,7 +204,7 @@ def test_images_are_turned_as_their_exif_block_says(orientation, kind, mode):
     assert np.array_equal(pixels, np.asarray(expected))
     assert (header.width, header.height) == expected.size
     assert examine(data, READING) == header
-    stored = Reading.of(DECODING | {"exif_orientation": False})
+    stored = read_with({"exif_orientation": False})
     header, pixels = decode(data, 3, stored)
     assert np.array_equal(pixels, np.asarray(as_stored))
     assert (header.width, header.height) == as_stored.size
@@ -237,13 +243,13 @@ def test_transparent_images_are_composited_on_the_background(mode, background):
     else:
         image.putalpha(opacity)
         data = encoded(image, "PNG")
-    _, pixels = decode(data, 3, Reading.of(DECODING | {"background": background}))
+    _, pixels = decode(data, 3, read_with({"background": background}))
     rgba = np.asarray(Image.open(io.BytesIO(data)).convert("RGBA")).astype(float)
     share = rgba[..., 3:] / 255
     assert abs(pixels - (rgba[..., :3] * share + np.array(background) * (1 - share))).max() <= 1
     whole = Image.alpha_composite(Image.new("RGBA", size, background), Image.open(io.BytesIO(data)).convert("RGBA"))
     assert np.array_equal(pixels, np.asarray(whole.convert("RGB")))
-    _, grey = decode(data, 1, Reading.of(DECODING | {"background": background}))
+    _, grey = decode(data, 1, read_with({"background": background}))
     assert np.array_equal(grey[..., 0], np.asarray(whole.convert("L")))
 
 
@@ -251,7 +257,7 @@ def test_transparent_images_are_composited_on_the_background(mode, background):
 def test_a_transparent_colour_is_composited_too(mode, key):
     image = Image.new(mode, (3, 2), key)
     image.putpixel((0, 0), 0)
-    _, pixels = decode(encoded(image, "PNG", transparency=key), 3, Reading.of(DECODING | {"background": (1, 2, 3)}))
+    _, pixels = decode(encoded(image, "PNG", transparency=key), 3, read_with({"background": (1, 2, 3)}))
     assert pixels[0, 0].tolist() == [0, 0, 0]
     assert pixels[1, 2].tolist() == [1, 2, 3]
 
@@ -330,8 +336,8 @@ def test_one_limit_of_pixels_for_all_formats(kind):
     data = encoded(picture(3, 40, 30), kind)
     assert reason_of(data, max_pixels=1199)[0] == "large"
     most = 1200 if kind != "JPEG2000" else 1412  # of which a pixel takes more memory
-    examine(data, Reading.of(DECODING | {"max_pixels": most}))
-    assert examine(oriented(6, kind="JPEG", size=(40, 30)), Reading.of(DECODING | {"max_pixels": 1200})).width == 30
+    examine(data, read_with({"max_pixels": most}))
+    assert examine(oriented(6, kind="JPEG", size=(40, 30)), read_with({"max_pixels": 1200})).width == 30
 
 
 @pytest.mark.filterwarnings("error")

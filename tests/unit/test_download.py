@@ -5,6 +5,7 @@ import os
 import random
 import resource
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from fake_drive import FakeDrive, FakeFile
@@ -12,11 +13,12 @@ from fake_drive import FakeDrive, FakeFile
 from vaebench.base.digests import known_md5
 from vaebench.base.errors import UserError
 from vaebench.download.fetch import celeba_partition, fetch
+from vaebench.download.file_source import DownloadSettings, FileSource
 
 BODY = random.Random(0).randbytes(1_500_000)
 MD5 = hashlib.md5(BODY).hexdigest()
 ID = "0B7EVK8r0v71pZjFTYXZWM3FlRnM"
-SETTINGS = {"timeout": 5, "retries": 0, "cookies": None}
+SETTINGS = DownloadSettings(timeout=5, retries=0, cookies=None)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def drive(server, monkeypatch):
 
 
 def block(*sources, **changes):
-    return {"file": "images.zip", "bytes": len(BODY), "md5": MD5, "source": list(sources)} | changes
+    return FileSource.of({"file": "images.zip", "bytes": len(BODY), "md5": MD5, "source": list(sources)} | changes)
 
 
 def leftovers(folder):
@@ -106,7 +108,7 @@ def test_too_many_requests_are_waited_out(drive, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "vaebench.download.google_drive.time.sleep", lambda seconds: drive.files.update({ID: FakeFile(body=BODY)})
     )
-    fetch(block({"drive": ID}), tmp_path / "images.zip", SETTINGS | {"retries": 1})
+    fetch(block({"drive": ID}), tmp_path / "images.zip", replace(SETTINGS, retries=1))
     assert (tmp_path / "images.zip").read_bytes() == BODY
 
 
@@ -126,7 +128,7 @@ def test_a_body_cut_short_is_kept_and_resumed(drive, tmp_path):
 
 def test_a_body_cut_short_is_resumed_within_a_run(drive, tmp_path):
     drive.files[ID] = FakeFile("direct", BODY, cuts=1)
-    fetch(block({"drive": ID}), tmp_path / "images.zip", SETTINGS | {"retries": 1})
+    fetch(block({"drive": ID}), tmp_path / "images.zip", replace(SETTINGS, retries=1))
     assert (tmp_path / "images.zip").read_bytes() == BODY
 
 
@@ -137,7 +139,7 @@ def test_a_partial_file_that_does_not_fit_is_dropped(drive, tmp_path, monkeypatc
         fetch(block({"drive": ID}), tmp_path / "images.zip", SETTINGS)
     (partial,) = tmp_path.iterdir()
     partial.write_bytes(BODY + b"too long")
-    fetch(block({"drive": ID}), tmp_path / "images.zip", SETTINGS | {"retries": 1})
+    fetch(block({"drive": ID}), tmp_path / "images.zip", replace(SETTINGS, retries=1))
     assert (tmp_path / "images.zip").read_bytes() == BODY
 
 
@@ -192,8 +194,8 @@ def test_a_mirror_is_streamed_resumed_and_retried(drive, tmp_path, monkeypatch):
     drive.files["celeba.zip"] = FakeFile(body=BODY, cuts=3)
     url = {"url": "https://mirror.example/celeba.zip"}
     with pytest.raises(UserError, match=r"in 2 attempts.*bytes are kept"):
-        fetch(block(url), tmp_path / "images.zip", SETTINGS | {"retries": 1})
-    fetch(block(url), tmp_path / "images.zip", SETTINGS | {"retries": 5})
+        fetch(block(url), tmp_path / "images.zip", replace(SETTINGS, retries=1))
+    fetch(block(url), tmp_path / "images.zip", replace(SETTINGS, retries=5))
     assert (tmp_path / "images.zip").read_bytes() == BODY
     assert waits == [1, 1]
     spans = [span for _, _, span in drive.requests]
@@ -204,7 +206,7 @@ def test_a_mirror_is_streamed_resumed_and_retried(drive, tmp_path, monkeypatch):
 def test_a_mirror_without_ranges_starts_again(drive, tmp_path, monkeypatch):
     monkeypatch.setattr("vaebench.download.http.time.sleep", lambda seconds: None)
     drive.files["celeba.zip"] = FakeFile(body=BODY, cuts=1, ranges=False)
-    fetch(block({"url": "https://mirror.example/celeba.zip"}), tmp_path / "images.zip", SETTINGS | {"retries": 1})
+    fetch(block({"url": "https://mirror.example/celeba.zip"}), tmp_path / "images.zip", replace(SETTINGS, retries=1))
     assert (tmp_path / "images.zip").read_bytes() == BODY
 
 
@@ -322,16 +324,18 @@ def test_the_generated_partition_is_the_official_file(tmp_path):
     content = celeba_partition()
     assert len(content) == 2_836_386
     assert hashlib.sha256(content).hexdigest() == "fc955bcb3ef8fbdf7d5640d9a8693a8431b5f2ee291a5c1449a1549e7e073fe7"
-    official = {
-        "file": "list_eval_partition.txt",
-        "bytes": 2_836_386,
-        "md5": "d32c9cbf5e040fd4025c592c306e6668",
-        "source": [{"generate": "celeba_partition"}],
-    }
+    official = FileSource.of(
+        {
+            "file": "list_eval_partition.txt",
+            "bytes": 2_836_386,
+            "md5": "d32c9cbf5e040fd4025c592c306e6668",
+            "source": [{"generate": "celeba_partition"}],
+        }
+    )
     fetch(official, tmp_path / "partition.txt", SETTINGS)
     assert (tmp_path / "partition.txt").read_bytes() == content
     with pytest.raises(UserError, match="not CelebA's partition"):
-        fetch(official | {"md5": MD5}, tmp_path / "other.txt", SETTINGS)
+        fetch(replace(official, md5=MD5), tmp_path / "other.txt", SETTINGS)
 
 
 def test_progress_shows_rate_and_remaining_time(drive, tmp_path, capfd):

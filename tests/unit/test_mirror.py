@@ -13,6 +13,7 @@ import pytest
 from vaebench.base.errors import UserError
 from vaebench.base.files import md5_of
 from vaebench.download.fetch import fetch
+from vaebench.download.file_source import DownloadSettings, FileSource
 
 BODY = random.Random(0).randbytes(300_000)
 OTHER = random.Random(1).randbytes(300_000)
@@ -87,7 +88,7 @@ def get(server, folder, retries=0, timeout=2, **changes):
     """What arrives, without an md5 and without a size unless given."""
     file = {"file": "birds.zip", "bytes": None, "md5": None, "source": [{"url": server.url}]} | changes
     destination = folder / "birds.zip"
-    fetch(file, destination, {"timeout": timeout, "retries": retries, "cookies": None})
+    fetch(FileSource.of(file), destination, DownloadSettings(timeout, retries, cookies=None))
     assert [path.name for path in folder.iterdir() if path.suffix != ".md5"] == ["birds.zip"], "nothing is left behind"
     return destination.read_bytes()
 

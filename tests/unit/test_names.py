@@ -7,7 +7,7 @@ import unicodedata
 from contextlib import contextmanager
 
 import pytest
-from image_cases import SETTINGS, encoded, picture, write_zip
+from image_cases import SETTINGS, encoded, picture, validate, write_zip
 from test_validation import table
 
 from vaebench.base.errors import UserError
@@ -16,7 +16,6 @@ from vaebench.data.archive import packed_names
 from vaebench.data.archive.decoding import ImageError
 from vaebench.data.archive.images import open_images
 from vaebench.data.archive.similar import similar
-from vaebench.data.validation import validate
 
 ANYTHING = SETTINGS | {"format": None, "mode": None, "width": None, "height": None, "max_bad_fraction": 1}
 DATA = encoded(picture(0, 20, 20))

@@ -9,13 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from image_cases import RECIPE, SETTINGS, faces, write_celeba
+from image_cases import RECIPE, SETTINGS, faces, preprocess, validate, write_celeba
 from training_cases import make_spec, outputs, run, write_data
 
 from vaebench.base import devices, platforms
 from vaebench.base.devices import choose_device, random_numbers_kept
-from vaebench.data.preprocessing import preprocess
-from vaebench.data.validation import validate
 from vaebench.models.batches import prepare_torch
 from vaebench.models.building import load_weights
 

@@ -28,6 +28,8 @@ from image_cases import (
     encoded,
     faces,
     picture,
+    preprocess,
+    validate,
     write_celeba,
     write_partition,
     write_zip,
@@ -37,11 +39,10 @@ from PIL import ExifTags, Image, ImageOps
 from vaebench.base.digests import content_digest, write_digest
 from vaebench.base.errors import UserError
 from vaebench.base.npz import open_array, read_manifest
-from vaebench.data.preprocessing import _tasks, preprocess
+from vaebench.data.preprocessing import _tasks
 from vaebench.data.recipe import frequent_sizes
 from vaebench.data.resize import gpu
 from vaebench.data.resize.resampling import Resampler
-from vaebench.data.validation import validate
 
 SPLITS = ("train", "eval", "test")
 ANYTHING = {"format": None, "mode": None, "width": None, "height": None}
@@ -459,12 +460,14 @@ RUN = """
 import json, sys
 from pathlib import Path
 from types import SimpleNamespace
-from vaebench.data.preprocessing import _tasks, preprocess
+from vaebench.base.values import from_dict
+from vaebench.data.preprocessing import PreprocessingSettings, ValidatedImages, _tasks, preprocess
 from vaebench.data.recipe import frequent_sizes
 from vaebench.data.resize.resampling import Resampler
 images, partition, table, folder, settings, workers = json.loads(sys.argv[1])
 outputs = {split: Path(folder, split + "_data.npz") for split in ("train", "eval", "test")}
-preprocess(Path(images), Path(partition), Path(table), outputs, settings, workers, "small")
+validated = ValidatedImages(Path(images), Path(partition), Path(table))
+preprocess(validated, outputs, from_dict(PreprocessingSettings, settings), workers, "small")
 """
 
 

@@ -13,6 +13,7 @@ from vaebench.config.resolve import load_schema, shipped
 from vaebench.data import sources
 from vaebench.data.sources import content_of, kept_in, origin, weights_places
 from vaebench.download.fetch import fetch
+from vaebench.download.file_source import DownloadSettings, FileSource
 
 SCHEMA = Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml"
 
@@ -30,12 +31,12 @@ def birds(tmp_path):
 
 
 def described(*places, md5=None):
-    return {"file": "birds.zip", "bytes": None, "md5": md5, "source": list(places)}
+    return FileSource.of({"file": "birds.zip", "bytes": None, "md5": md5, "source": list(places)})
 
 
 def test_an_md5_makes_the_source_irrelevant(birds, notes):
     assert origin(described({"path": str(birds)}, md5="0" * 32), notes) is None
-    assert kept_in(described(md5="0" * 32)) == Path("data/downloads", "0" * 32)
+    assert kept_in("0" * 32, None) == Path("data/downloads", "0" * 32)
     assert not notes.exists()
 
 
@@ -48,7 +49,7 @@ def test_without_md5_place_and_content_count(birds, notes, tmp_path):
     assert origin(described({"url": "https://a.example/birds.zip"}), notes) != first
     urls = [origin(described({"url": f"https://{name}.example/birds.zip"}), notes) for name in "ab"]
     assert urls[0] != urls[1]
-    folders = {kept_in(described() | {"origin": found}) for found in (first, *urls)}
+    folders = {kept_in(None, found) for found in (first, *urls)}
     assert len(folders) == 3
 
 
@@ -99,7 +100,7 @@ def test_what_is_no_file_is_not_read(notes, tmp_path):
     assert not notes.exists()
     for place in (tmp_path / "pipe", "/dev/zero"):
         with pytest.raises(UserError, match="it is neither a file nor a folder"):
-            fetch(described({"path": str(place)}), tmp_path / "raw/birds.zip", {})
+            fetch(described({"path": str(place)}), tmp_path / "raw/birds.zip", DownloadSettings(5, 0, None))
 
 
 def test_a_source_that_cannot_be_read_is_named(notes):

@@ -5,14 +5,14 @@ from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
-from image_cases import SETTINGS, encoded, picture, write_zip
+from image_cases import SETTINGS, encoded, picture, validate, write_zip
 
 from vaebench.base.errors import UserError
+from vaebench.base.values import from_dict
 from vaebench.data.archive.images import read_partition
 from vaebench.data.archive.packed_names import draw_order
 from vaebench.data.labels import labels_of, read_labels
-from vaebench.data.splitting import make_partition, write_classes
-from vaebench.data.validation import validate
+from vaebench.data.splitting import SplitSettings, make_partition, write_classes
 
 SPLIT = {"train": 0.8, "eval": 0.1, "test": 0.1, "seed": 0, "by": "auto"}
 
@@ -29,7 +29,7 @@ def folder_of(path, names):
 def split_of(images, identity=None, **settings):
     """{path: split} of the partition that is made."""
     partition = images.parent / "split.txt"
-    make_partition(images, SPLIT | settings, partition, identity)
+    make_partition(images, from_dict(SplitSettings, SPLIT | settings), partition, identity)
     return dict(read_partition(partition))
 
 
@@ -210,7 +210,7 @@ def test_the_validation_finds_every_image_of_a_made_partition(tmp_path, names, k
         for name, data in files.items():
             (images / name).write_bytes(data)
     partition, table = tmp_path / "split.txt", tmp_path / "images.csv"
-    make_partition(images, SPLIT | {"by": "file"}, partition)
+    make_partition(images, from_dict(SplitSettings, SPLIT | {"by": "file"}), partition)
     validate(images, partition, table, tmp_path / "summary.json", SETTINGS | {"width": 16, "height": 16}, 1)
     with open(table, newline="") as file:
         assert {row["file"]: row["status"] for row in csv.DictReader(file)} == dict.fromkeys(names, "ok")

@@ -12,13 +12,13 @@ import zlib
 from pathlib import Path
 
 import pytest
-from image_cases import READING, SETTINGS, encoded, faces, picture, write_celeba, write_partition, write_zip
+from image_cases import READING, SETTINGS, encoded, faces, picture, validate, write_celeba, write_partition, write_zip
 from odd_jpegs import jpeg
 from PIL import ExifTags, Image
 
 from vaebench.base.errors import UserError
 from vaebench.data.archive.decoding import decode
-from vaebench.data.validation import COLUMNS, validate
+from vaebench.data.validation import COLUMNS
 from vaebench.data.worker_pool import in_order, worker_pool
 
 SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
@@ -197,10 +197,11 @@ def test_files_of_too_many_bytes_are_not_read(tmp_path, place):
 MEASURE = """
 import json, resource, sys
 from pathlib import Path
-from vaebench.data.validation import validate
+from vaebench.base.values import from_dict
+from vaebench.data.validation import ValidationSettings, validate
 folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
 images, partition = folder / "images.zip", folder / "partition.txt"
-validate(images, partition, folder / "images.csv", folder / "summary.json", settings, 1)
+validate(images, partition, folder / "images.csv", folder / "summary.json", from_dict(ValidationSettings, settings), 1)
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
 """
 

@@ -77,7 +77,7 @@ LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 terminal = show_progress(workflow, Path(BENCHMARKS))
 
-RAW_FILES = {file["file"]: file for file in resolve.raw_files(config).values()}
+RAW_FILES = {file.file: file for file in resolve.raw_files(config).values()}
 MADE_PARTITION = f"{RAW}/split.txt"  # of images that come without one
 MADE_LABELS = f"{RAW}/classes.csv"
 ANNOTATIONS = [
@@ -222,7 +222,7 @@ def folder_of_images(wildcards):
 def file_to_download(wildcards):
     """What decides about a downloaded file: what proves its content, or else where it comes from."""
     file = RAW_FILES[wildcards.file]
-    return without(file, "source") | {"origin": origin(file, NOTES)}
+    return file.identity | {"origin": origin(file, NOTES)}
 
 
 def renew_digests():
@@ -235,7 +235,7 @@ def renew_digests():
         for file in RAW_FILES.values():
             origin(file, NOTES)
         for file in RAW_FILES.values():
-            renew_digest(Path(RAW, file["file"]), file["md5"])
+            renew_digest(Path(RAW, file.file), file.md5)
         for made in (MADE_PARTITION, MADE_LABELS):
             renew_digest(Path(made))
         for place in WEIGHTS.values():

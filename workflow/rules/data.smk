@@ -22,9 +22,9 @@ if config["dataset"]["generator"] is None:
         params:
             file=file_to_download,
             how=lambda wildcards: untracked(
-                source=RAW_FILES[wildcards.file]["source"],
+                source=RAW_FILES[wildcards.file].source,
                 downloads=DOWNLOADS,
-                **config["download"],
+                settings=config["download"],
             ),
         message:
             "Downloading {wildcards.file}"

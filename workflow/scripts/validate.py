@@ -1,7 +1,8 @@
 from pathlib import Path
 
 from vaebench.base.log import job
-from vaebench.data.validation import validate
+from vaebench.base.values import from_dict
+from vaebench.data.validation import ValidationSettings, validate
 
 if __name__ == "__main__":  # worker processes that are spawned import this script
     with job(snakemake.log[0]):
@@ -10,6 +11,6 @@ if __name__ == "__main__":  # worker processes that are spawned import this scri
             Path(snakemake.input.partition),
             Path(snakemake.output.table),
             Path(snakemake.output.summary),
-            snakemake.params.settings,
+            from_dict(ValidationSettings, snakemake.params.settings),
             snakemake.threads,
         )

@@ -173,9 +173,9 @@ def _bytes(config: Mapping, folder: Path, remaining: Iterable[Training]) -> tupl
     total = 0.0
     raw = folder / config["data_dir"] / config["dataset"]["name"] / "raw"
     for file in resolve.raw_files(config).values():
-        in_place = any(Path(source.get("path", "/dev/null")).expanduser().is_dir() for source in file["source"])
-        if not in_place and not (raw / file["file"]).exists():
-            total += file.get("bytes") or 0
+        in_place = any(place.kind == "path" and Path(place.where).expanduser().is_dir() for place in file.source)
+        if not in_place and not (raw / file.file).exists():
+            total += file.bytes or 0
     if len(shapes) < 3:  # the partition of CelebA: 202,599 images; an upper bound for the other data sets here
         total += image * min(202_599, 3 * (resolve.images_kept(config) or math.inf))
     tested = shapes.get("test", (20_000,))[0]

@@ -29,6 +29,7 @@ from vaebench.config.schema import (
     yaml_number,
 )
 from vaebench.config.training_settings import mistakes_in_training
+from vaebench.download.file_source import FileSource
 from vaebench.models.catalog import MODELS, NETS
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")  # a link to workflow/schemas
@@ -75,13 +76,13 @@ def complete(config: Mapping, schema: dict, find_networks: bool = True) -> dict:
     return config
 
 
-def raw_files(config: Mapping) -> dict[str, dict]:
-    """The blocks of the data set's files by kind, such as `images`; a partition that `split` makes is none."""
+def raw_files(config: Mapping) -> dict[str, FileSource]:
+    """The data set's files by kind, such as `images`; a partition that `split` makes is none."""
     dataset = config["dataset"]
     blocks = {kind: dataset[kind] for kind in FILES if isinstance(dataset[kind], dict)}
     if dataset["split"]:
         blocks.pop("partition", None)
-    return blocks
+    return {kind: FileSource.of(block) for kind, block in blocks.items()}
 
 
 def images_kept(config: Mapping) -> int | None:

@@ -1,9 +1,18 @@
 """Which part of an image is kept."""
 
+from typing import TypedDict
+
 from vaebench.base.errors import UserError
 
 
-def crop_box(crop: dict | None, width: int, height: int) -> tuple[int, int, int, int]:
+class Crop(TypedDict, total=False):
+    """Either `center`, a side or [height, width], or `box`, [left, top, right, bottom]; pixels."""
+
+    center: int | list[int]
+    box: list[int]
+
+
+def crop_box(crop: Crop | None, width: int, height: int) -> tuple[int, int, int, int]:
     """The (left, top, right, bottom) that `crop` cuts out of a width x height image.
 
     `crop` is None, {"center": side}, {"center": [height, width]} or {"box": [left, top, right, bottom]}. An odd

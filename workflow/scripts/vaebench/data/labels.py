@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,8 @@ def read_labels(path: Path, whole: bool = True) -> pd.DataFrame:
     and a number a line). Raises UserError for anything else, for a name that occurs twice, and for values that are not
     numbers, whole ones if `whole`.
     """
-    return _read_table(path, {0: str}).apply(_numbers, source=path, whole=whole)
+    table = _read_table(path, {0: str})
+    return pd.DataFrame({name: _numbers(column, path, whole) for name, column in table.items()}, table.index)
 
 
 def read_identities(path: Path) -> pd.DataFrame:
@@ -29,10 +31,11 @@ def read_identities(path: Path) -> pd.DataFrame:
 
     Raises UserError as `read_labels` does, and for a file of more columns or with an image without a person.
     """
-    table = _read_table(path, str).apply(lambda column: column.str.strip())
+    read = _read_table(path, str)
+    table = pd.DataFrame({name: column.str.strip() for name, column in read.items()}, read.index)
     if table.shape[1] != 1:
         raise UserError(
-            f"{path}: not a file of persons: it has the columns {', '.join(table)} beside the images' names"
+            f"{path}: not a file of persons: it has the columns {', '.join(map(str, table))} beside the images' names"
         )
     nobody = table.index[table.iloc[:, 0] == ""]
     if len(nobody):
@@ -40,10 +43,10 @@ def read_identities(path: Path) -> pd.DataFrame:
     return table
 
 
-def _read_table(path: Path, types: object) -> pd.DataFrame:
+def _read_table(path: Path, types: type[str] | dict[int, type[str]]) -> pd.DataFrame:
     """The table of a label file, its rows by the images' names; `types` as pandas takes them."""
     try:
-        table = pd.read_csv(path, index_col=0, dtype=types, na_filter=False, **_layout(path))
+        table: pd.DataFrame = pd.read_csv(path, index_col=0, dtype=types, na_filter=False, **_layout(path))
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path}: not a label file ({error}); it needs a header, then a line per image: its name and whole numbers"
@@ -57,7 +60,7 @@ def _read_table(path: Path, types: object) -> pd.DataFrame:
     return table
 
 
-def _layout(path: Path) -> dict:
+def _layout(path: Path) -> dict[str, Any]:
     """How pandas reads a label file; nothing for a CSV with a header."""
     with open(path, encoding="utf-8-sig") as file:
         first = file.readline().strip()
@@ -79,7 +82,8 @@ def _numbers(column: pd.Series, source: Path, whole: bool) -> pd.Series:
         first = f"{column.name} of {wrong.index[0]} is {str(wrong.iloc[0])!r}"
         kind = "whole numbers" if whole else "numbers"
         raise UserError(f"{source}: {first}: not a label file, whose labels are {kind}")
-    return numbers.astype(np.int64 if whole else np.float64)
+    converted: pd.Series = numbers.astype(np.int64 if whole else np.float64)
+    return converted
 
 
 def labels_of(table: pd.DataFrame, images: Mapping[str, Sequence[str]], source: Path) -> dict[str, pd.DataFrame]:
@@ -89,7 +93,7 @@ def labels_of(table: pd.DataFrame, images: Mapping[str, Sequence[str]], source: 
     (`cats/1.jpg` and `images/cats/1.jpg`). Raises UserError when an image has no label, or it cannot be told which.
     """
     every = [name for names in images.values() for name in names]
-    rows = rows_of(table.index, every, source)
+    rows = rows_of(list(table.index), every, source)
     missing = [name for name, row in zip(every, rows, strict=True) if row < 0]
     if missing:
         meant = similar(missing[:1], table.index).get(missing[0])
@@ -111,8 +115,8 @@ def rows_of(labelled: Sequence[str], images: Sequence[str], source: Path) -> np.
     rows = np.full(len(images), -1, np.int64)
     owner: dict[int, str] = {}
     for position, image in enumerate(images):
-        names = (name for name in (image, *_endings(image)) if name in exact)
-        row = exact[name] if (name := next(names, None)) is not None else longer.get(image, -1)
+        fitting = (exact[name] for name in (image, *_endings(image)) if name in exact)
+        row = next(fitting, longer.get(image, -1))
         if row == SEVERAL:
             raise UserError(f"{source}: several lines end in {image}: write the names as the partition does")
         if row >= 0 and owner.setdefault(row, image) != image:
@@ -137,7 +141,7 @@ def binary_columns(table: pd.DataFrame, values: Mapping[str, np.ndarray]) -> pd.
     whichever values occur there. Of two values the larger is the yes.
     """
     columns = {}
-    for name in table:
+    for name in table.columns:
         if len(values[name]) <= 2:
             columns[name] = table[name] == values[name][-1]
         else:

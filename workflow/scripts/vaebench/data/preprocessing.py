@@ -4,8 +4,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Collection, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -29,37 +28,53 @@ from vaebench.data.resize import gpu
 from vaebench.data.resize.loops import compile_loops
 from vaebench.data.resize.resampling import PillowResampler, Resampler
 from vaebench.data.resumable_npz import Done, PartialArray, RowWriter
-from vaebench.data.selection import Selection, select
-from vaebench.data.worker_pool import in_order, no_memory, worker_pool
+from vaebench.data.selection import RandomChoice, Selection, select
+from vaebench.data.worker_pool import WorkerPool, in_order, no_memory, worker_pool
 
+Task = tuple[str, RowWriter, int, np.ndarray, np.ndarray]  # split, its writer, first row, names, locators
 WRITTEN_BYTES = 1 << 18  # pixels that a worker writes at once: still in the processor's cache then
 BATCH_PIXELS = 1 << 25  # decoded for one result, so that few large images keep all workers busy too
 SENT_BYTES = 1 << 23  # pixels that a worker sends to a GPU at once
 LIBRARIES = ("numpy", "pillow", "simplejpeg")  # what decides about the bytes
 
 
+@dataclass(frozen=True)
+class PreprocessingSettings:
+    """The sections `preprocessing` and `decoding`: the recipe, which images, and how the work is done."""
+
+    recipe: Recipe
+    limit: int | RandomChoice | None  # images of each split; None: all
+    compress: bool
+    batch_size: int
+    device: str  # auto, cpu or cuda
+
+
+@dataclass(frozen=True)
+class ValidatedImages:
+    """A zip or folder of images, the partition, and the table that the validation wrote."""
+
+    images: Path
+    partition: Path
+    table: Path
+
+
 def preprocess(
-    images: Path,
-    partition: Path,
-    table: Path,
-    outputs: dict[str, Path],
-    settings: dict,
-    workers: int,
-    dataset: str,
+    validated: ValidatedImages, outputs: dict[str, Path], settings: PreprocessingSettings, workers: int, dataset: str
 ) -> None:
     """Write the npz (key `data`, uint8, n x C x H x W) and the JSON manifest of each split in `outputs`.
 
-    `table` is what the validation wrote: only its sound images are used, in the order of the partition. `settings`
-    holds the keys of the sections `preprocessing` and `decoding`. Pixels equal Pillow's crop-then-resize whatever the
-    device, workers and batches. A run that was killed is resumed; nothing is replaced before everything is complete.
-    Beside each npz lie two digests (`digests.content_digest`). UserError for whatever the user can mend.
+    Only images that the validation found sound are used, in the order of the partition. Pixels equal Pillow's
+    crop-then-resize whatever the device, workers and batches. A run that was killed is resumed; nothing is replaced
+    before everything is complete. Beside each npz lie two digests (`digests.content_digest`). UserError for whatever
+    the user can mend.
     """
-    source, recipe = open_images(images), Recipe.of(settings)
+    images, partition, table = validated.images, validated.partition, validated.table
+    source, recipe = open_images(images), settings.recipe
     compile_loops()
     with worker_pool(workers) as pool, disk_errors(next(iter(outputs.values())).parent):
-        device = gpu.choose(settings["device"], recipe.decoder)
+        device = gpu.choose(settings.device, recipe.decoder)
         sources = {path.name: pool.submit(known_md5, path) for path in (images, partition) if path.is_file()}
-        chosen = select(source, partition, table, outputs, settings["limit"])
+        chosen = select(source, partition, table, outputs, settings.limit)
         sizes = {split: recipe.sizes(images) for split, images in chosen.items()}
         shape = recipe.image_shape(sizes.values())
         content = _content(source, table, recipe)
@@ -67,18 +82,18 @@ def preprocess(
             split: Job(split, images, PartialArray(outputs[split], (len(images), *shape), content))
             for split, images in chosen.items()
         }
-        arrays, compress = {split: job.array for split, job in jobs.items()}, settings["compress"]
+        arrays, compress = {split: job.array for split, job in jobs.items()}, settings.compress
         _open(arrays.values(), compress)
-        sealed = {split: pool.submit(_seal, array, compress) for split, array in arrays.items() if array.is_complete}
+        sealing = {split: pool.submit(_seal, array, compress) for split, array in arrays.items() if array.is_complete}
         with tqdm(total=sum(map(len, chosen.values())), unit=" images", desc=f"preprocess {dataset}") as progress:
             progress.update(sum(array.rows_done for array in arrays.values()))
             work = Work(source, recipe, frequent_sizes(sizes.values()))
-            for split, done in _do(work, pool, jobs, settings["batch_size"], device):
+            for split, done in _do(work, pool, jobs, settings.batch_size, device):
                 arrays[split].record(done)
                 progress.update(done.stop - done.start)
                 if arrays[split].is_complete:  # the workers go on with the other splits
-                    sealed[split] = pool.submit(_seal, arrays[split], compress)
-        sealed = {split: future.result() for split, future in sealed.items()}
+                    sealing[split] = pool.submit(_seal, arrays[split], compress)
+        sealed = {split: future.result() for split, future in sealing.items()}
         common = {
             "dataset": dataset,
             **asdict(recipe),
@@ -92,9 +107,10 @@ def preprocess(
             for kind, digest in (("pixels", pixels), ("ids", ids)):
                 with atomic_path(content_digest(job.array.path, kind)) as temporary:
                     temporary.write_text(f"{digest}\n")
-            shape = " x ".join(map(str, job.array.shape))
+            described = " x ".join(map(str, job.array.shape))
             tqdm.write(
-                f"preprocess: {split} {shape}, {len(job.images.skipped)} skipped: {job.array.path}", file=sys.stderr
+                f"preprocess: {split} {described}, {len(job.images.skipped)} skipped: {job.array.path}",
+                file=sys.stderr,
             )
 
 
@@ -127,7 +143,7 @@ def _open(arrays: Collection[PartialArray], compress: bool) -> None:
 
 
 def _do(
-    work: "Work", pool: ProcessPoolExecutor, jobs: dict[str, Job], batch_size: int, device: str
+    work: "Work", pool: WorkerPool, jobs: dict[str, Job], batch_size: int, device: str
 ) -> Iterator[tuple[str, Done]]:
     """Do what is missing of all splits; yields each finished range."""
     if device == "cpu":
@@ -138,13 +154,13 @@ def _do(
     recipe = work.recipe
     frame_bytes = max(int(np.max(job.images.heights * job.images.widths)) for job in jobs.values()) * recipe.channels
     batch_size = max(1, min(batch_size, SENT_BYTES // frame_bytes))
-    decode_here = recipe.decoder == "nvjpeg"
-    for split, writer, start, frames in in_order(
-        pool, work.read if decode_here else work.crop, _tasks(jobs, batch_size)
-    ):
-        if decode_here:
-            packed = jobs[split].images.names[start : start + len(frames)]
-            frames = [recipe.cropped(pixels) for pixels in _decoded_by_gpu(packed, frames, recipe)]
+    if recipe.decoder != "nvjpeg":
+        for split, writer, start, frames in in_order(pool, work.crop, _tasks(jobs, batch_size)):
+            yield split, writer.write(start, [gpu.resize(frames, work.resampler)])
+        return
+    for split, writer, start, files in in_order(pool, work.read, _tasks(jobs, batch_size)):
+        packed = jobs[split].images.names[start : start + len(files)]
+        frames = [recipe.cropped(pixels) for pixels in _decoded_by_gpu(packed, files, recipe)]
         yield split, writer.write(start, [gpu.resize(frames, work.resampler)])
 
 
@@ -172,7 +188,7 @@ def _decoded_by_gpu(packed: np.ndarray, files: list[bytes], recipe: Recipe) -> l
     return [turned(pixels, jpeg_orientation(data)) for pixels, data in zip(images, files, strict=True)]
 
 
-def _tasks(jobs: dict[str, Job], batch_size: int) -> Iterator[tuple]:
+def _tasks(jobs: dict[str, Job], batch_size: int) -> Iterator[Task]:
     for split, job in jobs.items():
         for start, stop in job.array.missing(batch_size):
             yield split, job.array.writer, start, job.images.names[start:stop], job.images.locators[start:stop]
@@ -220,10 +236,10 @@ class Work:
     def _resized(self, packed: np.ndarray, locators: np.ndarray, rows: int) -> Iterator[np.ndarray]:
         for first in range(0, len(packed), rows):
             part = slice(first, first + rows)
-            batch = None
+            batch = np.empty(0, np.uint8)
             for row, pixels in enumerate(self._cropped(packed[part], locators[part])):
                 resampler = self.resampler(*pixels.shape[:2])
-                if batch is None:
+                if row == 0:
                     batch = np.empty((len(packed[part]), self.recipe.channels, *resampler.size), np.uint8)
                 resampler.resize(pixels, batch[row])
             yield batch
@@ -245,7 +261,7 @@ class Work:
             yield self.recipe.cropped(pixels)
 
 
-def _write_manifest(job: Job, facts: dict) -> str:
+def _write_manifest(job: Job, facts: Mapping[str, object]) -> str:
     """The card of the split's data; the ids are written in pieces, since they can be many. Their SHA-256."""
     mean, deviation = job.array.mean_and_deviation()
     facts = {

@@ -8,7 +8,7 @@ import numpy as np
 
 from vaebench.base.errors import UserError
 from vaebench.data.archive.image_file import Reading
-from vaebench.data.cropping import crop_box
+from vaebench.data.cropping import Crop, crop_box
 from vaebench.data.selection import Selection
 
 Sizes = Counter[tuple[int, int]]  # how many images have each (height, width)
@@ -20,19 +20,12 @@ FREQUENT_PIXELS = 1 << 24  # of all these sizes together, which bounds the memor
 class Recipe:
     """What is done to an image: the settings that decide about the pixels."""
 
-    crop: dict | None
+    crop: Crop | None
     size: tuple[int, int] | None  # (height, width)
     filter: str
     channels: int
     decoder: str
     reading: Reading
-
-    @classmethod
-    def of(cls, settings: dict) -> "Recipe":
-        """The recipe in settings that hold the keys of the sections `preprocessing` and `decoding`."""
-        size = settings["size"] and tuple(settings["size"])
-        how = settings["filter"], settings["channels"], settings["decoder"]
-        return cls(settings["crop"], size, *how, Reading.of(settings))
 
     def cropped(self, pixels: np.ndarray) -> np.ndarray:
         """Cut the crop out of (height, width, channels) pixels; a view."""
@@ -43,7 +36,7 @@ class Recipe:
         """The sizes of the images after the crop; UserError when it does not fit one of them."""
         packed = images.heights.astype(np.int64) << 32 | images.widths
         _, first, counts = np.unique(packed, return_index=True, return_counts=True)
-        result = Counter()
+        result: Sizes = Counter()
         for position, count in zip(first, counts, strict=True):
             try:
                 box = crop_box(self.crop, int(images.widths[position]), int(images.heights[position]))

@@ -9,7 +9,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -44,19 +44,24 @@ class RowWriter:
     offset: int
     row_bytes: int
 
-    def write(self, start: int, batches: Iterator[np.ndarray]) -> Done:
+    def write(self, start: int, batches: Iterable[np.ndarray]) -> Done:
         """Write consecutive batches (n, C, H, W) from row `start` on."""
-        crc, row, sums = 0, start, 0.0
+        crc, row = 0, start
+        sums: np.ndarray | None = None
         file = os.open(self.path, os.O_WRONLY)
         try:
             for batch in batches:
                 _write_at(file, batch.data.cast("B"), self.offset + row * self.row_bytes)
-                crc = zlib.crc32(batch, crc)
+                crc = zlib.crc32(batch.data, crc)
                 row += len(batch)
-                sums += _channel_sums(batch)
+                of_batch = _channel_sums(batch)
+                sums = of_batch if sums is None else sums + of_batch
         finally:
             os.close(file)
-        return Done(start, row, crc, *sums.tolist())
+        if sums is None:
+            raise ValueError(f"no rows to write to {self.path}")
+        values, squares = sums.tolist()
+        return Done(start, row, crc, values, squares)
 
 
 def _channel_sums(batch: np.ndarray) -> np.ndarray:
@@ -211,5 +216,5 @@ class PartialArray:
         return crc == done.crc and not left
 
 
-def _line(record: dict) -> str:
+def _line(record: Mapping[str, object]) -> str:
     return json.dumps(record) + "\n"

@@ -2,9 +2,10 @@
 
 import csv
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 
@@ -12,6 +13,13 @@ from vaebench.base.disk import read_errors
 from vaebench.base.errors import UserError
 from vaebench.data.archive import packed_names
 from vaebench.data.archive.images import ImageSource, keys, read_partition
+
+
+class RandomChoice(TypedDict):
+    """How many images of a split are drawn, and with which seed."""
+
+    images: int
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class Selection:
 
 
 def select(
-    source: ImageSource, partition: Path, table: Path, splits: Iterable[str], limit: int | Mapping | None
+    source: ImageSource, partition: Path, table: Path, splits: Iterable[str], limit: int | RandomChoice | None
 ) -> dict[str, Selection]:
     """{split: Selection} of the images that the table calls ok, at most `limit` of each split.
 
@@ -56,7 +64,7 @@ def select(
                 f"(0 train, 1 eval, 2 test; each split needs at least one image){left_out or ''}"
             )
         rows, heights, widths = np.array(column.rows), np.array(column.heights), np.array(column.widths)
-        if isinstance(limit, Mapping):
+        if isinstance(limit, dict):
             chosen = sorted(
                 packed_names.draw_order(packed_names.unpack(usable[rows]), limit["seed"])[: limit["images"]]
             )

@@ -4,6 +4,7 @@ import csv
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,21 @@ SPLIT_FOLDERS = {
 MOST_CLASSES = 200
 
 
-def make_partition(images: Path, settings: Mapping, partition: Path, identity: Path | None = None) -> None:
+@dataclass(frozen=True)
+class SplitSettings:
+    """dataset.split: the shares of the splits, which add up to 1, what stays together, and the seed of the draw."""
+
+    by: str
+    seed: int
+    train: float
+    eval: float
+    test: float
+
+
+def make_partition(images: Path, settings: SplitSettings, partition: Path, identity: Path | None = None) -> None:
     """Write the partition of the images in a zip or folder: a line `path split` for each, sorted by path.
 
-    `settings` is dataset.split: shares of `train`, `eval` and `test` that add up to 1, `seed`, and `by`:
+    What stays together is `settings.by`:
 
     - file: each image goes its own way;
     - folder: images below one outermost folder stay together. Outermost folders that are called as the splits are
@@ -39,13 +51,13 @@ def make_partition(images: Path, settings: Mapping, partition: Path, identity: P
     """
     paths = _paths(images)
     inside = _below_the_shared_folder(paths)
-    by, seed = settings["by"], settings["seed"]
-    shares = {split: settings[name] for split, name in enumerate(SPLITS)}
+    by, seed = settings.by, settings.seed
+    shares = {0: settings.train, 1: settings.eval, 2: settings.test}
     found = _split_folders(inside) if by in ("auto", "folder") else None
     if found is None and by == "auto":
         _refuse_half_named_splits(inside, images)
     if found is None:
-        groups = _persons(paths, identity) if by == "identity" else _groups(inside, by)
+        groups = _persons(paths, identity) if identity and by == "identity" else _groups(inside, by)
         splits = _deal(groups, shares, seed, f"{images}: {len(set(groups))} {UNITS.get(by, 'image(s)')}")
     else:
         splits = found
@@ -119,8 +131,9 @@ def _split_of_folder(path: str) -> int | None:
 def _split_folders(inside: Sequence[str]) -> list[int] | None:
     """The split of each image by its outermost folder; None unless all are splits' folders, train and another."""
     splits = [_split_of_folder(path) for path in inside]
-    present = set(splits)
-    return splits if None not in present and 0 in present and len(present) > 1 else None
+    known = [split for split in splits if split is not None]
+    present = set(known)
+    return known if len(known) == len(splits) and 0 in present and len(present) > 1 else None
 
 
 def _refuse_half_named_splits(inside: Sequence[str], images: Path) -> None:
@@ -142,7 +155,7 @@ def _groups(inside: Sequence[str], by: str) -> list[str]:
 
 def _persons(paths: Sequence[str], identity: Path) -> list[str]:
     table = read_identities(identity)
-    rows = rows_of(table.index, paths, identity)
+    rows = rows_of(list(table.index), paths, identity)
     if (rows < 0).any():
         missing = paths[int(np.argmax(rows < 0))]
         raise UserError(f"{identity}: no identity for {missing} ({(rows < 0).sum()} of {len(paths)} images have none)")
@@ -165,7 +178,8 @@ def _deal(groups: Sequence[str], shares: Mapping[int, float], seed: int, found: 
     counts = np.array([sizes[names[position]] for position in order])
     middles = np.cumsum(counts) - counts / 2
     ends = np.cumsum(list(shares.values())) / sum(shares.values()) * len(groups)
-    first, owner = 0, {}
+    owner: dict[str, int] = {}
+    first = 0
     for row, (split, end) in enumerate(zip(shares, ends, strict=True)):
         still_to_come = len(shares) - 1 - row
         last = int(np.searchsorted(middles, end)) if still_to_come else len(names)

@@ -20,7 +20,7 @@ from vaebench.data.archive.decoding import Memory, examine
 from vaebench.data.archive.image_file import Header, ImageError, Reading
 from vaebench.data.archive.images import SPLITS, ImageSource, keys, open_images, read_partition
 from vaebench.data.archive.similar import similar
-from vaebench.data.cropping import crop_box
+from vaebench.data.cropping import Crop, crop_box
 from vaebench.data.worker_pool import in_order, no_memory, worker_pool
 
 COLUMNS = ("file", "split", "status", "reason", "bytes", "width", "height")
@@ -41,12 +41,31 @@ VERDICTS = {
 HINT = ", which have "  # between the reason why an image is missing and one of a similar name
 
 Row = tuple[str, str, str, str, int | str, int | str, int | str]
+Judged = tuple[str, str, int | str, int | str, int | str]  # a row less the first two
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, str]]  # what `Check.batch` takes
 
 
-def validate(images: Path, partition: Path, table: Path, summary: Path, settings: dict, workers: int) -> None:
+@dataclass(frozen=True)
+class ValidationSettings:
+    """The section `validation` (None admits anything), how files are read, and the crop that must fit."""
+
+    format: str | None
+    mode: str | None
+    width: int | None
+    height: int | None
+    min_width: int | None
+    min_height: int | None
+    max_bad_fraction: float
+    crop: Crop | None
+    reading: Reading
+
+
+def validate(
+    images: Path, partition: Path, table: Path, summary: Path, settings: ValidationSettings, workers: int
+) -> None:
     """Decode every image of the partition and write `table` (a row per image, COLUMNS) and `summary` (JSON counts).
 
-    `settings` holds the keys of the sections `validation` and `decoding`, and `crop`. status is `ok`, or why the image
+    In the table, status is `ok`, or why the image
     is left out: `damaged` (checksum, decoding), `unsupported` (a kind that is not read), `large` (more pixels or bytes
     than allowed), `unexpected` (not the format, mode or size of `settings`), `missing` (from the archive), `duplicate`
     (in the archive or the partition); `small` (less than the minimum, or than the crop) and `unlisted` (not in the
@@ -55,7 +74,7 @@ def validate(images: Path, partition: Path, table: Path, summary: Path, settings
     table, and a UserError names that and the first of them.
     """
     source = open_images(images)
-    check = Check(source, settings, Reading.of(settings))
+    check = Check(source, settings)
     tally = Tally()
     with worker_pool(workers) as pool, disk_errors(table.parent), atomic_path(table) as temporary:
         listed, total, tasks = _plan(source, partition)
@@ -68,7 +87,7 @@ def validate(images: Path, partition: Path, table: Path, summary: Path, settings
                 file.write(rows)
                 tally.merge(found)
                 progress.update(found.counts.total())
-        bad, allowed, bad_list = tally.bad, settings["max_bad_fraction"], table.with_name(BAD_LIST)
+        bad, allowed, bad_list = tally.bad, settings.max_bad_fraction, table.with_name(BAD_LIST)
         if bad > allowed * listed:
             _write_bad(temporary, bad_list)
             raise UserError(_too_many(bad, listed, allowed, tally.examples, bad_list))
@@ -82,7 +101,7 @@ def validate(images: Path, partition: Path, table: Path, summary: Path, settings
     )
 
 
-def _plan(source: ImageSource, partition: Path) -> tuple[int, int, Iterator[tuple]]:
+def _plan(source: ImageSource, partition: Path) -> tuple[int, int, Iterator[Batch]]:
     """How many names the partition has, how many rows will come, and batches for `Check.batch`."""
     paths, locators = source.index()
     if not len(paths):
@@ -100,14 +119,14 @@ def _plan(source: ImageSource, partition: Path) -> tuple[int, int, Iterator[tupl
     unlisted = np.flatnonzero(packed_names.find(found, wanted.names) < 0)
     hints = similar(packed_names.unpack(wanted.names[position < 0]), packed_names.unpack(found[unlisted]))
 
-    def tasks() -> Iterator[tuple]:
+    def tasks() -> Iterator[Batch]:
         for start in range(0, len(wanted), BATCH):
             part = slice(start, start + BATCH)
             meant = {name: hints[name] for name in hints.keys() & set(packed_names.unpack(wanted.names[part]))}
             yield wanted.names[part], wanted.splits[part], verdict[part], locators[position[part]], meant
         for start in range(0, len(unlisted), BATCH):
-            part = unlisted[start : start + BATCH]
-            yield found[part], np.full(len(part), -1), np.full(len(part), UNLISTED), locators[part], {}
+            rest = unlisted[start : start + BATCH]
+            yield found[rest], np.full(len(rest), -1), np.full(len(rest), UNLISTED), locators[rest], {}
 
     return len(wanted), len(wanted) + len(unlisted), tasks()
 
@@ -117,8 +136,7 @@ class Check:
     """What a worker does: read, decode and judge images."""
 
     source: ImageSource
-    settings: dict
-    reading: Reading
+    settings: ValidationSettings
 
     def batch(
         self,
@@ -137,7 +155,7 @@ class Check:
         columns = packed_names.unpack(packed), splits.tolist(), verdicts.tolist(), locators.tolist()
         for name, split, verdict, locator in zip(*columns, strict=True):
             try:
-                judged = (*VERDICTS[verdict], "", "", "") if verdict else self._image(locator, memory)
+                judged: Judged = (*VERDICTS[verdict], "", "", "") if verdict else self._image(locator, memory)
             except MemoryError as error:
                 raise UserError(no_memory(name, self.source.path)) from error
             if name in meant:
@@ -146,12 +164,12 @@ class Check:
         tally.add(rows)
         return _as_csv(rows), tally
 
-    def _image(self, locator: int | bytes, memory: Memory) -> tuple:
-        size = ""
+    def _image(self, locator: int | bytes, memory: Memory) -> Judged:
+        size: int | str = ""
         try:
-            data = self.source.read_at(locator, self.reading.max_bytes)
+            data = self.source.read_at(locator, self.settings.reading.max_bytes)
             size = len(data)
-            header = examine(data, self.reading, memory)
+            header = examine(data, self.settings.reading, memory)
         except ImageError as error:
             return error.status, str(error), size, "", ""
         status, reason = self._judged(header)
@@ -160,17 +178,17 @@ class Check:
     def _judged(self, header: Header) -> tuple[str, str]:
         """Status and reason of a sound image, which may differ from what the settings ask for."""
         for what in ("format", "mode", "width", "height"):
-            wanted, found = self.settings[what], getattr(header, what)
+            wanted, found = getattr(self.settings, what), getattr(header, what)
             if wanted is not None and found != wanted:
                 return "unexpected", f"{what} is {found}, expected {wanted}"
         for what in ("width", "height"):
-            least, found = self.settings[f"min_{what}"], getattr(header, what)
+            least, found = getattr(self.settings, f"min_{what}"), getattr(header, what)
             if least is not None and found < least:
                 return "small", f"{what} is {found}, less than validation.min_{what}: {least}"
         try:
-            crop_box(self.settings["crop"], header.width, header.height)
+            crop_box(self.settings.crop, header.width, header.height)
         except UserError:
-            return "small", f"{header.width} x {header.height}, less than preprocessing.crop {self.settings['crop']}"
+            return "small", f"{header.width} x {header.height}, less than preprocessing.crop {self.settings.crop}"
         return "ok", ""
 
 
@@ -179,7 +197,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self.splits = {split: Counter() for split in SPLITS}
+        self.splits: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
         self.reasons: Counter[str] = Counter()
         self.examples: list[str] = []
 
@@ -207,7 +225,7 @@ class Tally:
         """How many images of the partition cannot be used."""
         return sum(self.counts[status] for status in BAD)
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, object]:
         """The counts as they stand in the summary."""
         return {
             "status": dict(self.counts),
@@ -217,7 +235,7 @@ class Tally:
         }
 
 
-def _as_csv(rows: Iterable[tuple]) -> str:
+def _as_csv(rows: Iterable[Iterable[object]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
@@ -231,7 +249,7 @@ def _write_bad(table: Path, target: Path) -> None:
         open(temporary, "w", newline="", encoding="utf-8") as copy,
     ):
         rows = csv.reader(file)
-        copy.write(_as_csv([next(rows), *(row for row in rows if row[COLUMNS.index("status")] in BAD)]))
+        copy.write(_as_csv([next(rows, []), *(row for row in rows if row[COLUMNS.index("status")] in BAD)]))
 
 
 def _too_many(bad: int, listed: int, allowed: float, examples: list[str], bad_list: Path) -> str:

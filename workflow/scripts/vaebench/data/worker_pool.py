@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import connection
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
@@ -23,14 +23,22 @@ Result = TypeVar("Result")
 AHEAD = 2  # tasks per worker that wait or run: enough to keep it busy, few enough to bound memory
 
 
+class WorkerPool(ProcessPoolExecutor):
+    """Worker processes, whose number is known."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers, process_context(), _start_worker)
+        self.workers = workers
+
+
 @contextmanager
-def worker_pool(count: int) -> Iterator[ProcessPoolExecutor]:
+def worker_pool(count: int) -> Iterator[WorkerPool]:
     """`count` processes.
 
     They start at once: enter this before the process grows, starts threads or uses a GPU, since on Linux they are
     forked. UserError when a worker is killed.
     """
-    pool = ProcessPoolExecutor(count, process_context(), _start_worker)
+    pool = WorkerPool(count)
     try:
         pool.submit(os.getpid)
         yield pool
@@ -43,10 +51,10 @@ def worker_pool(count: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def in_order(pool: ProcessPoolExecutor, function: Callable[..., Result], tasks: Iterable[tuple]) -> Iterator[Result]:
+def in_order(pool: WorkerPool, function: Callable[..., Result], tasks: Iterable[tuple[Any, ...]]) -> Iterator[Result]:
     """The results of `function(*task)` in the order of the tasks, of which only a few are in flight."""
     pending: deque[Future[Result]] = deque()
-    limit = AHEAD * pool._max_workers
+    limit = AHEAD * pool.workers
     for task in tasks:
         pending.append(pool.submit(function, *task))
         if len(pending) >= limit:
@@ -71,5 +79,7 @@ def _start_worker() -> None:
 
 
 def _die_with_parent() -> None:
-    connection.wait([multiprocessing.parent_process().sentinel])
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
     os._exit(1)

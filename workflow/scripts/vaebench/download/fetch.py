@@ -15,20 +15,20 @@ from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path, md5_of
 from vaebench.base.folders import facts_of
 from vaebench.download import google_drive, http
+from vaebench.download.file_source import DownloadSettings, FileSource
 from vaebench.download.transfer import SourceError, Transfer
 
+Bring = Callable[[str, Path, FileSource, DownloadSettings], None]  # from where, to which file
 CELEBA_SPLITS = ((0, 162_770), (1, 182_637), (2, 202_599))  # split, its last image
 
 
-def fetch(file: dict, destination: Path, settings: dict) -> None:
+def fetch(file: FileSource, destination: Path, settings: DownloadSettings) -> None:
     """Bring `file` to `destination`.
 
-    `file` is a block such as dataset.images: `bytes` and `md5` (null: not checked) and `source`, a list of {drive:
-    id or URL}, {drive_folder: id or URL}, {url: http(s) address}, {path: file or folder here}, {generate:
-    celeba_partition}, tried in order. `settings` is the section `download`: timeout (seconds), retries, cookies (a
-    file, or null). A partial file is resumed, and what lies at `destination` already is checked like a new one.
-    UserError with the reason of every source when none gives the file; the disk's own trouble ends the search at
-    once.
+    The kinds of its places are: drive and drive_folder (an id or a link), url (an http(s) address), path (a file or
+    folder here), generate (celeba_partition). A partial file is resumed, and what lies at `destination` already is
+    checked like a new one. UserError with the reason of every source when none gives the file; the disk's own trouble
+    ends the search at once.
     """
     destination = Path(destination)
     if destination.exists():
@@ -42,8 +42,8 @@ def fetch(file: dict, destination: Path, settings: dict) -> None:
     failures = []
     with disk_errors(destination.parent):
         destination.parent.mkdir(parents=True, exist_ok=True)
-        for source in file["source"]:
-            ((kind, where),) = source.items()
+        for place in file.source:
+            kind, where = place.kind, place.where
             say(f"{destination.name}: trying {kind} {where}")
             try:
                 _BRING[kind](where, destination, file, settings)
@@ -51,10 +51,7 @@ def fetch(file: dict, destination: Path, settings: dict) -> None:
                 say(f"{kind} {where}: {error}")
                 failures.append(f"{kind} {where}: {error}")
             else:
-                say(
-                    f"{destination} is complete"
-                    + ("" if file.get("md5") else "; no md5 is given, so it was not checked")
-                )
+                say(f"{destination} is complete" + ("" if file.md5 else "; no md5 is given, so it was not checked"))
                 _remember(destination, file)
                 for left_over in destination.parent.glob(f".{glob.escape(destination.name)}.*"):
                     left_over.unlink()  # of sources that did not give all of it
@@ -63,7 +60,7 @@ def fetch(file: dict, destination: Path, settings: dict) -> None:
     raise UserError(
         f"{destination.name} could not be had from any source: {why}. "
         f"Or place the file by hand at {destination.absolute()}"
-        + (f" (md5 {file['md5']})" if file.get("md5") else "")
+        + (f" (md5 {file.md5})" if file.md5 else "")
         + " and run again."
         + (" For another file than the configuration's set its bytes and md5 to null." if "instead of" in why else "")
     )
@@ -83,30 +80,30 @@ def celeba_partition() -> bytes:
     return "".join(lines).encode()
 
 
-def _fault(path: Path, file: dict) -> str | None:
+def _fault(path: Path, file: FileSource) -> str | None:
     """What is wrong with the size or checksum of the file at `path`; None when nothing is."""
     if path.is_dir():
         return None
-    size, wanted = path.stat().st_size, file.get("bytes")
+    size, wanted = path.stat().st_size, file.bytes
     if wanted is not None and size != wanted:
         return f"has {size} bytes instead of {wanted}"
-    digest = file.get("md5") and md5_of(path)
-    return f"has the md5 {digest} instead of {file['md5']}" if digest != file.get("md5") else None
+    digest = file.md5 and md5_of(path)
+    return f"has the md5 {digest} instead of {file.md5}" if digest != file.md5 else None
 
 
-def _remember(path: Path, file: dict) -> None:
+def _remember(path: Path, file: FileSource) -> None:
     """Spare whoever needs the checksum that was just found right from reading the file again."""
-    if file.get("md5") and path.is_file():
+    if file.md5 and path.is_file():
         with suppress(OSError):  # a shared folder may be read-only
-            write_digest(path, file["md5"])
+            write_digest(path, file.md5)
 
 
-def _download(get: Callable[[Transfer, dict], None]) -> Callable[[str, Path, dict, dict], None]:
+def _download(get: Callable[[Transfer, DownloadSettings], None]) -> Bring:
     """A function that downloads by `get` into a partial file, checks it and moves it into place."""
 
-    def fetch_checked(where: str, destination: Path, file: dict, settings: dict) -> None:
-        if file.get("bytes"):
-            need_space(destination.parent, file["bytes"])
+    def fetch_checked(where: str, destination: Path, file: FileSource, settings: DownloadSettings) -> None:
+        if file.bytes:
+            need_space(destination.parent, file.bytes)
         transfer = Transfer.to(destination, where, file)
         get(transfer, settings)
         fault = _fault(transfer.complete, file)
@@ -118,7 +115,7 @@ def _download(get: Callable[[Transfer, dict], None]) -> Callable[[str, Path, dic
     return fetch_checked
 
 
-def _local(where: str, destination: Path, file: dict, settings: dict) -> None:
+def _local(where: str, destination: Path, file: FileSource, settings: DownloadSettings) -> None:
     path = Path(where).expanduser().absolute()
     if not path.exists():
         raise SourceError("there is no such file or folder on this machine")
@@ -136,7 +133,7 @@ def _local(where: str, destination: Path, file: dict, settings: dict) -> None:
         temporary.symlink_to(path, target_is_directory=path.is_dir())
 
 
-def _generate(where: str, destination: Path, file: dict, settings: dict) -> None:
+def _generate(where: str, destination: Path, file: FileSource, settings: DownloadSettings) -> None:
     with atomic_path(destination) as temporary:
         temporary.write_bytes(celeba_partition())
         fault = _fault(temporary, file)
@@ -144,7 +141,7 @@ def _generate(where: str, destination: Path, file: dict, settings: dict) -> None
             raise SourceError(f"what was generated {fault}: this is not CelebA's partition")
 
 
-_BRING: dict[str, Callable[[str, Path, dict, dict], None]] = {
+_BRING: dict[str, Bring] = {
     "drive": _download(google_drive.download_file),
     "drive_folder": _download(google_drive.download_from_folder),
     "url": _download(http.download),

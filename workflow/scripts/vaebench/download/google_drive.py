@@ -4,12 +4,13 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import gdown
 import requests
 from gdown.exceptions import DownloadError, FileURLRetrievalError
 
+from vaebench.download.file_source import DownloadSettings
 from vaebench.download.transfer import SourceError, Transfer
 
 Result = TypeVar("Result")
@@ -35,20 +36,21 @@ NETWORK = (
 INCOMPLETE = "the connection ended early several times; what was received is kept, and the next run continues there"
 
 
-def download_file(transfer: Transfer, settings: dict) -> None:
+def download_file(transfer: Transfer, settings: DownloadSettings) -> None:
     """Bring the Drive file `transfer.where` (an id or a link) to `transfer.complete`; SourceError says why not."""
     _download(file_id(transfer.where), transfer, settings)
 
 
-def download_from_folder(transfer: Transfer, settings: dict) -> None:
+def download_from_folder(transfer: Transfer, settings: DownloadSettings) -> None:
     """Bring the file called `transfer.name` in the Drive folder `transfer.where`; SourceError says why not."""
     folder = file_id(transfer.where)
-    files = _asking(
+    listed = _asking(
         folder,
         settings,
         lambda: gdown.download_folder(id=folder, skip_download=True, quiet=True, **_options(settings)),
         transfer.discard,
     )
+    files = [file for file in listed if not isinstance(file, str)]  # with skip_download all of them
     matches = [file for file in files if Path(file.path).name == transfer.name]
     if not matches:
         held = ", ".join(sorted(file.path for file in files)[:20]) or "nothing"
@@ -62,7 +64,7 @@ def file_id(where: str) -> str:
     return match[1] if match else where
 
 
-def _download(drive_id: str, transfer: Transfer, settings: dict) -> None:
+def _download(drive_id: str, transfer: Transfer, settings: DownloadSettings) -> None:
     if not transfer.trusted:
         transfer.discard()  # nothing would tell whether the old bytes belong to the file of today
     with transfer.progress() as progress:
@@ -75,25 +77,28 @@ def _download(drive_id: str, transfer: Transfer, settings: dict) -> None:
                 quiet=True,
                 resume=True,
                 progress=progress,
-                retries=settings["retries"],
+                retries=settings.retries,
                 **_options(settings),
             ),
             transfer.discard,
         )
 
 
-def _options(settings: dict) -> dict:
-    cookies = settings["cookies"]
+def _options(settings: DownloadSettings) -> dict[str, Any]:
+    cookies = settings.cookies
     return {
         "use_cookies": cookies is not None,
         "cookies_file": cookies,
-        "timeout": (CONNECT_TIMEOUT, settings["timeout"]),
+        "timeout": (CONNECT_TIMEOUT, settings.timeout),
     }
 
 
-def _asking(drive_id: str, settings: dict, attempt: Callable[[], Result], discard: Callable[[], None]) -> Result:
+def _asking(
+    drive_id: str, settings: DownloadSettings, attempt: Callable[[], Result], discard: Callable[[], None]
+) -> Result:
     """The result of `attempt`; its failures become SourceError, those that may pass are tried again."""
-    for wait in [2**n for n in range(settings["retries"])] + [None]:
+    failed = 0
+    while True:
         try:
             return attempt()
         except FileURLRetrievalError as error:
@@ -106,12 +111,13 @@ def _asking(drive_id: str, settings: dict, attempt: Callable[[], Result], discar
                 reason = INCOMPLETE
         except requests.RequestException as error:
             raise SourceError(f"Google Drive cannot be reached ({error}): {NETWORK}") from error
-        if not may_pass or wait is None:
+        if not may_pass or failed == settings.retries:
             raise SourceError(reason)
-        time.sleep(min(wait, LONGEST_WAIT))
+        time.sleep(min(2**failed, LONGEST_WAIT))
+        failed += 1
 
 
-def _refusal(drive_id: str, message: str, settings: dict) -> tuple[str, bool]:
+def _refusal(drive_id: str, message: str, settings: DownloadSettings) -> tuple[str, bool]:
     """Why Drive gave a page instead of the file, and whether that may pass within minutes.
 
     gdown does not look at the status, so the page is asked for once more.
@@ -119,7 +125,7 @@ def _refusal(drive_id: str, message: str, settings: dict) -> tuple[str, bool]:
     if re.search("too many users|quota", message, re.IGNORECASE):
         return QUOTA, False
     try:
-        page = requests.get(FILE_PAGE.format(drive_id), timeout=(CONNECT_TIMEOUT, settings["timeout"]))
+        page = requests.get(FILE_PAGE.format(drive_id), timeout=(CONNECT_TIMEOUT, settings.timeout))
     except requests.RequestException as error:
         return f"Google Drive cannot be reached ({error}): {NETWORK}", False
     if page.status_code == requests.codes.not_found:

@@ -16,6 +16,7 @@ import urllib3
 
 from vaebench.base.disk import need_space
 from vaebench.base.files import atomic_path
+from vaebench.download.file_source import DownloadSettings
 from vaebench.download.transfer import Progress, SourceError, Transfer
 
 BLOCK = 1 << 16  # bytes taken from the connection at once, at most
@@ -68,16 +69,16 @@ class Version:
         return self.etag or self.modified
 
 
-def download(transfer: Transfer, settings: dict) -> None:
+def download(transfer: Transfer, settings: DownloadSettings) -> None:
     """Bring the file at the address `transfer.where` to `transfer.complete`; SourceError says why not."""
-    attempts = settings["retries"] + 1
+    attempts = settings.retries + 1
     failure = None
     with requests.Session() as session, transfer.progress() as progress:
         for attempt in range(attempts):
             if attempt:
                 time.sleep(min(2 ** (attempt - 1), LONGEST_WAIT))
             try:
-                _receive(session, transfer, settings["timeout"], progress)
+                _receive(session, transfer, settings.timeout, progress)
             except Incomplete as error:
                 failure = str(error)
             except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
@@ -102,7 +103,9 @@ def _receive(session: requests.Session, transfer: Transfer, timeout: float, prog
     have = transfer.received
     headers = {"Accept-Encoding": "identity"}
     if have:
-        headers |= {"Range": f"bytes={have}-"} | ({} if transfer.trusted else {"If-Range": noted.proof})
+        headers["Range"] = f"bytes={have}-"
+        if not transfer.trusted and noted.proof:
+            headers["If-Range"] = noted.proof
     with session.get(transfer.where, headers=headers, stream=True, timeout=timeout) as response:
         _refuse(response, have)
         continued, total = _extent(response)

@@ -101,7 +101,8 @@ def read_member(archive: Path, name: str) -> bytes:
                     return file.read(member)
     else:
         with tarfile.open(archive) as file:
-            for member in file:
-                if member.name.endswith(name):
-                    return file.extractfile(member).read()
+            for entry in file:
+                content = file.extractfile(entry) if entry.name.endswith(name) else None
+                if content is not None:
+                    return content.read()
     raise UserError(f"{archive} has no member {name}; delete it so that it is downloaded again")

@@ -9,6 +9,8 @@ from typing import Self
 
 from tqdm import tqdm
 
+from vaebench.download.file_source import FileSource
+
 Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all if known
 
 
@@ -28,12 +30,12 @@ class Transfer:
     size: int | None  # bytes that the file must have, if the configuration says so
 
     @classmethod
-    def to(cls, destination: Path, where: str, file: dict) -> Self:
+    def to(cls, destination: Path, where: str, file: FileSource) -> Self:
         """The transfer of `file` from `where`, with its temporary names beside `destination`."""
         source = hashlib.sha256(where.encode()).hexdigest()[:8]
         complete = destination.with_name(f".{destination.name}.{source}")
         partial = complete.with_name(f"{complete.name}.part")
-        return cls(where, destination.name, complete, partial, bool(file.get("md5")), file.get("bytes"))
+        return cls(where, destination.name, complete, partial, bool(file.md5), file.bytes)
 
     @property
     def received(self) -> int:

@@ -37,7 +37,7 @@ def decode(data: bytes, channels: int, reading: Reading, memory: Memory | None =
         header, pixels, orientation = pillow_decoding.decode(data, channels, reading)
     else:
         reading.check(width, height)
-        pixels = _turbojpeg(data, "RGB", memory and memory.of(height * width * 3))
+        pixels = _turbojpeg(data, "RGB", None if memory is None else memory.of(height * width * 3))
         header, orientation = Header("JPEG", "RGB", width, height), _orientation(data, reading)
     return _seen(header, orientation), turned(pixels, orientation)
 
@@ -52,7 +52,7 @@ def examine(data: bytes, reading: Reading, memory: Memory | None = None) -> Head
     colours, width, height = _jpeg_header(data)
     if colours:
         reading.check(width, height)
-        buffer = memory and memory.of(height * width * 4)
+        buffer = None if memory is None else memory.of(height * width * 4)
         target = "CMYK" if colours in ("CMYK", "YCCK") else "GRAY"
         _turbojpeg(data, target, buffer, min_height=1, min_width=1, min_factor=4)
     if colours == "YCbCr":
@@ -77,7 +77,8 @@ def _jpeg_header(data: bytes) -> tuple[str, int, int]:
 
 def _turbojpeg(data: bytes, colours: str, buffer: np.ndarray | None, **scale: int) -> np.ndarray:
     try:
-        return simplejpeg.decode_jpeg(data, colours, buffer=buffer, **scale)
+        pixels: np.ndarray = simplejpeg.decode_jpeg(data, colours, buffer=buffer, **scale)
+        return pixels
     except ValueError as error:
         if str(error).startswith("Unsupported"):  # such as 12 bits per channel
             raise UnsupportedImageError(f"JPEG: {error}") from error

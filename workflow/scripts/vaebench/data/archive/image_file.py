@@ -34,18 +34,12 @@ class Header:
 
 @dataclass(frozen=True)
 class Reading:
-    """How image files are read: the section `decoding` of the settings."""
+    """How image files are read: the section `decoding` of the configuration."""
 
     exif_orientation: bool  # whether a photograph is turned as its EXIF block says
     background: tuple[int, int, int]  # the colour (R, G, B) behind what is transparent
     max_pixels: int
     max_bytes: int  # of a file, in an archive when unpacked
-
-    @classmethod
-    def of(cls, settings: dict) -> "Reading":
-        """The reading in settings that hold the keys of the section `decoding`."""
-        background = tuple(settings["background"])
-        return cls(settings["exif_orientation"], background, settings["max_pixels"], settings["max_bytes"])
 
     def check(self, width: int, height: int, weight: float = 1.0) -> None:
         """LargeImageError when an image of that size is not to be decoded, whose pixels count `weight` times each."""

@@ -67,7 +67,7 @@ class ImageSource:
         """
         if self.is_zip:
             return self._zip.read(int(locator), most)
-        path = os.path.join(os.fsencode(self.path), locator)
+        path = os.path.join(os.fsencode(self.path), bytes(locator))
         if facts_of(path) is None and os.path.lexists(path):
             raise ImageError("no file that can be read: a pipe, a device, or a link to nothing")
         try:
@@ -85,10 +85,10 @@ class ImageSource:
     def _zip(self) -> ZipReader:
         return ZipReader(self.path)
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Path | bool]:
         return {"path": self.path, "is_zip": self.is_zip}
 
-    def _remember(self, positions: array) -> Iterator[str]:
+    def _remember(self, positions: "array[int]") -> Iterator[str]:
         """The image names of the archive; their positions are appended to `positions`."""
         for name, position in self._zip.entries():
             if _is_image(canonical := packed_names.canonical(name)):
@@ -197,7 +197,7 @@ def keys(paths: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         shorter = packed_names.without_prefix(paths, "".join(f"{folder}/" for folder in common[:outer]))
         if deepest - outer > depth:
             shorter = packed_names.pack("/".join(path.split("/")[-depth:]) for path in packed_names.unpack(shorter))
-        found = np.count_nonzero(packed_names.find(wanted[:TRIED], shorter) >= 0)
+        found = int(np.count_nonzero(packed_names.find(wanted[:TRIED], shorter) >= 0))
         if found > most:
             best, most = shorter, found
         if 2 * most > min(len(wanted), TRIED):

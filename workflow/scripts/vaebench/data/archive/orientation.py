@@ -15,10 +15,10 @@ APP1 = b"\xff\xe1"  # begins the segments of a JPEG that hold EXIF and XMP block
 def orientation_of(image: Image.Image) -> int:
     """The orientation, 1 to 8, of a loaded image; 1 where none is written, or what is written is damaged."""
     try:
-        value = image.getexif().get(ExifTags.Base.Orientation)
+        value: object = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # Pillow raises many kinds on a damaged block, which says nothing about the pixels
         return UPRIGHT
-    return value if value in range(1, 9) else UPRIGHT
+    return int(value) if isinstance(value, int) and 1 <= value <= 8 else UPRIGHT
 
 
 def jpeg_orientation(data: bytes) -> int:

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError, __version__, features
@@ -20,7 +21,11 @@ BYTES_PER_PIXEL = 17  # that decoding takes at most (WebP)
 STRIP_PIXELS = 1 << 18  # converted at a time, so that what lies between takes little memory
 
 # Of these Image.open() keeps to itself why it does not take a file for one.
-EXPLAINING = {JPEG_START: JpegImageFile, b"II*\0": TiffImageFile, b"MM\0*": TiffImageFile}
+EXPLAINING: dict[bytes, Callable[[io.BytesIO], object]] = {
+    JPEG_START: JpegImageFile,
+    b"II*\0": TiffImageFile,
+    b"MM\0*": TiffImageFile,
+}
 UNSUPPORTED = (
     "nsupported",
     "cannot handle",
@@ -54,12 +59,14 @@ def decode(data: bytes, channels: int, reading: Reading) -> tuple[Header, np.nda
     except (ImageError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
-        raise LargeImageError(f"more than {2 * Image.MAX_IMAGE_PIXELS} pixels, the most that Pillow opens") from error
+        raise LargeImageError(
+            f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels, the most that Pillow opens"
+        ) from error
     except UnidentifiedImageError as error:
         raise _unidentified(data) from error
     except Exception as error:  # Pillow's plugins raise many kinds on damaged files
         raise _judged(error) from error
-    return Header("JPEG" if image.format == "MPO" else image.format, mode, *image.size), pixels, orientation
+    return Header("JPEG" if image.format == "MPO" else str(image.format), mode, *image.size), pixels, orientation
 
 
 def _opened(data: bytes) -> Image.Image:
@@ -85,7 +92,7 @@ def _pixels(image: Image.Image, channels: int, background: tuple[int, int, int])
     return pixels
 
 
-def _eight_bits(image: Image.Image, file_format: str) -> Image.Image:
+def _eight_bits(image: Image.Image, file_format: str | None) -> Image.Image:
     """Grey of 16 bits as Pillow reads colours of 16 bits: the upper 8, but PNM files are scaled and rounded."""
     if image.mode in EIGHT_BIT_MODES:
         return image

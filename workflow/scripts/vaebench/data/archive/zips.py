@@ -127,6 +127,8 @@ class ZipReader:
         for place in (start + self._shift, start) if self._shift else (start,):
             header = self._peek(LOCAL.size + len(name), place)
             if header[:4] == LOCAL_START and len(header) >= LOCAL.size:
+                name_length: int
+                extra_length: int
                 _, name_length, extra_length = LOCAL.unpack_from(header)
                 found = header[LOCAL.size :]
                 if name_length != len(name):

@@ -34,7 +34,7 @@ def make_faces(package: Path, archive: Path, partition: Path, seed: int = 0, spl
     """
     generator = load_generator(package)
     encoded = (encode_jpeg(face) for face in draw_faces(generator, sum(splits.values()), seed))
-    lines = []
+    lines: list[str] = []
     with atomic_path(archive) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as file:
         for split, count in splits.items():
             for _ in tqdm(range(count), desc=f"faces of split {split}", mininterval=5):

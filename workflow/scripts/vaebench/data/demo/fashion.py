@@ -81,7 +81,7 @@ def _drawn(names: Sequence[str], classes: np.ndarray, count: int, seed: int) -> 
     """The rows of `count` names of each class."""
     for label in range(len(CLASSES)):
         rows = np.flatnonzero(classes == label)
-        order = draw_order((names[row] for row in rows), seed)
+        order = draw_order((names[row] for row in rows.tolist()), seed)
         yield from rows[order[:count]].tolist()
 
 
@@ -90,7 +90,7 @@ def _file(folder: Path, name: str) -> Path | None:
 
 
 def _values(folder: Path, name: str, header: int) -> np.ndarray:
-    path = _file(folder, name)
+    path = _file(folder, name) or folder / name
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:

@@ -30,7 +30,8 @@ def resize(
     frames: list[np.ndarray], resampler: Callable[[int, int], Resampler | PillowResampler], device: str = "cuda"
 ) -> np.ndarray:
     """Resize uint8 images (height, width, channels), of one size or several, to uint8 (n, channels, H, W)."""
-    shapes, results = [frame.shape for frame in frames], {}
+    shapes = [frame.shape for frame in frames]
+    results: dict[int, np.ndarray] = {}
     for shape in dict.fromkeys(shapes):
         rows = [row for row, other in enumerate(shapes) if other == shape]
         resized = resampler(*shape[:2]).resize_all([frames[row] for row in rows], device)

@@ -1,0 +1,52 @@
+"""A file of a data set as the configuration describes it: its name, what proves its content, where it comes from.
+
+The Snakefile reads this module, so that nothing heavy is imported here.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from vaebench.base.values import from_dict
+
+
+@dataclass(frozen=True)
+class Place:
+    """One source: its kind (drive, drive_folder, url, path, generate) and what names the file there."""
+
+    kind: str
+    where: str
+
+    @classmethod
+    def all_of(cls, sources: Iterable[Mapping[str, str]]) -> tuple[Self, ...]:
+        """Those of a list of {kind: where}, as the configuration writes it."""
+        return tuple(cls(*next(iter(source.items()))) for source in sources)
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """A file by name, its bytes and md5 (None: not checked), and its sources, which are tried in order."""
+
+    file: str
+    bytes: int | None
+    md5: str | None
+    source: tuple[Place, ...]
+
+    @classmethod
+    def of(cls, block: Mapping[str, Any]) -> Self:
+        """The file of a block such as dataset.images; UserError for a key that is unknown or missing."""
+        return from_dict(cls, {**block, "source": Place.all_of(block.get("source", ()))})
+
+    @property
+    def identity(self) -> dict[str, str | int | None]:
+        """What says which file it is, wherever it comes from."""
+        return {"bytes": self.bytes, "file": self.file, "md5": self.md5}
+
+
+@dataclass(frozen=True)
+class DownloadSettings:
+    """The section `download`: a timeout in seconds, how often to try again, a file of cookies for Google Drive."""
+
+    timeout: float
+    retries: int
+    cookies: str | None
