@@ -57,7 +57,7 @@ def _find(name: str, package: ModuleSpec | None) -> ModuleSpec | None:
     """The module `name`, at top level or in a package; packages on the way are not executed."""
     for finder in sys.meta_path:
         if package is not None:
-            folders = list(package.submodule_search_locations)
+            folders: list[str] | None = list(package.submodule_search_locations or ())
         else:
             folders = _search_path() if finder is PathFinder else None
         spec = finder.find_spec(name, folders)

@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,7 +15,9 @@ from vaebench.base.errors import UserError
 MOST = 10_000  # epochs that a schedule is tried for, which takes a tenth of a second
 
 
-def make_optimizer(parameters: list[nn.Parameter], settings: Mapping, extra: Mapping, fused: bool) -> Optimizer:
+def make_optimizer(
+    parameters: list[nn.Parameter], settings: Mapping[str, Any], extra: Mapping[str, Any], fused: bool
+) -> Optimizer:
     """The optimizer that `settings` (a resolved training block) name, with `extra` options.
 
     `fused`: let one kernel update all parameters where torch has one. Raises `UserError` for an optimizer that torch
@@ -35,7 +38,7 @@ def make_optimizer(parameters: list[nn.Parameter], settings: Mapping, extra: Map
         raise UserError(f"training.optimizer: {chosen['name']} refuses {options}: {_line(error)}") from error
 
 
-def make_scheduler(optimizer: Optimizer, chosen: Mapping | None) -> LRScheduler | None:
+def make_scheduler(optimizer: Optimizer, chosen: Mapping[str, Any] | None) -> LRScheduler | None:
     """The schedule that `chosen` names; raises `UserError` as `make_optimizer`."""
     if chosen is None:
         return None
@@ -49,21 +52,21 @@ def make_scheduler(optimizer: Optimizer, chosen: Mapping | None) -> LRScheduler 
         raise UserError(f"training.scheduler: {chosen['name']} refuses {options}: {_line(error)}") from error
 
 
-def step_scheduler(scheduler: LRScheduler, value: float) -> None:
-    """Move a schedule on after an epoch; `value` is the validation value that ReduceLROnPlateau goes by."""
+def step_scheduler(scheduler: LRScheduler | None, value: float) -> None:
+    """Move a schedule on after an epoch, where there is one; ReduceLROnPlateau goes by `value`, the validation's."""
     if isinstance(scheduler, ReduceLROnPlateau):
         scheduler.step(value)
-    else:
+    elif scheduler is not None:
         scheduler.step()
 
 
-def mistakes_in_optimizer(settings: Mapping, extra: Mapping) -> Iterator[tuple[str, str]]:
+def mistakes_in_optimizer(settings: Mapping[str, Any], extra: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Whether a training can use optimizer and schedule of `settings`: the key and why not, for the first that fails.
 
     They are made for a few parameters of the kinds that networks have, and moved on as often as in the training.
     """
     options = {name: value for name, value in settings["optimizer"].get("options", {}).items() if name != "capturable"}
-    settings = settings | {"optimizer": settings["optimizer"] | {"options": options}}  # capturable is for GPUs only
+    settings = {**settings, "optimizer": settings["optimizer"] | {"options": options}}  # capturable is for GPUs only
     parameters = [nn.Parameter(torch.ones(shape)) for shape in ((2, 1, 3, 3), (2, 2), (2,))]
     key, name = "optimizer", settings["optimizer"]["name"]
     with warnings.catch_warnings():

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vaebench.base.disk import Disk
 from vaebench.base.errors import UserError
@@ -24,7 +25,7 @@ class Training:
 
     run: str
     seed: int
-    spec: Mapping
+    spec: Mapping[str, Any]
     folder: Path
 
     @property
@@ -50,13 +51,13 @@ class Plan:
     results_bytes: float
 
 
-def read_config(files: Iterable[Path], find_networks: bool = True) -> dict:
+def read_config(files: Iterable[Path], find_networks: bool = True) -> dict[str, Any]:
     """The configuration of a study: each file merged over the one before, checked and completed from the schema.
 
     Raises `UserError` for a file that cannot be read and for every mistake in it; networks of one's own that are not
     found are one, unless `find_networks` is false.
     """
-    config: dict = {}
+    config: dict[str, Any] = {}
     for file in files:
         config = _merge(config, read_configfile(file))
     return resolve.complete(config, resolve.load_schema(), find_networks)
@@ -69,7 +70,7 @@ def command_line(program: str, description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def config_or_exit(files: Iterable[Path], find_networks: bool = True) -> dict:
+def config_or_exit(files: Iterable[Path], find_networks: bool = True) -> dict[str, Any]:
     """`read_config`, but the process ends with the mistakes where there are some."""
     try:
         return read_config(files, find_networks)
@@ -77,7 +78,7 @@ def config_or_exit(files: Iterable[Path], find_networks: bool = True) -> dict:
         raise SystemExit(f"error: {error}") from None
 
 
-def trainings(config: Mapping, folder: Path = Path()) -> tuple[Training, ...]:
+def trainings(config: Mapping[str, Any], folder: Path = Path()) -> tuple[Training, ...]:
     """Every training of the study, in the order of the configuration; folders in it are relative to `folder`."""
     results = folder / config["results_dir"] / config["dataset"]["name"] / "runs"
     return tuple(
@@ -87,7 +88,7 @@ def trainings(config: Mapping, folder: Path = Path()) -> tuple[Training, ...]:
     )
 
 
-def make_plan(config: Mapping, folder: Path = Path()) -> Plan:
+def make_plan(config: Mapping[str, Any], folder: Path = Path()) -> Plan:
     """Trainings, GPU hours and disk of the study in `folder`.
 
     The hours rest on the images per second in the history of another seed of the same run, else of another run of the
@@ -97,18 +98,19 @@ def make_plan(config: Mapping, folder: Path = Path()) -> Plan:
     remaining = tuple(training for training in every if not (training.folder / "history.csv").is_file())
     speeds = _speeds(every)
     images = _shapes(config, folder).get("train", (None,))[0]
-    hours, unknown = 0.0, []
+    hours = 0.0
+    named: list[str] = []
     for training in remaining:
         speed = speeds.get(training.run) or speeds.get(training.spec["model"])
-        if training.epochs and (speed is None or images is None):
-            unknown.append(training.run)
-        elif training.epochs:
+        if speed is None or images is None:
+            named += [training.run] if training.epochs else []
+        else:
             hours += training.epochs * images / speed / 3600
-    unknown = tuple(dict.fromkeys(unknown))
+    unknown = tuple(dict.fromkeys(named))
     return Plan(every, remaining, None if unknown else hours, unknown, *_bytes(config, folder, remaining))
 
 
-def disks(config: Mapping, plan: Plan, folder: Path = Path()) -> list[Disk]:
+def disks(config: Mapping[str, Any], plan: Plan, folder: Path = Path()) -> list[Disk]:
     """The disks of `data_dir` and `results_dir`: one where both are the same."""
     places = {config["data_dir"]: plan.data_bytes, config["results_dir"]: plan.results_bytes}
     found: dict[int, Disk] = {}
@@ -157,7 +159,7 @@ def _speeds(every: Iterable[Training]) -> dict[str, float]:
     return {name: math.fsum(values) / len(values) for name, values in measured.items()}
 
 
-def _shapes(config: Mapping, folder: Path) -> dict[str, tuple[int, ...]]:
+def _shapes(config: Mapping[str, Any], folder: Path) -> dict[str, tuple[int, ...]]:
     """Shape of each split's array, from the manifests that exist already."""
     paths = {
         split: folder / config["data_dir"] / config["dataset"]["name"] / f"{split}_data.json"
@@ -166,7 +168,7 @@ def _shapes(config: Mapping, folder: Path) -> dict[str, tuple[int, ...]]:
     return {split: tuple(json.loads(path.read_text())["shape"]) for split, path in paths.items() if path.is_file()}
 
 
-def _bytes(config: Mapping, folder: Path, remaining: Iterable[Training]) -> tuple[float, float]:
+def _bytes(config: Mapping[str, Any], folder: Path, remaining: Iterable[Training]) -> tuple[float, float]:
     """Bytes still to be written: of archives and arrays, and of models with their states, samples and metrics."""
     shapes, shape = _shapes(config, folder), resolve.input_shape(config)
     image = math.prod(shape or (3, 64, 64))
@@ -183,7 +185,7 @@ def _bytes(config: Mapping, folder: Path, remaining: Iterable[Training]) -> tupl
     return total, per_training * len(list(remaining))
 
 
-def _merge(base: Mapping, over: Mapping) -> dict:
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with the keys of `over`, mapping by mapping, as Snakemake merges its --configfile arguments."""
     merged = dict(base)
     for key, value in over.items():

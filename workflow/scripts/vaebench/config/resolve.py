@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -37,12 +38,13 @@ FILES = ("images", "partition", "labels", "identity", "landmarks", "boxes")  # o
 TRAINING_SWEEPS = ("batch_size", "epochs", "gradients", "learning_rate", "precision", "vq_scale")
 
 
-def load_schema(path: Path | str = SCHEMA) -> dict:
+def load_schema(path: Path | str = SCHEMA) -> dict[str, Any]:
     """The JSON schema of the configuration, from its YAML file."""
-    return yaml.safe_load(Path(path).read_text())
+    schema: dict[str, Any] = yaml.safe_load(Path(path).read_text())
+    return schema
 
 
-def complete(config: Mapping, schema: dict, find_networks: bool = True) -> dict:
+def complete(config: Mapping[str, Any], schema: dict[str, Any], find_networks: bool = True) -> dict[str, Any]:
     """A copy of `config` with the schema's defaults filled in, after checking all of it.
 
     `find_networks`: whether something is to be run, so that networks of one's own and the tracker must be found, and
@@ -76,7 +78,7 @@ def complete(config: Mapping, schema: dict, find_networks: bool = True) -> dict:
     return config
 
 
-def raw_files(config: Mapping) -> dict[str, FileSource]:
+def raw_files(config: Mapping[str, Any]) -> dict[str, FileSource]:
     """The data set's files by kind, such as `images`; a partition that `split` makes is none."""
     dataset = config["dataset"]
     blocks = {kind: dataset[kind] for kind in FILES if isinstance(dataset[kind], dict)}
@@ -85,20 +87,21 @@ def raw_files(config: Mapping) -> dict[str, FileSource]:
     return {kind: FileSource.of(block) for kind, block in blocks.items()}
 
 
-def images_kept(config: Mapping) -> int | None:
+def images_kept(config: Mapping[str, Any]) -> int | None:
     """How many images of each split preprocessing keeps at most; None: all."""
     limit = config["preprocessing"]["limit"]
-    return limit["images"] if isinstance(limit, dict) else limit
+    images: int | None = limit["images"] if isinstance(limit, dict) else limit
+    return images
 
 
-def shipped(schema: dict, section: str) -> dict:
+def shipped(schema: dict[str, Any], section: str) -> dict[str, Any]:
     """The defaults of one section of the configuration."""
-    defaults: dict = {}
+    defaults: dict[str, Any] = {}
     fill_defaults(defaults, schema["properties"][section], schema)
     return defaults
 
 
-def expand_runs(config: Mapping) -> dict[str, dict]:
+def expand_runs(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """One fully resolved specification per run, by the run's name, from a completed configuration.
 
     A specification holds `run`, `entry`, `model`, `nets`, `config`, `training`, `sampler` and `pretrained`; its keys
@@ -113,18 +116,18 @@ def expand_runs(config: Mapping) -> dict[str, dict]:
     return runs
 
 
-def seeds_of(spec: Mapping, seeds: list[int]) -> list[int]:
+def seeds_of(spec: Mapping[str, Any], seeds: list[int]) -> list[int]:
     """The seeds a run is trained with: all of them, or only the first for a pretrained model, which has no training."""
     return seeds if spec["pretrained"] is None else seeds[:1]
 
 
-def suites(config: Mapping) -> list[str]:
+def suites(config: Mapping[str, Any]) -> list[str]:
     """The suites of metrics that are computed for every training."""
     evaluation = config["evaluation"]
-    return evaluation["suites"] + (["legacy"] if evaluation["protocol"] == "legacy" else [])
+    return [*evaluation["suites"], *(["legacy"] if evaluation["protocol"] == "legacy" else [])]
 
 
-def networks(config: Mapping) -> list[str]:
+def networks(config: Mapping[str, Any]) -> list[str]:
     """The fixed networks that the metrics need weights of."""
     evaluation = config["evaluation"]
     lpips = {"alex": "alexnet", "vgg": "vgg16"}
@@ -136,7 +139,7 @@ def networks(config: Mapping) -> list[str]:
     return sorted(needed)
 
 
-def input_shape(config: Mapping) -> tuple[int, int, int] | None:
+def input_shape(config: Mapping[str, Any]) -> tuple[int, int, int] | None:
     """Channels, height and width of the preprocessed images; None when only the images themselves can tell."""
     preprocessing, validation = config["preprocessing"], config["validation"]
     height_width = preprocessing["size"]
@@ -151,18 +154,20 @@ def input_shape(config: Mapping) -> tuple[int, int, int] | None:
     return None if None in height_width else (preprocessing["channels"], *height_width)
 
 
-def _plugin_mistakes(config: Mapping) -> list[str]:
+def _plugin_mistakes(config: Mapping[str, Any]) -> list[str]:
     """Use the plugins of the configuration; what is wrong with them."""
     plugins = config.get("plugins")
     sound = isinstance(plugins, list) and all(isinstance(plugin, str) for plugin in plugins)
     try:
-        use_plugins(plugins if sound else ())
+        use_plugins(plugins if plugins and sound else ())
     except UserError as mistakes:
         return [f"plugins: {mistake}" for mistake in str(mistakes).splitlines()]
     return []
 
 
-def _resolve(entry: str, settings: Mapping, values: Mapping, training: Mapping) -> dict:
+def _resolve(
+    entry: str, settings: Mapping[str, Any], values: Mapping[str, Any], training: Mapping[str, Any]
+) -> dict[str, Any]:
     """The specification of one run: an entry of the configuration with one combination of its sweep."""
     prefix = "training."
     swept_training = {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
@@ -181,7 +186,7 @@ def _resolve(entry: str, settings: Mapping, values: Mapping, training: Mapping) 
     }
 
 
-def _combinations(sweep: Mapping[str, list]) -> Iterator[dict]:
+def _combinations(sweep: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
     """Every combination of the swept values; one empty combination when nothing is swept."""
     for values in itertools.product(*sweep.values()):
         yield dict(zip(sweep, values, strict=True))
@@ -193,12 +198,13 @@ def _label(value: object) -> str:
     return "".join(character if character.isalnum() or character in ".-_" else "_" for character in text)
 
 
-def _sorted(value: object) -> object:
+def _sorted(value: Mapping[str, Any]) -> dict[str, Any]:
     """`value` with the keys of every mapping in it in alphabetical order."""
-    return json.loads(json.dumps(value, sort_keys=True))
+    ordered: dict[str, Any] = json.loads(json.dumps(value, sort_keys=True))
+    return ordered
 
 
-def _choose_one_way_to_the_images(dataset: dict) -> None:
+def _choose_one_way_to_the_images(dataset: dict[str, Any]) -> None:
     """Let a source of images be taken before a generator, and a split be drawn where there is no partition."""
     if (dataset.get("images") or {}).get("source"):
         dataset["generator"] = None
@@ -206,7 +212,7 @@ def _choose_one_way_to_the_images(dataset: dict) -> None:
         dataset["split"] = {}
 
 
-def _split_mistakes(config: Mapping) -> Iterator[str]:
+def _split_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
     """Shares that are not the whole, and persons without a file that names them."""
     dataset = config.get("dataset", {})
     split = dataset.get("split")
@@ -219,20 +225,22 @@ def _split_mistakes(config: Mapping) -> Iterator[str]:
         yield "dataset.split.by: identity needs a file that names the persons: give dataset.identity"
 
 
-def _shape_if_sound(config: Mapping, mistakes: Iterable[KeyPath]) -> tuple[int, int, int] | None:
+def _shape_if_sound(config: Mapping[str, Any], mistakes: Iterable[KeyPath]) -> tuple[int, int, int] | None:
     """The shape of the images, unless a mistake in what decides about it was taken out."""
     if any(path[:1] in (("preprocessing",), ("validation",)) for path in mistakes):
         return None
     return input_shape(config)
 
 
-def _model_mistakes(config: Mapping, shape: tuple[int, int, int] | None, find_networks: bool) -> Iterator[str]:
+def _model_mistakes(
+    config: Mapping[str, Any], shape: tuple[int, int, int] | None, find_networks: bool
+) -> Iterator[str]:
     """What the schema cannot know: models, their fields, sweeps, nets, names, and references between sections.
 
     `shape` (C, H, W) is that of the images, None when it is not known.
     """
     names: set[str] = set()
-    tried: dict | None = {} if find_networks else None
+    tried: dict[str, Any] | None = {} if find_networks else None
     models = config.get("models", {})
     entries = {entry: settings for entry, settings in models.items() if settings is not None}
     if not entries:
@@ -268,14 +276,14 @@ def _tracking_mistakes(name: str) -> Iterator[str]:
         yield f"tracking: the package {name} is not installed; pip install {name}, or set tracking: none"
 
 
-def _place(entry: str, settings: Mapping, key: str) -> str:
+def _place(entry: str, settings: Mapping[str, Any], key: str) -> str:
     """Where an entry has a key of its `training` from: its sweep, its own section, or the section for all."""
     if key in settings.get("sweep", {}):
         return f"models.{entry}.sweep.{key}"
     return f"models.{entry}.{key}" if key.split(".")[1] in settings.get("training", {}) else key
 
 
-def _entry_mistakes(path: str, settings: Mapping) -> Iterator[str]:
+def _entry_mistakes(path: str, settings: Mapping[str, Any]) -> Iterator[str]:
     """Mistakes of one entry under `models` that concern its own keys."""
     if "pretrained" in settings:
         if len({"hf_hub", "path"} & settings["pretrained"].keys()) != 1:
@@ -302,7 +310,7 @@ def _entry_mistakes(path: str, settings: Mapping) -> Iterator[str]:
                 yield from _field_mistakes(f"{path}.sweep.{key}", model, key, value, fields)
 
 
-def _field_mistakes(path: str, model: str, field: str, value: object, fields: Mapping) -> Iterator[str]:
+def _field_mistakes(path: str, model: str, field: str, value: object, fields: Mapping[str, Any]) -> Iterator[str]:
     """A field that the model lacks, or a value of another type than the field's default."""
     if field not in fields:
         yield f"{path}: {unknown(field, fields, what=f'field of {model}')}"
@@ -327,7 +335,9 @@ def _kind(value: object) -> str:
     return "list" if isinstance(value, list | tuple) else "text"
 
 
-def _net_mistakes(path: str, spec: Mapping, shape: tuple[int, int, int] | None, find_networks: bool) -> Iterator[str]:
+def _net_mistakes(
+    path: str, spec: Mapping[str, Any], shape: tuple[int, int, int] | None, find_networks: bool
+) -> Iterator[str]:
     """Nets that are missing, unknown, not to be found or unable to give the latent shape for these images."""
     for role in MODELS[spec["model"]].nets:
         name = spec["nets"].get(role)

@@ -3,10 +3,11 @@
 A violation is known by its path: the keys that lead to it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from difflib import get_close_matches
 from math import isfinite
+from typing import Any
 
 from jsonschema import Draft202012Validator, ValidationError, validators
 
@@ -18,17 +19,18 @@ def _is_integer(checker: object, value: object) -> bool:
 
 
 # JSON takes 64.0 for an integer; Python does not count with it.
-Validator = validators.extend(
+Validator = validators.extend(  # type: ignore[no-untyped-call]  # jsonschema's stubs leave it open
     Draft202012Validator, type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
 )
 
 
-def without_mistakes(config: Mapping, schema: dict) -> tuple[dict, dict[KeyPath, str]]:
+def without_mistakes(config: Mapping[str, Any], schema: dict[str, Any]) -> tuple[dict[str, Any], dict[KeyPath, str]]:
     """A copy of `config` without what violates the schema, and each violation in words by the path of its key.
 
     What is left is looked at again, since one mistake can hide another; what only follows from a removal is no mistake.
     """
-    sound, mistakes = deepcopy(dict(config)), {}
+    sound = deepcopy(dict(config))
+    mistakes: dict[KeyPath, str] = {}
     validator = Validator(schema)
     while errors := [*_violations(sound, validator), *_not_finite(sound)]:
         news = {path: text for path, text in errors if not any(one_holds_the_other(path, known) for known in mistakes)}
@@ -39,7 +41,7 @@ def without_mistakes(config: Mapping, schema: dict) -> tuple[dict, dict[KeyPath,
     return sound, mistakes
 
 
-def _violations(config: Mapping, validator: Draft202012Validator) -> Iterator[tuple[KeyPath, str]]:
+def _violations(config: Mapping[str, Any], validator: Draft202012Validator) -> Iterator[tuple[KeyPath, str]]:
     for error in validator.iter_errors(config):
         yield from _explain(_deepest(error))
 
@@ -67,29 +69,32 @@ def _deepest(error: ValidationError) -> ValidationError:
 def _explain(error: ValidationError) -> Iterator[tuple[KeyPath, str]]:
     """The keys that violate a rule of the schema, and for each what is wrong and what is allowed."""
     path = tuple(error.absolute_path)
-    if error.validator == "additionalProperties" and isinstance(error.schema.get("properties"), dict):
-        allowed = list(error.schema["properties"])
-        for key in error.instance:
+    schema: Mapping[str, Any] = error.schema if isinstance(error.schema, Mapping) else {}
+    rule: Any = error.validator_value
+    instance: Any = error.instance
+    if error.validator == "additionalProperties" and isinstance(schema.get("properties"), dict):
+        allowed = list(schema["properties"])
+        for key in instance:
             if key not in allowed:
-                yield (*path, key), unknown(key, allowed, elsewhere=[] if path else _below(key, error.schema))
+                yield (*path, key), unknown(key, allowed, elsewhere=[] if path else _below(key, schema))
     elif error.validator == "required":
-        for key in error.validator_value:
-            if key not in error.instance:
+        for key in rule:
+            if key not in instance:
                 yield (*path, key), "missing"
     elif "propertyNames" in error.schema_path:
-        yield (*path, error.instance), error.message
+        yield (*path, instance), error.message
     elif error.validator == "enum":
-        yield path, f"{error.instance!r} is not allowed; choose from {listing(error.validator_value)}"
-    elif error.validator == "type" and isinstance(error.instance, str) and is_number(error.instance):
+        yield path, f"{instance!r} is not allowed; choose from {listing(rule)}"
+    elif error.validator == "type" and isinstance(instance, str) and is_number(instance):
         yield (
             path,
-            f"{error.instance!r} is read as text, not as a number: YAML wants a point before an exponent; "
-            f"write {yaml_number(error.instance)}",
+            f"{instance!r} is read as text, not as a number: YAML wants a point before an exponent; "
+            f"write {yaml_number(instance)}",
         )
-    elif error.validator == "type" and "integer" in error.validator_value and _is_whole(error.instance):
-        yield path, f"{error.instance!r} has a decimal point; write {int(error.instance)}"
+    elif error.validator == "type" and "integer" in rule and _is_whole(instance):
+        yield path, f"{instance!r} has a decimal point; write {int(instance)}"
     else:
-        description = f" ({error.schema['description']})" if "description" in error.schema else ""
+        description = f" ({schema['description']})" if "description" in schema else ""
         yield path, f"{error.message}{description}"
 
 
@@ -97,7 +102,7 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, float) and value.is_integer()
 
 
-def _remove(config: dict, path: KeyPath) -> bool:
+def _remove(config: dict[str, Any], path: KeyPath) -> bool:
     """Take the value at `path` out of `config`, or what cannot stand without it; whether anything was taken.
 
     A list goes as a whole, and so does a mapping that lacks the key; a model's entry becomes null, so that others can
@@ -107,7 +112,8 @@ def _remove(config: dict, path: KeyPath) -> bool:
         taken = config["models"].get(path[1]) is not None
         config["models"][path[1]] = None
         return taken
-    value, holders = config, []
+    value: Any = config
+    holders: list[tuple[dict[Any, Any], str | int]] = []
     for key in path:
         if not isinstance(value, dict):
             break
@@ -132,7 +138,7 @@ def dotted(path: KeyPath) -> str:
     return ".".join(str(part) for part in path) or "the file"
 
 
-def fill_defaults(value: dict, node: Mapping, schema: Mapping) -> None:
+def fill_defaults(value: dict[str, Any], node: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     """Set the schema's default for every missing key, following `properties` and references into `$defs`."""
     node = _dereference(node, schema)
     for key, child in node.get("properties", {}).items():
@@ -144,35 +150,39 @@ def fill_defaults(value: dict, node: Mapping, schema: Mapping) -> None:
             fill_defaults(value[key], _object_branch(described, schema), schema)
 
 
-def _dereference(node: Mapping, schema: Mapping) -> Mapping:
+def _dereference(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
     if "$ref" not in node:
         return node
-    return schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+    target: Mapping[str, Any] = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+    return target
 
 
-def _object_branch(node: Mapping, schema: Mapping) -> Mapping:
+def _object_branch(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """Of a key that may be null or one kind of object, the object's description; else the node itself."""
     branches = [_dereference(branch, schema) for branch in node.get("oneOf", [])]
     objects = [branch for branch in branches if "properties" in branch]
     return objects[0] if len(objects) == 1 else node
 
 
-def _below(key: str, schema: Mapping) -> list[str]:
+def _below(key: str, schema: Mapping[str, Any]) -> list[str]:
     """The sections of the schema that have this key, as `section.key`."""
     sections = ((name, _dereference(node, schema)) for name, node in schema["properties"].items())
     return [f"{name}.{key}" for name, node in sections if key in node.get("properties", {})]
 
 
 def unknown(
-    name: str, allowed: Mapping | list | tuple, what: str = "key", elsewhere: list[str] | tuple[str, ...] = ()
+    name: str,
+    allowed: Mapping[str, Any] | list[Any] | tuple[Any, ...],
+    what: str = "key",
+    elsewhere: list[str] | tuple[str, ...] = (),
 ) -> str:
     """That `name` is not among the `allowed`, with what was perhaps meant: a like one, or the same key `elsewhere`."""
-    meant = [*get_close_matches(str(name), list(allowed), n=1), *elsewhere]
+    meant = [*get_close_matches(str(name), [str(other) for other in allowed], n=1), *elsewhere]
     hint = f"did you mean {' or '.join(meant)}? " if meant else ""
     return f"unknown {what} {name!r}; {hint}allowed: {listing(allowed)}"
 
 
-def listing(names: Mapping | list | tuple) -> str:
+def listing(names: Iterable[object]) -> str:
     """The names as a sentence has them."""
     return ", ".join("null" if name is None else str(name) for name in names)
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from vaebench.config.schema import listing
 from vaebench.models.catalog import MODELS, NETS, NetInfo
@@ -11,7 +12,7 @@ PROVEN = ("Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "R
 
 
 def mistakes_in_training(
-    spec: Mapping, shape: tuple[int, int, int] | None, tried: dict[str, list[tuple[str, str]]] | None
+    spec: Mapping[str, Any], shape: tuple[int, int, int] | None, tried: dict[str, list[tuple[str, str]]] | None
 ) -> Iterator[tuple[str, str]]:
     """The keys of a run's resolved `training` block that cannot be, and why.
 
@@ -53,7 +54,7 @@ def why_not_select(model: str, select: str) -> str | None:
     return f"{select!r} cannot choose the epoch of {model}; take last or one of {listing(allowed)}{adversary}"
 
 
-def smallest_batch(spec: Mapping, shape: tuple[int, int, int] | None) -> int:
+def smallest_batch(spec: Mapping[str, Any], shape: tuple[int, int, int] | None) -> int:
     """The fewest images that a training step of a run can be computed from, as far as its networks are known ones."""
     info = MODELS[spec["model"]]
     known = [(role, NETS[name]) for role, name in spec["nets"].items() if name in NETS and role in info.nets]
@@ -64,7 +65,9 @@ def _has_batch_norm(net: NetInfo, role: str, shape: tuple[int, int, int] | None)
     return shape is not None and net.has_batch_norm(role, shape)
 
 
-def _mistakes_in_optimizers(spec: Mapping, tried: dict[str, list[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
+def _mistakes_in_optimizers(
+    spec: Mapping[str, Any], tried: dict[str, list[tuple[str, str]]]
+) -> Iterator[tuple[str, str]]:
     """What torch says to the optimizers and schedules of a run, each combination tried once."""
     training = spec["training"]
     for name in MODELS[spec["model"]].components or (None,):
@@ -83,7 +86,7 @@ def _mistakes_in_optimizers(spec: Mapping, tried: dict[str, list[tuple[str, str]
             yield (f"components.{name}.{place}" if own_key else place), reason
 
 
-def _try(settings: Mapping, extra: Mapping) -> list[tuple[str, str]]:
+def _try(settings: Mapping[str, Any], extra: Mapping[str, Any]) -> list[tuple[str, str]]:
     try:
         from vaebench.config.optimizers import mistakes_in_optimizer
     except ImportError:  # torch may be only where the jobs run

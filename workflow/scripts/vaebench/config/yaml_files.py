@@ -5,8 +5,9 @@ Snakemake reads the same files by itself and says less: profiles/default calls `
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -19,7 +20,7 @@ HINTS = {
 }
 
 
-def read_configfile(path: Path | str) -> dict:
+def read_configfile(path: Path | str) -> dict[str, Any]:
     """The content of one YAML (or JSON) file, with keys at top level.
 
     Raises UserError with the file and the line of what is wrong: a file that is not there, a mistake in its syntax, a
@@ -62,7 +63,7 @@ def check_command_line(arguments: Sequence[str]) -> None:
 class _UniqueKeys(yaml.SafeLoader):
     """PyYAML's safe loader, which takes the last of equal keys, made to refuse them."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: dict[object, int] = {}
         for key, _ in node.value:
             name, line = key.value, key.start_mark.line + 1
@@ -86,10 +87,10 @@ def _explain(error: yaml.YAMLError) -> str:
     """`, line 3: what is wrong` of PyYAML's error, which takes up to eight lines to say so."""
     if not isinstance(error, yaml.MarkedYAMLError):
         return f": {' '.join(str(error).split())}"
-    problem = error.problem or error.context
+    problem, line = error.problem or error.context, error.problem_mark.line if error.problem_mark else 0
     notes = []
-    if error.context_mark and error.context and error.context_mark.line != error.problem_mark.line:
+    if error.context_mark and error.context and error.context_mark.line != line:
         notes.append(f"{error.context} that begins in line {error.context_mark.line + 1}")
     if problem in HINTS:
         notes.append(HINTS[problem])
-    return f", line {error.problem_mark.line + 1}: {problem}" + "".join(f"; {note}" for note in notes)
+    return f", line {line + 1}: {problem}" + "".join(f"; {note}" for note in notes)
