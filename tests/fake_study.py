@@ -10,13 +10,14 @@ from scipy.ndimage import gaussian_filter, zoom
 
 from vaebench.metrics.registry import METRICS
 from vaebench.results.budget import budget
+from vaebench.results.statistics import StatisticsSettings
 from vaebench.results.suite_files import COLUMNS, write_per_image
-from vaebench.results.tables import runs_table, summary
+from vaebench.results.tables import Expected, runs_table, summary
 
 DATASET = "fake"
 HELD_OUT = 40
 NOTES = {"fd_vgg16": "40 generated against 40 held-out images, fewer than the 512 features"}
-STATISTICS = {"confidence": 0.95, "baseline": "vae"}
+STATISTICS = StatisticsSettings(confidence=0.95, baseline="vae")
 
 
 @dataclass(frozen=True)
@@ -237,7 +238,7 @@ def _write_tables(results: Path, fakes: tuple[Fake, ...], seeds: tuple[int, ...]
         for seed in fake.failed
     ]
     per_image = [path / "metrics" / "per_image.parquet" for path in done]
-    summary(tables / "runs.csv", per_image, tables, STATISTICS, failures, [fake.name for fake in fakes])
+    summary(tables / "runs.csv", per_image, tables, STATISTICS, Expected([fake.name for fake in fakes], failures))
     budget([path / "provenance.json" for path in done], {fake.name: 4 for fake in fakes}, tables)
 
 

@@ -15,9 +15,10 @@ from scipy import stats
 
 from vaebench.results.pairwise import Trainings, compare, compare_all
 from vaebench.results.standing import standing
+from vaebench.results.statistics import StatisticsSettings
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = {"confidence": 0.95, "baseline": None}
+SETTINGS = StatisticsSettings(confidence=0.95, baseline=None)
 IMAGES = pd.RangeIndex(25)
 
 

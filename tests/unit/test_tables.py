@@ -10,11 +10,12 @@ from scipy import stats
 from vaebench.base.errors import UserError
 from vaebench.metrics.registry import METRICS
 from vaebench.results import pairwise
+from vaebench.results.statistics import StatisticsSettings
 from vaebench.results.suite_files import COLUMNS, write_per_image
 from vaebench.results.table_formats import decimals, escape, number
-from vaebench.results.tables import RUNS_COLUMNS, SUMMARY_PARTS, runs_table, summary
+from vaebench.results.tables import RUNS_COLUMNS, SUMMARY_PARTS, Expected, runs_table, summary
 
-SETTINGS = {"confidence": 0.95, "baseline": "vae"}
+SETTINGS = StatisticsSettings(confidence=0.95, baseline="vae")
 TABLES = ("comparison", "reconstruction", "generation", "latent", "pairwise")
 LEVELS = {"vae": 0.05, "beta_vae-beta4.0": 0.06, "vqvae": 0.02}
 
@@ -74,7 +75,7 @@ def summarise(folder, failures=(), expected=tuple(LEVELS), **options):
     metric_files, per_image = write_study(folder / "runs", **options)
     tables = folder / "tables"
     runs_table(metric_files, tables / "runs.csv")
-    summary(tables / "runs.csv", per_image, tables, SETTINGS, list(failures), list(expected))
+    summary(tables / "runs.csv", per_image, tables, SETTINGS, Expected(list(expected), list(failures)))
     return tables
 
 
@@ -114,7 +115,7 @@ def test_tables_do_not_depend_on_the_order_of_files(tmp_path):
     metric_files, per_image = write_study(tmp_path / "runs")
     for name, step in (("a", 1), ("b", -1)):
         runs_table(metric_files, tmp_path / name / "runs.csv")
-        summary(tmp_path / name / "runs.csv", per_image[::step], tmp_path / name, SETTINGS, [], list(LEVELS))
+        summary(tmp_path / name / "runs.csv", per_image[::step], tmp_path / name, SETTINGS, Expected(list(LEVELS)))
     for table in TABLES:
         for kind in ("csv", "md", "tex"):
             assert (tmp_path / f"a/{table}.{kind}").read_bytes() == (tmp_path / f"b/{table}.{kind}").read_bytes()
@@ -238,7 +239,7 @@ def test_one_trained_model_against_several_trainings_says_which_is_which(tmp_pat
     kept = [path for path in metric_files if path.parent.parent.name == "vae" or path.parent.name == "seed0"]
     images = [path for path in per_image if path.parent.parent.name == "vae" or path.parent.name == "seed0"]
     runs_table(kept, tmp_path / "runs.csv")
-    summary(tmp_path / "runs.csv", images, tmp_path, SETTINGS, [], ["bought", "vae"])
+    summary(tmp_path / "runs.csv", images, tmp_path, SETTINGS, Expected(["bought", "vae"]))
     row = pd.read_csv(tmp_path / "pairwise.csv").query("metric == 'mse'").iloc[0]
     x, y = per_image_of(tmp_path / "runs", "bought", [0]), per_image_of(tmp_path / "runs", "vae", range(3))
     difference = x.mean(1) - y.mean(1)
@@ -280,7 +281,7 @@ def test_only_images_that_both_saw_are_compared(tmp_path):
         table = pd.read_parquet(path)[ids]
         write_per_image(path, table["image"].tolist(), {"mse": table["mse"].to_numpy()}, context(path.parts[-3], 0))
     runs_table(metric_files, tmp_path / "runs.csv")
-    summary(tmp_path / "runs.csv", per_image, tmp_path, SETTINGS, [], ["vae", "vqvae", "ae"])
+    summary(tmp_path / "runs.csv", per_image, tmp_path, SETTINGS, Expected(["vae", "vqvae", "ae"]))
     pairs = pd.read_csv(tmp_path / "pairwise.csv").query("metric == 'mse'")
     assert [(row.run_a, row.run_b, row.n_images) for row in pairs.itertuples()] == [
         ("vae", "vqvae", 40), ("vae", "ae", 11)

@@ -2,7 +2,9 @@ from pathlib import Path
 
 from vaebench.base.log import job
 from vaebench.base.plugin_files import use_plugins
-from vaebench.results.tables import summary
+from vaebench.base.values import from_dict
+from vaebench.results.statistics import StatisticsSettings
+from vaebench.results.tables import Expected, summary
 
 with job(snakemake.log[0]):
     use_plugins(snakemake.params.plugins.files)
@@ -10,7 +12,6 @@ with job(snakemake.log[0]):
         Path(snakemake.input.runs),
         [Path(path) for path in snakemake.input.per_image],
         Path(snakemake.output[0]).parent,
-        snakemake.params.settings,
-        failures=[],
-        expected=snakemake.params.runs,
+        from_dict(StatisticsSettings, snakemake.params.settings, "statistics"),
+        Expected(snakemake.params.runs),
     )

@@ -2,8 +2,10 @@ import json
 import sys
 from pathlib import Path
 
+from vaebench.base.values import from_dict
 from vaebench.report.unfinished import summarise_finished
 from vaebench.report.writing import Sources
+from vaebench.results.statistics import StatisticsSettings
 from vaebench.results.study import study_of
 
 if __name__ == "__main__":  # worker processes that are spawned import this script
@@ -12,4 +14,5 @@ if __name__ == "__main__":  # worker processes that are spawned import this scri
     results, report = Path(given["results"]), given["report"]
     sources = Sources(figures=results / "figures", validation=Path(report.pop("validation")), **report)
     study = study_of(**given["study"], tables=results / "tables", folder=results / "runs")
-    summarise_finished(study, given["to_do"], given["suites"], given["statistics"], given["tuning_trials"], sources)
+    statistics = from_dict(StatisticsSettings, given["statistics"], "statistics")
+    summarise_finished(study, given["to_do"], given["suites"], statistics, given["tuning_trials"], sources)

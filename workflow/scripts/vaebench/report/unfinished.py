@@ -11,8 +11,9 @@ from vaebench.base.log import last_line
 from vaebench.figures.drawing import draw_all
 from vaebench.report.writing import Sources, write_report
 from vaebench.results.budget import budget
+from vaebench.results.statistics import StatisticsSettings
 from vaebench.results.study import Run, Study
-from vaebench.results.tables import runs_table, summary
+from vaebench.results.tables import Expected, Failure, runs_table, summary
 
 # What each stage of a training leaves in the training's folder.
 OUTPUTS = {
@@ -29,7 +30,7 @@ def summarise_finished(
     study: Study,
     to_do: Mapping[str, Mapping[str, str]],
     suites: Sequence[str],
-    statistics: Mapping,
+    statistics: StatisticsSettings,
     tuning_trials: Mapping[str, int | None],
     sources: Sources,
 ) -> None:
@@ -58,7 +59,8 @@ def summarise_finished(
     metrics = [folders[key] / "metrics" for key in finished]
     runs_table([folder / f"{suite}.csv" for folder in metrics for suite in suites], tables / "runs.csv")
     per_image = [folder / "per_image.parquet" for folder in metrics]
-    summary(tables / "runs.csv", per_image, tables, dict(statistics), failures, [run.name for run in study.runs])
+    expected = Expected([run.name for run in study.runs], failures)
+    summary(tables / "runs.csv", per_image, tables, statistics, expected)
     budget([folders[key] / "provenance.json" for key in finished], tuning_trials, tables)
     with only_finished(folders, failures) as folder:
         shown = study.elsewhere(tables, folder)
@@ -66,7 +68,7 @@ def summarise_finished(
         write_report(shown, replace(sources, figures=output / "figures"), output / "report.html")
 
 
-def failure(run: Run, seed: int, stage: str, logs: Path) -> dict:
+def failure(run: Run, seed: int, stage: str, logs: Path) -> Failure:
     """Run, seed, the stage that is left to do, and why it was not done: the training's own word, or its log's last."""
     log = logs / stage / run.name / f"seed{seed}.log"
     reason = run.failures.get(seed)
@@ -74,11 +76,11 @@ def failure(run: Run, seed: int, stage: str, logs: Path) -> dict:
         reason = OUTDATED
     elif not run.path(seed, "training_state", "failure.json").is_file():
         reason = last_line(log) if log.is_file() else "never started"
-    return {"run": run.name, "seed": seed, "stage": stage, "reason": reason}
+    return Failure(run=run.name, seed=seed, stage=stage, reason=reason)
 
 
 @contextmanager
-def only_finished(finished: Mapping[tuple[str, int], Path], failures: Sequence[Mapping]) -> Iterator[Path]:
+def only_finished(finished: Mapping[tuple[str, int], Path], failures: Sequence[Failure]) -> Iterator[Path]:
     """A folder of runs with links to the finished trainings, and of the others nothing but why they are not finished.
 
     So no figure and no page shows what lies in their folders from before.

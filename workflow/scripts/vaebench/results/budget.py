@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from vaebench.base.files import atomic_path
 from vaebench.models.catalog import MODELS
+from vaebench.results.study import records
 from vaebench.results.table_pages import bold, escape, latex_page, markdown_page
 
 TITLE = "Budget of every run"
@@ -27,6 +29,10 @@ NO_TRAINING = "no training has finished"
 TRAINED_ELSEWHERE = "trained elsewhere: what it was given is not known"
 
 
+Row = dict[str, Any]  # one run's columns
+Provenance = Mapping[str, Any]  # a training's provenance.json, as `training.trainer` writes it
+
+
 @dataclass(frozen=True)
 class Aspect:
     """One column of the table: its heading, what a training's provenance says of it, and how a number is written.
@@ -35,7 +41,7 @@ class Aspect:
     """
 
     heading: str
-    read: Callable[[Mapping], object]
+    read: Callable[[Provenance], object]
     format: str = "g"
     compared: bool = True
 
@@ -78,9 +84,9 @@ def budget(provenances: Sequence[Path], tuning_trials: Mapping[str, int | None],
     print(f"Compared the budget of {len(frame)} runs: {folder / 'budget.csv'}")
 
 
-def budget_table(trainings: Sequence[Mapping], tuning_trials: Mapping[str, int | None]) -> pd.DataFrame:
+def budget_table(trainings: Sequence[Provenance], tuning_trials: Mapping[str, int | None]) -> pd.DataFrame:
     """The columns `COLUMNS` for every run of `tuning_trials`; `differs` names those where it is not like most runs."""
-    rows = []
+    rows: list[Row] = []
     for run, trials in tuning_trials.items():
         own = [training for training in trainings if training["spec"]["run"] == run]
         rows.append({"run": run, **_row(own, trials)})
@@ -95,7 +101,7 @@ def budget_table(trainings: Sequence[Mapping], tuning_trials: Mapping[str, int |
 def cells(frame: pd.DataFrame) -> tuple[list[str], list[list[tuple[str, bool]]]]:
     """Header and rows of the table for people: each cell as text, and whether it is to be marked."""
     rows = []
-    for row in frame.to_dict("records"):
+    for row in records(frame):
         differing = _names(row["differs"])
         shown = [(_text(row[name], aspect.format), name in differing) for name, aspect in ASPECTS.items()]
         rows.append([(str(row["run"]), False), (_text(row["model"], ""), False), *shown])
@@ -120,15 +126,15 @@ def in_words(frame: pd.DataFrame) -> list[str]:
 
 def _names(differs: object) -> list[str]:
     """The columns that a cell of `differs` names, also when it was read from a CSV file."""
-    return str(differs).split(", ") if differs and not pd.isna(differs) else []
+    return differs.split(", ") if isinstance(differs, str) and differs else []
 
 
-def _row(trainings: Sequence[Mapping], trials: int | None) -> dict:
+def _row(trainings: Sequence[Provenance], trials: int | None) -> Row:
     """One run's columns: what its trainings were given, means where seeds differ in numbers, with a note of it."""
     if not trainings:
         return {"n_seeds": 0, "differs": [], "note": NO_TRAINING}
     spec = trainings[0]["spec"]
-    row = {"model": spec["model"], "n_seeds": len(trainings), "differs": []}
+    row: Row = {"model": spec["model"], "n_seeds": len(trainings), "differs": []}
     if "epochs" not in trainings[0]:
         known = {name: ASPECTS[name].read(trainings[0]) for name in ("networks", "parameters")}
         return row | known | {"note": TRAINED_ELSEWHERE}
@@ -142,7 +148,7 @@ def _row(trainings: Sequence[Mapping], trials: int | None) -> dict:
     return row | {"note": f"seeds differ: {'; '.join(varying)}" if varying else ""}
 
 
-def _mark(rows: list[dict], name: str) -> None:
+def _mark(rows: list[Row], name: str) -> None:
     """Note `name` in `differs` of each run whose value is not that of most; of equally many, the first counts."""
     known = [row for row in rows if "epochs" in row]
     if known:
@@ -156,18 +162,19 @@ def _mean(values: Sequence[object]) -> object:
     """The one value of all seeds; else the mean of numbers, or all texts."""
     if len(set(values)) == 1:
         return values[0]
-    if all(isinstance(value, Real) for value in values):
-        return sum(values) / len(values)
+    numbers = [value for value in values if isinstance(value, int | float)]
+    if len(numbers) == len(values):
+        return sum(numbers) / len(numbers)
     return "; ".join(dict.fromkeys(map(str, values)))
 
 
-def _networks(nets: Mapping[str, str | None]) -> str:
+def _networks(nets: Mapping[str, str | None]) -> object:
     """The family that all networks belong to, or each one's."""
     named = {role: name for role, name in nets.items() if name is not None}
     return _joined(named)
 
 
-def _by_component(training: Mapping, key: str, tell: Callable) -> object:
+def _by_component(training: Provenance, key: str, tell: Callable[[Any], object]) -> object:
     """A setting of the model's optimizer, or of each of its optimizers where they differ."""
     settings = training["spec"]["training"]
     components = MODELS[training["spec"]["model"]].components or ("model",)
@@ -183,22 +190,22 @@ def _joined(values: Mapping[str, object]) -> object:
     return ", ".join(f"{names[value]} {value}" for value in different)
 
 
-def _constructed(chosen: Mapping | None) -> str:
+def _constructed(chosen: Mapping[str, Any] | None) -> str:
     """An optimizer or a scheduler as its call is written: Adam, StepLR(step_size=10); no scheduler is constant."""
     if chosen is None:
         return "constant"
     options = ", ".join(f"{name}={value}" for name, value in chosen.get("options", {}).items())
-    return f"{chosen['name']}({options})" if options else chosen["name"]
+    return f"{chosen['name']}({options})" if options else str(chosen["name"])
 
 
 def _kept(select: str) -> str:
     return select if select == "last" else f"lowest {select}"
 
 
-def _device(training: Mapping) -> str:
+def _device(training: Provenance) -> str:
     device, threads = training["environment"]["device"], training["threads"]
     if device["type"] == "cuda":
-        return device["name"]
+        return str(device["name"])
     return f"{device['name']}, {threads} thread{'s' if threads > 1 else ''}"
 
 
@@ -206,8 +213,8 @@ def _text(value: object, form: str) -> str:
     """A cell for people; a dash where there is nothing."""
     if value is None or (isinstance(value, Real) and math.isnan(value)) or value == "":
         return "–"
-    return format(value, form) if isinstance(value, Real) else str(value)
+    return format(value, form) if isinstance(value, Real) else f"{value}"
 
 
 def _notes(frame: pd.DataFrame) -> list[str]:
-    return [f"{row.run}: {row.note}." for row in frame.itertuples() if row.note]
+    return [f"{row['run']}: {row['note']}." for row in records(frame) if row["note"]]

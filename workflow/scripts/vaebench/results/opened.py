@@ -61,7 +61,8 @@ class OpenedStudy:
         if count is not None:
             return head(path, count)
         with np.load(path) as arrays:
-            return arrays["data"]
+            images: np.ndarray = arrays["data"]
+            return images
 
     def metrics(self, run: str, seed: int | None = None) -> pd.DataFrame:
         """The metrics of every measured image of one training, a row an image."""

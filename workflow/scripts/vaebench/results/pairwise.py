@@ -5,12 +5,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from vaebench.metrics.registry import METRICS
-from vaebench.results.statistics import Component, detectable_deviations, half_width, holm, p_value, variance_of_mean
+from vaebench.results.statistics import (
+    Component,
+    StatisticsSettings,
+    detectable_deviations,
+    half_width,
+    holm,
+    p_value,
+    variance_of_mean,
+)
+from vaebench.results.suite_files import Context
 
 COLUMNS = (
     "metric",
@@ -30,6 +40,7 @@ COLUMNS = (
     "against_baseline",
     "note",
 )
+Row = dict[str, Any]  # one difference, by column
 FAR_APART = 10  # standard deviations of a training: a correction that asks for more is warned of
 
 
@@ -53,21 +64,21 @@ class Trainings:
         return len(self.values) > 1
 
     def of_images(self, chosen: pd.Index) -> np.ndarray:
-        """The values of the chosen images, (images, seeds)."""
-        return (self.images if self.images.index.equals(chosen) else self.images.loc[chosen]).to_numpy(np.float64)
+        """The values of the chosen images, (images, seeds); a metric without values by image has none."""
+        images = pd.DataFrame(index=chosen) if self.images is None else self.images
+        return (images if images.index.equals(chosen) else images.loc[chosen]).to_numpy(np.float64)
 
 
 def pairwise(
     values: pd.DataFrame,
     per_image: Sequence[Path],
-    contexts: Sequence[Mapping],
+    contexts: Sequence[Context],
     order: Sequence[str],
-    settings: Mapping,
+    settings: StatisticsSettings,
 ) -> pd.DataFrame:
     """The difference run_a - run_b of every pair of runs in every metric that has a better direction.
 
-    values: runs.csv; per_image, contexts: the tables per_image.parquet with what they were made under; order: the runs;
-    settings: `confidence` and `baseline`.
+    values: runs.csv; per_image, contexts: the tables per_image.parquet with what they were made under; order: the runs.
     """
     frames = {
         (context["run"], context["seed"]): pd.read_parquet(path).set_index("image").drop(columns="index")
@@ -75,8 +86,8 @@ def pairwise(
     }
     ranked = [name for name, metric in METRICS.items() if metric.higher_is_better is not None]
     rows = [row for name in ranked for row in compare_all(name, trainings(name, values, frames, order), settings)]
-    types = {"p_value": float, "n_images": "Int64", "n_seeds_a": int, "n_seeds_b": int}
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(types)
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    return frame.astype({"p_value": float, "n_images": "Int64", "n_seeds_a": int, "n_seeds_b": int})
 
 
 def trainings(
@@ -98,15 +109,15 @@ def trainings(
     return result
 
 
-def compare_all(metric: str, runs: Sequence[Trainings], settings: Mapping) -> list[dict]:
+def compare_all(metric: str, runs: Sequence[Trainings], settings: StatisticsSettings) -> list[Row]:
     """A row for every pair of runs that were measured alike: `compare`, and what follows from all of them together.
 
     `p_holm` is Holm's over these pairs, and `better` names the better run where it is below 1 - confidence;
     `detectable` is the smallest difference that would pass the first step of the correction, given the variances found.
     """
     pairs = [pair for pair in combinations(runs, 2) if _comparable(*pair)]
-    rows = [compare(metric, *pair, settings["confidence"]) for pair in pairs]
-    alpha = 1 - settings["confidence"]
+    rows = [compare(metric, *pair, settings.confidence) for pair in pairs]
+    alpha = 1 - settings.confidence
     tested = sum(not math.isnan(row["p_value"]) for row in rows)
     for row, adjusted in zip(rows, holm([row["p_value"] for row in rows]), strict=True):
         components = row.pop("components")
@@ -116,14 +127,14 @@ def compare_all(metric: str, runs: Sequence[Trainings], settings: Mapping) -> li
         row["p_holm"] = float(adjusted)
         row["detectable"] = half_width(components, alpha / tested) if known else math.nan
         row["better"] = better if adjusted < alpha else ""
-        row["against_baseline"] = any(_is_baseline(row[run], settings["baseline"]) for run in ("run_a", "run_b"))
+        row["against_baseline"] = any(_is_baseline(row[run], settings.baseline) for run in ("run_a", "run_b"))
         seeds = min((n for n in (row["n_seeds_a"], row["n_seeds_b"]) if n > 1), default=None)
         if known and seeds and not row["better"] and detectable_deviations(seeds, tested, alpha) > FAR_APART:
             row["note"] = f"Holm's correction over {tested} pairs hardly reaches the level with {seeds} seeds"
     return rows
 
 
-def compare(metric: str, a: Trainings, b: Trainings, confidence: float) -> dict:
+def compare(metric: str, a: Trainings, b: Trainings, confidence: float) -> Row:
     """One row: the difference a - b with its interval and p-value, of what it holds for, and why it is not tested.
 
     With several seeds the trainings are a sample of all trainings, and the images a sample of all images: the variances
@@ -132,7 +143,7 @@ def compare(metric: str, a: Trainings, b: Trainings, confidence: float) -> dict:
     """
     common = _common_images(a, b)
     paired = common is not None
-    x, y = (run.of_images(common) if paired else run.values for run in (a, b))
+    x, y = (run.values if common is None else run.of_images(common) for run in (a, b))
     difference = float(x.mean() - y.mean())
     components = [variance_of_mean(z.mean(0) if paired else z) for z, run in ((x, a), (y, b)) if run.several]
     if paired:
@@ -194,7 +205,8 @@ def reach_notes(pairs: pd.DataFrame, alpha: float) -> list[str]:
     tested = pairs[pairs["p_value"].notna() & (pairs[["n_seeds_a", "n_seeds_b"]].max(axis=1) > 1)]
     worst = (0.0, 0, 0)
     for _, group in tested.groupby("metric", sort=False):
-        seeds = int(group[["n_seeds_a", "n_seeds_b"]].where(lambda n: n > 1).min(axis=None))
+        counts = group[["n_seeds_a", "n_seeds_b"]].to_numpy()
+        seeds = int(counts[counts > 1].min())
         comparisons = int(pairs.loc[pairs["metric"] == group["metric"].iloc[0], "p_value"].notna().sum())
         worst = max(worst, (detectable_deviations(seeds, comparisons, alpha), seeds, comparisons))
     deviations, seeds, comparisons = worst
@@ -214,7 +226,7 @@ def seed_notes(values: pd.DataFrame, order: Sequence[str]) -> dict[str, str]:
     notes: dict[str, list[str]] = {}
     for run in order:
         own = values[values["run"] == run]
-        lost: dict[tuple, list[str]] = {}
+        lost: dict[tuple[tuple[int, ...], int, str], list[str]] = {}
         for metric, group in own.groupby("metric", sort=False):
             empty = group[group["value"].isna()]
             if 0 < len(empty) < len(group):

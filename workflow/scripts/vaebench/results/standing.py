@@ -6,6 +6,16 @@ import pandas as pd
 
 from vaebench.metrics.registry import describe
 from vaebench.results.statistics import ranks
+from vaebench.results.study import records
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of the best run and another: whether it is ahead, p without correction, and whether it is better with Holm's."""
+
+    ahead: bool
+    p_value: float
+    corrected: bool
 
 
 @dataclass(frozen=True)
@@ -36,22 +46,24 @@ def standing(metric: str, means: pd.Series, pairs: pd.DataFrame, alpha: float) -
     if better is None:
         return Standing(dict.fromkeys(means.index, float("nan")))
     ranked = pd.Series(ranks(means.to_numpy(), better), means.index)
+    by_run = {str(run): float(rank) for run, rank in ranked.items()}
     present = ranked.dropna()
     if present.empty:
-        return Standing(ranked.to_dict())
-    best = present.idxmin()
-    others = [run for run in present.sort_values(kind="stable").index if run != best]
-    differences = {}
-    for row in pairs[pairs["metric"] == metric].itertuples():
-        if best in (row.run_a, row.run_b):
-            ahead = (row.difference > 0) == ((row.run_a == best) == better)
-            differences[row.run_b if row.run_a == best else row.run_a] = row, ahead
+        return Standing(by_run)
+    best = str(present.idxmin())
+    others = [str(run) for run in present.sort_values(kind="stable").index if run != best]
+    differences: dict[str, Difference] = {}
+    for row in records(pairs[pairs["metric"] == metric]):
+        first = row["run_a"] == best
+        if best in (row["run_a"], row["run_b"]):
+            ahead = (row["difference"] > 0) == (first == better)
+            differences[row["run_b" if first else "run_a"]] = Difference(ahead, row["p_value"], row["better"] == best)
     if present[best] == 1 and all(_beaten(differences.get(run), alpha) for run in others):
-        return Standing(ranked.to_dict(), best, best)
-    told_apart = {run for run, (row, _) in differences.items() if row.better == best and present[run] > present[best]}
-    return Standing(ranked.to_dict(), best, None, tuple(run for run in others if run not in told_apart))
+        return Standing(by_run, best, best)
+    told_apart = {run for run, found in differences.items() if found.corrected and by_run[run] > by_run[best]}
+    return Standing(by_run, best, None, tuple(run for run in others if run not in told_apart))
 
 
-def _beaten(difference: tuple | None, alpha: float) -> bool:
-    """Whether the best run is ahead of another one beyond chance, by their row of the table `pairwise`."""
-    return difference is not None and difference[1] and difference[0].p_value < alpha
+def _beaten(difference: Difference | None, alpha: float) -> bool:
+    """Whether the best run is ahead of another one beyond chance."""
+    return difference is not None and difference.ahead and difference.p_value < alpha

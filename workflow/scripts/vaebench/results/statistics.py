@@ -8,11 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import stdtr, stdtrit
 
 SMALLEST_P = 1e-280  # below it Student's quantiles overflow
 EQUAL_DIGITS = 12  # significant digits to which equal numbers agree: the order of a sum changes the last of 16
+
+
+@dataclass(frozen=True)
+class StatisticsSettings:
+    """The section `statistics`: the level of every interval, and the entry that the others are compared with."""
+
+    confidence: float
+    baseline: str | None
 
 
 @dataclass(frozen=True)
@@ -84,13 +93,13 @@ def seed_summary(values: np.ndarray, confidence: float, std_error: float = math.
     return {"mean": mean, "sd": sd, "ci_low": mean - half, "ci_high": mean + half, "n_seeds": len(values)}
 
 
-def holm(p_values: np.ndarray) -> np.ndarray:
+def holm(p_values: ArrayLike) -> np.ndarray:
     """Holm's (1979) step-down correction: adjusted p-values in the given order; NaN, not tested, is not counted."""
-    p_values = np.asarray(p_values, np.float64)
-    adjusted = np.full(len(p_values), np.nan)
-    tested = np.flatnonzero(~np.isnan(p_values))
-    order = tested[np.argsort(p_values[tested], kind="stable")]
-    stepped = np.maximum.accumulate((len(order) - np.arange(len(order))) * p_values[order])
+    given = np.asarray(p_values, np.float64)
+    adjusted = np.full(len(given), np.nan)
+    tested = np.flatnonzero(~np.isnan(given))
+    order = tested[np.argsort(given[tested], kind="stable")]
+    stepped = np.maximum.accumulate((len(order) - np.arange(len(order))) * given[order])
     adjusted[order] = np.minimum(stepped, 1)
     return adjusted
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ class Run:
     """One planned run: its resolved specification and the folder that holds its seeds."""
 
     name: str
-    spec: Mapping
+    spec: Mapping[str, Any]
     folder: Path
     seeds: tuple[int, ...]
 
@@ -86,7 +87,7 @@ class Run:
         return f"{failure.get('reason', 'failed')}" + (f" ({', '.join(where)})" if where else "")
 
     @cached_property
-    def provenance(self) -> dict:
+    def provenance(self) -> dict[str, Any]:
         """provenance.json of the first seed; empty when there is none."""
         path = self.first("provenance.json")
         return json.loads(path.read_text()) if path else {}
@@ -141,10 +142,9 @@ class Study:
         table = next((table for table in self._wide if f"{metric}_mean" in table), None)
         if table is None or run not in table.index:
             return None
-        mean, low, high, seeds = (
-            table.loc[run, f"{metric}_{part}"] for part in ("mean", "ci_low", "ci_high", "n_seeds")
-        )
-        return Interval(float(mean), float(low), float(high), int(seeds)) if math.isfinite(mean) else None
+        parts = [f"{metric}_{part}" for part in ("mean", "ci_low", "ci_high", "n_seeds")]
+        mean, low, high, seeds = (float(value) for value in table.loc[run, parts].to_numpy(np.float64))
+        return Interval(mean, low, high, int(seeds)) if math.isfinite(mean) else None
 
     def ranks(self, metric: str) -> dict[str, float]:
         """The rank of each run by a headline metric, from comparison.csv; NaN where it has none."""
@@ -163,9 +163,9 @@ class Study:
             return None
         for sign, (a, b) in ((1, (first, second)), (-1, (second, first))):
             found = table[(table["metric"] == metric) & (table["run_a"] == a) & (table["run_b"] == b)]
-            for row in found[found["p_value"].notna()].itertuples():
-                low, high = sorted((sign * row.ci_low, sign * row.ci_high))
-                return Interval(sign * row.difference, low, high, int(min(row.n_seeds_a, row.n_seeds_b)))
+            for row in records(found[found["p_value"].notna()]):
+                low, high = sorted((sign * row["ci_low"], sign * row["ci_high"]))
+                return Interval(sign * row["difference"], low, high, int(min(row["n_seeds_a"], row["n_seeds_b"])))
         return None
 
     @cached_property
@@ -206,18 +206,23 @@ class Study:
         return self.count(metric) > 0
 
 
-def _all_but_beta(run: Run) -> dict:
+def _all_but_beta(run: Run) -> dict[str, Any]:
     """What decides the trained model of a VAE or a BetaVAE, except for the beta."""
     config = {field: value for field, value in (run.spec.get("config") or {}).items() if field != "beta"}
     return {"config": config} | {part: run.spec.get(part) for part in ("nets", "training", "pretrained")}
 
 
 def study_of(
-    dataset: str, runs: Mapping[str, Mapping], seeds: Mapping[str, Sequence[int]], tables: Path, folder: Path
+    dataset: str, runs: Mapping[str, Mapping[str, Any]], seeds: Mapping[str, Sequence[int]], tables: Path, folder: Path
 ) -> Study:
     """The study of `runs` (specifications by name, in the order to show) and their seeds, trained in `folder`."""
     planned = tuple(Run(name, spec, Path(folder) / name, tuple(seeds[name])) for name, spec in runs.items())
     return Study(dataset, planned, Path(tables))
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table, each by column."""
+    return [{str(column): value for column, value in row.items()} for row in frame.to_dict("records")]
 
 
 def head(path: Path, count: int, key: str = "data") -> np.ndarray:

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any, TypedDict
 
 import numpy as np
 
 from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path
-from vaebench.base.provenance import environment
+from vaebench.base.provenance import Environment, environment
 from vaebench.metrics.metric import SUITES, Value
 from vaebench.metrics.registry import METRICS, describe
 
@@ -32,6 +33,25 @@ COLUMNS = (
 CONTEXT_KEY = b"vaebench"
 
 
+class Context(TypedDict):
+    """What two results must share to be compared: of one training, what `Suites.context` says.
+
+    `data` are the digests of the splits' pixels; `training_environment` is empty where it is not known.
+    """
+
+    dataset: str
+    run: str
+    model: str
+    seed: int
+    split: str
+    data: dict[str, str]
+    images: int
+    protocol: str
+    evaluation_environment: Environment
+    training_environment: Environment
+    training_precision: str
+
+
 class Suites:
     """Collects metric values and writes them suite by suite.
 
@@ -44,7 +64,7 @@ class Suites:
         run: str,
         model: str,
         seed: int,
-        settings: dict,
+        settings: Mapping[str, Any],
         skipped: dict[str, str],
         count: int,
         features: Sequence[str] = (),
@@ -77,7 +97,7 @@ class Suites:
         """
         self.add({name: mean_of(values, notes.get(name, "")) for name, values in columns.items()}, count)
 
-    def rows(self, suite: str) -> list[dict]:
+    def rows(self, suite: str) -> list[dict[str, str | int]]:
         """The rows of one suite's CSV, in the registry's order."""
         names = [name for name in METRICS if METRICS[name].suite == suite]
         rows = []
@@ -97,12 +117,16 @@ class Suites:
             writer.writeheader()
             writer.writerows(self.rows(suite))
 
-    def context(self, model: Path, data: dict[str, str], device: str) -> dict:
+    def context(self, model: Path, data: dict[str, str], device: str) -> Context:
         """What two results must share to be compared: data, protocol, and the environments that made them."""
         provenance = model.parent / "provenance.json"
         trained = json.loads(provenance.read_text(encoding="utf-8")) if provenance.exists() else {}
         return {
-            **self.identity,
+            "dataset": self.identity["dataset"],
+            "run": self.identity["run"],
+            "model": self.identity["model"],
+            "seed": self.identity["seed"],
+            "split": self.identity["split"],
             "data": data,
             "images": self.count,
             "protocol": self.settings["protocol"],
@@ -111,7 +135,7 @@ class Suites:
             "training_precision": trained.get("precision", "unknown"),
         }
 
-    def _row(self, name: str, found: Value) -> dict:
+    def _row(self, name: str, found: Value) -> dict[str, str | int]:
         metric = describe(name)
         shown = math.isfinite(found.value)
         return {
@@ -128,9 +152,9 @@ class Suites:
         """Whether the configuration asks for a metric; one that it does not ask for has no row at all."""
         settings = self.settings
         if name.startswith("legacy_"):
-            return settings["protocol"] == "legacy"
+            return bool(settings["protocol"] == "legacy")
         if name.startswith("sampled_"):
-            return settings["samples_per_image"] > 0 and self._wanted(name.removeprefix("sampled_"))
+            return bool(settings["samples_per_image"]) and self._wanted(name.removeprefix("sampled_"))
         if "lpips_" in name:
             return name.rpartition("_")[2] in settings["lpips"]
         if METRICS[name].applies_to.startswith("data sets with"):
@@ -172,7 +196,7 @@ def _check_registered(name: str) -> None:
         ) from None
 
 
-def write_per_image(path: Path, ids: list[str], columns: Mapping[str, np.ndarray], context: dict) -> None:
+def write_per_image(path: Path, ids: list[str], columns: Mapping[str, np.ndarray], context: Context) -> None:
     """A Parquet table: image (its id), index, then one float64 column per metric; `context` as JSON in its metadata."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -183,14 +207,15 @@ def write_per_image(path: Path, ids: list[str], columns: Mapping[str, np.ndarray
         pq.write_table(table, temporary)
 
 
-def read_context(path: Path) -> dict:
+def read_context(path: Path) -> Context:
     """The context that `write_per_image` stored in a table."""
     import pyarrow.parquet as pq
 
-    return json.loads(pq.read_schema(path).metadata[CONTEXT_KEY])
+    content: Context = json.loads(pq.read_schema(path).metadata[CONTEXT_KEY])
+    return content
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """An npz of arrays, whole or absent."""
     with atomic_path(path) as temporary:
-        np.savez(temporary, **arrays)
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]  # none of them is called allow_pickle

@@ -1,11 +1,15 @@
 """The tables as Markdown and as LaTeX with booktabs: arrows for direction, units, bold where the best is certain."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from vaebench.metrics.registry import describe
+from vaebench.results.statistics import StatisticsSettings
+from vaebench.results.study import records
 from vaebench.results.table_pages import bold, escape, latex_page, markdown_page
 
 SIGNIFICANT = 4
@@ -14,47 +18,61 @@ SINGLE = "†"  # marks an interval that is not over seeds
 ARROWS = {True: ("↑", r"$\uparrow$"), False: ("↓", r"$\downarrow$"), None: ("", "")}
 
 
-def write_markdown(path: Path, title: str, table: object, notes: list[str], settings: dict) -> None:
+@dataclass(frozen=True)
+class Table:
+    """One wide table: a row per run; for each metric the columns `{metric}_{part}`."""
+
+    name: str
+    frame: pd.DataFrame
+    metrics: list[str]
+    best: dict[str, str]
+
+
+Shown = Table | pd.DataFrame  # a row per run, or the differences between runs
+
+
+def write_markdown(path: Path, title: str, table: Shown, notes: list[str], settings: StatisticsSettings) -> None:
     """A table of results as Markdown."""
     header, rows = cells(table, "markdown")
     markdown_page(path, title, header, rows, legend(table, settings), notes)
 
 
-def write_latex(path: Path, title: str, table: object, notes: list[str], settings: dict) -> None:
+def write_latex(path: Path, title: str, table: Shown, notes: list[str], settings: StatisticsSettings) -> None:
     """A table of results as LaTeX."""
     header, rows = cells(table, "latex")
     latex_page(path, title, header, rows, legend(table, settings), notes, text_columns(table))
 
 
-def legend(table: object, settings: dict) -> str:
+def legend(table: Shown, settings: StatisticsSettings) -> str:
     """What the numbers and the bold face mean."""
-    level = f"{100 * settings['confidence']:g} %"
+    confidence = settings.confidence
+    level = f"{100 * confidence:g} %"
     if isinstance(table, pd.DataFrame):
         return (
             f"Headline metrics: mean difference first minus second with its {level} interval, p-value corrected by "
             "Holm's method over all pairs of one metric, and what it holds for: where both runs have several seeds, "
             "other trainings; with one seed, these two trained models. Bold: better, corrected p-value below "
-            f"{1 - settings['confidence']:.2g}. All metrics are in pairwise.csv."
+            f"{1 - confidence:.2g}. All metrics are in pairwise.csv."
         )
     return (
         f"Mean over seeds ± half the {level} Student interval for other trainings; {SINGLE} a single seed: half the "
         "interval over images or samples, for this trained model. Bold: better than every other run, each difference "
-        f"with p < {1 - settings['confidence']:.2g} (over trainings; with one seed, of these trained models)."
+        f"with p < {1 - confidence:.2g} (over trainings; with one seed, of these trained models)."
     )
 
 
-def cells(table: object, style: str) -> tuple[list[str], list[list[str]]]:
+def cells(table: Shown, style: str) -> tuple[list[str], list[list[str]]]:
     """Header and rows as text in one style, "markdown" or "latex"."""
     return _pairwise_cells(table, style) if isinstance(table, pd.DataFrame) else _wide_cells(table, style)
 
 
-def text_columns(table: object) -> int:
+def text_columns(table: Shown) -> int:
     """How many leading columns hold words."""
     return 3 if isinstance(table, pd.DataFrame) else 2
 
 
-def _wide_cells(table: object, style: str) -> tuple[list[str], list[list[str]]]:
-    text = escape if style == "latex" else str
+def _wide_cells(table: Table, style: str) -> tuple[list[str], list[list[str]]]:
+    text: Callable[[str], str] = escape if style == "latex" else str
     frame = table.frame
     header = ["Run", "Model", *(heading(metric, style) for metric in table.metrics)]
     columns = [[text(run) for run in frame["run"]], [text(model) for model in frame["model"]]]
@@ -72,18 +90,19 @@ def _wide_cells(table: object, style: str) -> tuple[list[str], list[list[str]]]:
 
 
 def _pairwise_cells(frame: pd.DataFrame, style: str) -> tuple[list[str], list[list[str]]]:
-    text = escape if style == "latex" else str
+    text: Callable[[str], str] = escape if style == "latex" else str
     header = ["Metric", "First", "Second", "Difference", "Interval", "p (Holm)", "Holds for"]
     rows = []
     for metric, group in frame.groupby("metric", sort=False):
         digits = decimals(pd.concat([group["difference"], group["ci_low"], group["ci_high"]]))
-        for row in group.itertuples():
-            known = not math.isnan(row.p_holm)
-            interval = f"[{row.ci_low:.{digits}f}, {row.ci_high:.{digits}f}]" if known else ""
-            names = [bold(text(run), style) if run == row.better else text(run) for run in (row.run_a, row.run_b)]
-            difference = number(row.difference, math.nan, digits, style)
-            told = [p_text(row.p_holm, style), text(row.holds_for)] if known else ["", text(row.note)]
-            rows.append([heading(metric, style), *names, difference, interval, *told])
+        for row in records(group):
+            known = not math.isnan(row["p_holm"])
+            interval = f"[{row['ci_low']:.{digits}f}, {row['ci_high']:.{digits}f}]" if known else ""
+            runs = (row["run_a"], row["run_b"])
+            names = [bold(text(run), style) if run == row["better"] else text(run) for run in runs]
+            difference = number(row["difference"], math.nan, digits, style)
+            told = [p_text(row["p_holm"], style), text(row["holds_for"])] if known else ["", text(row["note"])]
+            rows.append([heading(str(metric), style), *names, difference, interval, *told])
     return header, rows
 
 

@@ -1,9 +1,10 @@
 """The tables of a study: all values in runs.csv, and what is derived from it and from the per-image values."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -13,9 +14,9 @@ from vaebench.base.files import atomic_path
 from vaebench.metrics.registry import METRICS, describe
 from vaebench.results.pairwise import pairwise, reach_notes, seed_notes, single_seed_note
 from vaebench.results.standing import standing
-from vaebench.results.statistics import seed_summary
-from vaebench.results.suite_files import COLUMNS, read_context
-from vaebench.results.table_formats import write_latex, write_markdown
+from vaebench.results.statistics import StatisticsSettings, seed_summary
+from vaebench.results.suite_files import COLUMNS, Context, read_context
+from vaebench.results.table_formats import Table, write_latex, write_markdown
 
 RUNS_COLUMNS = (*COLUMNS[:-1], "unit", "higher_is_better", COLUMNS[-1])  # of runs.csv
 SUMMARY_PARTS = ("mean", "sd", "ci_low", "ci_high", "n_seeds", "rank", "best")
@@ -40,14 +41,21 @@ PRECISIONS = {
 }
 
 
-@dataclass(frozen=True)
-class Table:
-    """One wide table: a row per run; for each metric the columns `{metric}_{part}`."""
+class Failure(TypedDict):
+    """A training that did not finish: where it stopped, and why."""
 
-    name: str
-    frame: pd.DataFrame
-    metrics: list[str]
-    best: dict[str, str]
+    run: str
+    seed: int
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a study should have: its runs in their order, and the trainings that did not finish."""
+
+    runs: Sequence[str]
+    failures: Sequence[Failure] = ()
 
 
 def runs_table(metric_files: list[Path], output: Path) -> None:
@@ -69,30 +77,28 @@ def summary(
     runs: Path,
     per_image: list[Path],
     outputs_folder: Path,
-    settings: dict,
-    failures: list[dict],
-    expected: list[str],
+    settings: StatisticsSettings,
+    expected: Expected,
 ) -> None:
     """Write comparison, reconstruction, generation, latent and pairwise as .csv, .md and .tex, and notes.json.
 
-    settings: the section `statistics`; failures: run, seed, stage and reason of what did not finish; expected: all runs
-    of the study in their order. A failed run keeps its row, empty, with the reason in the column `note`.
+    A run without results keeps its row, empty, with the reason in the column `note`.
     """
     values = _read_values(runs, RUNS_COLUMNS)
     numbers = ["seed", "value", "std_error", "n"]
     values[numbers] = values[numbers].apply(pd.to_numeric)
-    order = list(dict.fromkeys([*expected, *values["run"]]))
+    order = list(dict.fromkeys([*expected.runs, *values["run"]]))
     contexts = [read_context(path) for path in per_image]
     pairs = pairwise(values, per_image, contexts, order, settings)
     mixtures, lost = mixture_notes(contexts), seed_notes(values, order)
-    notes = [*mixtures, *reach_notes(pairs, 1 - settings["confidence"]), *single_seed_note(values), *lost.values()]
-    notes += [*failure_notes(failures, order, values), *precision_note(contexts)]
+    notes = [*mixtures, *reach_notes(pairs, 1 - settings.confidence), *single_seed_note(values), *lost.values()]
+    notes += [*failure_notes(expected.failures, order, values), *precision_note(contexts)]
     tables = [wide_table("comparison", values, [n for n, m in METRICS.items() if m.headline], order, settings, pairs)]
     for name, suites in TABLE_SUITES.items():
         metrics = [metric for metric, entry in METRICS.items() if entry.suite in suites and not entry.long_only]
         tables.append(wide_table(name, values, metrics, order, settings, pairs))
     outputs_folder.mkdir(parents=True, exist_ok=True)
-    remarks = _row_notes(order, failures, mixtures, values, lost)
+    remarks = _row_notes(order, expected.failures, mixtures, values, lost)
     for table in tables:
         frame = table.frame.assign(note=table.frame["run"].map(remarks))
         _write_csv(frame, outputs_folder / f"{table.name}.csv")
@@ -108,19 +114,24 @@ def summary(
 
 
 def wide_table(
-    name: str, values: pd.DataFrame, metrics: list[str], order: list[str], settings: dict, pairs: pd.DataFrame
+    name: str,
+    values: pd.DataFrame,
+    metrics: list[str],
+    order: list[str],
+    settings: StatisticsSettings,
+    pairs: pd.DataFrame,
 ) -> Table:
     """Summarise `metrics` over seeds for every run of `order`; only metrics that some run has a value for are shown."""
     found = values[values["value"].notna() & values["metric"].isin(metrics)]
     metrics = [metric for metric in metrics if metric in set(found["metric"])]
     models = values.drop_duplicates("run").set_index("run")["model"]
-    columns = {"run": order, "model": [models.get(run, "") for run in order]}
+    columns: dict[str, Sequence[object] | np.ndarray] = {"run": order, "model": [models.get(run, "") for run in order]}
     by_cell = dict(list(found.groupby(["run", "metric"], sort=False)))
     best = {}
     for metric in metrics:
         cells = [by_cell.get((run, metric)) for run in order]
-        parts = pd.DataFrame([_summary(cell, settings["confidence"]) for cell in cells], index=order)
-        found_order = standing(metric, parts["mean"], pairs, 1 - settings["confidence"])
+        parts = pd.DataFrame([_summary(cell, settings.confidence) for cell in cells], index=order)
+        found_order = standing(metric, parts["mean"], pairs, 1 - settings.confidence)
         parts["rank"] = pd.Series(found_order.ranks)
         parts["best"] = parts.index == found_order.winner
         columns |= {f"{metric}_{part}": parts[part].to_numpy() for part in SUMMARY_PARTS}
@@ -137,9 +148,9 @@ def _summary(cell: pd.DataFrame | None, confidence: float) -> dict[str, float]:
     return seed_summary(cell["value"].to_numpy(), confidence, first["std_error"], int(first["n"]))
 
 
-def mixture_notes(contexts: list[dict]) -> list[str]:
+def mixture_notes(contexts: Sequence[Context]) -> list[str]:
     """What the results do not share although a comparison needs it: data, images, protocol, precision, environments."""
-    aspects = {
+    aspects: dict[str, Callable[[Context], tuple[str, ...]]] = {
         "data sets": lambda c: tuple(f"{split} {sha[:8]}" for split, sha in sorted(c["data"].items())),
         "held-out splits": lambda c: (f"{c['split']}, {c['images']} images",),
         "protocols": lambda c: (c["protocol"],),
@@ -149,7 +160,7 @@ def mixture_notes(contexts: list[dict]) -> list[str]:
     }
     notes = []
     for aspect, identity in aspects.items():
-        groups: dict[tuple, list[str]] = {}
+        groups: dict[tuple[str, ...], list[str]] = {}
         for context in contexts:
             groups.setdefault(identity(context), []).append(f"{context['run']} (seed {context['seed']})")
         if len(groups) > 1:
@@ -158,25 +169,25 @@ def mixture_notes(contexts: list[dict]) -> list[str]:
     return notes
 
 
-def precision_note(contexts: list[dict]) -> list[str]:
+def precision_note(contexts: Sequence[Context]) -> list[str]:
     """A sentence on what all models were trained in; `mixture_notes` tells where it is not the same for all."""
     precisions = {_precision(context) for context in contexts}
     return [f"All models were trained in {precisions.pop()}."] if len(precisions) == 1 else []
 
 
-def _precision(context: dict) -> str:
+def _precision(context: Context) -> str:
     names = context["training_precision"].split(", then ")
     return ", then ".join(PRECISIONS[name] for name in names)
 
 
-def _environment(environment: dict) -> tuple[str, ...]:
+def _environment(environment: Mapping[str, Any]) -> tuple[str, ...]:
     packages = environment.get("packages", {})
     names = [f"{name} {packages[name]}" for name in ("torch", "pythae", "lpips", "piq") if name in packages]
     device = environment.get("device", {})
     return (*names, str(device.get("name") or device.get("type") or "unknown device"))
 
 
-def failure_notes(failures: list[dict], order: list[str], values: pd.DataFrame) -> list[str]:
+def failure_notes(failures: Sequence[Failure], order: list[str], values: pd.DataFrame) -> list[str]:
     """One sentence for every training that failed, and for every run without any result."""
     notes = [
         f"{failure['run']} (seed {failure['seed']}) failed in {failure['stage']}: {failure['reason']}"
@@ -187,7 +198,7 @@ def failure_notes(failures: list[dict], order: list[str], values: pd.DataFrame) 
 
 
 def _row_notes(
-    order: list[str], failures: list[dict], mixed: list[str], values: pd.DataFrame, lost: dict[str, str]
+    order: list[str], failures: Sequence[Failure], mixed: list[str], values: pd.DataFrame, lost: dict[str, str]
 ) -> dict[str, str]:
     """By run: why it has no values, or not those of all seeds, and the first sentence of what the results mix."""
     mixed = [f"{note.partition('.')[0]}." for note in mixed]
