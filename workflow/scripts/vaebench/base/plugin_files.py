@@ -11,11 +11,12 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType, UnionType
-from typing import Any, Generic, TypeVar, get_origin, get_type_hints
+from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from vaebench.base.errors import UserError
 from vaebench.base.importable import source_file
@@ -26,6 +27,10 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 Entry = TypeVar("Entry")
 Definition = ast.FunctionDef | ast.ClassDef
+
+
+class PluginError(UserError):
+    """The code of a plugin failed, or gave what it must not."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +179,17 @@ def without_presentation(source: str) -> str:
     return ast.unparse(tree)
 
 
+@contextmanager
+def blamed(entry: Added) -> Iterator[None]:
+    """Whatever a plugin's code raises within is a `PluginError` with its file and line; a `UserError` of it stays."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # somebody else's code: whatever it raises is the answer
+        raise PluginError(f"{entry.place}: the {_words(entry)} failed: {type(error).__name__}: {error}") from error
+
+
 def _added_by(tree: ast.Module, plugin: str, file: Path) -> Iterator[Added]:
     names = _decorator_names(tree)
     for node in tree.body:
@@ -216,9 +232,9 @@ def _options(kind: str, decorator: ast.expr, place: str) -> dict[str, Any]:
     bound.apply_defaults()
     hints = get_type_hints(KINDS[kind])
     for option, value in bound.arguments.items():
-        allowed = hints[option] if isinstance(hints[option], UnionType) else get_origin(hints[option]) or hints[option]
-        if not isinstance(value, allowed):
-            raise UserError(f"{place}: {option}: {value!r} is not of the type {getattr(allowed, '__name__', allowed)}")
+        if not _is_of(value, hints[option]):
+            wanted = getattr(hints[option], "__name__", str(hints[option]))
+            raise UserError(f"{place}: {option}: {value!r} is not of the type {wanted}")
     name = bound.arguments["name"]
     if not NAME.fullmatch(name):
         raise UserError(f"{place}: {name!r}: a name has lower-case letters, digits and underscores, a letter first")
@@ -234,6 +250,13 @@ def _module_file(plugin: str) -> Path:
     if file is None:
         raise UserError(f"{plugin}: it has no Python source to read")
     return file
+
+
+def _is_of(value: object, hint: Any) -> bool:
+    """Whether the value is of the type that a parameter of a decorator has; what a container holds is not looked at."""
+    if isinstance(hint, UnionType):
+        return any(_is_of(value, part) for part in get_args(hint))
+    return isinstance(value, get_origin(hint) or hint)
 
 
 def _words(entry: Added) -> str:

@@ -18,6 +18,7 @@ import yaml
 from vaebench.base.errors import UserError
 from vaebench.base.importable import why_not_importable
 from vaebench.base.plugin_files import use_plugins
+from vaebench.config.registered import with_registered_names
 from vaebench.config.schema import (
     KeyPath,
     dotted,
@@ -32,6 +33,7 @@ from vaebench.config.schema import (
 from vaebench.config.training_settings import mistakes_in_training
 from vaebench.download.file_source import FileSource
 from vaebench.models.catalog import MODELS, NETS
+from vaebench.models.feature_networks import FEATURE_NETWORKS, weights_needed
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")  # a link to workflow/schemas
 FILES = ("images", "partition", "labels", "identity", "landmarks", "boxes")  # of a data set
@@ -39,9 +41,8 @@ TRAINING_SWEEPS = ("batch_size", "epochs", "gradients", "learning_rate", "precis
 
 
 def load_schema(path: Path | str = SCHEMA) -> dict[str, Any]:
-    """The JSON schema of the configuration, from its YAML file."""
-    schema: dict[str, Any] = yaml.safe_load(Path(path).read_text())
-    return schema
+    """The JSON schema of the configuration, from its YAML file, with the names that are registered here."""
+    return with_registered_names(yaml.safe_load(Path(path).read_text()))
 
 
 def complete(config: Mapping[str, Any], schema: dict[str, Any], find_networks: bool = True) -> dict[str, Any]:
@@ -52,6 +53,7 @@ def complete(config: Mapping[str, Any], schema: dict[str, Any], find_networks: b
     Raises `UserError` with one line per mistake: the key's path, what is wrong and what is allowed.
     """
     problems = _plugin_mistakes(config)
+    schema = with_registered_names(schema)
     config, mistakes = without_mistakes(config, schema)
     _choose_one_way_to_the_images(config.get("dataset", {}))
     fill_defaults(config, schema, schema)
@@ -129,14 +131,7 @@ def suites(config: Mapping[str, Any]) -> list[str]:
 
 def networks(config: Mapping[str, Any]) -> list[str]:
     """The fixed networks that the metrics need weights of."""
-    evaluation = config["evaluation"]
-    lpips = {"alex": "alexnet", "vgg": "vgg16"}
-    needed = {lpips[backbone] for backbone in evaluation["lpips"]}
-    if "generation" in evaluation["suites"]:
-        needed |= set(evaluation["distribution"]["features"])
-    if evaluation["protocol"] == "legacy":
-        needed.add("vgg16")
-    return sorted(needed)
+    return weights_needed(config["evaluation"])
 
 
 def input_shape(config: Mapping[str, Any]) -> tuple[int, int, int] | None:
@@ -262,11 +257,12 @@ def _model_mistakes(
     baseline = config["statistics"]["baseline"]
     if baseline is not None and entries and baseline not in models:
         yield f"statistics.baseline: {baseline!r} is no entry under models; choose from {listing(entries)} or null"
-    if "inception" in config["evaluation"]["distribution"]["features"] and config["weights"]["inception"] is None:
-        yield (
-            "weights.inception: evaluation.distribution.features names inception, which needs weights.inception; give "
-            "it a source or leave it out"
-        )
+    for name in config["evaluation"]["distribution"]["features"]:
+        if FEATURE_NETWORKS[name].needs_weights and config["weights"][name] is None:
+            yield (
+                f"weights.{name}: evaluation.distribution.features names {name}, which needs weights.{name}; give "
+                "it a source or leave it out"
+            )
 
 
 def _tracking_mistakes(name: str) -> Iterator[str]:

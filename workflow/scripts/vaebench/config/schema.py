@@ -84,7 +84,7 @@ def _explain(error: ValidationError) -> Iterator[tuple[KeyPath, str]]:
     elif "propertyNames" in error.schema_path:
         yield (*path, instance), error.message
     elif error.validator == "enum":
-        yield path, f"{instance!r} is not allowed; choose from {listing(rule)}"
+        yield path, f"{instance!r} is not allowed; {_meant(instance, rule)}"
     elif error.validator == "type" and isinstance(instance, str) and is_number(instance):
         yield (
             path,
@@ -96,6 +96,14 @@ def _explain(error: ValidationError) -> Iterator[tuple[KeyPath, str]]:
     else:
         description = f" ({schema['description']})" if "description" in schema else ""
         yield path, f"{error.message}{description}"
+
+
+def _meant(value: object, allowed: list[object]) -> str:
+    """What was perhaps meant, and what can be chosen."""
+    names = [name for name in allowed if isinstance(name, str)]
+    meant = get_close_matches(value, names, n=1) if isinstance(value, str) else []
+    hint = f"did you mean {meant[0]}? " if meant else ""
+    return f"{hint}choose from {listing(allowed)}"
 
 
 def _is_whole(value: object) -> bool:

@@ -80,13 +80,13 @@ def weights_places(
 ) -> dict[str, str]:
     """Place and network of the weights that a study uses, by network: `vgg16`, or `1a2b3c4d/vgg16` from elsewhere.
 
-    `weights` is that section of the configuration, `shipped` are its defaults.
+    `weights` is that section of the configuration, `shipped` are its defaults, which know no network of a plugin.
     """
     places = {}
     for network in networks:
         settings = weights[network]
         source = [origins(Place.all_of(settings["source"]), notes), settings["sha256"]]
-        places[network] = network if settings == shipped[network] else f"{_short(source)}/{network}"
+        places[network] = network if settings == shipped.get(network) else f"{_short(source)}/{network}"
     return places
 
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from vaebench.evaluation.held_out import RECONSTRUCTED
 from vaebench.evaluation.measurement import Pass, Task
-from vaebench.metrics import distribution
+from vaebench.metrics import added_values, distribution
+from vaebench.metrics.added import SETS, metrics_of
 from vaebench.metrics.distribution import Measured
 from vaebench.metrics.metric import Value
 from vaebench.metrics.set_names import frechet_name, kernel_name
@@ -25,7 +26,7 @@ def pass_over_samples(task: Task) -> Pass:
         compared = task.pairs(x, reconstruct(task.model, x))
         features, wanted = compared.features_x, found.room(kept, task.limit)
         if wanted:
-            features = features | {name: network(x[:wanted]) for name, network in task.inception.items()}
+            features = features | {name: network(x[:wanted]) for name, network in task.networks.items()}
         found.add(compared.values, features, kept, task.limit)
     return found
 
@@ -85,8 +86,10 @@ def _against_generated(name: str, generated: np.ndarray, real: np.ndarray, neigh
     names = [f"{metric}_{name}" for metric in ("precision", "recall", "density", "coverage")]
     missing = _why_not(generated, real, 2)
     if missing:
-        return dict.fromkeys((kernel_name(name), *names), Value(np.nan, count, note=missing))
+        added = [f"{addition.name}_{name}" for addition in metrics_of(SETS)]
+        return dict.fromkeys((kernel_name(name), *names, *added), Value(np.nan, count, note=missing))
     values = {kernel_name(name): _value(distribution.kernel_distance(generated, real), count, note)}
+    values |= added_values.set_values(name, generated, real, note)
     missing = _why_not(generated, real, neighbours + 1)
     if missing:
         return values | dict.fromkeys(names, Value(np.nan, count, note=missing))
@@ -111,7 +114,7 @@ def _features_of(task: Task, batches: Iterable[tuple[Tensor, int]]) -> Pass:
     """The features of images in every space."""
     found = Pass()
     for x, kept in batches:
-        features = task.pairs.features_of(x) | {name: network(x[:kept]) for name, network in task.inception.items()}
+        features = task.pairs.features_of(x) | {name: network(x[:kept]) for name, network in task.networks.items()}
         found.add({}, features, kept, task.limit)
     return found
 

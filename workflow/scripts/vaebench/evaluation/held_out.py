@@ -93,9 +93,9 @@ def _sampled(task: Task, x: Tensor, encoding: Encoding, draws: list[np.random.Ge
 
 
 def _features(task: Task, compared: Compared, x: Tensor, y: Tensor, wanted: int) -> dict[str, Tensor]:
-    """The features of a batch and of its reconstructions; Inception's, which LPIPS does not need, as far as wanted."""
+    """The features of a batch and of its reconstructions; those of other networks than LPIPS's as far as wanted."""
     found = compared.features_x | {f"{RECONSTRUCTED}{name}": values for name, values in compared.features_y.items()}
     if wanted:
-        for name, network in task.inception.items():
+        for name, network in task.networks.items():
             found |= {name: network(x[:wanted]), f"{RECONSTRUCTED}{name}": network(y[:wanted])}
     return found

@@ -1,7 +1,7 @@
 """What one evaluation works on, and what one pass over images leaves."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,20 +13,32 @@ from tqdm import tqdm
 
 from vaebench.base.errors import UserError
 from vaebench.base.npz import open_array
-from vaebench.metrics.features.extractors import InceptionFeatures, inception_name
+from vaebench.metrics.features.extractors import AddedFeatures, InceptionFeatures, inception_name
 from vaebench.metrics.pairs import PairMetrics
-from vaebench.metrics.perceptual import LAYOUTS
+from vaebench.metrics.set_names import OFFICIAL
 from vaebench.models.batches import aligned_batches
+from vaebench.models.feature_networks import FEATURE_NETWORKS, wanted_features, weights_needed
 
 # The random streams of an evaluation, by purpose; those that a draw is numbered in begin at the number given.
 PRIOR, SAMPLED, LIKELIHOOD, BOUND = 1, 2, 1000, 2000
+
+
+FeatureFunction = Callable[[Tensor], Tensor]  # images (B, C, H, W) -> features (B, D) float64
+
+
+@dataclass
+class Networks:
+    """Feature networks by name, and why others cannot take the images."""
+
+    ready: dict[str, FeatureFunction] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
 class Task:
     """One evaluation: the model and everything it is measured on. Images are uint8 (n, C, H, W), mapped from disk.
 
-    inception: the name of the Inception network's metrics and the network, when its features are wanted.
+    networks: those of the wanted features that LPIPS does not run, by the name of their metrics.
     """
 
     model: BaseAE
@@ -38,7 +50,7 @@ class Task:
     pairs: PairMetrics
     weights: dict[str, Path]
     device: str
-    inception: dict[str, InceptionFeatures] = field(default_factory=dict)
+    networks: dict[str, FeatureFunction] = field(default_factory=dict)
 
     @property
     def limit(self) -> int:
@@ -48,7 +60,7 @@ class Task:
     @property
     def features(self) -> list[str]:
         """The feature networks that this evaluation uses, by the name of their metrics."""
-        return [*self.pairs.features, *self.inception]
+        return [*self.pairs.features, *self.networks]
 
     @cached_property
     def samples(self) -> np.ndarray:
@@ -110,22 +122,25 @@ class Pass:
         return np.concatenate(self.found[name]).astype(np.float64)
 
 
-def wanted_features(settings: dict) -> list[str]:
-    """The feature networks that the settings name and a suite needs."""
-    return settings["distribution"]["features"] if "generation" in settings["suites"] else []
+def load_networks(settings: dict, weights: dict[str, Path], shape: Sequence[int], device: str) -> Networks:
+    """The feature networks beside LPIPS's trunks that the settings want; Inception by the name that its file deserves.
 
-
-def load_inception(settings: dict, weights: dict[str, Path], device: str) -> dict[str, InceptionFeatures]:
-    """The Inception network, when its features are wanted, by the name that its file deserves."""
-    if "inception" not in wanted_features(settings):
-        return {}
-    return {inception_name(weights["inception"]): InceptionFeatures(weights["inception"], device)}
+    shape: (C, H, W) of the images.
+    """
+    found = Networks()
+    for name in wanted_features(settings):
+        entry = FEATURE_NETWORKS[name]
+        if name == OFFICIAL:
+            found.ready[inception_name(weights[name])] = InceptionFeatures(weights[name], device)
+        elif entry.added and (least := entry.added.options["smallest"]) > min(shape[-2:]):
+            found.skipped[name] = f"{name} needs images of at least {least} x {least} pixels"
+        elif entry.added:
+            found.ready[name] = AddedFeatures(entry.added, weights.get(name), device)
+    return found
 
 
 def check_weights(settings: dict, weights: dict[str, Path]) -> None:
     """Raise UserError, before any work, when a network that the settings need has no weights."""
-    needed = {LAYOUTS[net].weights for net in settings["lpips"]} | set(wanted_features(settings))
-    if settings["protocol"] == "legacy":
-        needed.add("vgg16")
-    for network in sorted(needed - set(weights)):
-        raise UserError(f"the evaluation needs the {network} weights: give their source under weights.{network}")
+    for network in weights_needed(settings):
+        if network not in weights:
+            raise UserError(f"the evaluation needs the {network} weights: give their source under weights.{network}")

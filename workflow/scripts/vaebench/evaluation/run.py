@@ -8,7 +8,8 @@ import numpy as np
 from vaebench.base.npz import open_array, pixels_sha256, read_manifest
 from vaebench.evaluation.generated import memorisation, pass_over_samples, set_values
 from vaebench.evaluation.held_out import pass_over_images, rate_notes
-from vaebench.evaluation.measurement import LIKELIHOOD, Pass, Task, check_weights, load_inception, wanted_features
+from vaebench.evaluation.measurement import LIKELIHOOD, Pass, Task, check_weights, load_networks
+from vaebench.metrics.added_values import latent_values
 from vaebench.metrics.latent import LatentSummary
 from vaebench.metrics.legacy import MODEL_TERMS, legacy_generation, legacy_reconstruction
 from vaebench.metrics.metric import Value
@@ -16,6 +17,7 @@ from vaebench.metrics.pairs import PairMetrics
 from vaebench.metrics.perceptual import Perceptual
 from vaebench.models.batches import prepare_torch, to_bytes, to_float
 from vaebench.models.building import load_model
+from vaebench.models.feature_networks import FEATURE_NETWORKS, wanted_features
 from vaebench.models.posterior import family, reconstruct
 from vaebench.results.suite_files import Suites, write_npz, write_per_image
 
@@ -46,8 +48,8 @@ def evaluate(
     device = prepare_torch(threads, settings["device"])
     network = load_model(model, device)
     images = open_array(data[settings["split"]])[: settings["limit"]]
-    inception = load_inception(settings, weights, device)
-    trunks = [name for name in wanted_features(settings) if name != "inception"]
+    networks = load_networks(settings, weights, images.shape[1:], device)
+    trunks = [name for name in wanted_features(settings) if FEATURE_NETWORKS[name].backbone]
     task = Task(
         network,
         seed,
@@ -58,15 +60,27 @@ def evaluate(
         PairMetrics(images.shape[1:], settings["lpips"], trunks, weights, device),
         weights,
         device,
-        inception,
+        networks.ready,
     )
+    task.pairs.skipped |= networks.skipped
     summary = LatentSummary(codebook=getattr(network.model_config, "num_embeddings", None))
     held_out = pass_over_images(task, summary)
     columns = held_out.columns()
     name = spec["model"] or network.model_name
-    suites = Suites(dataset, spec["run"], name, seed, settings, task.pairs.skipped, len(images), [*trunks, *inception])
+    suites = Suites(
+        dataset,
+        spec["run"],
+        name,
+        seed,
+        settings,
+        task.pairs.skipped,
+        len(images),
+        [*trunks, *networks.ready, *networks.skipped],
+    )
     suites.add_per_image(columns, len(images), task.pairs.notes | rate_notes(network, family(network), task))
     suites.add(summary.metrics(), len(images))
+    if (means := summary.arrays().get("posterior_means")) is not None:
+        suites.add(latent_values(means.astype(np.float64)), len(images))
     add_rate(suites, columns)
     if "generation" in settings["suites"]:
         add_generation(task, suites, held_out)

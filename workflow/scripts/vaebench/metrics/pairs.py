@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from vaebench.base.errors import UserError
+from vaebench.base.plugin_files import PluginError
 from vaebench.metrics import reconstruction
+from vaebench.metrics.added_values import pair_functions
 from vaebench.metrics.perceptual import LAYOUTS, Perceptual, pooled, too_small
 from vaebench.metrics.registry_images import fidelity
 from vaebench.models.posterior import finite_rows
@@ -42,7 +44,8 @@ class PairMetrics:
         device: torch.device | str = "cpu",
     ) -> None:
         self.skipped: dict[str, str] = {}
-        self.functions = {m.name: getattr(reconstruction, m.function) for m in fidelity() if m.function}
+        own = {m.name: getattr(reconstruction, m.function) for m in fidelity() if m.function}
+        self.functions = own | pair_functions()
         self._drop_functions_that_cannot_take(shape)
         self.notes = {"ms_ssim": reconstruction.scales_note(shape[-2:])} if "ms_ssim" in self.functions else {}
         self.lpips, self.trunks, self.features = [], {}, []
@@ -111,6 +114,8 @@ class PairMetrics:
         for name, function in list(self.functions.items()):
             try:
                 function(probe, probe)
+            except PluginError:
+                raise
             except UserError as error:
                 self.skipped[name] = str(error)
                 del self.functions[name]

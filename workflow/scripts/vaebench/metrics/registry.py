@@ -5,6 +5,8 @@ The Snakefile's neighbours, the tables and the figures read it, so it imports no
 
 from dataclasses import replace
 
+from vaebench.base.plugin_files import Registry
+from vaebench.metrics.added import added_entries
 from vaebench.metrics.metric import SUITES, Metric
 from vaebench.metrics.registry_images import fidelity, legacy, objectives, sampled, self_consistency
 from vaebench.metrics.registry_latent import latent, likelihood
@@ -15,7 +17,7 @@ __all__ = ["METRICS", "REGISTRY", "SUITES", "Metric", "describe", "measured"]
 
 # An evaluation depends on what they say through `measured` alone: a new label or direction measures nothing again.
 REGISTRY = frozenset(
-    f"vaebench.metrics.{name}" for name in ("registry", "registry_images", "registry_latent", "registry_sets")
+    f"vaebench.metrics.{name}" for name in ("registry", "registry_images", "registry_latent", "registry_sets", "added")
 )
 
 
@@ -42,16 +44,20 @@ def measured() -> dict[str, tuple]:
     }
 
 
-METRICS: dict[str, Metric] = {
-    entry.name: entry
-    for entry in (
-        *fidelity(),
-        *objectives(),
-        *map(sampled, fidelity()),
-        *latent(),
-        *generation(),
-        *map(self_consistency, fidelity()),
-        *likelihood(),
-        *legacy(),
-    )
-}
+METRICS: Registry[Metric] = Registry(
+    {
+        entry.name: entry
+        for entry in (
+            *fidelity(),
+            *objectives(),
+            *map(sampled, fidelity()),
+            *latent(),
+            *generation(),
+            *map(self_consistency, fidelity()),
+            *likelihood(),
+            *legacy(),
+        )
+    },
+    ["metric", "feature_network"],
+    added_entries,
+)

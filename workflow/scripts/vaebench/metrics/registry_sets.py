@@ -9,7 +9,7 @@ NEAREST = "pixel RMSE to the nearest training image, mean over"
 
 def generation() -> list[Metric]:
     """Metrics of generated images as a set, and of reconstructed and interpolated ones, against held-out images."""
-    return [entry for features in FEATURES for entry in _in_features(features)] + [
+    return [entry for features in FEATURES for entry in in_features(features)] + [
         Metric(
             "nearest_train_distance",
             "distance to training set",
@@ -33,7 +33,7 @@ def generation() -> list[Metric]:
     ]
 
 
-def _in_features(features: str) -> list[Metric]:
+def in_features(features: str) -> list[Metric]:
     """The set metrics of one feature network."""
 
     def metric(

@@ -1,7 +1,9 @@
 """What the metrics of sets of images are called, by the network whose features they are computed in."""
 
+from vaebench.models.feature_networks import FEATURE_NETWORKS
+
 OFFICIAL, CUSTOM = "inception", "custom_inception"  # by the file's sha256, see metrics/features/extractors.py
-FEATURES = ("alexnet", "vgg16", OFFICIAL, CUSTOM)
+FEATURES = (*FEATURE_NETWORKS.own, CUSTOM)
 
 
 def frechet_name(features: str, what: str = "") -> str:

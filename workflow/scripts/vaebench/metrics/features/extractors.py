@@ -1,4 +1,4 @@
-"""The Inception features of the FID: the network of torch-fidelity with weights from a file of this pipeline."""
+"""The Inception features of the FID, by the network of torch-fidelity, and the feature networks that plugins add."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vaebench.base.errors import UserError
 from vaebench.base.files import sha256_of
+from vaebench.base.plugin_files import Added, PluginError, blamed
 from vaebench.metrics.set_names import CUSTOM, OFFICIAL
 
 NAME, LAYER = "inception-v3-compat", "2048"
@@ -47,3 +48,25 @@ class InceptionFeatures:
         pixels = (images.nan_to_num() * 255).round().clamp(0, 255).to(torch.uint8)
         features = self.network(pixels.expand(-1, 3, -1, -1).contiguous())[0].double()
         return torch.where(finite[:, None], features, torch.nan)
+
+
+class AddedFeatures:
+    """The feature network that a plugin adds, with a file of weights where it needs one.
+
+    Raises `PluginError` for whatever the plugin raises, and for features of another shape.
+    """
+
+    def __init__(self, added: Added, weights: Path | None, device: torch.device | str = "cpu") -> None:
+        self.added = added
+        with blamed(added):
+            self.network = added.load()(weights, torch.device(device))
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features (B, D) float64 of float images (B, 1 or 3, H, W) in [0, 1]; NaN for one that is not finite."""
+        finite = torch.isfinite(images).flatten(1).all(1)
+        with blamed(self.added):
+            features = self.network(images.nan_to_num())
+        if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(images):
+            raise PluginError(f"{self.added.place}: {self.added.name} must give a tensor (B, D), a row for each image")
+        return torch.where(finite[:, None], features.double(), torch.nan)

