@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import sys
+from collections.abc import Callable
 
 COMMANDS = {
     "check": ("vaebench.cluster.preflight", "look at this machine and a study's plan before starting it"),
@@ -19,4 +20,5 @@ def main() -> int:
     for name, (_, purpose) in COMMANDS.items():
         named.add_parser(name, help=purpose, add_help=False)  # the command's own parser answers --help
     command = parser.parse_known_args()[0].command
-    return importlib.import_module(COMMANDS[command][0]).main(sys.argv[sys.argv.index(command) + 1 :])
+    run: Callable[[list[str]], int] = importlib.import_module(COMMANDS[command][0]).main
+    return run(sys.argv[sys.argv.index(command) + 1 :])

@@ -17,6 +17,7 @@ from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path
 
 FORMAT = "JobID,State,Comment,ElapsedRaw,TimelimitRaw,TotalCPU,AllocCPUS,ReqMem,MaxRSS,AllocTRES,WorkDir"
+Row = dict[str, object]  # of a table, by column
 MEGABYTES = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2, "": 1 / 1024**2}
 
 
@@ -40,7 +41,7 @@ class Usage:
 def from_sacct(text: str, folder: Path) -> list[Usage]:
     """The study's jobs from `sacct --parsable2 --noheader --format=FORMAT`; memory and CPU come from a job's steps."""
     rows = [dict(zip(FORMAT.split(","), line.split("|"), strict=True)) for line in text.splitlines() if line]
-    steps: dict[str, list[dict]] = {}
+    steps: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         steps.setdefault(row["JobID"].split(".")[0], []).append(row)
     usages = []
@@ -97,7 +98,7 @@ def from_benchmarks(folder: Path) -> list[Usage]:
     return usages
 
 
-def by_rule(usages: Iterable[Usage]) -> list[dict]:
+def by_rule(usages: Iterable[Usage]) -> list[Row]:
     """One row per rule: jobs, hours, and the highest use beside what was asked, to size the next study by."""
     groups: dict[str, list[Usage]] = {}
     for usage in usages:
@@ -119,7 +120,7 @@ def by_rule(usages: Iterable[Usage]) -> list[dict]:
 COMPARED = ("hours_asked", "cpus_asked", "cpus_used", "memory_asked_mb", "memory_used_mb", "gpus_asked")
 
 
-def text_table(rows: list[dict]) -> str:
+def text_table(rows: list[Row]) -> str:
     """Rows as aligned text; a dash where nothing is known."""
     names = list(rows[0])
     cells = [names] + [[_cell(row[name]) for name in names] for row in rows]

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from vaebench.base.disk import Disk
 from vaebench.base.errors import UserError
@@ -85,7 +86,7 @@ def gather() -> Facts:
     )
 
 
-def check_job(device: str, spec: Mapping | None = None, train_data: Path | None = None) -> None:
+def check_job(device: str, spec: Mapping[str, Any] | None = None, train_data: Path | None = None) -> None:
     """First line of a GPU job's log: where it runs. Raises `UserError` when the work could not succeed here.
 
     `device` is the configuration's; on cpu, and outside a scheduler without a GPU, there is nothing to look at. For a
@@ -205,14 +206,14 @@ def _files(needs: Needs) -> Iterator[Finding]:
         )
 
 
-def _training_memory_mb(spec: Mapping, train_data: Path) -> float:
+def _training_memory_mb(spec: Mapping[str, Any], train_data: Path) -> float:
     from vaebench.base.npz import open_array
     from vaebench.training.memory_estimate import training_memory_mb
 
     return training_memory_mb(spec, open_array(train_data).shape[1:])
 
 
-def _torch_facts() -> dict:
+def _torch_facts() -> dict[str, Any]:
     """What torch knows: version, CUDA, kernels and GPUs; imported here, since it takes seconds."""
     try:
         installed = version("torch")
@@ -246,7 +247,7 @@ def _dotted(numbers: tuple[int, ...]) -> str:
     return ".".join(map(str, numbers))
 
 
-def needs_of(config: Mapping, disks: Iterable[Disk], folder: Path = Path()) -> Needs:
+def needs_of(config: Mapping[str, Any], disks: Iterable[Disk], folder: Path = Path()) -> Needs:
     """What the study needs of the machine it is started on."""
     from vaebench.config.resolve import load_schema, networks, shipped
     from vaebench.data.sources import weights_places
@@ -258,7 +259,7 @@ def needs_of(config: Mapping, disks: Iterable[Disk], folder: Path = Path()) -> N
     return Needs(config["training"]["device"], None, tuple(disks), missing)
 
 
-def check_networks(config: Mapping) -> Iterator[Finding]:
+def check_networks(config: Mapping[str, Any]) -> Iterator[Finding]:
     """The plugins that cannot be imported, and networks of one's own that cannot be built for these images."""
     from vaebench.base.plugin_files import not_importable
     from vaebench.config.resolve import expand_runs, input_shape
@@ -268,7 +269,7 @@ def check_networks(config: Mapping) -> Iterator[Finding]:
     yield from (Finding(True, mistake) for mistake in not_importable() or mistakes_of(specs, input_shape(config)))
 
 
-def check_cluster(profile: Path, config: Mapping) -> Iterator[Finding]:
+def check_cluster(profile: Path, config: Mapping[str, Any]) -> Iterator[Finding]:
     """What the SLURM of this machine, if it has one, would refuse of the jobs that the profile describes."""
     from vaebench.cluster.slurm import mistakes_of, read_cluster, requests_of_profile
 
@@ -288,7 +289,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Print the plan and the findings of a study; 1 when one of them is an error."""
     from vaebench.config.plan import command_line, config_or_exit, describe, disks, make_plan
 
-    parser = command_line("vaebench check", main.__doc__)
+    parser = command_line("vaebench check", main.__doc__ or "")
     parser.add_argument(
         "--profile", type=Path, default=Path("profiles/slurm"), help="what is asked of SLURM, where there is one"
     )

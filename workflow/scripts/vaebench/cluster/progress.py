@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
+from typing import Any
 
 from vaebench.cluster.efficiency import from_benchmarks
 
@@ -54,17 +55,18 @@ def time_left(
     return TimeLeft(total / side_by_side, rough=not rules <= expected.keys())
 
 
-def seconds_to_go(progress: Mapping | None) -> float | None:
+def seconds_to_go(progress: Mapping[str, Any] | None) -> float | None:
     """What a training still needs by the seconds of its last epoch; None before its first epoch is done."""
     if not progress or not progress.get("seconds"):
         return None
-    return (progress["epochs"] - progress["epoch"]) * progress["seconds"]
+    return float((progress["epochs"] - progress["epoch"]) * progress["seconds"])
 
 
-def read_progress(run_folder: Path) -> dict | None:
+def read_progress(run_folder: Path) -> dict[str, Any] | None:
     """What a training last wrote of its progress: epoch, epochs, seconds of an epoch; None when it wrote nothing."""
     try:
-        return json.loads((run_folder / "training_state" / "progress.json").read_text())
+        progress: dict[str, Any] = json.loads((run_folder / "training_state" / "progress.json").read_text())
+        return progress
     except (OSError, ValueError):
         return None
 

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 SECONDS = 20  # for one question to the controller
 JOB_NAMES = (
@@ -183,7 +184,7 @@ def read_cluster() -> Cluster | str | None:
     return Cluster(parse_partitions(partitions.stdout, parse_nodes(nodes.stdout)), known or None)
 
 
-def _ask(*command: str) -> subprocess.CompletedProcess:
+def _ask(*command: str) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -217,10 +218,16 @@ def parse_nodes(text: str) -> dict[str, tuple[Nodes, ...]]:
     found: dict[str, tuple[Nodes, ...]] = {}
     for line in text.splitlines():
         name, gres, cpus, memory, features = line.split("|")
-        numbers = [int(re.match(r"\d+", number)[0]) for number in (cpus, memory)]
-        kind = Nodes(parse_gres(gres), *numbers, frozenset(features.replace("(null)", "").split(",")) - {""})
+        named = frozenset(features.replace("(null)", "").split(",")) - {""}
+        kind = Nodes(parse_gres(gres), _leading_number(cpus), _leading_number(memory), named)
         found[name] = (*found.get(name, ()), kind)
     return found
+
+
+def _leading_number(text: str) -> int:
+    """64 of `64+`, as sinfo writes the least of several nodes."""
+    digits = re.match(r"\d*", text)
+    return int(digits[0]) if digits else 0
 
 
 def parse_gres(text: str) -> dict[str, int]:
@@ -251,6 +258,7 @@ def request_of(jobs: str, resources: Mapping[str, object], attempt: int = 1, cpu
     """The request that Snakemake's SLURM plugin makes of a job's `resources`, which are values, not expressions."""
     gres = re.fullmatch(r"gpu(?::([\w.]+))?:(\d+)", str(resources.get("gres") or ""))
     gpus, model = (int(gres[2]), gres[1]) if gres else (_number(resources.get("gpu")) or 0, resources.get("gpu_model"))
+    asked_cpus = _number(resources.get("cpus_per_task"))
     return Request(
         jobs,
         attempt,
@@ -261,7 +269,7 @@ def request_of(jobs: str, resources: Mapping[str, object], attempt: int = 1, cpu
         constraint=_text(resources.get("constraint")),
         minutes=_minutes(resources.get("runtime")),
         memory_mb=_number(resources.get("mem_mb")),
-        cpus=_number(resources.get("cpus_per_task")) or cpus,
+        cpus=int(asked_cpus) if asked_cpus else cpus,
     )
 
 
@@ -284,22 +292,22 @@ def _minutes(value: object) -> float | None:
 
 def combined(requests: Sequence[Request]) -> Request:
     """The request of one job that does the work of several, one after the other: their times add up."""
-    sums = [each.minutes for each in requests]
+    known = [each.minutes for each in requests if each.minutes is not None]
     return replace(
         requests[0],
         jobs=" and ".join(dict.fromkeys(each.jobs for each in requests)),
-        minutes=None if None in sums else sum(sums),
+        minutes=sum(known) if len(known) == len(requests) else None,
         memory_mb=max((each.memory_mb for each in requests if each.memory_mb), default=None),
         cpus=max((each.cpus for each in requests if each.cpus), default=None),
         gpus=max(each.gpus for each in requests),
     )
 
 
-def requests_of_profile(profile: Mapping, threads: Mapping[str, int]) -> list[Request]:
+def requests_of_profile(profile: Mapping[str, Any], threads: Mapping[str, int]) -> list[Request]:
     """What a profile asks for, by rule, at the first and at the last attempt; `threads` of the rules by their names."""
     default, by_rule = profile.get("default-resources") or {}, profile.get("set-resources") or {}
     groups, set_threads = profile.get("groups") or {}, profile.get("set-threads") or {}
-    requests = []
+    requests: list[Request] = []
     for attempt in dict.fromkeys((1, 1 + int(profile.get("retries") or 0))):
         parts: dict[str, list[Request]] = {}
         for rule, planned in threads.items():
@@ -311,15 +319,16 @@ def requests_of_profile(profile: Mapping, threads: Mapping[str, int]) -> list[Re
     return requests
 
 
-def requests_of_jobs(jobs: Iterable, groups: Mapping[str, str], retries: int) -> list[Request]:
+def requests_of_jobs(jobs: Iterable[Any], groups: Mapping[str, str], retries: int) -> list[Request]:
     """What planned jobs ask for, at the first and at the last attempt.
 
     A job has a `rule.name`, `wildcards`, `threads`, and `resources` that follow its `attempt`. Those of equal wildcards
     whose rules are in one of the `groups` (rule to group) are one job to SLURM.
     """
-    jobs, requests = list(jobs), []
+    jobs = list(jobs)
+    requests: list[Request] = []
     for attempt in dict.fromkeys((1, 1 + retries)):
-        parts: dict[tuple, list[Request]] = {}
+        parts: dict[tuple[str, ...], list[Request]] = {}
         for job in jobs:
             job.attempt = attempt
             part = request_of(job.rule.name, job.resources, attempt, job.threads)

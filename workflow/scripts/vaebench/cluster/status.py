@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vaebench.base.failures import STOPPED, last_reason
 from vaebench.base.log import last_line, tail
@@ -74,7 +75,7 @@ def read_queue(text: str, folder: Path) -> dict[str, Job]:
     return jobs
 
 
-def survey(config: Mapping, queue: Mapping[str, Job], folder: Path = Path()) -> list[Status]:
+def survey(config: Mapping[str, Any], queue: Mapping[str, Job], folder: Path = Path()) -> list[Status]:
     """The status of every training of the study in `folder`."""
     logs = folder / config["results_dir"] / config["dataset"]["name"] / "logs" / "train"
     return [
@@ -101,7 +102,7 @@ def table(statuses: list[Status], queue: Mapping[str, Job]) -> str:
     return "\n".join(lines)
 
 
-def _remaining(progress: Mapping | None) -> str:
+def _remaining(progress: Mapping[str, Any] | None) -> str:
     """Time to go by the last epoch's seconds; empty before the first epoch is done."""
     seconds = seconds_to_go(progress)
     return "" if seconds is None else f", about {in_words(seconds)} to go"
@@ -124,7 +125,7 @@ def _squeue() -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print where every training of a study stands."""
-    files = command_line("vaebench status", main.__doc__).parse_args(arguments).config
+    files = command_line("vaebench status", main.__doc__ or "").parse_args(arguments).config
     config = config_or_exit(files, find_networks=False)
     queue = read_queue(_squeue(), Path.cwd())
     print(table(survey(config, queue), queue))

@@ -31,6 +31,7 @@ from vaebench.results.study import Interval, Run, Study
 from vaebench.results.words import number
 
 ERROR_FLOOR = 1e-9  # of an MSE on a logarithmic axis
+Points = dict[str, tuple[Interval | None, Interval]]  # by run, its rate, if it has one, and its value
 DISTORTIONS = ("distortion", "lpips_alex", "lpips_vgg")
 
 
@@ -76,7 +77,8 @@ def ranks(study: Study) -> Figure:
             value = study.interval(run, name)
             if value:
                 _dot(axes, value, place, look[run], best=run == winner)
-            rank = f"{table.loc[run, name]:g}" if math.isfinite(table.loc[run, name]) else "–"
+            place_of_run = float(table[name][run])
+            rank = f"{place_of_run:g}" if math.isfinite(place_of_run) else "–"
             weight = "bold" if run == winner else "normal"
             axes.text(
                 1.02,
@@ -116,8 +118,7 @@ def rate_distortion(study: Study) -> Figure:
     figure = Figure(figsize=(PAGE, 2.3 + legend_height(study.runs)), layout="constrained")
     every = panels(figure, len(shown), len(shown))
     for axes, metric in zip(every, shown, strict=True):
-        points = {run.name: (rates[run.name], study.interval(run.name, metric)) for run in study.runs}
-        points = {name: point for name, point in points.items() if point[1]}
+        points = _points(study, rates, metric)
         _draw_points(axes, points, look)
         for line, name in _sweep_lines(study, points):
             axes.plot(*line, color=look[name].color, lw=0.8, zorder=1)
@@ -132,36 +133,52 @@ def rate_distortion(study: Study) -> Figure:
     return figure
 
 
-def _draw_points(axes: Axes, points: dict[str, tuple[Interval | None, Interval]], look: dict[str, Look]) -> None:
+def _points(study: Study, rates: dict[str, Interval | None], metric: str) -> Points:
+    """Rate and value of each run that has a value of the metric."""
+    values = {run.name: study.interval(run.name, metric) for run in study.runs}
+    return {name: (rates[name], value) for name, value in values.items() if value}
+
+
+def _draw_points(axes: Axes, points: Points, look: dict[str, Look]) -> None:
     """A point per run with a rate; a run without one is a level line, since only its distortion is finite."""
     rates = sorted(rate.mean for rate, _ in points.values() if rate)
     crowded_right = bool(rates) and sum(rate > (rates[0] + rates[-1]) / 2 for rate in rates) > len(rates) / 2
-    end = {"x": 0.005, "ha": "left"} if crowded_right else {"x": 0.995, "ha": "right"}
+    end, side = (0.005, "left") if crowded_right else (0.995, "right")
     for name, (rate, value) in points.items():
         one = look[name]
         if rate:
-            reach = {"xerr": _reach(rate), "yerr": _reach(value)}
-            axes.errorbar(rate.mean, value.mean, **reach, fmt=one.marker, color=one.color, ms=5, lw=1, gid=name)
+            axes.errorbar(
+                rate.mean,
+                value.mean,
+                xerr=_reach(rate),
+                yerr=_reach(value),
+                fmt=one.marker,
+                color=one.color,
+                ms=5,
+                lw=1,
+                gid=name,
+            )
         else:
             axes.axhline(value.mean, color=one.color, ls=(0, (4, 2)), lw=0.9, zorder=0, gid=name)
-            place = {"y": value.mean, "va": "bottom", "transform": axes.get_yaxis_transform(), **end}
-            axes.text(s=f"{name} (no finite rate)", color=one.ink, fontsize=6, **place)
+            words, across = f"{name} (no finite rate)", axes.get_yaxis_transform()
+            axes.text(end, value.mean, words, color=one.ink, fontsize=6, ha=side, va="bottom", transform=across)
 
 
-def _sweep_lines(study: Study, points: dict) -> list[tuple[tuple[list[float], list[float]], str]]:
+def _sweep_lines(study: Study, points: Points) -> list[tuple[tuple[list[float], list[float]], str]]:
     """For every entry with several runs, the line through their points, and the run whose colour it takes."""
     lines = []
     for members in _sweeps(study).values():
-        joined = [points[name] for name in members if name in points and points[name][0]]
+        joined = [(rate, value) for rate, value in (points[name] for name in members if name in points) if rate]
         lines.append((([rate.mean for rate, _ in joined], [value.mean for _, value in joined]), members[-1]))
     return lines
 
 
-def _name_points(axes: Axes, study: Study, rates: dict, metric: str, look: dict[str, Look]) -> bool:
+def _name_points(
+    axes: Axes, study: Study, rates: dict[str, Interval | None], metric: str, look: dict[str, Look]
+) -> bool:
     """Write the runs' names beside their points, if they fit."""
-    points = {run.name: (rates[run.name], study.interval(run.name, metric)) for run in study.runs}
-    points = {name: point for name, point in points.items() if all(point)}
-    named = [(rate.mean, value.mean, name, look[name].ink) for name, (rate, value) in points.items()]
+    points = {name: point for name, point in _points(study, rates, metric).items() if point[0]}
+    named = [(rate.mean, value.mean, name, look[name].ink) for name, (rate, value) in points.items() if rate]
     return place_labels(axes, named, [line for line, _ in _sweep_lines(study, points)])
 
 
@@ -216,8 +233,8 @@ def _along_beta(
     axes: Axes, study: Study, entries: dict[str, dict[str, float]], metric: str, look: dict[str, Look]
 ) -> None:
     for entry, betas in entries.items():
-        points = [(beta, study.interval(name, metric), look[name]) for name, beta in betas.items()]
-        points = [point for point in points if point[1]]
+        values = [(beta, study.interval(name, metric), look[name]) for name, beta in betas.items()]
+        points = [(beta, value, one) for beta, value, one in values if value]
         if not points:
             continue
         axes.plot(
@@ -233,8 +250,8 @@ def _along_beta(
 
 def image_errors(study: Study) -> Figure:
     """The MSE of every held-out image, sorted per run; and for each image, one run's error against another's."""
-    errors = {run.name: per_image(run, "mse") for run in study.runs}
-    errors = {name: values.clip(lower=ERROR_FLOOR) for name, values in errors.items() if values is not None}
+    measured = {run.name: per_image(run, "mse") for run in study.runs}
+    errors = {name: values.clip(lower=ERROR_FLOOR) for name, values in measured.items() if values is not None}
     if not errors:
         return missing("Reconstruction error by image", "no run has written metrics/per_image.parquet")
     look = looks(study.runs)

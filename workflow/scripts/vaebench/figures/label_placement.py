@@ -31,8 +31,8 @@ def place_labels(
     for xs, ys in lines:
         corners = [_in_points(axes, x, y, size) for x, y in zip(xs, ys, strict=True)]
         taken += [Bbox.from_bounds(x - 1, y - 1, 2, 2) for a, b in pairwise(corners) for x, y in _between(a, b)]
-    for text in axes.texts:
-        extent = text.get_window_extent().translated(-axes.bbox.x0, -axes.bbox.y0)
+    for there in axes.texts:
+        extent = there.get_window_extent().translated(-axes.bbox.x0, -axes.bbox.y0)
         taken.append(Bbox(extent.get_points() * scale))
     placed = []
     for (x, y), (_, _, text, _) in zip(spots, points, strict=True):
@@ -55,7 +55,8 @@ def place_labels(
 def _between(start: tuple[float, float], end: tuple[float, float]) -> list[tuple[float, float]]:
     """Points along a straight line, about three points of type apart."""
     steps = max(2, round(max(abs(end[0] - start[0]), abs(end[1] - start[1])) / 3))
-    return [tuple(a + (b - a) * step / steps for a, b in zip(start, end, strict=True)) for step in range(steps + 1)]
+    (x, y), (across, up) = start, (end[0] - start[0], end[1] - start[1])
+    return [(x + across * step / steps, y + up * step / steps) for step in range(steps + 1)]
 
 
 def _in_points(axes: Axes, x: float, y: float, size: tuple[float, float]) -> tuple[float, float]:

@@ -118,5 +118,5 @@ def interpolations(study: Study) -> Figure:
     return blocks(parts, 2)
 
 
-def _listing(shapes: Iterable[tuple]) -> str:
+def _listing(shapes: Iterable[tuple[int, ...]]) -> str:
     return ", ".join(sorted("x".join(map(str, shape)) for shape in shapes))

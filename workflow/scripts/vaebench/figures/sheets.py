@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -93,7 +94,7 @@ def _axes_in_inches(figure: Figure, left: float, bottom: float, width: float, he
 def _label(axes: Axes, row: Row, top: float, height: float) -> None:
     """The run's name left of its row, a bar in its colour, and the reason in place of missing pictures."""
     middle = top + height / 2
-    beside = {"ha": "right", "clip_on": False}
+    beside: dict[str, Any] = {"ha": "right", "clip_on": False}
     axes.text(
         -0.12, middle, wrapped(row.label), va="bottom" if row.detail else "center", weight="bold", color=INK, **beside
     )

@@ -51,8 +51,8 @@ def look_of_vaebench() -> Iterator[None]:
 
 def blend(color: str, other: str, share: float) -> str:
     """`color` mixed with a share (0..1) of `other`, as a hex string."""
-    mixed = ((1 - share) * mine + share * theirs for mine, theirs in zip(to_rgb(color), to_rgb(other), strict=True))
-    return to_hex(tuple(mixed))
+    mixed = [(1 - share) * mine + share * theirs for mine, theirs in zip(to_rgb(color), to_rgb(other), strict=True)]
+    return to_hex((mixed[0], mixed[1], mixed[2]))
 
 
 def looks(runs: Sequence[Run]) -> dict[str, Look]:
@@ -127,10 +127,10 @@ def log_scale(axis: Axis, lowest: float, highest: float) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def panels(figure: Figure, count: int, across: int, **shared: bool | str) -> list[Axes]:
+def panels(figure: Figure, count: int, across: int, sharex: bool = False, sharey: bool = False) -> list[Axes]:
     """`count` panels in lines of `across`; the places that stay empty are removed."""
     down = -(-count // across)
-    every = list(figure.subplots(down, across, squeeze=False, **shared).flat)
+    every = list(figure.subplots(down, across, squeeze=False, sharex=sharex, sharey=sharey).flat)
     for axes in every[count:]:
         axes.remove()
     return every[:count]

@@ -7,7 +7,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from vaebench.figures.style import MUTED, PAGE, last_line, legend, legend_height, log_scale, looks, missing, panels
+from vaebench.figures.style import (
+    MUTED,
+    PAGE,
+    Look,
+    last_line,
+    legend,
+    legend_height,
+    log_scale,
+    looks,
+    missing,
+    panels,
+)
 from vaebench.metrics.registry import METRICS
 from vaebench.results.study import Run, Study
 from vaebench.results.words import number, unit_of_time
@@ -60,7 +71,7 @@ def training_curves(study: Study) -> Figure:
     return figure
 
 
-def _draw_term(axes: Axes, runs: list[Run], look: dict, term: str) -> None:
+def _draw_term(axes: Axes, runs: list[Run], look: dict[str, Look], term: str) -> None:
     lowest, highest = np.inf, -np.inf
     for run in runs:
         color, marker = look[run.name].color, look[run.name].marker

@@ -60,7 +60,7 @@ def _verdict(study: Study, name: str, alpha: float) -> Verdict | None:
     found = standing(name, means, study.table("pairwise"), alpha)
     if found.best is None or len(set(found.ranks.values())) < 2:
         return None
-    second = min((run for run in values if run != found.best), key=found.ranks.get)
+    second = min((run for run in values if run != found.best), key=found.ranks.__getitem__)
     difference = study.difference(found.best, second, name)
     grade = "clear" if found.winner else "unknown" if difference is None else "open"
     single = any(value.seeds == 1 for value in values.values())
@@ -114,7 +114,7 @@ def _rates(study: Study) -> list[str]:
     rates = {run.name: value.mean for run in study.runs if (value := study.interval(run.name, "rate"))}
     if len(rates) < 2:
         return []
-    low, high = min(rates, key=rates.get), max(rates, key=rates.get)
+    low, high = min(rates, key=rates.__getitem__), max(rates, key=rates.__getitem__)
     if rates[high] < UNLIKE_RATES * max(rates[low], 0):
         return []
     return [
@@ -127,9 +127,9 @@ def _beta(study: Study) -> list[str]:
     """How rate and MSE move along beta, for every entry that sweeps it."""
     result = []
     for entry, betas in study.betas.items():
-        ends = min(betas, key=betas.get), max(betas, key=betas.get)
-        rate, mse = ([study.interval(name, metric) for name in ends] for metric in ("rate", "mse"))
-        if all(rate) and all(mse):
+        ends = min(betas, key=betas.__getitem__), max(betas, key=betas.__getitem__)
+        rate, mse = ([value for name in ends if (value := study.interval(name, metric))] for metric in ("rate", "mse"))
+        if len(rate) == len(mse) == len(ends):
             result.append(
                 f"Raising β of {entry} from {betas[ends[0]]:g} to {betas[ends[1]]:g} takes the rate from "
                 f"{number(rate[0].mean)} to {number(rate[1].mean)} nats and MSE from {number(mse[0].mean)} to "

@@ -10,13 +10,14 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from vaebench.base.files import atomic_path
 from vaebench.config.resolve import load_schema
 from vaebench.metrics.registry import METRICS, SUITES
 
 
-def key_table(schema: Mapping) -> str:
+def key_table(schema: Mapping[str, Any]) -> str:
     """Markdown: a heading and a table (key, allowed, default, meaning) for each section of the configuration."""
     parts = []
     for section, node in schema["properties"].items():
@@ -43,7 +44,7 @@ def metric_table(suite: str) -> str:
             meaning = (
                 metric.formula.removesuffix(f"; {metric.features} features") if metric.features else metric.formula
             )
-            rest = (metric.unit or "-", metric.range, better, metric.applies_to, meaning)
+            rest: tuple[str, ...] = (metric.unit or "-", metric.range, better, metric.applies_to, meaning)
             rows.setdefault(rest, []).append(f"`{name}`")
     lines = ["| metric | unit | range | better | models | definition |", "|---|---|---|---|---|---|"]
     for rest, names in rows.items():
@@ -81,7 +82,7 @@ def _with_parts(text: str, parts: Mapping[str, str]) -> str:
     return text
 
 
-def _rows(node: Mapping, schema: Mapping, prefix: str) -> Iterator[tuple[str, str, str, str]]:
+def _rows(node: Mapping[str, Any], schema: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str, str, str]]:
     if "additionalProperties" in node and isinstance(node["additionalProperties"], dict) and "properties" not in node:
         branches = [_resolve(branch, schema) for branch in node["additionalProperties"].get("oneOf", [])]
         for branch in branches:
@@ -96,11 +97,12 @@ def _rows(node: Mapping, schema: Mapping, prefix: str) -> Iterator[tuple[str, st
             yield from _rows(described, schema, f"{prefix}{key}.")
 
 
-def _resolve(node: Mapping, schema: Mapping) -> Mapping:
-    return schema["$defs"][node["$ref"].rsplit("/", 1)[-1]] if "$ref" in node else node
+def _resolve(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]] if "$ref" in node else node
+    return found
 
 
-def _allowed(node: Mapping, schema: Mapping) -> str:
+def _allowed(node: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     if "enum" in node:
         return ", ".join("null" if value is None else str(value) for value in node["enum"])
     if "oneOf" in node:
@@ -114,7 +116,7 @@ def _allowed(node: Mapping, schema: Mapping) -> str:
     return " ".join([text, *(f"{sign} {node[name]}" for name, sign in bounds.items() if name in node)])
 
 
-def _default(child: Mapping, described: Mapping) -> str:
+def _default(child: Mapping[str, Any], described: Mapping[str, Any]) -> str:
     if "default" not in child and "default" not in described:
         return ""
     value = child.get("default", described.get("default"))

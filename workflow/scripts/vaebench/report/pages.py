@@ -3,13 +3,14 @@
 import json
 from dataclasses import dataclass
 from html import escape
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
 
 from vaebench.figures.style import Look
 from vaebench.figures.training_curves import band, costs, loss_terms, terms
-from vaebench.metrics.registry import METRICS, describe
+from vaebench.metrics.registry import METRICS, Metric, describe
 from vaebench.report.data_uris import strip
 from vaebench.report.minicharts import line_chart
 from vaebench.results.study import Run, Study
@@ -34,6 +35,17 @@ def cut_strip(name: str, alt: str, images: np.ndarray) -> Strip:
     return Strip(name, len(images), images.shape[-1] / images.shape[-2], alt, strip(images))
 
 
+class MetricRow(TypedDict):
+    """A metric of a run: its mean over seeds, their range in words, how many seeds and images, and what is noted."""
+
+    metric: Metric
+    mean: float | None
+    range: str
+    seeds: int
+    n: int | None
+    note: str
+
+
 @dataclass(frozen=True)
 class RunPage:
     """Everything the page shows of one run."""
@@ -44,10 +56,10 @@ class RunPage:
     reconstructions: Strip | None
     generated: Strip | None
     extremes: list[Strip]
-    metrics: list[dict]
+    metrics: list[MetricRow]
     charts: list[str]
     cost: str
-    sampler: dict
+    sampler: dict[str, Any]
     error: str
 
     @property
@@ -101,12 +113,12 @@ def _extremes(run: Run, slug: str) -> list[Strip]:
     ]
 
 
-def metric_rows(study: Study, run: Run) -> list[dict]:
+def metric_rows(study: Study, run: Run) -> list[MetricRow]:
     """All metrics of a run that any run has, from runs.csv: mean and range over seeds, or the note why it is empty."""
     values = study.values
     if "run" not in values:
         return []
-    rows = []
+    rows: list[MetricRow] = []
     measured = set(values.loc[values["value"].notna(), "metric"])
     own = values[(values["run"] == run.name) & values["metric"].isin(measured)]
     for name, group in own.groupby("metric", sort=False):
@@ -156,13 +168,14 @@ def _cost_line(run: Run, table: pd.DataFrame) -> str:
     return ", ".join(parts)
 
 
-def _sampler(run: Run) -> dict:
+def _sampler(run: Run) -> dict[str, Any]:
     """What samples.npz records of the sampler: its name, options and seed."""
     path = run.first("samples.npz")
     if path is None:
         return {}
     with np.load(path) as archive:
-        return json.loads(str(archive["sampler"]))
+        recorded: dict[str, Any] = json.loads(str(archive["sampler"]))
+        return recorded
 
 
 def facts_html(value: object) -> str:

@@ -46,7 +46,7 @@ def summarise_finished(
     stages = {(run.name, seed): to_do.get(run.name, {}).get(str(seed)) for run, seed in planned}
     finished = [key for key, stage in stages.items() if stage is None]
     failures = [
-        failure(run, seed, stages[run.name, seed], results / "logs") for run, seed in planned if stages[run.name, seed]
+        failure(run, seed, stage, results / "logs") for run, seed in planned if (stage := stages[run.name, seed])
     ]
     for entry in failures:
         print(f"{entry['run']} seed {entry['seed']} did not finish, stage {entry['stage']}: {entry['reason']}")
@@ -71,7 +71,7 @@ def summarise_finished(
 def failure(run: Run, seed: int, stage: str, logs: Path) -> Failure:
     """Run, seed, the stage that is left to do, and why it was not done: the training's own word, or its log's last."""
     log = logs / stage / run.name / f"seed{seed}.log"
-    reason = run.failures.get(seed)
+    reason = run.failures.get(seed, "")
     if run.path(seed, OUTPUTS[stage]).exists():
         reason = OUTDATED
     elif not run.path(seed, "training_state", "failure.json").is_file():

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
@@ -67,7 +68,7 @@ def write_report(study: Study, sources: Sources, output: Path) -> None:
     shown = originals(study)
     recorded = next((page.run for page in pages if page.run.provenance), None)
     data = [json.loads(Path(path).read_text()) for path in sources.manifests]
-    measured = study.values["metric"].unique() if "metric" in study.values else []
+    measured = list(study.values["metric"].unique()) if "metric" in study.values else []
     confidence = sources.confidence
     found = verdicts(study, confidence)
     context = {
@@ -130,7 +131,7 @@ def counts(study: Study) -> str:
     if "metric" not in values:
         return ""
     rows = values[(values["metric"] == "mse") & values["n"].notna()]
-    sizes = sorted({(str(row.split), int(row.n)) for row in rows.itertuples()})
+    sizes = sorted({(str(split), int(n)) for split, n in zip(rows["split"], rows["n"], strict=True)})
     return "Judged on " + ", ".join(f"{n:,} images of the split {split}" for split, n in sizes) + "." if sizes else ""
 
 
@@ -148,13 +149,13 @@ def provenance_words(study: Study) -> str:
     return "; ".join(part for part in parts if part) + "."
 
 
-def _commit(git: Mapping) -> str:
+def _commit(git: Mapping[str, Any]) -> str:
     if not git.get("commit"):
         return "no git commit recorded"
     return f"commit {git['commit'][:12]}" + (" with uncommitted changes" if git.get("dirty") else "")
 
 
-def failures(study: Study) -> list[dict]:
+def failures(study: Study) -> list[dict[str, str | int]]:
     """Every planned training without a result, or without an evaluation: run, seed and reason."""
     return [
         {"run": run.name, "seed": seed, "reason": reason}
@@ -173,7 +174,7 @@ def notes(study: Study) -> list[str]:
     return [note for note in every if not FAILURE.search(note) and not note.startswith(PRECISION)]
 
 
-def comparison_columns(study: Study) -> list[dict]:
+def comparison_columns(study: Study) -> list[dict[str, object]]:
     """The headline metrics that any run has, each with its direction and the run that is bold, if there is one."""
     return [
         {"metric": metric, "arrow": arrow(metric), "winner": study.winner(name)}
@@ -182,22 +183,22 @@ def comparison_columns(study: Study) -> list[dict]:
     ]
 
 
-def comparison_rows(study: Study, pages: Sequence[RunPage]) -> list[dict]:
+def comparison_rows(study: Study, pages: Sequence[RunPage]) -> list[dict[str, object]]:
     """A row per planned run: its page and its values by metric; a value is None where the metric does not apply."""
     names = [name for name, metric in METRICS.items() if metric.headline]
     return [{"page": page, "values": {name: study.interval(page.run.name, name) for name in names}} for page in pages]
 
 
-def budget_section(study: Study) -> dict:
+def budget_section(study: Study) -> dict[str, object]:
     """What each run was given: sentences, the header, and the rows of (text, whether it is marked); empty without."""
     table = study.table("budget")
     header, rows = cells(table) if len(table) else ([], [])
     return {"budget_words": in_words(table) if len(table) else [], "budget_header": header, "budget_rows": rows}
 
 
-def figure_sections(folder: Path, captions: Path) -> dict[str, list[dict]]:
+def figure_sections(folder: Path, captions: Path) -> dict[str, list[dict[str, object]]]:
     """The figures by category, each with its title, caption and file as a data address; charts as vectors."""
-    sections: dict[str, list[dict]] = {}
+    sections: dict[str, list[dict[str, object]]] = {}
     for info in FIGURES.values():
         if info.name not in IN_PAGE:
             address = embedded(Path(folder) / f"{info.name}.{'png' if info.images else 'svg'}")
