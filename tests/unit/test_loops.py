@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vaebench.data.resize import loops
-from vaebench.data.resize.loops import BITS, add_lines, channel_sums, compiled
+from vaebench.data.resize.loops import BITS, channel_sums, compiled, weighted_sums
 from vaebench.data.resize.resampling import Resampler
 
 PACKAGE = Path(loops.__file__).parents[2]
@@ -18,10 +18,9 @@ RESIZE = "data/resize"  # where the loops are
 
 ADD = """
 import numpy as np
-from vaebench.data.resize.loops import BITS, add_lines, compiled
-result, add = np.empty((1, 3), np.uint8), compiled(add_lines)
-add(np.full((2, 3), 200, np.uint8), np.zeros(1, np.int64), np.full((1, 2), 1 << (BITS - 1), np.int32), result)
-assert (result == 200).all()
+from vaebench.data.resize.loops import BITS, compiled, weighted_sums
+add, rows = compiled(weighted_sums), np.full((1, 1, 2), 200, np.uint8)
+assert (add(rows, np.zeros(1, np.int64), np.full((1, 2), 1 << (BITS - 1), np.int32), 1) == 200).all()
 print("loaded" if add.stats.cache_hits else "compiled")
 """
 
@@ -57,7 +56,7 @@ def test_what_was_kept_is_loaded_wherever_the_package_moves(warm, tmp_path):
 @pytest.mark.parametrize("suffix", ["nbi", "nbc"])
 def test_what_was_kept_and_is_damaged_is_compiled_anew(warm, tmp_path, suffix):
     package = shutil.copytree(warm, tmp_path / "vaebench")
-    (kept,) = package.glob(f"{RESIZE}/__pycache__/loops.add_lines*.{suffix}")
+    (kept,) = package.glob(f"{RESIZE}/__pycache__/loops.weighted_sums*.{suffix}")
     os.truncate(kept, kept.stat().st_size // 2)
     assert outcome(start(package)) == "compiled"
 
@@ -82,25 +81,30 @@ def test_kept_elsewhere_where_the_package_cannot_be_written_to(warm, tmp_path, v
     package = read_only(shutil.copytree(warm, tmp_path / "vaebench"))
     place = {variable: tmp_path / "cache"}
     assert [outcome(start(package, **place)) for _ in range(2)] == ["compiled", "loaded"]
-    assert list((tmp_path / "cache").rglob("loops.add_lines*.nbc"))
+    assert list((tmp_path / "cache").rglob("loops.weighted_sums*.nbc"))
 
 
 def test_compiled_all_the_same_where_nothing_can_be_kept(warm, tmp_path):
     assert outcome(start(read_only(shutil.copytree(warm, tmp_path / "vaebench")))) == "compiled"
 
 
-def test_weighted_sums_of_lines():
-    """Against 64-bit arithmetic, with results that are to be clipped on both sides."""
+@pytest.mark.parametrize("taps", [1, 4, 5])
+@pytest.mark.parametrize("count", [1, 8, 13])
+@pytest.mark.parametrize("apart", [False, True])
+def test_weighted_sums(taps, count, apart):
+    """Against 64-bit arithmetic, with results that are to be clipped on both sides; channels together and apart."""
     numbers = np.random.default_rng(0)
-    lines, starts = numbers.choice(np.uint8([0, 1, 254, 255]), (20, 33)), numbers.integers(0, 17, 50)
-    weights = numbers.integers(-1 << 21, 1 << 21, (50, 4), dtype=np.int32)
-    result = np.empty((50, 33), np.uint8)
-    compiled(add_lines)(lines, starts, weights, result)
-    sums = np.stack(
-        [weight @ lines[start : start + 4].astype(np.int64) for start, weight in zip(starts, weights, strict=True)]
-    )
-    assert np.array_equal(result, ((sums + (1 << (BITS - 1))) >> BITS).clip(0, 255))
-    assert {0, 255} < set(result.ravel().tolist())
+    rows, starts = numbers.choice(np.uint8([0, 1, 254, 255]), (count, 20, 3)), numbers.integers(0, 21 - taps, 50)
+    weights = numbers.integers(-1 << 21, 1 << 21, (50, taps), dtype=np.int32)
+    laid = rows.transpose(0, 2, 1).copy() if apart else rows.reshape(count, 1, 60)
+    result = compiled(weighted_sums)(laid, starts, weights, 3)
+    inputs = rows.astype(np.int64).transpose(1, 2, 0)
+    pairs = zip(starts, weights, strict=True)
+    sums = np.stack([np.tensordot(weight, inputs[start : start + taps], 1) for start, weight in pairs])
+    expected = ((sums + (1 << (BITS - 1))) >> BITS).clip(0, 255)
+    assert np.array_equal(result[..., :count], expected)
+    assert (result[..., count:] == expected[..., -1:]).all()
+    assert expected.min() == 0 < expected.max()
 
 
 def test_sums_per_channel_are_exact():

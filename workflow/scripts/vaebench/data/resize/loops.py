@@ -9,23 +9,49 @@ BITS = 22  # of the fraction in Pillow's weights
 HALF = 1 << (BITS - 1)  # added, so that dropping the fraction rounds
 
 
-def add_lines(lines: np.ndarray, starts: np.ndarray, weights: np.ndarray, result: np.ndarray) -> None:
-    """Set result[i] to the sum of weights[i, k] times lines[starts[i] + k], rounded and clipped to 0..255.
+def weighted_sums(rows: np.ndarray, starts: np.ndarray, weights: np.ndarray, channels: int) -> np.ndarray:
+    """The sums over k of weights[i, k] times input starts[i] + k in every row, rounded and clipped to 0..255.
 
-    Shapes and types: lines (inputs, length) and result (outputs, length), uint8; starts (outputs,), int64; weights
-    (outputs, taps), int32 in units of 2^-BITS. Whole lines are added, which the vector units can do.
+    Shapes and types: rows uint8 (n, 1, inputs * channels) or (n, channels, inputs); starts int64 (outputs,); weights
+    int32 (outputs, taps) in units of 2^-BITS. The result is uint8 (outputs, channels, n), and n the next multiple of 8:
+    the last row is repeated.
     """
-    outputs, taps = weights.shape
-    length = lines.shape[1]
-    total = np.empty(length, np.int32)
-    for output in range(outputs):
+    count, planes, columns = rows.shape
+    # The vector units add whole lines, so rows become lines: eight rows are woven into words, and these are moved.
+    blocks, last = (count + 7) // 8, count - 1
+    words, row_of_words = np.empty((columns, planes, blocks), np.uint64), np.empty(columns, np.uint64)
+    woven = row_of_words.view(np.uint8)
+    for block in range(blocks):
+        for plane in range(planes):
+            a, b = rows[8 * block, plane], rows[min(8 * block + 1, last), plane]
+            c, d = rows[min(8 * block + 2, last), plane], rows[min(8 * block + 3, last), plane]
+            e, f = rows[min(8 * block + 4, last), plane], rows[min(8 * block + 5, last), plane]
+            g, h = rows[min(8 * block + 6, last), plane], rows[min(8 * block + 7, last), plane]
+            for i in range(columns):
+                woven[8 * i], woven[8 * i + 1], woven[8 * i + 2], woven[8 * i + 3] = a[i], b[i], c[i], d[i]
+                woven[8 * i + 4], woven[8 * i + 5], woven[8 * i + 6], woven[8 * i + 7] = e[i], f[i], g[i], h[i]
+            for i in range(columns):
+                words[i, plane, block] = row_of_words[i]
+    length = channels * blocks * 8
+    lines = words.view(np.uint8).reshape(planes * columns // channels, length)
+    total, result = np.empty(length, np.int32), np.empty((len(starts), length), np.uint8)
+    taps = weights.shape[1]
+    for output in range(len(starts)):
+        start = starts[output]
         total[:] = HALF
-        for tap in range(taps):
-            weight, line = weights[output, tap], lines[starts[output] + tap]
+        for tap in range(0, taps - 1, 2):  # two at a time, since to load and store the totals takes as long
+            first, second = weights[output, tap], weights[output, tap + 1]
+            a, b = lines[start + tap], lines[start + tap + 1]
             for i in range(length):
-                total[i] += weight * np.int32(line[i])
+                total[i] += first * np.int32(a[i]) + second * np.int32(b[i])
+        if taps % 2:
+            first, a = weights[output, taps - 1], lines[start + taps - 1]
+            for i in range(length):
+                total[i] += first * np.int32(a[i])
+        line = result[output]
         for i in range(length):
-            result[output, i] = min(max(total[i] >> BITS, 0), 255)
+            line[i] = min(max(total[i] >> BITS, 0), 255)
+    return result.reshape(len(starts), channels, blocks * 8)
 
 
 def channel_sums(pixels: np.ndarray, sums: np.ndarray) -> None:
@@ -47,7 +73,7 @@ def channel_sums(pixels: np.ndarray, sums: np.ndarray) -> None:
 
 
 SIGNATURES = {
-    add_lines: "void(uint8[:, ::1], int64[::1], int32[:, ::1], uint8[:, ::1])",
+    weighted_sums: "uint8[:, :, ::1](uint8[:, :, ::1], int64[::1], int32[:, ::1], int64)",
     channel_sums: "void(uint8[:, :, ::1], float64[:, ::1])",
 }
 

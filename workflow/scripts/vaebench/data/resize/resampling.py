@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from vaebench.data.resize.filters import FILTERS, Taps, taps, weights
-from vaebench.data.resize.loops import add_lines, compiled
+from vaebench.data.resize.filters import FILTERS, taps, weights
+from vaebench.data.resize.loops import compiled, weighted_sums
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,7 @@ class Resampler:
         self.rows_first = _rows_first(self.rows, self.columns, filter_name)
         passes = (self.rows, self.columns) if self.rows_first else (self.columns, self.rows)
         self._first, self._second = map(taps, passes)
-        self._block = max(1, BLOCK // (passes[0].shape[1] * channels))  # rows of the first pass at a time
+        self._block = max(1, BLOCK // (8 * passes[0].shape[1] * channels)) * 8  # rows at a time, in whole words
 
     def resize(self, image: np.ndarray, output: np.ndarray) -> None:
         """Resize one uint8 image (height, width, channels) into `output`, uint8 (channels, *size).
@@ -50,11 +50,13 @@ class Resampler:
             return
         if not self.rows_first:
             image, output = image.transpose(1, 0, 2), output.transpose(0, 2, 1)
-        turned = np.empty((len(image), self.shape[2], len(self._first.starts)), np.uint8)
-        for top in range(0, len(image), self._block):
-            rows = slice(top, top + self._block)
-            turned[rows] = _sums(image[rows].transpose(1, 2, 0), self._first).transpose(2, 1, 0)
-        output[:] = _sums(turned, self._second).transpose(1, 0, 2)
+        rows = np.ascontiguousarray(image).reshape(len(image), 1, -1)
+        sums, channels = compiled(weighted_sums), self.shape[2]
+        blocks = (rows[top : top + self._block] for top in range(0, len(rows), self._block))
+        turned = [sums(block, self._first.starts, self._first.weights, channels) for block in blocks]
+        whole = turned[0] if len(turned) == 1 else np.concatenate(turned, axis=2)
+        result = sums(whole, self._second.starts, self._second.weights, channels)
+        output[:] = result[..., : output.shape[2]].transpose(1, 0, 2)
 
     def resize_all(self, images: list[np.ndarray], device: str) -> np.ndarray:
         """Resize uint8 images (height, width, channels) on a device of PyTorch to uint8 (n, channels, *size)."""
@@ -96,14 +98,6 @@ class PillowResampler:
         for image, output in zip(images, outputs, strict=True):
             self.resize(image, output)
         return outputs
-
-
-def _sums(lines: np.ndarray, along: Taps) -> np.ndarray:
-    """A pass over the first axis of a uint8 array, so that whole lines are added."""
-    result = np.empty((len(along.starts), *lines.shape[1:]), np.uint8)
-    flat = np.ascontiguousarray(lines).reshape(len(lines), -1)
-    compiled(add_lines)(flat, along.starts, along.weights, result.reshape(len(result), -1))
-    return result
 
 
 def _rows_first(rows: np.ndarray, columns: np.ndarray, filter_name: str) -> bool:
