@@ -10,21 +10,29 @@ import pandas as pd
 import pytest
 import scipy.linalg
 import torch
+from fake_study import Fake, build_study
+from PIL import Image
 from test_configuration import merged
 from test_resume import assert_equal, in_a_process, result, train_and_kill
 from training_cases import make_spec, read_history, run, write_data
 
 from vaebench.base.errors import UserError
-from vaebench.base.plugin_files import use_plugins
+from vaebench.base.plugin_files import plugins_in_use, use_plugins
 from vaebench.config.resolve import complete, load_schema, networks
 from vaebench.data.sources import weights_places
 from vaebench.evaluation.run import evaluate
+from vaebench.figures.drawing import draw, draw_all
+from vaebench.figures.listing import FIGURES
 from vaebench.metrics.features.weights import obtain_weights
 from vaebench.metrics.registry import describe
 from vaebench.models.building import load_model
 from vaebench.models.catalog import NETS
 from vaebench.models.own_networks import mistakes_of
 from vaebench.models.posterior import reconstruct
+from vaebench.report.paper import figure_environment
+from vaebench.report.writing import TEXTS, added_sections, figure_sections
+from vaebench.results.frame_pages import write_added_tables
+from vaebench.results.study import study_of
 
 ROOT = Path(__file__).parents[2]
 IMAGES = {split: cases.smooth_images(n, seed=n) for split, n in (("train", 40), ("eval", 9), ("test", 21))}
@@ -97,6 +105,77 @@ def test_a_role_that_no_network_has_is_said(plugin):
     plugin("adding-a-network.md", ('"small", "decoder"', '"small", "decoding"'))
     with pytest.raises(UserError, match="'decoding' is no role of a network; choose from encoder, decoder"):
         len(NETS)
+
+
+@pytest.fixture(scope="module")
+def fake(tmp_path_factory):
+    """A finished study of two runs, of which one has no rate."""
+    fakes = (Fake("vae"), Fake("vaegan", "VAEGAN", 0.7, failed=(0,)))
+    return study_of(**build_study(tmp_path_factory.mktemp("study"), fakes, seeds=(0, 1)))
+
+
+def test_the_table_holds_what_the_formula_gives(plugin, fake, tmp_path):
+    plugin("adding-a-table.md")
+    write_added_tables(fake, tmp_path)
+    written = pd.read_csv(tmp_path / "error_per_nat.csv")
+    values = fake.values
+    for row in written.itertuples():
+        of_run = values[values["run"] == row.run]
+        mse, rate = (of_run.loc[of_run["metric"] == metric, "value"].mean() for metric in ("mse", "rate"))
+        assert (row.mse, row.rate, row.mse_per_nat) == pytest.approx((mse, rate, mse / rate))
+    assert written["run"].tolist() == ["vae", "vaegan"]
+    header, first = (tmp_path / "error_per_nat.md").read_text().splitlines()[2:5:2]
+    assert header == "| run | mse | rate | mse_per_nat |"
+    assert first.startswith(f"| vae | {written['mse'][0]:.4g} |")
+    latex = (tmp_path / "error_per_nat.tex").read_text()
+    assert r"run & mse & rate & mse\_per\_nat \\" in latex
+    assert r"\begin{tabular}{lrrr}" in latex
+
+
+def test_a_table_is_in_the_report(plugin, fake, tmp_path):
+    plugin("adding-a-table.md")
+    write_added_tables(fake, fake.tables)
+    (section,) = added_sections(fake)
+    assert (section["title"], section["header"][0]) == ("Error and rate of each run", "run")
+    assert [row[0] for row in section["rows"]] == ["vae", "vaegan"]
+
+
+@pytest.mark.parametrize(
+    ("change", "mistake"),
+    [
+        (("found.reset_index()", "found.to_dict()"), "line 4: error_per_nat must give a pandas DataFrame"),
+        (('"rate"]]', '"fate"]]'), "line 4: the table 'error_per_nat' failed: KeyError"),
+        (('"error_per_nat", title', '"runs", title'), "line 4: there is a table 'runs' already"),
+        (('"error_per_nat", title', '"latent", title'), "line 4: there is a table 'latent' already"),
+    ],
+)
+def test_a_mistake_in_a_table_is_told_with_its_line(plugin, fake, tmp_path, change, mistake):
+    plugin("adding-a-table.md", change)
+    with pytest.raises(UserError, match=mistake):
+        write_added_tables(fake, tmp_path)
+    assert list(tmp_path.glob("*.csv")) == []
+
+
+def test_the_figure_is_drawn_in_every_process_and_embedded(plugin, fake, tmp_path, monkeypatch):
+    plugin("adding-a-figure.md")
+    monkeypatch.setattr(FIGURES, "own", {"cost": FIGURES["cost"]})  # and not the others, which take their time
+    use_plugins(plugins_in_use())
+    draw_all(fake, tmp_path, formats=("png", "svg"))
+    with Image.open(tmp_path / "errors.png") as image:
+        assert image.width == 5 * 200
+    assert "MSE" in (tmp_path / "errors.svg").read_text()
+    (axes,) = draw(fake, "errors").axes
+    widths = [patch.get_width() for patch in axes.patches]
+    assert widths == [fake.interval(run, "mse").mean for run in ("vae", "vaegan")]
+    (shown,) = (entry for entry in figure_sections(tmp_path, TEXTS)["Comparison"] if entry["info"].name == "errors")
+    assert shown["caption"] == "<p>The mean over seeds, with its interval.</p>"
+    assert r"\caption{The mean over seeds, with its interval.}" in figure_environment("errors")
+
+
+def test_a_figure_that_is_none_is_told_with_its_line(plugin, fake):
+    plugin("adding-a-figure.md", ("    return drawn", "    return axes"))
+    with pytest.raises(UserError, match="line 7: errors must give a matplotlib figure"):
+        draw(fake, "errors")
 
 
 @pytest.fixture(scope="module")

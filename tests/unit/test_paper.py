@@ -7,6 +7,7 @@ from vaebench.base.errors import UserError
 from vaebench.figures.listing import FIGURES
 from vaebench.report import paper
 from vaebench.results.study import study_of
+from vaebench.results.table_pages import escape
 
 LATEX = shutil.which("pdflatex")
 
@@ -40,7 +41,7 @@ def test_each_figure_can_be_input(written):
 
 
 def test_special_characters_are_escaped():
-    assert paper.escaped("50 % of a_b & c#1 {x}") == r"50 \% of a\_b \& c\#1 \{x\}"
+    assert escape("50 % of a_b & c#1 {x}") == r"50 \% of a\_b \& c\#1 \{x\}"
 
 
 def test_missing_latex_is_said_plainly(study, tmp_path, monkeypatch, capsys):

@@ -438,6 +438,7 @@ def what_was_made():
         "runs_table": [tables],
         "summary": [tables],
         "budget": [tables],
+        "added_tables": [tables],
         "figures": [f"Figures: {RESULTS}/figures/"],
         "report": [f"Report: {RESULTS}/report.html"],
         "paper": [f"Tables and figures for a manuscript: {RESULTS}/paper/"],
@@ -482,6 +483,7 @@ def summarise_finished():
     }:
         return
     given = {
+        "plugins": PLUGINS.files,
         "study": planned_study(),
         "to_do": to_do(),
         "results": RESULTS,

@@ -2,8 +2,9 @@
 
 from vaebench.figures.listing import FIGURES, FORMATS
 
-SHOWN = ("samples.npz", "showcase.npz")
-MEASURED = ("per_image.parquet", "latent.npz", "extremes.npz")
+PRESENTED = (
+    files_that_add("metric") | files_that_add("figure") | files_that_add("table")
+)
 
 
 rule figures:
@@ -18,7 +19,7 @@ rule figures:
         png=[
             report(
                 f"{RESULTS}/figures/{figure.name}.png",
-                caption=f"../report/{figure.name}.rst",
+                caption=f"../report/{'added' if figure.added else figure.name}.rst",
                 category=figure.category,
                 labels={"figure": figure.title},
             )
@@ -37,7 +38,11 @@ rule figures:
         mem="2GB",
         runtime="30m",
     params:
-        code=code("figures.py"),
+        code=code(
+            "figures.py",
+            plugins=files_that_add("figure") | files_that_add("metric"),
+            shown=True,
+        ),
         study=planned_study(),
         plugins=PLUGINS,
     message:
@@ -51,6 +56,7 @@ rule report:
         figures=rules.figures.output,
         tables=rules.figures.input.tables,
         budget=rules.budget.output,
+        added=rules.added_tables.output if ADDED_TABLES else [],
         trained=rules.figures.input.trained,
         shown=rules.figures.input.shown,
         measured=rules.figures.input.measured,
@@ -77,7 +83,7 @@ rule report:
         mem="2GB",
         runtime="30m",
     params:
-        code=code("report.py"),
+        code=code("report.py", plugins=PRESENTED, shown=True),
         study=planned_study(),
         settings={
             "generator": config["dataset"]["generator"],
@@ -94,6 +100,7 @@ rule paper:
     input:
         tables=rules.figures.input.tables,
         budget=rules.budget.output,
+        added=rules.added_tables.output if ADDED_TABLES else [],
         trained=rules.figures.input.trained,
         shown=rules.figures.input.shown,
         measured=rules.figures.input.measured,
@@ -113,7 +120,7 @@ rule paper:
         mem="2GB",
         runtime="30m",
     params:
-        code=code("paper.py"),
+        code=code("paper.py", plugins=PRESENTED, shown=True),
         study=planned_study(),
         plugins=PLUGINS,
     message:

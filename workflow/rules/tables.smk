@@ -1,6 +1,11 @@
 # From the metrics of single trainings to the comparison.
 
-TABLES = ("comparison", "reconstruction", "generation", "latent", "pairwise")
+from vaebench.results.table_names import TABLES
+
+OWN_TABLES = [info.name for info in TABLES.values() if not info.added]
+ADDED_TABLES = [info.name for info in TABLES.values() if info.added]
+SHOWN = ("samples.npz", "showcase.npz")
+MEASURED = ("per_image.parquet", "latent.npz", "extremes.npz")
 
 
 rule runs_table:
@@ -20,7 +25,7 @@ rule runs_table:
         mem="1GB",
         runtime="10m",
     params:
-        code=code("runs_table.py"),
+        code=code("runs_table.py", plugins=files_that_add("metric"), shown=True),
         plugins=PLUGINS,
     message:
         "Collecting every metric of every run in {output}"
@@ -37,7 +42,7 @@ rule summary:
     output:
         expand(
             f"{RESULTS}/tables/{{table}}.{{format}}",
-            table=TABLES,
+            table=OWN_TABLES,
             format=("md", "tex"),
         ),
         f"{RESULTS}/tables/notes.json",
@@ -48,7 +53,7 @@ rule summary:
                 category="Tables",
                 labels={"table": table},
             )
-            for table in TABLES
+            for table in OWN_TABLES
         ],
     log:
         f"{LOGS}/summary.log",
@@ -61,7 +66,7 @@ rule summary:
         mem="4GB",
         runtime="30m",
     params:
-        code=code("summary.py"),
+        code=code("summary.py", plugins=files_that_add("metric"), shown=True),
         settings=without(config["statistics"]),
         runs=RUNS,
         plugins=PLUGINS,
@@ -100,3 +105,48 @@ rule budget:
         "Writing what each run was given to {output.csv}"
     script:
         "../scripts/budget.py"
+
+
+if ADDED_TABLES:
+
+    rule added_tables:
+        input:
+            tables=[rules.runs_table.output, rules.summary.output],
+            trained=run_files("history.csv", "provenance.json"),
+            shown=ancient(run_files(*SHOWN)),
+            measured=ancient(run_files(*(f"metrics/{name}" for name in MEASURED))),
+            digests=run_files(*map(digest_path, SHOWN), "metrics/arrays.md5"),
+            pixels=pixels(*SPLITS),
+        output:
+            expand(
+                f"{RESULTS}/tables/{{table}}.{{format}}",
+                table=ADDED_TABLES,
+                format=("md", "tex"),
+            ),
+            csv=[
+                report(
+                    f"{RESULTS}/tables/{table}.csv",
+                    caption="../report/added.rst",
+                    category="Tables",
+                    labels={"table": TABLES[table].title},
+                )
+                for table in ADDED_TABLES
+            ],
+        log:
+            f"{LOGS}/added_tables.log",
+        benchmark:
+            f"{BENCHMARKS}/added_tables.jsonl"
+        localrule: True
+        conda:
+            "../../environment.yml"
+        resources:
+            mem="2GB",
+            runtime="30m",
+        params:
+            code=code("added_tables.py", plugins=files_that_add("table"), shown=True),
+            study=planned_study(),
+            plugins=PLUGINS,
+        message:
+            "Writing the tables that plugins add"
+        script:
+            "../scripts/added_tables.py"

@@ -2,6 +2,7 @@ import json
 import sys
 from pathlib import Path
 
+from vaebench.base.plugin_files import use_plugins
 from vaebench.base.values import from_dict
 from vaebench.report.unfinished import summarise_finished
 from vaebench.report.writing import Sources
@@ -11,6 +12,7 @@ from vaebench.results.study import study_of
 if __name__ == "__main__":  # worker processes that are spawned import this script
     # Called by the Snakefile when jobs failed, not by a rule: what a rule would get as parameters comes as JSON.
     given = json.load(sys.stdin)
+    use_plugins(given["plugins"])
     results, report = Path(given["results"]), given["report"]
     sources = Sources(figures=results / "figures", validation=Path(report.pop("validation")), **report)
     study = study_of(**given["study"], tables=results / "tables", folder=results / "runs")

@@ -89,6 +89,11 @@ def use_plugins(plugins: Iterable[str]) -> None:
         raise UserError("\n".join(mistakes))
 
 
+def plugins_in_use() -> tuple[str, ...]:
+    """The plugins that this process uses, for another process to use them too."""
+    return tuple(dict.fromkeys(entry.plugin for entry in _IN_USE.added))
+
+
 def added(*kinds: str) -> tuple[Added, ...]:
     """The entries of these kinds that the plugins in use add, in their order."""
     return tuple(entry for entry in _IN_USE.added if entry.kind in kinds)

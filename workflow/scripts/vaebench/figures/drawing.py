@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from vaebench.base.platforms import process_context
+from vaebench.base.plugin_files import PluginError, blamed, plugins_in_use, use_plugins
 from vaebench.figures import comparison, latent_space, pictures, training_curves
-from vaebench.figures.listing import FORMATS
+from vaebench.figures.listing import FIGURES, FORMATS
 from vaebench.figures.style import look_of_vaebench, save
 from vaebench.results.study import Study
 
@@ -35,7 +36,7 @@ DRAWINGS = {
 def draw(study: Study, name: str) -> Figure:
     """One figure by its name in the catalog; where its data are missing, it shows a placeholder with the reason."""
     with look_of_vaebench():
-        return DRAWINGS[name](study)
+        return _drawing(name, study)
 
 
 def draw_all(study: Study, output: Path, threads: int = 1, formats: Sequence[str] = FORMATS) -> None:
@@ -44,12 +45,25 @@ def draw_all(study: Study, output: Path, threads: int = 1, formats: Sequence[str
     Runs without results are named on the figures. `threads` processes draw at once.
     """
     write = partial(_write, study, Path(output), formats)
-    with ProcessPoolExecutor(threads, mp_context=process_context()) as pool:
-        for _ in tqdm(pool.map(write, DRAWINGS), total=len(DRAWINGS), desc="figures", unit="figure"):
+    plugins = plugins_in_use()
+    context = process_context()
+    with ProcessPoolExecutor(threads, mp_context=context, initializer=use_plugins, initargs=(plugins,)) as pool:
+        for _ in tqdm(pool.map(write, FIGURES), total=len(FIGURES), desc="figures", unit="figure"):
             pass
-    print(f"Wrote {len(DRAWINGS)} figures as {' and '.join(formats)} to {output}")
+    print(f"Wrote {len(FIGURES)} figures as {' and '.join(formats)} to {output}")
 
 
 def _write(study: Study, output: Path, formats: Sequence[str], name: str) -> None:
     with look_of_vaebench():
-        save(DRAWINGS[name](study), output / name, formats)
+        save(_drawing(name, study), output / name, formats)
+
+
+def _drawing(name: str, study: Study) -> Figure:
+    entry = FIGURES[name].added
+    if entry is None:
+        return DRAWINGS[name](study)
+    with blamed(entry):
+        figure = entry.load()(study)
+    if not isinstance(figure, Figure):
+        raise PluginError(f"{entry.place}: {name} must give a matplotlib figure")
+    return figure

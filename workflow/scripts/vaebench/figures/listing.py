@@ -1,16 +1,26 @@
-"""Which figures a study has: file names, titles and where each is listed. Imports nothing, for the Snakefile."""
+"""Which figures a study has: file names, titles and where each is listed.
 
+The Snakefile reads this module on every start, so it imports nothing heavy.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from vaebench.base.plugin_files import Added, Registry
 
 
 @dataclass(frozen=True)
 class FigureInfo:
-    """One figure: `name` is its file name without suffix; `images` says that it shows pictures, not only lines."""
+    """One figure: `name` is its file name without suffix; `images` says that it shows pictures, not only lines.
+
+    `added`: where a plugin adds it; its caption is then among the decorator's options.
+    """
 
     name: str
     title: str
     category: str
     images: bool = False
+    added: Added | None = None
 
 
 _FIGURES = (
@@ -30,5 +40,15 @@ _FIGURES = (
     FigureInfo("cost", "Throughput, memory and time", "Training"),
 )
 
-FIGURES = {figure.name: figure for figure in _FIGURES}
+
+def _added_figures(found: Iterable[Added]) -> dict[str, FigureInfo]:
+    return {
+        entry.name: FigureInfo(
+            entry.name, entry.options["title"], entry.options["category"], entry.options["images"], entry
+        )
+        for entry in found
+    }
+
+
+FIGURES: Registry[FigureInfo] = Registry({figure.name: figure for figure in _FIGURES}, ["figure"], _added_figures)
 FORMATS = ("png", "svg")

@@ -12,13 +12,10 @@ from vaebench.figures.drawing import draw_all
 from vaebench.figures.listing import FIGURES
 from vaebench.report.writing import TEXTS
 from vaebench.results.study import Study
+from vaebench.results.table_pages import escape
 
 TABLES_ON_THE_PAGE = ("reconstruction", "generation")
 FIGURES_ON_THE_PAGE = {"reconstructions": 0.3, "rate_distortion": 0.17, "ranks": 0.18}  # and the page height of each
-SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-}
 
 
 def write_paper(study: Study, output: Path, threads: int = 1) -> Path | None:
@@ -44,11 +41,13 @@ def write_paper(study: Study, output: Path, threads: int = 1) -> Path | None:
 
 def figure_environment(name: str) -> str:
     """A figure with its caption and label, to be \\input; the PDF is looked for beside it or on the graphicspath."""
-    caption = " ".join((TEXTS / f"{name}.rst").read_text().split()).replace("``", "")
+    added = FIGURES[name].added
+    text = added.options["caption"] if added else (TEXTS / f"{name}.rst").read_text()
+    caption = " ".join(text.split()).replace("``", "")
     return (
         "\\begin{figure}\n  \\centering\n"
         f"  \\includegraphics[width=\\linewidth]{{{name}.pdf}}\n"
-        f"  \\caption{{{escaped(caption)}}}\n  \\label{{fig:{name}}}\n\\end{{figure}}\n"
+        f"  \\caption{{{escape(caption)}}}\n  \\label{{fig:{name}}}\n\\end{{figure}}\n"
     )
 
 
@@ -74,7 +73,7 @@ def page(dataset: str) -> str:
 \\newsavebox{{\\onepage}}
 \\begin{{document}}
 \\begin{{lrbox}}{{\\onepage}}\\begin{{minipage}}[b]{{\\linewidth}}\\centering
-{{\\large\\bfseries {escaped(dataset)}}}\\par\\medskip
+{{\\large\\bfseries {escape(dataset)}}}\\par\\medskip
 {tables}
 {figures}
 \\end{{minipage}}\\end{{lrbox}}
@@ -107,11 +106,6 @@ def compile_page(folder: Path) -> Path | None:
     pages = re.search(r"\((\d+ pages?)", result.stdout)
     print(f"Compiled {folder / 'paper.pdf'}: {pages.group(1) if pages else 'pages unknown'}")
     return folder / "paper.pdf"
-
-
-def escaped(text: str) -> str:
-    """Plain text with LaTeX's special characters escaped."""
-    return "".join(SPECIAL.get(character, character) for character in text)
 
 
 def _write(path: Path, text: str) -> None:

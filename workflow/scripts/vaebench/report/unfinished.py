@@ -8,9 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from vaebench.base.log import last_line
+from vaebench.base.plugin_files import PluginError
 from vaebench.figures.drawing import draw_all
 from vaebench.report.writing import Sources, write_report
 from vaebench.results.budget import budget
+from vaebench.results.frame_pages import write_added_tables
 from vaebench.results.statistics import StatisticsSettings
 from vaebench.results.study import Run, Study
 from vaebench.results.tables import Expected, Failure, runs_table, summary
@@ -64,6 +66,10 @@ def summarise_finished(
     budget([folders[key] / "provenance.json" for key in finished], tuning_trials, tables)
     with only_finished(folders, failures) as folder:
         shown = study.elsewhere(tables, folder)
+        try:
+            write_added_tables(shown, tables)
+        except PluginError as error:  # a plugin that expects the whole study
+            print(error)
         draw_all(shown, output / "figures")
         write_report(shown, replace(sources, figures=output / "figures"), output / "report.html")
 

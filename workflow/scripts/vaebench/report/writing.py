@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
 from vaebench.base.files import atomic_path
-from vaebench.figures.listing import FIGURES
+from vaebench.figures.listing import FIGURES, FigureInfo
 from vaebench.figures.style import arrow, looks
 from vaebench.metrics.registry import METRICS, describe
 from vaebench.report.data_uris import embedded
@@ -20,7 +20,9 @@ from vaebench.report.findings import GRADES, SUITE_TITLES, sentences, verdicts
 from vaebench.report.pages import RunPage, Strip, facts_html, originals, run_pages
 from vaebench.report.rulegraph import draw
 from vaebench.results.budget import cells, in_words
+from vaebench.results.frame_pages import frame_cells
 from vaebench.results.study import Study
+from vaebench.results.table_names import TABLES
 from vaebench.results.words import ends, interval, number, precision
 
 TEXTS = Path(__file__).with_name("texts")  # captions of the figures, which Snakemake's own report shows too
@@ -89,6 +91,7 @@ def write_report(study: Study, sources: Sources, output: Path) -> None:
         "columns": comparison_columns(study),
         "rows": comparison_rows(study, pages),
         **budget_section(study),
+        "added_tables": added_sections(study),
         "figures": figure_sections(sources.figures, sources.captions),
         "captions": {name: caption(sources.captions, name) for name in (*IN_PAGE, "table", "budget")},
         "manifests": data,
@@ -196,20 +199,37 @@ def budget_section(study: Study) -> dict[str, object]:
     return {"budget_words": in_words(table) if len(table) else [], "budget_header": header, "budget_rows": rows}
 
 
+def added_sections(study: Study) -> list[dict[str, object]]:
+    """The tables that plugins add: title, header and rows of text, as far as they were written."""
+    frames = ((info.title, study.table(info.name)) for info in TABLES.values() if info.added)
+    written = ((title, *frame_cells(frame)) for title, frame in frames if len(frame.columns))
+    return [{"title": title, "header": header, "rows": rows} for title, header, rows in written]
+
+
 def figure_sections(folder: Path, captions: Path) -> dict[str, list[dict[str, object]]]:
     """The figures by category, each with its title, caption and file as a data address; charts as vectors."""
     sections: dict[str, list[dict[str, object]]] = {}
     for info in FIGURES.values():
         if info.name not in IN_PAGE:
             address = embedded(Path(folder) / f"{info.name}.{'png' if info.images else 'svg'}")
-            figure = {"info": info, "address": address, "caption": caption(captions, info.name)}
+            figure = {"info": info, "address": address, "caption": figure_caption(captions, info)}
             sections.setdefault(info.category, []).append(figure)
     return sections
 
 
+def figure_caption(folder: Path, info: FigureInfo) -> Markup:
+    """The caption of a figure: of its .rst file, or of the plugin that adds it."""
+    return marked_up(info.added.options["caption"]) if info.added else caption(folder, info.name)
+
+
 def caption(folder: Path, name: str) -> Markup:
-    """A caption's text from its .rst file: paragraphs, ``literals`` and *emphasis* as HTML."""
-    text = escape((Path(folder) / f"{name}.rst").read_text().strip())
+    """A caption's text from its .rst file."""
+    return marked_up((Path(folder) / f"{name}.rst").read_text())
+
+
+def marked_up(text: str) -> Markup:
+    """Paragraphs, ``literals`` and *emphasis* as HTML."""
+    text = escape(text.strip())
     text = re.sub(r"``(.+?)``", r"<code>\1</code>", text)
     text = re.sub(r"\*(.+?)\*", r"<em>\1</em>", text)
     return Markup("".join(f"<p>{paragraph}</p>" for paragraph in re.split(r"\n\s*\n", text)))

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from vaebench.base.files import atomic_path
 
-SPECIAL = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$", "±": r"$\pm$", "²": r"$^2$", "é": r"\'e"}
-SPECIAL |= {"<": "$<$", ">": "$>$", "†": r"$^\dagger$"}
+SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"}
+SPECIAL |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "<": "$<$", ">": "$>$"}
+SPECIAL |= {"±": r"$\pm$", "²": r"$^2$", "é": r"\'e", "†": r"$^\dagger$"}
 
 
 def markdown_page(
@@ -55,7 +56,7 @@ def bold(cell: str, style: str) -> str:
 
 def escape(text: str) -> str:
     """Text as LaTeX: its special characters, and the few signs that our labels use."""
-    return "".join(SPECIAL.get(character, character) for character in str(text).replace("\\", r"\textbackslash "))
+    return "".join(SPECIAL.get(character, character) for character in str(text))
 
 
 def _markdown_row(cells: list[str]) -> str:

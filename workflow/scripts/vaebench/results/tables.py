@@ -17,22 +17,10 @@ from vaebench.results.standing import standing
 from vaebench.results.statistics import StatisticsSettings, seed_summary
 from vaebench.results.suite_files import COLUMNS, Context, read_context
 from vaebench.results.table_formats import Table, write_latex, write_markdown
+from vaebench.results.table_names import TABLES
 
 RUNS_COLUMNS = (*COLUMNS[:-1], "unit", "higher_is_better", COLUMNS[-1])  # of runs.csv
 SUMMARY_PARTS = ("mean", "sd", "ci_low", "ci_high", "n_seeds", "rank", "best")
-TABLE_SUITES = {
-    "reconstruction": ("reconstruction",),
-    "generation": ("generation",),
-    "latent": ("latent", "likelihood"),
-}
-TITLES = {
-    "comparison": "Comparison",
-    "reconstruction": "Reconstruction of held-out images",
-    "generation": "Generated images",
-    "latent": "Latent space",
-    "pairwise": "Differences between runs",
-}
-
 PRECISIONS = {
     "fp32": "float32",
     "tf32": "TensorFloat-32",
@@ -94,20 +82,21 @@ def summary(
     notes = [*mixtures, *reach_notes(pairs, 1 - settings.confidence), *single_seed_note(values), *lost.values()]
     notes += [*failure_notes(expected.failures, order, values), *precision_note(contexts)]
     tables = [wide_table("comparison", values, [n for n, m in METRICS.items() if m.headline], order, settings, pairs)]
-    for name, suites in TABLE_SUITES.items():
-        metrics = [metric for metric, entry in METRICS.items() if entry.suite in suites and not entry.long_only]
-        tables.append(wide_table(name, values, metrics, order, settings, pairs))
+    for info in TABLES.values():
+        if info.suites:
+            metrics = [name for name, entry in METRICS.items() if entry.suite in info.suites and not entry.long_only]
+            tables.append(wide_table(info.name, values, metrics, order, settings, pairs))
     outputs_folder.mkdir(parents=True, exist_ok=True)
     remarks = _row_notes(order, expected.failures, mixtures, values, lost)
     for table in tables:
         frame = table.frame.assign(note=table.frame["run"].map(remarks))
         _write_csv(frame, outputs_folder / f"{table.name}.csv")
-        write_markdown(outputs_folder / f"{table.name}.md", TITLES[table.name], table, notes, settings)
-        write_latex(outputs_folder / f"{table.name}.tex", TITLES[table.name], table, notes, settings)
+        write_markdown(outputs_folder / f"{table.name}.md", TABLES[table.name].title, table, notes, settings)
+        write_latex(outputs_folder / f"{table.name}.tex", TABLES[table.name].title, table, notes, settings)
     _write_csv(pairs, outputs_folder / "pairwise.csv")
     headline = pairs.loc[[METRICS[metric].headline for metric in pairs["metric"]]]
-    write_markdown(outputs_folder / "pairwise.md", TITLES["pairwise"], headline, notes, settings)
-    write_latex(outputs_folder / "pairwise.tex", TITLES["pairwise"], headline, notes, settings)
+    write_markdown(outputs_folder / "pairwise.md", TABLES["pairwise"].title, headline, notes, settings)
+    write_latex(outputs_folder / "pairwise.tex", TABLES["pairwise"].title, headline, notes, settings)
     with atomic_path(outputs_folder / "notes.json") as temporary:
         temporary.write_text(json.dumps(notes, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"Compared {values['run'].nunique()} runs in {len(tables) + 1} tables: {outputs_folder}")
