@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter, zoom
 from vaebench.metrics.registry import METRICS
 from vaebench.results.budget import budget
 from vaebench.results.statistics import StatisticsSettings
+from vaebench.results.study import StudyPlan
 from vaebench.results.suite_files import COLUMNS, write_per_image
 from vaebench.results.tables import Expected, runs_table, summary
 
@@ -82,7 +83,7 @@ def build_study(
     shape: tuple[int, int, int] = (3, 32, 32),
     images: np.ndarray | None = None,
 ) -> dict:
-    """Write results/fake under `folder`; returns the arguments that every reader of a study takes, by name."""
+    """Write results/fake under `folder`; returns the arguments of `study_of`, by name."""
     images = make_images(HELD_OUT, shape) if images is None else images[:HELD_OUT]
     results = folder / "results" / DATASET
     for fake in fakes:
@@ -95,13 +96,8 @@ def build_study(
                 _write_metrics(path / "metrics", fake, seed, images)
     _write_tables(results, fakes, seeds)
     _write_data(folder / "data" / DATASET, results, images)
-    return {
-        "dataset": DATASET,
-        "runs": {fake.name: fake.spec for fake in fakes},
-        "seeds": {fake.name: list(seeds) for fake in fakes},
-        "tables": results / "tables",
-        "folder": results / "runs",
-    }
+    plan = StudyPlan(DATASET, {fake.name: fake.spec for fake in fakes}, {fake.name: list(seeds) for fake in fakes})
+    return {"plan": plan, "results": results}
 
 
 def _write_failure(path: Path) -> None:

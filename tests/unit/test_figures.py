@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -163,7 +164,7 @@ def test_reconstruction_sheet_shows_the_same_images_in_the_same_order_for_all_ru
 
 def test_run_that_shows_other_images_is_left_out_of_the_sheet(tmp_path):
     arguments = build_study(tmp_path, (Fake("vae"), Fake("other")), seeds=(0,), shape=(3, 16, 16))
-    path = arguments["folder"] / "other/seed0/showcase.npz"
+    path = arguments["results"] / "runs" / "other/seed0/showcase.npz"
     arrays = dict(np.load(path))
     np.savez(path, **arrays | {"index": arrays["index"] + 1})
     assert "shows other images" in texts(draw(study_of(**arguments), "reconstructions"))
@@ -253,8 +254,9 @@ def test_vae_that_is_trained_alike_is_the_beta_of_one(tmp_path):
     rate = mean_of(study, "rate")
     np.testing.assert_allclose(drawn.get_ydata(), [rate[run] for run in expected])
     for part in ("config", "training", "nets"):
-        other = arguments["runs"]["vae"] | {part: arguments["runs"]["vae"][part] | {"latent_dim": 8}}
-        apart = study_of(**arguments | {"runs": arguments["runs"] | {"vae": other}})
+        runs = arguments["plan"].runs
+        other = runs["vae"] | {part: runs["vae"][part] | {"latent_dim": 8}}
+        apart = study_of(replace(arguments["plan"], runs=runs | {"vae": other}), arguments["results"])
         assert list(apart.betas["beta_vae"]) == ["beta_vae-beta0.5", "beta_vae-beta4"]
 
 
@@ -274,7 +276,7 @@ def test_cost_is_the_mean_over_seeds(demo):
 @pytest.mark.parametrize("name", FIGURES)
 def test_figure_without_data_says_so(name, tmp_path):
     runs = {fake.name: fake.spec for fake in DEMO[:2]}
-    study = study_of("none", runs, {run: [0] for run in runs}, tmp_path / "tables", tmp_path / "runs")
+    study = study_of(StudyPlan("none", runs, {run: [0] for run in runs}), tmp_path)
     assert "No data: no " in texts(draw(study, name))
 
 

@@ -119,11 +119,11 @@ def comparison_cells(html):
 
 def test_comparison_table_holds_the_means_of_runs_csv(demo):
     arguments, html = demo
-    values = pd.read_csv(arguments["tables"] / "runs.csv")
+    values = pd.read_csv(arguments["results"] / "tables" / "runs.csv")
     means = values.dropna(subset="value").groupby(["run", "metric"])["value"].mean().unstack()
     names = [name for name, metric in METRICS.items() if metric.headline and name in means]
     rows = comparison_cells(html)
-    assert [run for run, _ in rows] == list(arguments["runs"])
+    assert [run for run, _ in rows] == list(arguments["plan"].runs)
     for run, cells in rows:
         assert len(cells) == len(names)
         for name, (value, _) in zip(names, cells, strict=True):
@@ -137,8 +137,8 @@ def test_budget_section_shows_every_run_and_marks_what_differs(demo):
     arguments, html = demo
     section = html.split('<section id="budget">')[1].split("</section>")[0]
     rows = re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', section)
-    assert [run for run, _ in rows] == list(arguments["runs"])
-    table = pd.read_csv(arguments["tables"] / "budget.csv").set_index("run")
+    assert [run for run, _ in rows] == list(arguments["plan"].runs)
+    table = pd.read_csv(arguments["results"] / "tables" / "budget.csv").set_index("run")
     for run, cells in rows:
         marked = re.findall("<mark>(.*?)</mark>", cells)
         assert marked == (["350,000"] if table.loc[run, "differs"] == "parameters" else [])
@@ -151,7 +151,7 @@ def test_budget_section_shows_every_run_and_marks_what_differs(demo):
 
 def test_summary_names_the_winner_and_its_value(demo):
     arguments, html = demo
-    values = pd.read_csv(arguments["tables"] / "runs.csv")
+    values = pd.read_csv(arguments["results"] / "tables" / "runs.csv")
     mse = values[values["metric"] == "mse"].groupby("run")["value"].mean()
     assert f"Reconstruction: {mse.idxmin()} is best by MSE {number(mse.min())}" in html
     assert "Raising β of beta_vae from 0.5 to 4 takes the rate from" in html
@@ -171,8 +171,8 @@ def test_pages_say_what_a_value_rests_on(demo):
 def test_metrics_that_collapse_wins_are_in_the_long_table_alone(demo):
     """One blurred kind of image has a precision of 1."""
     arguments, _ = demo
-    found = {path.stem: path.read_text().splitlines()[0] for path in arguments["tables"].glob("*.csv")}
-    assert "precision_vgg16" in (arguments["tables"] / "runs.csv").read_text()
+    found = {path.stem: path.read_text().splitlines()[0] for path in (arguments["results"] / "tables").glob("*.csv")}
+    assert "precision_vgg16" in (arguments["results"] / "tables" / "runs.csv").read_text()
     for name in ("comparison", "generation"):
         assert "precision" not in found[name]
         assert "recall" not in found[name]
@@ -212,8 +212,8 @@ def test_page_says_what_one_seed_can_tell(tmp_path):
 
 def test_pretrained_run_is_listed_by_its_models_name(tmp_path):
     arguments = build_study(tmp_path, DEMO[:2], seeds=(0,), shape=(3, 16, 16))
-    arguments["runs"]["vae"] |= {"model": None}
-    place = arguments["folder"] / "vae/seed0/provenance.json"
+    arguments["plan"].runs["vae"] |= {"model": None}
+    place = arguments["results"] / "runs" / "vae/seed0/provenance.json"
     place.write_text("{}")
     assert study_of(**arguments).runs[0].model == "pretrained"
     place.write_text(json.dumps({"spec": {"model": "VAE"}}))
@@ -228,7 +228,7 @@ def test_page_warns_of_a_correction_out_of_reach(demo):
 
 def test_metric_that_is_equal_for_all_runs_has_no_winner(tmp_path):
     arguments = build_study(tmp_path, DEMO[:3], shape=(3, 16, 16))
-    path = arguments["tables"] / "comparison.csv"
+    path = arguments["results"] / "tables" / "comparison.csv"
     table = pd.read_csv(path)
     table.assign(coverage_vgg16_mean=0.0, coverage_vgg16_ci_low=0.0, coverage_vgg16_ci_high=0.0).to_csv(
         path, index=False
@@ -255,7 +255,7 @@ def test_failed_trainings_are_listed_with_their_reason_and_escaped(troubled):
 
 def test_training_that_was_not_evaluated_is_listed(tmp_path):
     arguments = build_study(tmp_path, DEMO[:2], seeds=(0, 1), shape=(3, 16, 16))
-    (arguments["folder"] / "vae/seed1/metrics/per_image.parquet").unlink()
+    (arguments["results"] / "runs" / "vae/seed1/metrics/per_image.parquet").unlink()
     listed = failures(study_of(**arguments))
     assert listed == [{"run": "vae", "seed": 1, "reason": "trained, but not evaluated"}]
 
@@ -305,8 +305,8 @@ def test_every_figure_and_every_run_is_on_the_page(demo, page):
     for name, figure in FIGURES.items():
         assert name in ("reconstructions", "generations") or figure.title in headings
     articles = page.all("article")
-    assert len(articles) == len(demo[0]["runs"])
-    for article, run in zip(articles, demo[0]["runs"], strict=True):
+    assert len(articles) == len(demo[0]["plan"].runs)
+    for article, run in zip(articles, demo[0]["plan"].runs, strict=True):
         assert run in article["text"]
         for part in ("Reconstructions", "Generated images", "Training", "Metrics", "Specification", "Provenance"):
             assert part in article["text"]
@@ -343,7 +343,7 @@ def test_report_is_small_and_the_same_each_time(demo, tmp_path):
 
 def test_mixed_results_are_announced(tmp_path):
     arguments = build_study(tmp_path, DEMO[:2], seeds=(0,), shape=(3, 16, 16))
-    notes = arguments["tables"] / "notes.json"
+    notes = arguments["results"] / "tables" / "notes.json"
     notes.write_text(
         json.dumps(["These results mix 2 data sets. a; b.", "x has no result.", "All models were trained in x."])
     )

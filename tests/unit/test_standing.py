@@ -62,7 +62,7 @@ def test_no_one_wins_a_tie_an_untested_pair_or_a_metric_without_direction():
 def outputs(request, tmp_path_factory):
     """A study with a tie, its report, its comparison, and the metrics that it ranks."""
     arguments, html = written(tmp_path_factory.mktemp("tied"), TIED, seeds=request.param)
-    comparison = pd.read_csv(arguments["tables"] / "comparison.csv").set_index("run")
+    comparison = pd.read_csv(arguments["results"] / "tables" / "comparison.csv").set_index("run")
     ranked = [name for name in METRICS if f"{name}_rank" in comparison and comparison[f"{name}_rank"].notna().any()]
     return study_of(**arguments), html, comparison, ranked
 

@@ -8,7 +8,7 @@ from fake_study import STATISTICS, Fake, build_study
 
 from vaebench.report.unfinished import OUTDATED, failure, only_finished, summarise_finished
 from vaebench.report.writing import Sources
-from vaebench.results.study import study_of
+from vaebench.results.study import StudyPlan, study_of
 
 ROOT = Path(__file__).parents[2]
 FAKES = (Fake("vae", "VAE", 0.5), Fake("beta_vae", "BetaVAE", 0.9, beta=4.0), Fake("vqvae", "VQVAE", 0.15, codes=64))
@@ -58,7 +58,7 @@ def test_the_reason_is_the_training_s_own_then_the_log_s_then_that_it_never_star
     logs = study.tables.with_name("logs")
 
     def reason(stage):
-        run = study_of("fake", {"vae": {}}, {"vae": [0]}, study.tables, study.runs[0].folder.parent).runs[0]
+        run = study_of(StudyPlan("fake", {"vae": {}}, {"vae": [0]}), study.tables.parent).runs[0]
         return failure(run, 0, stage, logs)["reason"]
 
     assert reason("showcase") == OUTDATED
@@ -78,7 +78,11 @@ def test_figures_see_only_what_is_finished(study):
     folder = study.runs[2].path(0)
     with only_finished({("vqvae", 0): folder}, [{"run": "vae", "seed": 0, "reason": OUTDATED}]) as runs:
         seeds = {run: [0] for run in ("vae", "vqvae")}
-        vae, vqvae = study_of("fake", {run: {} for run in seeds}, seeds, runs, runs).runs
+        vae, vqvae = (
+            study_of(StudyPlan("fake", {run: {} for run in seeds}, seeds), study.tables.parent)
+            .elsewhere(runs, runs)
+            .runs
+        )
         assert (vae.trained, vae.failures, vae.arrays("showcase.npz")) == ([], {0: OUTDATED}, {})
         assert vqvae.trained == [0]
         assert vqvae.arrays("showcase.npz")

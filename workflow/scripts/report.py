@@ -2,8 +2,9 @@ from pathlib import Path
 
 from vaebench.base.log import job
 from vaebench.base.plugin_files import use_plugins
+from vaebench.base.values import from_dict
 from vaebench.report.writing import Sources, write_report
-from vaebench.results.study import study_of
+from vaebench.results.study import StudyPlan, study_of
 
 with job(snakemake.log[0]):
     use_plugins(snakemake.params.plugins.files)
@@ -14,5 +15,5 @@ with job(snakemake.log[0]):
         validation=Path(snakemake.input.validation),
         **snakemake.params.settings,
     )
-    study = study_of(**snakemake.params.study, tables=results / "tables", folder=results / "runs")
+    study = study_of(from_dict(StudyPlan, snakemake.params.study), results)
     write_report(study, sources, Path(snakemake.output[0]))

@@ -7,7 +7,7 @@ from vaebench.base.values import from_dict
 from vaebench.report.unfinished import summarise_finished
 from vaebench.report.writing import Sources
 from vaebench.results.statistics import StatisticsSettings
-from vaebench.results.study import study_of
+from vaebench.results.study import StudyPlan, study_of
 
 if __name__ == "__main__":  # worker processes that are spawned import this script
     # Called by the Snakefile when jobs failed, not by a rule: what a rule would get as parameters comes as JSON.
@@ -15,6 +15,6 @@ if __name__ == "__main__":  # worker processes that are spawned import this scri
     use_plugins(given["plugins"])
     results, report = Path(given["results"]), given["report"]
     sources = Sources(figures=results / "figures", validation=Path(report.pop("validation")), **report)
-    study = study_of(**given["study"], tables=results / "tables", folder=results / "runs")
+    study = study_of(from_dict(StudyPlan, given["study"]), results)
     statistics = from_dict(StatisticsSettings, given["statistics"], "statistics")
     summarise_finished(study, given["to_do"], given["suites"], statistics, given["tuning_trials"], sources)

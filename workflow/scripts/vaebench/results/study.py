@@ -212,12 +212,19 @@ def _all_but_beta(run: Run) -> dict[str, Any]:
     return {"config": config} | {part: run.spec.get(part) for part in ("nets", "training", "pretrained")}
 
 
-def study_of(
-    dataset: str, runs: Mapping[str, Mapping[str, Any]], seeds: Mapping[str, Sequence[int]], tables: Path, folder: Path
-) -> Study:
-    """The study of `runs` (specifications by name, in the order to show) and their seeds, trained in `folder`."""
-    planned = tuple(Run(name, spec, Path(folder) / name, tuple(seeds[name])) for name, spec in runs.items())
-    return Study(dataset, planned, Path(tables))
+@dataclass(frozen=True)
+class StudyPlan:
+    """The runs of a data set by name, in the order to show: what each was planned with, and its seeds."""
+
+    dataset: str
+    runs: Mapping[str, Mapping[str, Any]]
+    seeds: Mapping[str, Sequence[int]]
+
+
+def study_of(plan: StudyPlan, results: Path) -> Study:
+    """The study whose trainings and tables lie in the folders `runs` and `tables` of `results`."""
+    runs = tuple(Run(name, spec, results / "runs" / name, tuple(plan.seeds[name])) for name, spec in plan.runs.items())
+    return Study(plan.dataset, runs, results / "tables")
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,7 @@ def compile_loops() -> None:
 
 
 @cache
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """One of the loops as machine code.
 
     numba keeps it in NUMBA_CACHE_DIR, beside this file, or with the user where that is read-only; in a process where
