@@ -18,7 +18,7 @@ from vaebench.figures.drawing import DRAWINGS, draw, draw_all
 from vaebench.figures.listing import FIGURES
 from vaebench.figures.sheets import GAP, mosaic
 from vaebench.figures.style import HUES, look_of_vaebench, looks, save
-from vaebench.results.study import head, study_of
+from vaebench.results.study import StudyPlan, head, study_of
 
 ROOT = Path(__file__).parents[2]
 CHARTS = [name for name, info in FIGURES.items() if not info.images]
