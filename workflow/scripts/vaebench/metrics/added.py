@@ -31,11 +31,12 @@ def added_entries(found: Iterable[Added]) -> dict[str, Metric]:
             entries += in_features(addition.name)
             continue
         entry = _entry(addition)
-        entries += {
-            PAIRS: lambda entry=entry: [entry, sampled(entry), self_consistency(entry)],
-            SETS: lambda entry=entry: [_in_space(entry, name) for name in (*FEATURES, *_added_networks())],
-            LATENTS: lambda entry=entry: [entry],
-        }[addition.options["of"]]()
+        if addition.options["of"] == PAIRS:
+            entries += [entry, sampled(entry), self_consistency(entry)]
+        elif addition.options["of"] == SETS:
+            entries += [_in_space(entry, name) for name in (*FEATURES, *_added_networks())]
+        else:
+            entries.append(entry)
     return {entry.name: entry for entry in entries}
 
 

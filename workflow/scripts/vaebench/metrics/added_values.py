@@ -48,6 +48,8 @@ def _number(addition: Added, *arrays: np.ndarray) -> float:
     function = addition.load()
     with blamed(addition):
         found = function(*arrays)
-    if not isinstance(found, Real | np.ndarray | Tensor) or np.size(found) != 1:
+    if isinstance(found, Tensor):
+        found = found.detach().cpu().numpy()
+    if not isinstance(found, Real | np.ndarray) or np.asarray(found).size != 1:
         raise PluginError(f"{addition.place}: {addition.name} must give one number")
     return float(found)

@@ -6,7 +6,6 @@ draws new images from a generator, the labelled images at hand are shuffled, fit
 """
 
 import math
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -45,7 +44,7 @@ def disentanglement(latents: np.ndarray, factors: pd.DataFrame, seed: int, threa
     """
     fitted, scored = shuffled_split(len(latents), seed)
     used = np.concatenate([fitted, scored])
-    constant = [name for name in factors if factors[name].iloc[fitted].nunique() < 2]
+    constant = [str(name) for name in factors.columns if factors[name].iloc[fitted].nunique() < 2]
     varying = factors.drop(columns=constant)
     undefined = _undefined(latents, varying.shape[1])
     if len(undefined) == len(NAMES):
@@ -74,7 +73,7 @@ def disentanglement(latents: np.ndarray, factors: pd.DataFrame, seed: int, threa
     }
 
 
-def _undefined(latents: np.ndarray, factors: int) -> Mapping[str, str]:
+def _undefined(latents: np.ndarray, factors: int) -> dict[str, str]:
     """Why a metric has no value for these latents and this number of factors, by metric."""
     bad = int((~np.isfinite(latents).all(1)).sum())
     if bad:
@@ -83,7 +82,7 @@ def _undefined(latents: np.ndarray, factors: int) -> Mapping[str, str]:
         return dict.fromkeys(NAMES, "too few images")
     if not factors:
         return dict.fromkeys(NAMES, "no factor varies")
-    reasons = {}
+    reasons: dict[str, str] = {}
     if latents.shape[1] < 2:
         reasons |= dict.fromkeys(("mig", "sap", "dci_completeness"), "needs two latent dimensions")
     if factors < 2:

@@ -57,12 +57,14 @@ class _Rows:
     @cached_property
     def mean(self) -> np.ndarray:
         """(D,)."""
-        return self.rows.mean(0)
+        mean: np.ndarray = self.rows.mean(0)
+        return mean
 
     @cached_property
     def centred(self) -> np.ndarray:
         """The rows less their mean, (n, D)."""
-        return self.rows - self.mean
+        centred: np.ndarray = self.rows - self.mean
+        return centred
 
     @cached_property
     def trace(self) -> float:
@@ -72,20 +74,25 @@ class _Rows:
     @cached_property
     def products(self) -> np.ndarray:
         """Sum of the rows' outer products, (D, D)."""
-        if self._whole is None:
-            return self.rows.T @ self.rows
-        return self._whole.products - self._left_out.T @ self._left_out
+        products: np.ndarray
+        if self._whole is None or self._left_out is None:
+            products = self.rows.T @ self.rows
+        else:
+            products = self._whole.products - self._left_out.T @ self._left_out
+        return products
 
     @cached_property
     def covariance(self) -> np.ndarray:
         """(D, D)."""
-        return (self.products - self.count * np.outer(self.mean, self.mean)) / (self.count - 1)
+        covariance: np.ndarray = (self.products - self.count * np.outer(self.mean, self.mean)) / (self.count - 1)
+        return covariance
 
     @cached_property
     def root(self) -> np.ndarray:
         """The square root of the covariance, (D, D)."""
         values, vectors = np.linalg.eigh(self.covariance)
-        return (vectors * np.sqrt(values.clip(0))) @ vectors.T
+        root: np.ndarray = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+        return root
 
 
 def _groups(count: int) -> list[slice]:
@@ -124,14 +131,15 @@ def kernel_distance(generated: np.ndarray, real: np.ndarray) -> Measured:
 
 
 def _kernel(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    base = first @ second.T / first.shape[1] + 1
-    return base * base * base  # a power of 3 takes ten times as long
+    base: np.ndarray = first @ second.T / first.shape[1] + 1
+    cubed: np.ndarray = base * base * base  # a power of 3 takes ten times as long
+    return cubed
 
 
 def _unbiased_mmd(a: np.ndarray, b: np.ndarray) -> float:
     n = len(a)
     within = sum(k.sum() - np.trace(k) for k in (_kernel(a, a), _kernel(b, b))) / (n * (n - 1))
-    return within - 2 * _kernel(a, b).mean()
+    return float(within - 2 * _kernel(a, b).mean())
 
 
 def _mmd_error(generated: np.ndarray, real: np.ndarray) -> float:

@@ -83,7 +83,7 @@ class PairMetrics:
         """The trunks' features alone of images (B, C, H, W): (B, D) float64 by trunk."""
         trunks = {trunk.layout.weights: trunk for trunk in self.trunks.values()}
         return {
-            name: torch.cat([pooled(trunks[name].features(part)) for part in x.split(self.chunk)])
+            name: torch.cat([pooled(trunks[name].features(part)) for part in torch.split(x, self.chunk)])
             for name in self.features
         }
 
@@ -93,7 +93,7 @@ class PairMetrics:
         name = trunk.layout.weights
         wanted_y = features_y and name in self.features
         distances, pooled_x, pooled_y = [], [], []
-        for a, b in zip(x.split(self.chunk), y.split(self.chunk), strict=True):
+        for a, b in zip(torch.split(x, self.chunk), torch.split(y, self.chunk), strict=True):
             activations = trunk.features(a)
             pooled_x.append(pooled(activations))
             if net not in self.lpips and not wanted_y:

@@ -66,6 +66,9 @@ class Perceptual(nn.Module):
     Raises UserError when the weights file is missing or is not the trunk's.
     """
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self, net: str, weights: Path) -> None:
         super().__init__()
         self.layout = LAYOUTS[net]
@@ -134,6 +137,9 @@ def _read_trunk(path: Path, layout: Layout) -> dict[str, Tensor]:
 
 def _read_heads(layout: Layout) -> list[Tensor]:
     """The linear heads (1, C, 1, 1) of lpips 0.1, read from the installed package without importing it."""
-    package = Path(next(iter(find_spec("lpips").submodule_search_locations)))
+    spec = find_spec("lpips")
+    if spec is None or spec.origin is None:
+        raise UserError("the package lpips is not installed, which has the linear heads of LPIPS")
+    package = Path(spec.origin).parent
     state = torch.load(package / "weights" / "v0.1" / layout.head, map_location="cpu", weights_only=True)
     return [state[f"lin{i}.model.1.weight"] for i in range(len(layout.stages))]

@@ -43,7 +43,8 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
         raise UserError(f"SSIM needs images of at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels")
     import piq
 
-    return piq.ssim(y, x, kernel_size=SSIM_WINDOW, data_range=1.0, reduction="none").double()
+    values: Tensor = piq.ssim(y, x, kernel_size=SSIM_WINDOW, data_range=1.0, reduction="none")
+    return values.double()
 
 
 def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
@@ -59,7 +60,7 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
 
     weights = torch.tensor(SCALE_WEIGHTS[: len(scales)], dtype=x.dtype, device=x.device)
     options = {"kernel_size": SSIM_WINDOW, "scale_weights": weights, "data_range": 1.0, "reduction": "none"}
-    blocks = zip(y.split(ALIGNMENT), x.split(ALIGNMENT), strict=True)  # of one size: see aligned_batches
+    blocks = zip(torch.split(y, ALIGNMENT), torch.split(x, ALIGNMENT), strict=True)  # of one size: see aligned_batches
     return torch.cat([piq.multi_scale_ssim(*block, **options).double() for block in blocks])
 
 
@@ -89,4 +90,5 @@ def gmsd(x: Tensor, y: Tensor) -> Tensor:
     """
     import piq
 
-    return piq.gmsd(y, x, data_range=1.0, reduction="none").double()
+    values: Tensor = piq.gmsd(y, x, data_range=1.0, reduction="none")
+    return values.double()

@@ -33,7 +33,7 @@ def describe(name: str) -> Metric:
     return replace(entry, name=name, label=f"{entry.label} ({qualifier})", headline=False)
 
 
-def measured() -> dict[str, tuple]:
+def measured() -> dict[str, tuple[object, ...]]:
     """What of each entry decides how it is measured and noted, and not only how it is shown.
 
     Units, directions, labels, symbols, ranges and formulas are not among it: an evaluation reads none of them.

@@ -1,12 +1,14 @@
 """Registered metrics of the latent space: posterior, codebook, probes, disentanglement, likelihood."""
 
+from typing import Any
+
 from vaebench.metrics.metric import BERNOULLI, DISTRIBUTION, FACTORS, GAUSSIAN, LABELS, VQ, Metric
 
 
 def latent() -> list[Metric]:
     """Metrics of the posterior, of the codebook, and of what the latent mean tells about the labels."""
 
-    def metric(name: str, label: str, symbol: str, unit: str, better: bool | None, *rest: str, **flags: bool) -> Metric:
+    def metric(name: str, label: str, symbol: str, unit: str, better: bool | None, *rest: str, **flags: Any) -> Metric:
         values, formula, applies_to = rest
         return Metric(name, label, symbol, unit, better, "latent", values, formula, applies_to, **flags)
 

@@ -1,5 +1,7 @@
 """Registered metrics of sets of images, against held-out and training images, in the features of a network."""
 
+from typing import Any
+
 from vaebench.metrics.metric import Metric
 from vaebench.metrics.set_names import FEATURES, OFFICIAL, frechet_name, kernel_name
 
@@ -37,7 +39,7 @@ def in_features(features: str) -> list[Metric]:
     """The set metrics of one feature network."""
 
     def metric(
-        name: str, label: str, symbol: str, better: bool | None, values: str, formula: str, **flags: bool
+        name: str, label: str, symbol: str, better: bool | None, values: str, formula: str, **flags: Any
     ) -> Metric:
         formula = f"{formula}; {features} features"
         return Metric(name, label, symbol, "", better, "generation", values, formula, features=features, **flags)

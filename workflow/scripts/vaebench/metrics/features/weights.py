@@ -5,6 +5,7 @@ import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import requests
@@ -37,9 +38,10 @@ CONVOLUTIONS = {
 }
 MEMBERS = {"vgg16": ("weights/vgg16.ckpt", "VGG16_0"), "alexnet": ("weights/alexnet.ckpt", "AlexNet_0")}
 TIMEOUT = (10, 60)
+Tree = Mapping[str, Any]  # of a pickle: mappings of mappings, with arrays at their ends
 
 
-def kept_weights(network: str, settings: Mapping, folder: Path, packages: Path) -> Path:
+def kept_weights(network: str, settings: Mapping[str, Any], folder: Path, packages: Path) -> Path:
     """The weights of `network` in `folder`, obtained first where they are missing; raises as `obtain_weights`."""
     kept = folder / f"{network}.pt"
     if not kept.is_file():
@@ -47,7 +49,7 @@ def kept_weights(network: str, settings: Mapping, folder: Path, packages: Path) 
     return kept
 
 
-def obtain_weights(network: str, settings: Mapping, output: Path, packages: Path) -> None:
+def obtain_weights(network: str, settings: Mapping[str, Any], output: Path, packages: Path) -> None:
     """Write the weights of a feature network to `output`, from the first source that works.
 
     For vgg16 and alexnet the file is a state dict `features.N.weight`, `features.N.bias` (float32) as torchvision has
@@ -111,7 +113,7 @@ def _published_hash(url: str) -> str | None:
     return match.group(1) if match else None
 
 
-def _convolutions(network: str, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _convolutions(network: str, weights: object) -> dict[str, torch.Tensor]:
     """The convolutions of torchvision's state dict, after checking that all are there."""
     if not isinstance(weights, Mapping) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise UserError("it is no mapping of names to tensors")
@@ -143,10 +145,11 @@ def _from_package(network: str, archive: Path) -> dict[str, torch.Tensor]:
     return _convolutions(network, weights)
 
 
-def _find(tree: Mapping, name: str) -> Mapping:
+def _find(tree: Tree, name: str) -> Tree:
     """The first subtree with the key `name`, searched depth first."""
     if name in tree:
-        return tree[name]
+        found_here: Tree = tree[name]
+        return found_here
     found = [_find(child, name) for child in tree.values() if isinstance(child, Mapping)]
     return next((subtree for subtree in found if subtree), {})
 
