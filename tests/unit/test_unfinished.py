@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from fake_study import STATISTICS, Fake, build_study
 
-from vaebench.report.unfinished import OUTDATED, failure, only_finished, summarise_finished
+from vaebench.report.unfinished import OUTDATED, Unfinished, failure, only_finished, summarise_finished
 from vaebench.report.writing import Sources
 from vaebench.results.study import StudyPlan, study_of
 
@@ -29,7 +29,8 @@ def summarise(study, to_do):
         confidence=0.95,
     )
     suites = ("reconstruction", "generation", "latent")
-    summarise_finished(study, to_do, suites, STATISTICS, {run.name: None for run in study.runs}, sources)
+    left = Unfinished(to_do, suites, STATISTICS, {run.name: None for run in study.runs})
+    summarise_finished(study, left, sources)
     return study.tables.parent / "unfinished"
 
 

@@ -4,9 +4,8 @@ from pathlib import Path
 
 from vaebench.base.plugin_files import use_plugins
 from vaebench.base.values import from_dict
-from vaebench.report.unfinished import summarise_finished
+from vaebench.report.unfinished import Unfinished, summarise_finished
 from vaebench.report.writing import Sources
-from vaebench.results.statistics import StatisticsSettings
 from vaebench.results.study import StudyPlan, study_of
 
 if __name__ == "__main__":  # worker processes that are spawned import this script
@@ -16,5 +15,5 @@ if __name__ == "__main__":  # worker processes that are spawned import this scri
     results, report = Path(given["results"]), given["report"]
     sources = Sources(figures=results / "figures", validation=Path(report.pop("validation")), **report)
     study = study_of(from_dict(StudyPlan, given["study"]), results)
-    statistics = from_dict(StatisticsSettings, given["statistics"], "statistics")
-    summarise_finished(study, given["to_do"], given["suites"], statistics, given["tuning_trials"], sources)
+    left = {key: given[key] for key in ("to_do", "suites", "statistics", "tuning_trials")}
+    summarise_finished(study, from_dict(Unfinished, left), sources)

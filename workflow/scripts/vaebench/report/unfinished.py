@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,24 +28,30 @@ OUTPUTS = {
 OUTDATED = "its results were made with another configuration, code or data, and not made again yet"
 
 
-def summarise_finished(
-    study: Study,
-    to_do: Mapping[str, Mapping[str, str]],
-    suites: Sequence[str],
-    statistics: StatisticsSettings,
-    tuning_trials: Mapping[str, int | None],
-    sources: Sources,
-) -> None:
+@dataclass(frozen=True)
+class Unfinished:
+    """How far a study came, and what its tables need to know.
+
+    `to_do` is the first stage that is left of a training, by run and seed (as text), whether its files are there from
+    before or not; `suites` are the metrics each training has; `tuning_trials` is what the configuration declares for
+    each run.
+    """
+
+    to_do: Mapping[str, Mapping[str, str]]
+    suites: Sequence[str]
+    statistics: StatisticsSettings
+    tuning_trials: Mapping[str, int | None]
+
+
+def summarise_finished(study: Study, left: Unfinished, sources: Sources) -> None:
     """Write tables, figures and report to `unfinished/` beside the study's tables, from the trainings that are done.
 
-    `study` is the planned one; `to_do` is the first stage that is left of a training, by run and seed (as text),
-    whether its files are there from before or not; `suites` the metrics each training has, `statistics` is that section
-    of the configuration, `tuning_trials` what it declares for each run; `sources` is what the report shows besides.
+    `study` is the planned one; `sources` is what the report shows besides.
     Without one finished training there is nothing to write, and only the reasons are printed.
     """
     results = study.tables.parent
     planned = [(run, seed) for run in study.runs for seed in run.seeds]
-    stages = {(run.name, seed): to_do.get(run.name, {}).get(str(seed)) for run, seed in planned}
+    stages = {(run.name, seed): left.to_do.get(run.name, {}).get(str(seed)) for run, seed in planned}
     finished = [key for key, stage in stages.items() if stage is None]
     failures = [
         failure(run, seed, stage, results / "logs") for run, seed in planned if (stage := stages[run.name, seed])
@@ -59,11 +65,11 @@ def summarise_finished(
     tables = output / "tables"
     folders = {(run, seed): results / "runs" / run / f"seed{seed}" for run, seed in finished}
     metrics = [folders[key] / "metrics" for key in finished]
-    runs_table([folder / f"{suite}.csv" for folder in metrics for suite in suites], tables / "runs.csv")
+    runs_table([folder / f"{suite}.csv" for folder in metrics for suite in left.suites], tables / "runs.csv")
     per_image = [folder / "per_image.parquet" for folder in metrics]
     expected = Expected([run.name for run in study.runs], failures)
-    summary(tables / "runs.csv", per_image, tables, statistics, expected)
-    budget([folders[key] / "provenance.json" for key in finished], tuning_trials, tables)
+    summary(tables / "runs.csv", per_image, tables, left.statistics, expected)
+    budget([folders[key] / "provenance.json" for key in finished], left.tuning_trials, tables)
     with only_finished(folders, failures) as folder:
         shown = study.elsewhere(tables, folder)
         try:

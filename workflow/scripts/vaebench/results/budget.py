@@ -17,7 +17,7 @@ import pandas as pd
 from vaebench.base.files import atomic_path
 from vaebench.models.catalog import MODELS
 from vaebench.results.study import records
-from vaebench.results.table_pages import bold, escape, latex_page, markdown_page
+from vaebench.results.table_pages import Page, bold, escape, latex_page, markdown_page
 
 TITLE = "Budget of every run"
 LEGEND = (
@@ -78,9 +78,9 @@ def budget(provenances: Sequence[Path], tuning_trials: Mapping[str, int | None],
         frame.to_csv(temporary, index=False, lineterminator="\n")
     header, rows = cells(frame)
     marked = [[bold(text, "markdown") if differs else text for text, differs in row] for row in rows]
-    markdown_page(folder / "budget.md", TITLE, header, marked, LEGEND, _notes(frame))
+    markdown_page(folder / "budget.md", Page(TITLE, header, marked, LEGEND, _notes(frame)))
     marked = [[bold(escape(text), "latex") if differs else escape(text) for text, differs in row] for row in rows]
-    latex_page(folder / "budget.tex", TITLE, header, marked, LEGEND, _notes(frame), words=2)
+    latex_page(folder / "budget.tex", Page(TITLE, header, marked, LEGEND, _notes(frame)), words=2)
     print(f"Compared the budget of {len(frame)} runs: {folder / 'budget.csv'}")
 
 

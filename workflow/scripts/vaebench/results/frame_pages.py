@@ -8,7 +8,7 @@ from vaebench.base.files import atomic_path
 from vaebench.base.plugin_files import Added, PluginError, blamed
 from vaebench.results.study import Study
 from vaebench.results.table_names import TABLES
-from vaebench.results.table_pages import escape, latex_page, markdown_page
+from vaebench.results.table_pages import Page, escape, latex_page, markdown_page
 
 
 def write_added_tables(study: Study, folder: Path) -> None:
@@ -23,10 +23,10 @@ def write_added_tables(study: Study, folder: Path) -> None:
         with atomic_path(folder / f"{info.name}.csv") as temporary:
             frame.to_csv(temporary, index=False, lineterminator="\n")
         header, rows = frame_cells(frame)
-        markdown_page(folder / f"{info.name}.md", info.title, header, rows, "", [])
+        markdown_page(folder / f"{info.name}.md", Page(info.title, header, rows))
         latex = [[escape(cell) for cell in row] for row in rows]
         words = sum(not pd.api.types.is_numeric_dtype(frame[column]) for column in frame)
-        latex_page(folder / f"{info.name}.tex", info.title, list(map(escape, header)), latex, "", [], words)
+        latex_page(folder / f"{info.name}.tex", Page(info.title, list(map(escape, header)), latex), words)
         print(f"Wrote {len(frame)} rows: {folder / info.name}.csv")
 
 

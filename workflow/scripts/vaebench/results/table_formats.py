@@ -10,7 +10,7 @@ import pandas as pd
 from vaebench.metrics.registry import describe
 from vaebench.results.statistics import StatisticsSettings
 from vaebench.results.study import records
-from vaebench.results.table_pages import bold, escape, latex_page, markdown_page
+from vaebench.results.table_pages import Page, bold, escape, latex_page, markdown_page
 
 SIGNIFICANT = 4
 MOST_DECIMALS = 6
@@ -34,13 +34,13 @@ Shown = Table | pd.DataFrame  # a row per run, or the differences between runs
 def write_markdown(path: Path, title: str, table: Shown, notes: list[str], settings: StatisticsSettings) -> None:
     """A table of results as Markdown."""
     header, rows = cells(table, "markdown")
-    markdown_page(path, title, header, rows, legend(table, settings), notes)
+    markdown_page(path, Page(title, header, rows, legend(table, settings), notes))
 
 
 def write_latex(path: Path, title: str, table: Shown, notes: list[str], settings: StatisticsSettings) -> None:
     """A table of results as LaTeX."""
     header, rows = cells(table, "latex")
-    latex_page(path, title, header, rows, legend(table, settings), notes, text_columns(table))
+    latex_page(path, Page(title, header, rows, legend(table, settings), notes), text_columns(table))
 
 
 def legend(table: Shown, settings: StatisticsSettings) -> str:

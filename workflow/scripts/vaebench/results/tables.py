@@ -81,11 +81,12 @@ def summary(
     mixtures, lost = mixture_notes(contexts), seed_notes(values, order)
     notes = [*mixtures, *reach_notes(pairs, 1 - settings.confidence), *single_seed_note(values), *lost.values()]
     notes += [*failure_notes(expected.failures, order, values), *precision_note(contexts)]
-    tables = [wide_table("comparison", values, [n for n, m in METRICS.items() if m.headline], order, settings, pairs)]
+    measured = Measured(values, pairs, order, settings)
+    tables = [wide_table("comparison", [name for name, entry in METRICS.items() if entry.headline], measured)]
     for info in TABLES.values():
         if info.suites:
             metrics = [name for name, entry in METRICS.items() if entry.suite in info.suites and not entry.long_only]
-            tables.append(wide_table(info.name, values, metrics, order, settings, pairs))
+            tables.append(wide_table(info.name, metrics, measured))
     outputs_folder.mkdir(parents=True, exist_ok=True)
     remarks = _row_notes(order, expected.failures, mixtures, values, lost)
     for table in tables:
@@ -102,15 +103,19 @@ def summary(
     print(f"Compared {values['run'].nunique()} runs in {len(tables) + 1} tables: {outputs_folder}")
 
 
-def wide_table(
-    name: str,
-    values: pd.DataFrame,
-    metrics: list[str],
-    order: list[str],
-    settings: StatisticsSettings,
-    pairs: pd.DataFrame,
-) -> Table:
-    """Summarise `metrics` over seeds for every run of `order`; only metrics that some run has a value for are shown."""
+@dataclass(frozen=True)
+class Measured:
+    """runs.csv with numbers, the differences between runs, the runs in their order, and the statistics."""
+
+    values: pd.DataFrame
+    pairs: pd.DataFrame
+    order: list[str]
+    settings: StatisticsSettings
+
+
+def wide_table(name: str, metrics: list[str], measured: Measured) -> Table:
+    """Summarise `metrics` over seeds for every run; only metrics that some run has a value for are shown."""
+    values, order = measured.values, measured.order
     found = values[values["value"].notna() & values["metric"].isin(metrics)]
     metrics = [metric for metric in metrics if metric in set(found["metric"])]
     models = values.drop_duplicates("run").set_index("run")["model"]
@@ -119,8 +124,8 @@ def wide_table(
     best = {}
     for metric in metrics:
         cells = [by_cell.get((run, metric)) for run in order]
-        parts = pd.DataFrame([_summary(cell, settings.confidence) for cell in cells], index=order)
-        found_order = standing(metric, parts["mean"], pairs, 1 - settings.confidence)
+        parts = pd.DataFrame([_summary(cell, measured.settings.confidence) for cell in cells], index=order)
+        found_order = standing(metric, parts["mean"], measured.pairs, 1 - measured.settings.confidence)
         parts["rank"] = pd.Series(found_order.ranks)
         parts["best"] = parts.index == found_order.winner
         columns |= {f"{metric}_{part}": parts[part].to_numpy() for part in SUMMARY_PARTS}
