@@ -2,6 +2,7 @@
 
 import re
 import signal
+import zipfile
 from pathlib import Path
 
 import evaluation_cases as cases
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 import scipy.linalg
 import torch
+import yaml
 from fake_study import Fake, build_study
 from PIL import Image
 from test_configuration import merged
@@ -17,8 +19,9 @@ from test_resume import assert_equal, in_a_process, result, train_and_kill
 from training_cases import make_spec, read_history, run, write_data
 
 from vaebench.base.errors import UserError
-from vaebench.base.plugin_files import plugins_in_use, use_plugins
-from vaebench.config.resolve import complete, load_schema, networks
+from vaebench.base.plugin_files import added, plugins_in_use, use_plugins
+from vaebench.config.resolve import complete, input_shape, load_schema, networks
+from vaebench.data.demo.added_images import make_images
 from vaebench.data.sources import weights_places
 from vaebench.evaluation.run import evaluate
 from vaebench.figures.drawing import draw, draw_all
@@ -30,7 +33,7 @@ from vaebench.models.catalog import NETS
 from vaebench.models.own_networks import mistakes_of
 from vaebench.models.posterior import reconstruct
 from vaebench.report.paper import figure_environment
-from vaebench.report.writing import TEXTS, added_sections, figure_sections
+from vaebench.report.writing import TEXTS, added_sections, figure_sections, notice
 from vaebench.results.frame_pages import write_added_tables
 from vaebench.results.study import study_of
 
@@ -176,6 +179,69 @@ def test_a_figure_that_is_none_is_told_with_its_line(plugin, fake):
     plugin("adding-a-figure.md", ("    return drawn", "    return axes"))
     with pytest.raises(UserError, match="line 7: errors must give a matplotlib figure"):
         draw(fake, "errors")
+
+
+def made(tmp_path):
+    (entry,) = added("data_set")
+    make_images(entry, tmp_path / "made.zip", tmp_path / "made.txt")
+    return tmp_path / "made.zip", tmp_path / "made.txt"
+
+
+def test_the_data_set_is_written_as_others_are_published(plugin, tmp_path):
+    plugin("adding-a-data-set.md")
+    archive, partition = made(tmp_path)
+    lines = [line.split() for line in partition.read_text().splitlines()]
+    assert [sum(split == code for _, split in lines) for code in "012"] == [400, 100, 100]
+    random = np.random.default_rng(0)
+    axis = np.linspace(-1, 1, 28)
+    with zipfile.ZipFile(archive) as file:
+        for name, _ in lines[:3]:
+            radius = random.uniform(0.3, 0.8)
+            expected = 255 * np.exp(-(((np.hypot(axis[None], axis[:, None]) - radius) / 0.1) ** 2))
+            with Image.open(file.open(f"rings/{name}")) as image:
+                assert (image.format, image.mode) == ("PNG", "L")
+                np.testing.assert_array_equal(np.asarray(image), np.floor(expected + 1e-9))
+    former = archive.read_bytes()
+    assert made(tmp_path)[0].read_bytes() == former, "the same images are the same file"
+    assert notice("rings", "rings") == "The images on this page are rings, drawn by arithmetic."
+
+
+@pytest.mark.parametrize(
+    ("change", "mistake"),
+    [
+        (
+            ('"train" if', '"training" if'),
+            "line 6: rings, image 1: 'training' is no split; choose from train, eval, test",
+        ),
+        (("number < 500", "number < 1000"), "line 6: rings has no image of the split test"),
+        (("{number:04d}.png", "0.png"), "line 6: rings, image 2: '0.png' is there twice"),
+        (("{number:04d}.png", "../{number}.png"), r"image 1: '../0.png' is no name of a file"),
+        (("{number:04d}.png", "{number} .png"), r"image 1: '0 .png' is no name of a file; it has no spaces"),
+        ((".astype(np.uint8)", ""), r"image 1: its pixels must be a uint8 array \(H, W\) or \(H, W, 3\)"),
+        ((", split\n", "\n"), r"image 1: expected \(name, pixels, split\)"),
+        (("0.1) ** 2", "0.1) ** two"), "line 6: the data set 'rings' failed: NameError"),
+    ],
+)
+def test_a_data_set_that_is_wrong_leaves_nothing(plugin, tmp_path, change, mistake):
+    plugin("adding-a-data-set.md", change)
+    with pytest.raises(UserError, match=mistake):
+        made(tmp_path)
+    assert not (tmp_path / "made.zip").exists()
+    assert not (tmp_path / "made.txt").exists()
+
+
+def test_the_configuration_of_the_data_set_is_complete(plugin, tmp_path):
+    path = plugin("adding-a-data-set.md")
+    study = yaml.safe_load(example("adding-a-data-set.md", "yaml")) | {"plugins": [str(path)]}
+    digits = yaml.safe_load((ROOT / "config/mnist.yaml").read_text())
+    config = complete(merged(digits, study), load_schema())
+    assert config["dataset"]["generator"] == "rings"
+    assert input_shape(config) == (1, 28, 28)
+    wrong = merged(digits, study, {"dataset": {"generator": "ring"}})
+    with pytest.raises(
+        UserError, match=r"dataset.generator: 'ring' is not allowed; did you mean rings\? choose from null, "
+    ):
+        complete(wrong, load_schema())
 
 
 @pytest.fixture(scope="module")

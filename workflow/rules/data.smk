@@ -1,7 +1,11 @@
 # From the archive to the arrays that every model sees.
 
+from vaebench.data.demo.generators import GENERATORS
 
-if config["dataset"]["generator"] is None:
+GENERATOR = GENERATORS.get(config["dataset"]["generator"])
+
+
+if GENERATOR is None:
 
     rule download:
         output:
@@ -30,6 +34,41 @@ if config["dataset"]["generator"] is None:
             "Downloading {wildcards.file}"
         script:
             "../scripts/download.py"
+
+elif GENERATOR.added:
+    # of no use where dataset.split makes another one
+    GENERATED_PARTITION = (
+        f"{RAW}/{GENERATOR.name}_partition.txt"
+        if config["dataset"]["split"]
+        else raw("partition")
+    )
+
+    rule added_images:
+        output:
+            images=raw("images"),
+            partition=GENERATED_PARTITION,
+            digests=digests(raw("images"), GENERATED_PARTITION),
+        log:
+            f"{LOGS}/added_images.log",
+        benchmark:
+            f"{BENCHMARKS}/added_images.jsonl"
+        localrule: True
+        conda:
+            "../../environment.yml"
+        resources:
+            mem="2GB",
+            runtime="2h",
+        params:
+            code=code(
+                "added_images.py",
+                plugins=files_that_add("data_set", [GENERATOR.name]),
+            ),
+            generator=GENERATOR.name,
+            plugins=PLUGINS,
+        message:
+            "Making the images of {params.generator}"
+        script:
+            "../scripts/added_images.py"
 
 else:
 

@@ -2,8 +2,8 @@
 
 from vaebench.figures.listing import FIGURES, FORMATS
 
-PRESENTED = (
-    files_that_add("metric") | files_that_add("figure") | files_that_add("table")
+PRESENTED = frozenset().union(
+    *map(files_that_add, ("metric", "figure", "table", "data_set"))
 )
 
 

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
+from vaebench.data.demo.generators import GENERATORS
 from vaebench.models.feature_networks import FEATURE_NETWORKS
 
-REGISTRIES: dict[str, Mapping[str, Any]] = {"feature_network": FEATURE_NETWORKS}
+REGISTRIES: dict[str, Mapping[str, Any]] = {"feature_network": FEATURE_NETWORKS, "generator": GENERATORS}
 
 
 def with_registered_names(schema: dict[str, Any]) -> dict[str, Any]:

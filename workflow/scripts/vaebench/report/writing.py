@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
 from vaebench.base.files import atomic_path
+from vaebench.data.demo.generators import GENERATORS
 from vaebench.figures.listing import FIGURES, FigureInfo
 from vaebench.figures.style import arrow, looks
 from vaebench.metrics.registry import METRICS, describe
@@ -33,9 +34,6 @@ FAILURE = re.compile(
     r" \(seed \d+\) failed in |^.+ has no result\.$"
 )  # as vaebench.results.tables.failure_notes writes
 HOW_MADE = ("crop", "size", "filter", "channels", "sources", "versions")
-SYNTHETIC = "The faces on this page are synthetic: drawn by a generator network, no photograph of a person among them."
-DIGITS = "The images on this page are handwritten digits of MNIST."
-FASHION = "The images on this page are photographs of clothes from Fashion-MNIST (Zalando SE, MIT licence)."
 CELEBA = (
     "The pictures on this page are CelebA images or derived from them. CelebA is available for non-commercial research "
     "purposes only, and its agreement forbids to copy, publish or distribute any portion of it, derived data included, "
@@ -115,9 +113,8 @@ def write_report(study: Study, sources: Sources, output: Path) -> None:
 
 def notice(dataset: str, generator: str | None) -> str:
     """What the reader must know about where the pictures come from and what may be done with them."""
-    known = {"demo_faces": SYNTHETIC, "mnist": DIGITS, "fashion_mnist": FASHION}
-    if generator in known:
-        return known[generator]
+    if generator in GENERATORS and (told := GENERATORS[generator].notice):
+        return told
     return CELEBA if "celeba" in dataset.lower() else UNKNOWN.format(dataset=dataset)
 
 

@@ -1,0 +1,144 @@
+"""A study that adds one thing of every kind, as docs/adding-*.md do: made, and what an edit makes again."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from .conftest import ROOT, new_project
+
+pytestmark = pytest.mark.slow
+
+PAGES = ("metric", "feature-network", "network", "data-set", "table", "figure")
+STUDY = """
+plugins: [PLUGINS]
+dataset:
+  name: rings
+  generator: rings
+  images: {file: rings.zip, bytes: null, md5: null, source: []}
+  partition: {file: rings.txt, bytes: null, md5: null, source: []}
+preprocessing: {limit: 64}
+seeds: [0]
+training: {epochs: 1, device: cpu}
+models:
+  vae: {config: {latent_dim: 4}}
+  beta_vae: null
+  vqvae: null
+  vaegan: null
+  small: {model: VAE, nets: {encoder: small, decoder: small}, config: {latent_dim: 4}}
+samples: {count: 32, showcase: {images: 4, traversal_dims: 2, traversal_steps: 3, interpolations: 1}}
+evaluation: {distribution: {features: [coarse], limit: 32}}
+"""
+SETTINGS = ("config/mnist.yaml", "study.yaml")
+LATER = {"figures": 1, "report": 1}
+TABLES = {"runs_table": 1, "summary": 1, "added_tables": 1} | LATER
+RUN = {"train": 1, "sample": 1, "showcase": 1, "evaluate": 1, "budget": 1}
+
+
+def example(kind):
+    page = (ROOT / f"docs/adding-a-{kind}.md").read_text()
+    return re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The study, run to its end in a folder of its own."""
+    project = new_project(tmp_path_factory.mktemp("adding") / "project")
+    for kind in PAGES:
+        (project.root / f"{kind.replace('-', '_')}.py").write_text(example(kind))
+    files = ", ".join(f"{kind.replace('-', '_')}.py" for kind in PAGES)
+    (project.root / "study.yaml").write_text(STUDY.replace("PLUGINS", files))
+    project.snakemake(configfiles=SETTINGS)
+    return project
+
+
+@pytest.fixture
+def study(finished, tmp_path):
+    """A copy of it, to be changed."""
+    return finished.copy(tmp_path / "project")
+
+
+def test_everything_that_is_added_is_in_the_results(finished):
+    results = finished.root / "results/rings"
+    values = pd.read_csv(results / "tables/runs.csv").set_index(["run", "metric"])["value"]
+    for run in ("vae", "small"):
+        assert values[run, "mae"] == pytest.approx(
+            pd.read_parquet(results / f"runs/{run}/seed0/metrics/per_image.parquet")["mae"].mean()
+        )
+        assert values[run, "self_mae"] > 0
+        assert values[run, "fd_coarse"] > 0
+    assert "mae_mean" in pd.read_csv(results / "tables/comparison.csv")
+    assert pd.read_csv(results / "tables/error_per_nat.csv")["run"].tolist() == ["vae", "small"]
+    assert (results / "figures/errors.png").stat().st_size > 1000
+    report = (results / "report.html").read_text()
+    for words in ("The images on this page are rings", "Error and rate of each run", "The mean over seeds, with its"):
+        assert words in report
+    assert finished.planned(configfiles=SETTINGS) == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "jobs"),
+    [
+        ("metric.py", ".abs()", ".abs().sqrt()", {"evaluate": 2} | TABLES),
+        (
+            "metric.py",
+            'label="MAE"',
+            'label="mean absolute error"',
+            {"runs_table": 1, "summary": 1, "added_tables": 1} | LATER,
+        ),
+        ("metric.py", "higher_is_better=False", "higher_is_better=None", TABLES),
+        ("metric.py", "# float32", "# single precision", {}),
+        ("feature_network.py", "images, 4", "images, 2", {"evaluate": 2} | TABLES),
+        ("network.py", "64)", "63)", RUN | {"pretrained": 0} | TABLES),
+        ("data_set.py", "0.8)", "0.7)", None),
+        ("data_set.py", "rings, drawn", "circles, drawn", {"report": 1}),
+        ("table.py", '/ found["rate"]', '* found["rate"]', {"added_tables": 1, "report": 1}),
+        ("table.py", "Error and rate", "Rate and error", {"added_tables": 1, "report": 1}),
+        ("figure.py", "figsize=(5, 2.5)", "figsize=(5, 3)", LATER),
+        ("figure.py", "The mean over seeds", "Means over seeds", LATER),
+    ],
+)
+def test_an_edit_makes_again_what_uses_it(study, file, old, new, jobs):
+    text = (study.root / file).read_text()
+    assert old in text
+    (study.root / file).write_text(text.replace(old, new))
+    planned = study.planned(configfiles=SETTINGS)
+    if jobs is None:
+        assert planned.items() >= {"added_images": 1, "preprocess": 1, "train": 2}.items()
+    else:
+        assert planned == {rule: count for rule, count in jobs.items() if count}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "jobs"),
+    [
+        ("metric", example("metric").replace('"mae"', '"mae2"'), {"evaluate": 2} | TABLES),
+        ("feature_network", example("feature-network").replace('"coarse"', '"coarse2"'), {}),
+        ("network", example("network").replace('"small"', '"small2"'), {}),
+        ("table", example("table").replace('"error_per_nat"', '"other"'), {"added_tables": 1, "report": 1}),
+        ("figure", example("figure").replace('"errors"', '"errors2"'), LATER),
+    ],
+)
+def test_another_plugin_makes_only_what_is_its_own(study, kind, text, jobs):
+    (study.root / "another.py").write_text(text)
+    (study.root / "change.yaml").write_text(
+        (study.root / "study.yaml").read_text().replace("plugins: [", "plugins: [another.py, ")
+    )
+    assert study.planned(configfiles=("config/mnist.yaml", "change.yaml")) == jobs
+
+
+def test_a_plugin_that_cannot_be_imported_stops_before_the_first_job(study):
+    study.append("metric.py", "\nimport no_such_module_of_a_test\n")
+    study.edit("network.py", "64)", "63)")
+    model = study.root / "results/rings/runs/small/seed0/final_model"
+    result = study.snakemake(configfiles=SETTINGS, check=False)
+    assert result.returncode == 1
+    assert (
+        "metric.py: cannot be imported: ModuleNotFoundError: No module named 'no_such_module_of_a_test'"
+        in result.stdout
+    )
+    assert model.is_dir(), "no model was deleted for it"
+
+
+def test_a_study_goes_on_in_another_folder(finished, tmp_path):
+    assert finished.copy(tmp_path / "moved" / "elsewhere", keep_dates=False).planned(configfiles=SETTINGS) == {}
