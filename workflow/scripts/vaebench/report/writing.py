@@ -113,7 +113,7 @@ def write_report(study: Study, sources: Sources, output: Path) -> None:
 
 def notice(dataset: str, generator: str | None) -> str:
     """What the reader must know about where the pictures come from and what may be done with them."""
-    if generator in GENERATORS and (told := GENERATORS[generator].notice):
+    if generator and (told := GENERATORS[generator].notice):
         return told
     return CELEBA if "celeba" in dataset.lower() else UNKNOWN.format(dataset=dataset)
 

@@ -20,7 +20,7 @@ def make_images(entry: Added, archive: Path, partition: Path) -> None:
     counts = dict.fromkeys(SPLITS, 0)
 
     def checked() -> Iterator[tuple[str, np.ndarray, int]]:
-        names = set()
+        names: set[str] = set()
         for item in entry.load()():
             if reason := _why_not(item, names):
                 raise PluginError(f"{entry.place}: {entry.name}, image {len(names) + 1}: {reason}")
