@@ -18,7 +18,7 @@ from vaebench.figures.drawing import DRAWINGS, draw, draw_all
 from vaebench.figures.listing import FIGURES
 from vaebench.figures.sheets import GAP, mosaic
 from vaebench.figures.style import HUES, look_of_vaebench, looks, save
-from vaebench.results.study import StudyPlan, head, study_of
+from vaebench.results.study import StudyPlan, study_of
 
 ROOT = Path(__file__).parents[2]
 CHARTS = [name for name, info in FIGURES.items() if not info.images]
@@ -389,14 +389,6 @@ def test_files_are_the_same_bytes_each_time_and_the_png_has_200_dpi(alone, tmp_p
             again = tmp_path / f"{name}.{suffix}"
             assert again.read_bytes() == (tmp_path / "all" / again.name).read_bytes(), again.name
     assert Image.open(tmp_path / "all/reconstructions.png").info["dpi"] == pytest.approx((200, 200), abs=0.1)
-
-
-@pytest.mark.parametrize("writer", [np.savez, np.savez_compressed])
-def test_head_reads_the_first_images_of_stored_and_deflated_files(writer, tmp_path):
-    images = np.arange(5 * 3 * 4 * 4, dtype=np.uint8).reshape(5, 3, 4, 4)
-    writer(tmp_path / "samples.npz", data=images, sampler=np.array("x"))
-    np.testing.assert_array_equal(head(tmp_path / "samples.npz", 2), images[:2])
-    np.testing.assert_array_equal(head(tmp_path / "samples.npz", 9), images)
 
 
 def test_figures_and_report_import_no_torch():

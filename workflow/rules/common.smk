@@ -36,6 +36,7 @@ from vaebench.base.digests import check_unchanged, digest_path, renew_digest
 from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import code_fingerprint
 from vaebench.base.folders import folder_state
+from vaebench.base.layout import SPLITS, runs_folder, training_folder
 from vaebench.base.log import tail
 from vaebench.base.plugin_files import files_that_add
 from vaebench.metrics.registry import METRICS, REGISTRY, measured
@@ -74,7 +75,8 @@ KEPT_PACKAGES = f"{config['data_dir']}/packages"
 KEPT_WEIGHTS = f"{config['data_dir']}/weights"
 NOTES = Path(DOWNLOADS, "sources.json")
 RESULTS = f"{config['results_dir']}/{DATASET}"
-RUN = f"{RESULTS}/runs/{{run}}/seed{{seed}}"
+RUNS_FOLDER = runs_folder(Path(RESULTS))
+RUN = str(training_folder(RUNS_FOLDER, "{run}", "{seed}"))
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 terminal = show_progress(workflow, Path(BENCHMARKS))
@@ -88,7 +90,6 @@ ANNOTATIONS = [
 SPECS = resolve.expand_runs(config)
 RUNS = list(SPECS)
 SEEDS = config["seeds"]
-SPLITS = ("train", "eval", "test")
 SUITES = resolve.suites(config)
 NETWORKS = resolve.networks(config)
 MEASURING = files_that_add("metric") | files_that_add(
@@ -303,7 +304,7 @@ def ids(*splits):
 def run_files(*names, runs=RUNS):
     """The named files of every run, or of some, and seed."""
     return [
-        f"{RESULTS}/runs/{run}/seed{seed}/{name}"
+        f"{training_folder(RUNS_FOLDER, run, seed)}/{name}"
         for run in runs
         for seed in resolve.seeds_of(SPECS[run], SEEDS)
         for name in names

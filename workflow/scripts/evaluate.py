@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from vaebench.base.digests import write_digests
+from vaebench.base.layout import SPLITS
 from vaebench.base.log import job
 from vaebench.base.plugin_files import use_plugins
 from vaebench.cluster.preflight import check_job
@@ -15,7 +16,7 @@ with job(snakemake.log[0]):
         snakemake.params.spec,
         int(snakemake.wildcards.seed),
         snakemake.params.dataset,
-        data=dict(zip(("train", "eval", "test"), map(Path, snakemake.input.data), strict=True)),
+        data=dict(zip(SPLITS, map(Path, snakemake.input.data), strict=True)),
         samples=Path(snakemake.input.samples),
         weights={Path(path).stem: Path(path) for path in snakemake.input.weights},
         settings=snakemake.params.settings | vars(snakemake.params.how),

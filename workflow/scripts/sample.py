@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from vaebench.base.digests import write_digest
+from vaebench.base.layout import SPLITS
 from vaebench.base.log import job
 from vaebench.base.plugin_files import use_plugins
 from vaebench.cluster.preflight import check_job
@@ -12,7 +13,7 @@ with job(snakemake.log[0]):
     check_job(how["device"])
     sample(
         Path(snakemake.input.model),
-        dict(zip(("train", "eval", "test"), map(Path, snakemake.input.data), strict=True)),
+        dict(zip(SPLITS, map(Path, snakemake.input.data), strict=True)),
         Path(snakemake.output[0]),
         snakemake.params.sampler,
         snakemake.params.settings | how,

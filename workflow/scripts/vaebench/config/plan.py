@@ -12,6 +12,7 @@ from typing import Any
 
 from vaebench.base.disk import Disk
 from vaebench.base.errors import UserError
+from vaebench.base.layout import SPLITS, runs_folder, training_folder
 from vaebench.config import resolve
 from vaebench.config.yaml_files import read_configfile
 
@@ -80,9 +81,9 @@ def config_or_exit(files: Iterable[Path], find_networks: bool = True) -> dict[st
 
 def trainings(config: Mapping[str, Any], folder: Path = Path()) -> tuple[Training, ...]:
     """Every training of the study, in the order of the configuration; folders in it are relative to `folder`."""
-    results = folder / config["results_dir"] / config["dataset"]["name"] / "runs"
+    runs = runs_folder(folder / config["results_dir"] / config["dataset"]["name"])
     return tuple(
-        Training(run, seed, spec, results / run / f"seed{seed}")
+        Training(run, seed, spec, training_folder(runs, run, seed))
         for run, spec in resolve.expand_runs(config).items()
         for seed in resolve.seeds_of(spec, config["seeds"])
     )
@@ -161,10 +162,7 @@ def _speeds(every: Iterable[Training]) -> dict[str, float]:
 
 def _shapes(config: Mapping[str, Any], folder: Path) -> dict[str, tuple[int, ...]]:
     """Shape of each split's array, from the manifests that exist already."""
-    paths = {
-        split: folder / config["data_dir"] / config["dataset"]["name"] / f"{split}_data.json"
-        for split in ("train", "eval", "test")
-    }
+    paths = {split: folder / config["data_dir"] / config["dataset"]["name"] / f"{split}_data.json" for split in SPLITS}
     return {split: tuple(json.loads(path.read_text())["shape"]) for split, path in paths.items() if path.is_file()}
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path
-from vaebench.data.archive.images import SPLITS, open_images
+from vaebench.base.layout import SPLITS
+from vaebench.data.archive.images import open_images
 from vaebench.data.archive.packed_names import draw_order
 from vaebench.data.labels import read_identities, rows_of
 

@@ -15,10 +15,11 @@ from tqdm import tqdm
 from vaebench.base.disk import disk_errors
 from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path, sha256_of
+from vaebench.base.layout import SPLITS
 from vaebench.data.archive import packed_names
 from vaebench.data.archive.decoding import Memory, examine
 from vaebench.data.archive.image_file import Header, ImageError, Reading
-from vaebench.data.archive.images import SPLITS, ImageSource, keys, open_images, read_partition
+from vaebench.data.archive.images import ImageSource, keys, open_images, read_partition
 from vaebench.data.archive.similar import similar
 from vaebench.data.cropping import Crop, crop_box
 from vaebench.data.worker_pool import in_order, no_memory, worker_pool

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from graphlib import TopologicalSorter
 from html import escape
 
 NODE_HEIGHT, ROW, CHARACTER, GAP, SIDE = 26, 46, 7.4, 18, 22
@@ -18,18 +19,11 @@ def parse(text: str) -> tuple[dict[str, str], list[tuple[str, str]]]:
 def layers(nodes: Sequence[str], edges: Sequence[tuple[str, str]]) -> list[list[str]]:
     """Nodes by the longest way from a start, each layer ordered by the mean place of what its nodes wait for."""
     before = {node: [start for start, end in edges if end == node] for node in nodes}
-    depth: dict[str, int] = {}
-
-    def reach(node: str) -> int:
-        if node not in depth:
-            depth[node] = 1 + max((reach(start) for start in before[node]), default=-1)
-        return depth[node]
-
-    for node in nodes:
-        reach(node)
-    result: list[list[str]] = [[] for _ in range(max(depth.values(), default=-1) + 1)]
-    for node in nodes:
-        result[depth[node]].append(node)
+    sorter, result = TopologicalSorter(before), []
+    sorter.prepare()
+    while ready := sorter.get_ready():
+        result.append(sorted(ready, key=nodes.index))
+        sorter.done(*ready)
     place: dict[str, float] = {}
     for layer in result:
         layer.sort(key=lambda node: sum(place[start] for start in before[node]) / max(1, len(before[node])))

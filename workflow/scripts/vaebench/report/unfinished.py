@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from vaebench.base.layout import runs_folder, training_folder
 from vaebench.base.log import last_line
 from vaebench.base.plugin_files import PluginError
 from vaebench.figures.drawing import draw_all
@@ -63,7 +64,7 @@ def summarise_finished(study: Study, left: Unfinished, sources: Sources) -> None
         return
     output = results / "unfinished"
     tables = output / "tables"
-    folders = {(run, seed): results / "runs" / run / f"seed{seed}" for run, seed in finished}
+    folders = {(run, seed): training_folder(runs_folder(results), run, seed) for run, seed in finished}
     metrics = [folders[key] / "metrics" for key in finished]
     runs_table([folder / f"{suite}.csv" for folder in metrics for suite in left.suites], tables / "runs.csv")
     per_image = [folder / "per_image.parquet" for folder in metrics]
@@ -101,9 +102,9 @@ def only_finished(finished: Mapping[tuple[str, int], Path], failures: Sequence[F
         runs = Path(temporary)
         for (run, seed), folder in finished.items():
             (runs / run).mkdir(exist_ok=True)
-            (runs / run / f"seed{seed}").symlink_to(folder.resolve(), target_is_directory=True)
+            training_folder(runs, run, seed).symlink_to(folder.resolve(), target_is_directory=True)
         for entry in failures:
-            state = runs / entry["run"] / f"seed{entry['seed']}" / "training_state"
+            state = training_folder(runs, entry["run"], entry["seed"]) / "training_state"
             state.mkdir(parents=True)
             (state / "failure.json").write_text(json.dumps({"reason": entry["reason"]}))
         yield runs

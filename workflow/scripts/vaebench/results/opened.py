@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 
 from vaebench.base.errors import UserError
-from vaebench.results.study import Run, head
+from vaebench.base.layout import runs_folder, training_folder
+from vaebench.base.npz import open_array
+from vaebench.results.study import Run
 
 if TYPE_CHECKING:
     from pythae.models import BaseAE
@@ -59,7 +61,7 @@ class OpenedStudy:
         """Generated images of one training, (count, C, H, W) uint8; all of them when `count` is None."""
         path = self._path(run, seed, "samples.npz")
         if count is not None:
-            return head(path, count)
+            return np.array(open_array(path)[:count])
         with np.load(path) as arrays:
             images: np.ndarray = arrays["data"]
             return images
@@ -101,11 +103,11 @@ def open_study(folder: Path | str) -> OpenedStudy:
         found.setdefault(path.parts[-3], []).append(int(path.parts[-2].removeprefix("seed")))
     if not found:
         raise UserError(f"{folder} holds no trainings: give the folder that a study wrote, such as results/demo")
-    runs = {}
+    runs, place = {}, runs_folder(folder)
     for name in sorted(found, key=_order_of(folder / "tables" / "runs.csv")):
         seeds = tuple(sorted(found[name]))
-        recorded = json.loads((folder / "runs" / name / f"seed{seeds[0]}" / "provenance.json").read_text())
-        runs[name] = Run(name, recorded["spec"], folder / "runs" / name, seeds)
+        recorded = json.loads((training_folder(place, name, seeds[0]) / "provenance.json").read_text())
+        runs[name] = Run(name, recorded["spec"], place / name, seeds)
     return OpenedStudy(folder, runs)
 
 

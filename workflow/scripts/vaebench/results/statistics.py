@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import stdtr, stdtrit
@@ -117,11 +118,7 @@ def ranks(values: np.ndarray, higher_is_better: bool) -> np.ndarray:
 
     NaN stays NaN, and a value that has no other to be compared with has no rank.
     """
-    keys = np.array([float(f"{value:.{EQUAL_DIGITS}g}") for value in np.asarray(values, np.float64)])
-    keys = -keys if higher_is_better else keys
-    found = np.full(len(keys), np.nan)
-    present = ~np.isnan(keys)
-    if present.sum() > 1:
-        _, inverse, counts = np.unique(keys[present], return_inverse=True, return_counts=True)
-        found[present] = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    return found
+    keys = pd.Series([float(f"{value:.{EQUAL_DIGITS}g}") for value in np.asarray(values, np.float64)])
+    if keys.count() < 2:
+        return np.full(len(keys), np.nan)
+    return keys.rank(ascending=not higher_is_better).to_numpy()

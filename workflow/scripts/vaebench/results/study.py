@@ -2,7 +2,6 @@
 
 import json
 import math
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,6 +10,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from vaebench.base.layout import runs_folder, training_folder
+from vaebench.base.npz import open_array
 
 NOT_FINISHED = "not finished"
 
@@ -37,7 +39,7 @@ class Run:
 
     def path(self, seed: int, *parts: str) -> Path:
         """A file of one training."""
-        return self.folder.joinpath(f"seed{seed}", *parts)
+        return training_folder(self.folder.parent, self.folder.name, seed).joinpath(*parts)
 
     @property
     def trained(self) -> list[int]:
@@ -60,7 +62,7 @@ class Run:
     def generated(self, count: int) -> np.ndarray | None:
         """The first `count` generated images of the first seed, (count, C, H, W) uint8, without reading the others."""
         path = self.first("samples.npz")
-        return None if path is None else head(path, count)
+        return None if path is None else np.array(open_array(path)[:count])
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -223,20 +225,12 @@ class StudyPlan:
 
 def study_of(plan: StudyPlan, results: Path) -> Study:
     """The study whose trainings and tables lie in the folders `runs` and `tables` of `results`."""
-    runs = tuple(Run(name, spec, results / "runs" / name, tuple(plan.seeds[name])) for name, spec in plan.runs.items())
+    runs = tuple(
+        Run(name, spec, runs_folder(results) / name, tuple(plan.seeds[name])) for name, spec in plan.runs.items()
+    )
     return Study(plan.dataset, runs, results / "tables")
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a table, each by column."""
     return [{str(column): value for column, value in row.items()} for row in frame.to_dict("records")]
-
-
-def head(path: Path, count: int, key: str = "data") -> np.ndarray:
-    """The first `count` rows of one array of an npz file; only those rows are read from the disk."""
-    with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as member:
-        np.lib.format.read_magic(member)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(member)
-        rows = min(count, shape[0])
-        values = member.read(rows * dtype.itemsize * int(np.prod(shape[1:])))
-    return np.frombuffer(values, dtype).reshape(rows, *shape[1:])

@@ -22,7 +22,6 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".ppm", ".pgm"),
     *(".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".heic", ".heif"),  # the last two for the message that they are not read
 )
-SPLITS = ("train", "eval", "test")  # the numbers 0, 1, 2 of a partition file
 TRIED = 1000  # names of a partition that show which of the outer folders it writes
 LONGEST_LINE = 8192  # characters of a partition; a path has at most 4,096 bytes
 

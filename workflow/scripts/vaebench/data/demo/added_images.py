@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vaebench.base.layout import SPLITS
 from vaebench.base.plugin_files import Added, PluginError, blamed
 from vaebench.data.demo.image_archives import write_archive
-
-SPLITS = ("train", "eval", "test")
 
 
 def make_images(entry: Added, archive: Path, partition: Path) -> None:
