@@ -43,7 +43,7 @@ def digit_package(packages) -> Path:
 
 @pytest.fixture(scope="session")
 def fashion_files(packages) -> Path:
-    """The folder with the four files of Fashion-MNIST; tests that need it are skipped where it cannot be had."""
+    """The folder with the four files of Fashion-MNIST; tests that need it are skipped where it is not available."""
     try:
         return obtain_fashion(packages / "fashion-mnist")
     except UserError as reason:

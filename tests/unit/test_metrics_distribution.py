@@ -197,7 +197,7 @@ def test_few_images_have_values_and_no_error():
 
 
 def test_inception_features_are_torch_fidelitys(tmp_path):
-    """The real weights cannot be had here; random ones in a file prove the path, and a wrong file is refused."""
+    """The real weights are not available here; random ones in a file prove the path, and a wrong file is refused."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     wrong = tmp_path / "wrong.pth"

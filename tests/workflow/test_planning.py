@@ -44,7 +44,7 @@ def test_a_study_that_could_not_be_measured_starts_no_job(project):
     (project.root / "mine.yaml").write_text("weights: {alexnet: {source: [{path: /nowhere/alexnet.pth}]}}")
     result = project.snakemake(configfiles=("config/demo.yaml", "mine.yaml"), check=False)
     assert result.returncode == 1
-    assert "the alexnet weights cannot be had" in result.stdout
+    assert "the alexnet weights could not be obtained" in result.stdout
     assert "weights.alexnet.source" in result.stdout
     assert not (project.root / "data/demo").exists()
 

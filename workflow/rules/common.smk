@@ -105,7 +105,7 @@ STAGES = (
     "sample",
     "showcase",
     "evaluate",
-)  # of one training; the summary of an unfinished study tells of them
+)  # of one training; the summary of an unfinished study lists them
 
 
 def one_of(names):
@@ -255,7 +255,7 @@ def renew_digests():
 def take_up_folder():
     """Say that this Snakemake works here, and remove the lock of one that was killed: its jobs here end with it.
 
-    Returns the open file that says it for as long as this process lives.
+    Returns the open file that says it until this process ends.
     """
     presence, last = enter(Path(".snakemake/presence"))
     locks = Path(".snakemake/locks")

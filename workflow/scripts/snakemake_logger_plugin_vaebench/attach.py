@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def show_progress(workflow: "Workflow", benchmarks: Path) -> LogHandler:
-    """The handler that speaks for this run; `benchmarks` holds the times of earlier runs, for an estimate of this one.
+    """The handler that prints this run's messages; `benchmarks` holds times of earlier runs, for estimates of this one.
 
     It comes before all other handlers, since it adds the reason to the records of failures. It writes in the place of
     Snakemake's own handler for the terminal, which stays for a plan (-n), for --verbose, --debug-dag and
@@ -33,6 +33,6 @@ def show_progress(workflow: "Workflow", benchmarks: Path) -> LogHandler:
         else:
             handler.stream = None
     handlers.insert(0, handler)
-    logging.raiseExceptions = False  # on a full disk Snakemake's log fails: one traceback per message tells nobody why
+    logging.raiseExceptions = False  # on a full disk Snakemake's log fails, with a traceback per message
     handler.learn(benchmarks, lambda: {rule.name for rule in workflow.rules if not rule.output})
     return handler

@@ -18,7 +18,7 @@ from vaebench.base.failures import ERROR, NO_SPACE, SILENT, STOPPED, UNEXPECTED,
 from vaebench.base.log import tail
 from vaebench.cluster.progress import earlier_seconds, in_words
 
-SILENCE = 600  # seconds without a line until one says what is still at work
+SILENCE = 600  # seconds without a line after which one lists the running jobs
 FEW, MANY = 5, 30  # lines of a failed job's log that are shown, when the reason is known and when it is not
 RED, PLAIN = "\033[31m", "\033[0m"
 STATUS = re.compile(r"CalledProcessError.*(?:non-zero exit status (\d+)|died with <Signals\.\w+: (\d+)>)", re.DOTALL)
@@ -124,11 +124,11 @@ class LogHandler(LogHandlerBase):
             self.handleError(record)
 
     def handleError(self, record: LogRecord) -> None:
-        """Say that a record could not be told: a defect of this class, which must not end the run."""
+        """Report a record that could not be printed: a defect of this class, which must not end the run."""
         print(f"warning: cannot show a message of Snakemake's ({sys.exception()!r})", file=sys.stderr)
 
     def close(self) -> None:
-        """End the thread that speaks up after a silence."""
+        """End the thread that prints a line when there was none for long."""
         self._ended.set()
         super().close()
 
@@ -238,7 +238,7 @@ class LogHandler(LogHandlerBase):
             yield ERROR + no_space() if NO_SPACE.search(words) else words
 
     def _pass_on(self, record: LogRecord) -> Iterator[str]:
-        """What Snakemake or its executor say in plain words."""
+        """Messages of Snakemake or its executor that are plain text."""
         words = record.getMessage().strip() if record.msg else ""
         if words.startswith("Terminating processes on user request"):
             self.interrupted = True

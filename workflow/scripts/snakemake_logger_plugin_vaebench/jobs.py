@@ -1,4 +1,4 @@
-"""The jobs of a run as its records tell of them: which work, what was timed, and how one ended."""
+"""The jobs of a run, from its records: which are running, what was timed, and how one ended."""
 
 import os
 import shutil
@@ -99,8 +99,8 @@ class Jobs:
         """How likely it is that this member made its group fail: its log says so, or else it wrote last."""
         written = self.started[jobid].written()
         lines = [line for _, lines in written for line in lines]
-        speaks = bool(last_reason(lines)) or any(line.startswith("Traceback ") for line in lines)
-        return speaks, max((os.stat(log).st_mtime for log, _ in written), default=0.0)
+        has_reason = bool(last_reason(lines)) or any(line.startswith("Traceback ") for line in lines)
+        return has_reason, max((os.stat(log).st_mtime for log, _ in written), default=0.0)
 
     def time_left(self) -> str:
         """How long the planned jobs that are not done will take, in words.

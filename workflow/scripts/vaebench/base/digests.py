@@ -1,7 +1,7 @@
 """Small files that stand for large ones: Snakemake compares inputs up to 1 MB by content, larger ones only by date.
 
-A rule that writes a large file writes its digest beside it, and whoever reads the large file depends on the digest. A
-new date alone (a copied checkout, a file written again with equal bytes) then makes nothing stale, and other bytes do.
+A rule that writes a large file writes its digest beside it, and a rule that reads the large file depends on the digest.
+A new date alone (a copied checkout, a file written again with equal bytes) makes nothing stale, and other bytes do.
 """
 
 import json

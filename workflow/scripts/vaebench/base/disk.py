@@ -1,4 +1,4 @@
-"""What the file system refuses, said so that the user knows what to do."""
+"""Turn an OSError of the file system into a message with advice."""
 
 import errno
 import os

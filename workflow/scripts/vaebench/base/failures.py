@@ -38,7 +38,7 @@ REFUSED = re.compile(
     r"sbatch failed\. The error message was '(.+?)'\.\n|failed with exception: (.+?)(?:For further|$)", re.DOTALL
 )
 
-# What SLURM says of a job's end, in its state and in its log, and what it means; the first that fits counts.
+# SLURM's words on a job's end, in its state and in its log, and their meaning; the first that fits counts.
 SCHEDULER = (
     (
         re.compile(r"OUT_OF_ME|oom[-_]kill|exceeded (job |step )?memory limit", re.IGNORECASE),
@@ -75,7 +75,7 @@ GRACEFUL = [128 + number for number in (signal.SIGUSR1, signal.SIGTERM, signal.S
 class Ending:
     """What is known of a job that did not finish.
 
-    `status` is its exit status as a shell gives it, None where nobody saw it. `log` holds the last lines of its log,
+    `status` is its exit status as a shell gives it, None where it is not known. `log` holds the last lines of its log,
     `scheduler` what SLURM said of it and wrote to its own log of it. `on_cluster` tells whether SLURM ran it. It asked
     for `memory_mb` and `minutes`. `free_bytes` are free on the disk, and `memory_kills` counts the processes that the
     kernel killed for lack of memory since the job began.
@@ -171,7 +171,7 @@ def _scheduler_reason(ending: Ending) -> str:
 
 
 def _reason_of_status(ending: Ending) -> str:
-    """What the exit status tells of a job that neither it nor SLURM said anything about."""
+    """The cause that the exit status implies, for a job without a message of its own or of SLURM."""
     number = (ending.status or 0) - 128
     if number == signal.SIGKILL:
         return ERROR + _killed(ending)

@@ -89,7 +89,7 @@ def tail(log: Path | str) -> list[str]:
 
 
 def last_line(log: Path | str) -> str:
-    """The last line of a log that says something."""
+    """The last line of a log that is not empty."""
     return next(reversed(tail(log)), "its log is empty").strip()
 
 

@@ -1,4 +1,4 @@
-"""How the C library deals with the memory that tensors and images give back."""
+"""Tune glibc's malloc to reuse the memory of freed tensors and images."""
 
 import ctypes
 import mmap

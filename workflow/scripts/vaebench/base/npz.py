@@ -25,7 +25,7 @@ LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of name and extra
 
 
 class Manifest(TypedDict):
-    """Of what preprocessing says of a split's array, what others read: where it is from, what it holds, whose rows."""
+    """The part of a split's manifest that other stages read: sources, contents, and the images of the rows."""
 
     dataset: str
     split: str

@@ -1,4 +1,4 @@
-"""A job whose starter is gone ends too: whoever starts the work again would do it beside that job."""
+"""End a job whose parent process ended: a second start of the work would run beside that job."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Files of torch.save read as plain tensors, and in words what a file is that cannot be."""
+"""Files of torch.save read as plain tensors, and a message for a file that cannot be."""
 
 import re
 import warnings

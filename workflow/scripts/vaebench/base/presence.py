@@ -13,7 +13,7 @@ def enter(path: Path) -> tuple[int | None, str | None]:
     """Lock the file at `path` together with all others who do; the system ends that with this process.
 
     The open file that holds the lock, and, when nobody else has it now, what its last holder had written there. None
-    for both where it cannot be had, as on a file system without locks.
+    for both where it cannot be set, as on a file system without locks.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

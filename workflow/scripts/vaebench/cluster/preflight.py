@@ -66,7 +66,7 @@ class Finding:
 
 
 def check(facts: Facts, needs: Needs) -> list[Finding]:
-    """Everything on the machine `facts` that stands against `needs`, the cause before its consequences.
+    """Each of the `needs` that the machine `facts` does not meet, the cause before its consequences.
 
     A missing GPU is an error where the device is cuda or a scheduler gave one to this job, since the job would then
     run for days on a CPU; elsewhere `auto` may use the CPU.

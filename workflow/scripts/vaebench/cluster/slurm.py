@@ -21,7 +21,7 @@ JOB_NAMES = (
     "output",
     "resources",
     "rule",
-)  # what an expression says of a job that is not made yet
+)  # the values in an expression before a job exists
 
 
 @dataclass(frozen=True)

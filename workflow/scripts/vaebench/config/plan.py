@@ -1,4 +1,4 @@
-"""What a study is going to do, told before it starts: its trainings, their GPU hours and the disk they need."""
+"""The plan of a study before it starts: its trainings, their GPU hours and the disk they need."""
 
 import argparse
 import csv

@@ -1,4 +1,4 @@
-"""What the schema says about a configuration: the defaults of its keys, and every violation in words.
+"""A configuration against its schema: the defaults of its keys, and a message for every violation.
 
 A violation is known by its path: the keys that lead to it.
 """

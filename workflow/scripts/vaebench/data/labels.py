@@ -37,9 +37,9 @@ def read_identities(path: Path) -> pd.DataFrame:
         raise UserError(
             f"{path}: not a file of persons: it has the columns {', '.join(map(str, table))} beside the images' names"
         )
-    nobody = table.index[table.iloc[:, 0] == ""]
-    if len(nobody):
-        raise UserError(f"{path}: no person for {nobody[0]}")
+    unnamed = table.index[table.iloc[:, 0] == ""]
+    if len(unnamed):
+        raise UserError(f"{path}: no person for {unnamed[0]}")
     return table
 
 

@@ -114,7 +114,7 @@ class PartialArray:
         return RowWriter(self.part, self._offset, self._row_bytes)
 
     def record(self, done: Done) -> None:
-        """Note a finished range; from here on it survives."""
+        """Record a finished range; it is kept from now on, whatever ends the job."""
         self._done.append(done)
         self.rows_done += done.stop - done.start
         with open(self.journal, "a") as file:

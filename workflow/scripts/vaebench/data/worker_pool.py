@@ -70,7 +70,7 @@ def no_memory(image: str, source: Path) -> str:
 
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent sees the interrupt and ends the pool
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the parent's handler, which speaks for the whole job
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the parent's handler, which acts for the whole job
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     threadpool_limits(1)  # the processes are the parallelism

@@ -58,7 +58,7 @@ def fetch(file: FileSource, destination: Path, settings: DownloadSettings) -> No
                 return
     why = "; ".join(failures)
     raise UserError(
-        f"{destination.name} could not be had from any source: {why}. "
+        f"{destination.name} could not be obtained from any source: {why}. "
         f"Or place the file by hand at {destination.absolute()}"
         + (f" (md5 {file.md5})" if file.md5 else "")
         + " and run again."
@@ -92,7 +92,7 @@ def _fault(path: Path, file: FileSource) -> str | None:
 
 
 def _remember(path: Path, file: FileSource) -> None:
-    """Spare whoever needs the checksum that was just found right from reading the file again."""
+    """Keep the checksum that was just verified, so that the file is not read again for it."""
     if file.md5 and path.is_file():
         with suppress(OSError):  # a shared folder may be read-only
             write_digest(path, file.md5)

@@ -1,4 +1,4 @@
-"""Downloads from Google Drive by gdown, with each of its refusals told apart."""
+"""Downloads from Google Drive by gdown, with a message for each kind of refusal."""
 
 import re
 import time

@@ -44,7 +44,7 @@ class Incomplete(Exception):
 
 @dataclass(frozen=True)
 class Version:
-    """What a server says of a file: parts belong together when this is the same for both."""
+    """A server's identification of a file: parts belong together when it is equal for both."""
 
     etag: str | None  # only those that stand for equal bytes
     modified: str | None
@@ -206,7 +206,7 @@ def _decoded(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
 
 
 def _without_page(blocks: Iterator[bytes], kind: str) -> Iterator[bytes]:
-    """The same blocks; SourceError when they begin as HTML does: a server that says so may be wrong, or not say it."""
+    """The same blocks; SourceError when they begin as HTML does, since the content type may be wrong or absent."""
     head = b""
     for block in blocks:
         head += block
@@ -218,7 +218,7 @@ def _without_page(blocks: Iterator[bytes], kind: str) -> Iterator[bytes]:
 
 
 def _note(transfer: Transfer) -> Path:
-    """The file beside the partial one that says of which version it is."""
+    """The file beside the partial one that holds its version."""
     return transfer.partial.with_name(f"{transfer.partial.name}.json")
 
 

@@ -103,7 +103,7 @@ def _value(measured: Measured, count: int, note: str) -> Value:
 
 
 def _why_not(features: np.ndarray, real: np.ndarray, least: int) -> str:
-    """Why a metric cannot be had from these features; empty when it can."""
+    """Why a metric cannot be computed from these features; empty when it can."""
     if min(len(features), len(real)) < least:
         return f"needs at least {least} images of either set, there are {len(features)} and {len(real)}"
     bad = sum(int((~np.isfinite(rows)).any(1).sum()) for rows in (features, real))

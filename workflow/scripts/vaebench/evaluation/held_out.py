@@ -42,7 +42,7 @@ def pass_over_images(task: Task, summary: LatentSummary) -> Pass:
 
 
 def rate_notes(model: BaseAE, family: str, task: Task) -> dict[str, str]:
-    """What must be said of a model's rate and of its negative ELBO, by metric."""
+    """Notes on a model's rate and on its negative ELBO, by metric."""
     draws = task.settings["elbo_draws"]
     drawn = f"{draws} draw{'s' * (draws > 1)} an image"
     if family == "vq":

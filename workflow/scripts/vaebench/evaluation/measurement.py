@@ -123,9 +123,9 @@ class Pass:
 
 
 def load_networks(settings: dict, weights: dict[str, Path], shape: Sequence[int], device: str) -> Networks:
-    """The feature networks beside LPIPS's trunks that the settings want; Inception by the name that its file deserves.
+    """The feature networks beside LPIPS's trunks that the settings want.
 
-    shape: (C, H, W) of the images.
+    shape: (C, H, W) of the images. Inception's name follows from its file's checksum.
     """
     found = Networks()
     for name in wanted_features(settings):

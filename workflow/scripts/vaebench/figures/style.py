@@ -149,7 +149,7 @@ def note_single_seed(figure: Figure, study: Study) -> None:
 
 
 def note(axes: Axes, text: str) -> None:
-    """Say on the face of a panel what is missing there; its scale is taken away."""
+    """Write on a panel what is missing there; its scale is removed."""
     axes.set_axis_off()
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=MUTED, wrap=True)
 

@@ -49,7 +49,7 @@ class Value:
     """One measured value of a metric.
 
     n: on how many images or samples; std_error: its standard error for this one trained model, over those images or
-    samples, NaN where it is not known; note: what must be said of it, or why it is not there.
+    samples, NaN where it is not known; note: what qualifies it, or why it is absent.
     """
 
     value: float

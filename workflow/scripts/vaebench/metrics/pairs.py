@@ -32,7 +32,7 @@ class PairMetrics:
     """Every registered metric of a pair of images, LPIPS with the given trunks, and the trunks' pooled features.
 
     shape: (C, H, W) of the images; lpips: of "alex", "vgg"; features: of "alexnet", "vgg16"; weights: trunk -> file.
-    `skipped` tells, by metric, why it cannot be computed at this size, and `notes` what must be said of a value.
+    `skipped` is, by metric, why it cannot be computed at this size, and `notes` what qualifies a value.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """LPIPS 0.1.4 and the features of its trunks: one pass through the network serves both.
 
 The trunk's ImageNet weights come from a file of this pipeline, the linear heads from the installed `lpips` package.
-Nothing is downloaded and no weight is ever random.
+Nothing is downloaded, and no weight is random.
 """
 
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ def own_networks(spec: Mapping) -> list[str]:
 
 
 def mistakes_of(specs: Iterable[Mapping], input_shape: tuple[int, int, int] | None) -> list[str]:
-    """Why the networks of the runs `specs` cannot be had, a line for each run; empty when all can.
+    """Why the networks of the runs `specs` cannot be built, a line for each run; empty when all can.
 
     They are imported, and the models built for images of `input_shape` (C, H, W) unless that is None.
     """

@@ -96,7 +96,7 @@ def _scope(verdict: Verdict) -> str:
 
 
 def _evidence(verdict: Verdict) -> str:
-    """What the tests say of the best run's lead, in words."""
+    """The tests' result on the best run's lead, as text."""
     if verdict.grade == "unknown":
         return "not tested: a single seed without a standard error, or no variance at all"
     if verdict.grade == "clear":
@@ -110,7 +110,7 @@ def _with_value(verdict: Verdict) -> str:
 
 
 def _rates(study: Study) -> list[str]:
-    """That a comparison of reconstructions is one at unlike rates, where the dearest run has twice the cheapest's."""
+    """That reconstructions are compared at unlike rates, where the highest rate is twice the lowest."""
     rates = {run.name: value.mean for run in study.runs if (value := study.interval(run.name, "rate"))}
     if len(rates) < 2:
         return []

@@ -1,4 +1,4 @@
-"""What the page says of each run: its specification, metrics, pictures, curves and provenance."""
+"""The part of the page on each run: its specification, metrics, pictures, curves and provenance."""
 
 import json
 from dataclasses import dataclass

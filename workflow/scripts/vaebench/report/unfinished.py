@@ -82,7 +82,7 @@ def summarise_finished(study: Study, left: Unfinished, sources: Sources) -> None
 
 
 def failure(run: Run, seed: int, stage: str, logs: Path) -> Failure:
-    """Run, seed, the stage that is left to do, and why it was not done: the training's own word, or its log's last."""
+    """Run, seed, the stage that is left to do, and why: the reason that training recorded, or its log's last line."""
     log = logs / stage / run.name / f"seed{seed}.log"
     reason = run.failures.get(seed, "")
     if run.path(seed, OUTPUTS[stage]).exists():

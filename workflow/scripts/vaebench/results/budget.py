@@ -35,9 +35,9 @@ Provenance = Mapping[str, Any]  # a training's provenance.json, as `training.tra
 
 @dataclass(frozen=True)
 class Aspect:
-    """One column of the table: its heading, what a training's provenance says of it, and how a number is written.
+    """One column of the table: its heading, its value from a training's provenance, and how a number is written.
 
-    `compared`: a run that has another value than most runs is marked; the time taken is nobody's choice.
+    `compared`: a run that has another value than most runs is marked; the time taken is not chosen.
     """
 
     heading: str
@@ -69,7 +69,7 @@ def budget(provenances: Sequence[Path], tuning_trials: Mapping[str, int | None],
     """Write budget.csv, .md and .tex to `folder`: a row per run, in the order of `tuning_trials`.
 
     `provenances` are the files that the trainings wrote; `tuning_trials` gives for every planned run how many settings
-    were tried to choose its own, None where nobody said.
+    were tried to choose its own, None where it is not declared.
     """
     trainings = [json.loads(Path(path).read_text()) for path in provenances]
     frame = budget_table(trainings, tuning_trials)

@@ -84,7 +84,7 @@ def seed_summary(values: np.ndarray, confidence: float, std_error: float = math.
     """mean, sd, ci_low, ci_high, n_seeds of one value per seed; sd and interval are NaN where they are not known.
 
     The interval is Student's for the mean of the trainings. A single training has the interval of its own value, from
-    its standard error over `n` images or samples: it tells of other images, not of another training.
+    its standard error over `n` images or samples: it covers other images, not another training.
     """
     values = np.asarray(values, np.float64)
     several = len(values) > 1

@@ -93,7 +93,7 @@ class Suites:
     ) -> None:
         """Take in the mean over images of each column; one image without a finite value leaves the mean empty.
 
-        notes: what must be said of a metric's value, or of its absence, by metric.
+        notes: what qualifies a metric's value, or why it is absent, by metric.
         """
         self.add({name: mean_of(values, notes.get(name, "")) for name, values in columns.items()}, count)
 

@@ -69,7 +69,7 @@ def obtain_weights(network: str, settings: Mapping[str, Any], output: Path, pack
             return
     listing = "\n".join(failures)
     raise UserError(
-        f"the {network} weights cannot be had, and no metric uses random ones:\n{listing}\n"
+        f"the {network} weights could not be obtained, and no metric uses random ones:\n{listing}\n"
         f"Put the file on this machine and name it in the config: weights.{network}.source: [{{path: /your/file}}]"
     )
 
