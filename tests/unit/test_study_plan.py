@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from snakemake.utils import update_config
 
 from vaebench.base.errors import UserError
 from vaebench.config.plan import describe, disks, make_plan, read_config, trainings
@@ -35,6 +36,23 @@ def test_files_are_merged_key_by_key(tmp_path):
     assert config["models"]["vqvae"]["config"]["num_embeddings"] == 1024
     with pytest.raises(UserError, match=r"absent\.yaml"):
         read_config([tmp_path / "absent.yaml"])
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        {"seeds": [7], "models": {"vae": None, "vqvae": {"config": {"latent_dim": 8}}}},
+        {"models": {"vae": {"sweep": {"latent_dim": [4, 8]}}}, "preprocessing": {"crop": None}},
+        {"dataset": {"labels": {"file": "a.csv"}}},  # a mapping in the place of null, or of text
+        {"preprocessing": {"crop": {"box": [0, 0, 64, 64]}}},
+    ],
+)
+def test_files_are_merged_as_snakemake_merges_them(tmp_path, over):
+    (tmp_path / "over.yaml").write_text(yaml.safe_dump(over))
+    expected = yaml.safe_load(CONFIGS[0].read_text())
+    update_config(expected, over)
+    (tmp_path / "merged.yaml").write_text(yaml.safe_dump(expected, sort_keys=False))
+    assert read_config([*CONFIGS, tmp_path / "over.yaml"]) == read_config([tmp_path / "merged.yaml"])
 
 
 def test_every_training_has_its_folder(tmp_path):
