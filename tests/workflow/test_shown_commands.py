@@ -89,7 +89,13 @@ def test_a_measurement_on_the_demo_says_that_the_demo_comes_first(clone):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_shown_configuration_is_sound(page, tmp_path):
+def test_shown_configuration_is_sound(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    for place, plugin in zip(
+        re.findall(r"[Ss]aved? (?:this )?as `(.*?)`", page.read_text()), blocks(page, "python"), strict=False
+    ):
+        (tmp_path / place).write_text(plugin)
     for block in blocks(page, "yaml"):
         if block.startswith(" "):  # a part of an entry
             continue

@@ -100,7 +100,7 @@ rule evaluate:
         gpu=1,
     params:
         code=code("evaluate.py", without=REGISTRY, plugins=MEASURING),
-        metrics=measured(),
+        metrics=measured(wanted_features(config["evaluation"])),
         spec=lambda wildcards: without(SPECS[wildcards.run], "training", "sampler"),
         settings=without(config["evaluation"], "batch_size"),
         how=lambda wildcards: untracked(

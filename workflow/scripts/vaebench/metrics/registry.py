@@ -3,6 +3,7 @@
 The Snakefile's neighbours, the tables and the figures read it, so it imports nothing heavy.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from vaebench.base.plugin_files import Registry
@@ -11,6 +12,7 @@ from vaebench.metrics.metric import SUITES, Metric
 from vaebench.metrics.registry_images import fidelity, legacy, objectives, sampled, self_consistency
 from vaebench.metrics.registry_latent import latent, likelihood
 from vaebench.metrics.registry_sets import generation
+from vaebench.metrics.set_names import CUSTOM
 
 __all__ = ["METRICS", "REGISTRY", "SUITES", "Metric", "describe", "measured"]
 
@@ -33,14 +35,17 @@ def describe(name: str) -> Metric:
     return replace(entry, name=name, label=f"{entry.label} ({qualifier})", headline=False)
 
 
-def measured() -> dict[str, tuple[object, ...]]:
+def measured(features: Iterable[str]) -> dict[str, tuple[object, ...]]:
     """What of each entry decides how it is measured and noted, and not only how it is shown.
 
-    Units, directions, labels, symbols, ranges and formulas are not among it: an evaluation reads none of them.
+    Units, directions, labels, symbols, ranges and formulas are not among it: an evaluation reads none of them. Left out
+    are the entries in the features of other networks than `features`, those that the study names.
     """
+    spaces = {"", CUSTOM, *features}
     return {
         name: (entry.suite, entry.applies_to, entry.per_image, entry.function, entry.features)
         for name, entry in METRICS.items()
+        if entry.features in spaces
     }
 
 
