@@ -54,8 +54,8 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def study(finished, tmp_path):
-    """A copy of it, to be changed."""
-    return finished.copy(tmp_path / "project")
+    """A copy of it in another folder, to be changed."""
+    return finished.copy(tmp_path / "project", keep_dates=False)
 
 
 def test_everything_that_is_added_is_in_the_results(finished):
@@ -80,22 +80,13 @@ def test_everything_that_is_added_is_in_the_results(finished):
     ("file", "old", "new", "jobs"),
     [
         ("metric.py", ".abs()", ".abs().sqrt()", {"evaluate": 2} | TABLES),
-        (
-            "metric.py",
-            'label="MAE"',
-            'label="mean absolute error"',
-            {"runs_table": 1, "summary": 1, "added_tables": 1} | LATER,
-        ),
-        ("metric.py", "higher_is_better=False", "higher_is_better=None", TABLES),
-        ("metric.py", "# float32", "# single precision", {}),
+        ("metric.py", 'label="MAE"', 'label="mean absolute error"', TABLES),
         ("feature_network.py", "images, 4", "images, 2", {"evaluate": 2} | TABLES),
         ("network.py", "64)", "63)", RUN | TABLES),
         ("data_set.py", "0.8)", "0.7)", None),
         ("data_set.py", "rings, drawn", "circles, drawn", {"report": 1}),
         ("table.py", '/ found["rate"]', '* found["rate"]', {"added_tables": 1, "report": 1}),
-        ("table.py", "Error and rate", "Rate and error", {"added_tables": 1, "report": 1}),
         ("figure.py", "figsize=(5, 2.5)", "figsize=(5, 3)", LATER),
-        ("figure.py", "The mean over seeds", "Means over seeds", LATER),
     ],
 )
 def test_an_edit_makes_again_what_uses_it(study, file, old, new, jobs):
@@ -109,22 +100,27 @@ def test_an_edit_makes_again_what_uses_it(study, file, old, new, jobs):
         assert planned == jobs
 
 
+def renamed(kind, old, new):
+    return example(kind).replace(f'"{old}"', f'"{new}"')
+
+
 @pytest.mark.parametrize(
-    ("kind", "text", "jobs"),
+    ("texts", "jobs"),
     [
-        ("metric", example("metric").replace('"mae"', '"mae2"'), {"evaluate": 2} | TABLES),
-        ("feature_network", example("feature-network").replace('"coarse"', '"coarse2"'), {}),
-        ("network", example("network").replace('"small"', '"small2"'), {}),
-        ("table", example("table").replace('"error_per_nat"', '"other"'), {"added_tables": 1, "report": 1}),
-        ("figure", example("figure").replace('"errors"', '"errors2"'), LATER),
+        ([renamed("metric", "mae", "mae2")], {"evaluate": 2} | TABLES),
+        ([renamed("feature-network", "coarse", "coarse2"), renamed("network", "small", "small2")], {}),  # of no use yet
+        (
+            [renamed("table", "error_per_nat", "other"), renamed("figure", "errors", "errors2")],
+            {"added_tables": 1} | LATER,
+        ),
     ],
 )
-def test_another_plugin_makes_only_what_is_its_own(study, kind, text, jobs):
-    (study.root / "another.py").write_text(text)
-    (study.root / "change.yaml").write_text(
-        (study.root / "study.yaml").read_text().replace("plugins: [", "plugins: [another.py, ")
-    )
-    assert study.planned(configfiles=("config/mnist.yaml", "change.yaml")) == jobs
+def test_other_plugins_make_only_what_is_their_own(study, texts, jobs):
+    names = [f"other{number}.py" for number in range(len(texts))]
+    for name, text in zip(names, texts, strict=True):
+        (study.root / name).write_text(text)
+    study.edit("study.yaml", "plugins: [", f"plugins: [{', '.join(names)}, ")
+    assert study.planned(configfiles=SETTINGS) == jobs
 
 
 def test_a_plugin_that_cannot_be_imported_stops_before_the_first_job(study):
@@ -138,7 +134,3 @@ def test_a_plugin_that_cannot_be_imported_stops_before_the_first_job(study):
         in result.stdout
     )
     assert model.is_dir(), "no model was deleted for it"
-
-
-def test_a_study_goes_on_in_another_folder(finished, tmp_path):
-    assert finished.copy(tmp_path / "moved" / "elsewhere", keep_dates=False).planned(configfiles=SETTINGS) == {}
