@@ -385,7 +385,8 @@ def write_splits(folder: Path, counts: dict[str, int]) -> dict[str, Path]:
 
 def save_untrained(folder: Path, spec: dict) -> Path:
     """A model with random weights, saved as a training would."""
-    from vaebench.models.building import build_model, save_model
+    from vaebench.models.building import build_model
+    from vaebench.models.storage import save_model
     from vaebench.training.checkpoint import seed_everything
 
     seed_everything(0)

@@ -14,7 +14,7 @@ from runs import evaluation_images, file_of_demo, specification, trained, write_
 
 from vaebench.metrics.distribution import kernel_distance
 from vaebench.metrics.perceptual import Perceptual, pooled
-from vaebench.models.posterior import decode, reconstruct
+from vaebench.models.inference import decode, reconstruct
 
 FIELDS = {"latent_dim": 32, "reconstruction_layer": 1, "equilibrium": 0.68, "margin": 0.4}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from runs import evaluation_images, file_of_demo, specification, trained, write_rows
 
-from vaebench.models.posterior import encode, reconstruct
+from vaebench.models.inference import encode, reconstruct
 
 
 def main() -> None:

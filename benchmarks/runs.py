@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "workflow/scripts"))
 from pythae.models import BaseAE
 
 from vaebench.base.npz import open_array, write_array
-from vaebench.models.building import load_model
+from vaebench.models.storage import load_model
 from vaebench.training.trainer import train
 
 FIELDS = {

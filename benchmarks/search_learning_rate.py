@@ -25,7 +25,7 @@ from runs import trained, write_rows
 from vaebench.base.errors import UserError
 from vaebench.config.plan import read_config
 from vaebench.config.resolve import expand_runs
-from vaebench.models.catalog import MODELS
+from vaebench.models.providers.pythae.catalog import MODELS
 
 RATES = (3e-4, 1e-3, 2e-3, 3e-3, 1e-2)
 IDENTITY = ("study", "images", "epochs", "run", "learning_rate", "seed")

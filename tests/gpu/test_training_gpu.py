@@ -13,11 +13,13 @@ import vaebench.training.minibatches as minibatches
 import vaebench.training.trainer as training
 from vaebench.base.devices import to_unit_interval
 from vaebench.base.errors import UserError
-from vaebench.models.building import build_model, load_weights
-from vaebench.models.catalog import MODELS
+from vaebench.models.building import build_model
+from vaebench.models.storage import load_weights
+from vaebench.models.providers.pythae.catalog import MODELS
 from vaebench.models.finiteness import ProbabilityGuard
 from vaebench.training.numerics import prepare
-from vaebench.training.objectives import losses_of, make_objectives, step
+from vaebench.models.interface import Moment
+from vaebench.training.objectives import make_objectives, step
 
 pytestmark = pytest.mark.gpu
 RECORDABLE = [name for name, info in MODELS.items() if info.recordable]

@@ -8,7 +8,9 @@ import torch
 from pythae import models as pythae_models
 
 from vaebench.base.files import sha256_of
-from vaebench.models.building import build_model, save_model
+from vaebench.models.building import build_model
+from vaebench.models.providers.pythae.model import adopt
+from vaebench.models.storage import save_model
 
 SETTINGS = {
     "split": "test",
@@ -43,7 +45,7 @@ def default_model(name: str, seed: int = 0, **fields):
     """A pythae model with its default networks for 1x28x28 images and 4 latent dimensions, in eval mode."""
     config = getattr(pythae_models, f"{name}Config", None) or getattr(pythae_models, f"{name}_Config")
     torch.manual_seed(seed)
-    return getattr(pythae_models, name)(config(input_dim=(1, 28, 28), **{"latent_dim": 4} | fields)).eval()
+    return adopt(getattr(pythae_models, name)(config(input_dim=(1, 28, 28), **{"latent_dim": 4} | fields))).eval()
 
 
 def compact_spec(model: str, **config):

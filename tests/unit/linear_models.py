@@ -7,6 +7,8 @@ from pythae.models.nn import BaseDecoder, BaseEncoder
 from scipy.stats import multivariate_normal
 from torch import nn
 
+from vaebench.models.providers.pythae.model import adopt
+
 SHAPE = (1, 3, 3)
 
 
@@ -48,7 +50,7 @@ def linear_model(name="VAE", log_factor=0.0, curve=None, **fields):
     config = getattr(pythae_models, f"{name}Config", None) or getattr(pythae_models, f"{name}_Config")
     torch.manual_seed(0)
     networks = LinearEncoder(weight, offset, log_factor), LinearDecoder(weight, offset, curve)
-    return getattr(pythae_models, name)(config(input_dim=SHAPE, latent_dim=2, **fields), *networks).eval()
+    return adopt(getattr(pythae_models, name)(config(input_dim=SHAPE, latent_dim=2, **fields), *networks)).eval()
 
 
 def marginal(mean=None, covariance=None):

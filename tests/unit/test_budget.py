@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from training_cases import make_spec, run, write_data
 
-from vaebench.models.building import load_model
+from vaebench.models.storage import load_model
 from vaebench.results.budget import ASPECTS, COLUMNS, budget, budget_table, cells, in_words
 
 CPU = {"device": {"type": "cpu", "name": "x86_64", "cores": 2}}

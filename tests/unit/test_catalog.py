@@ -7,7 +7,9 @@ import sys
 import pytest
 from pythae import models as pythae_models
 
-from vaebench.models.catalog import CHOICES, GRID, MODELS, NETS, grid_size
+from vaebench.models.providers.pythae.catalog import MODELS
+from vaebench.models.fields import CHOICES
+from vaebench.models.catalog import GRID, NETS, grid_size
 
 INTERNAL = {
     "name",

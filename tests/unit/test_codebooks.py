@@ -9,8 +9,9 @@ from pythae.models.vq_vae.vq_vae_utils import Quantizer, QuantizerEMA
 from training_cases import digits, make_spec
 
 from vaebench.models.building import build_model
-from vaebench.models.codebooks import look_codes_up, nearest_codes
-from vaebench.training.objectives import losses_of, make_objectives, step
+from vaebench.models.providers.pythae.codebooks import look_codes_up, nearest_codes
+from vaebench.models.interface import Moment
+from vaebench.training.objectives import make_objectives, step
 
 SHAPE, CODES, DIM = (5, 4, 3), 16, 8
 BOUNDS = {"rtol": 1e-9, "atol": 1e-9}  # see the fixture float64

@@ -9,9 +9,10 @@ from evaluation_cases import FLOAT32, default_model
 from scipy import stats
 from scipy.special import ive
 
-from vaebench.models.catalog import MODELS
+from vaebench.models.providers.pythae.catalog import MODELS
 from vaebench.models.draws import PROPOSALS, draw_latent, vmf_cosine
-from vaebench.models.posterior import central_latent, decode, encode, family, interpolate, reconstruct
+from vaebench.models.inference import decode, encode, reconstruct
+# REST ['central_latent', 'family', 'interpolate']
 
 X = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(3))
 

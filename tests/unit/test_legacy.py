@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from vaebench.base.npz import open_array
 from vaebench.evaluation.run import evaluate
-from vaebench.models.building import load_model
+from vaebench.models.storage import load_model
 
 IMAGES = smooth_images(70, seed=3)
 CASES = {

@@ -15,7 +15,7 @@ from vaebench.metrics.latent import kl_per_dimension
 from vaebench.metrics.likelihood import importance_weighted_bounds
 from vaebench.metrics.rate import bound_terms, closed_rate, code_terms, flow_folds, log_ratio, sphere_divergence
 from vaebench.models.draws import draw
-from vaebench.models.posterior import decode, encode, reconstruct
+from vaebench.models.inference import decode, encode, reconstruct
 from vaebench.sampling.pixelcnn import PixelCNN, code_nats
 
 X = torch.rand(7, 1, 28, 28, generator=torch.Generator().manual_seed(2))

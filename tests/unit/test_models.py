@@ -10,7 +10,9 @@ import torch
 from training_cases import make_spec
 
 from vaebench.base.errors import UserError
-from vaebench.models.building import build_model, load_model, load_weights, model_state, restore_model, save_model
+from vaebench.models.building import build_model
+from vaebench.models.storage import load_model, load_weights, restore_model, save_model
+# REST ['model_state']
 
 SHAPE = (1, 32, 32)
 

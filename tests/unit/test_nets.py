@@ -7,8 +7,9 @@ import torch
 from pythae import models as pythae_models
 
 from vaebench.base.errors import UserError
-from vaebench.models.building import build_config
-from vaebench.models.catalog import GRID, MODELS, NETS
+from vaebench.models.providers.pythae.building import build_config
+from vaebench.models.providers.pythae.catalog import MODELS
+from vaebench.models.catalog import GRID, NETS
 from vaebench.models.networks.compact import CompactDiscriminator, build, keep_energy
 
 SIZES = [(1, 28, 28), (3, 28, 45), (3, 33, 29), (1, 64, 50), (3, 64, 64), (3, 109, 90), (3, 218, 178)]

@@ -19,10 +19,12 @@ from pythae.trainers import (
 from pythae.trainers.training_callbacks import TrainingCallback
 from training_cases import digits, make_spec, read_history, run, write_data
 
-from vaebench.models.building import build_model, load_weights
-from vaebench.models.catalog import MODELS
+from vaebench.models.building import build_model
+from vaebench.models.storage import load_weights
+from vaebench.models.providers.pythae.catalog import MODELS
 from vaebench.training.checkpoint import seed_everything
-from vaebench.training.objectives import losses_of, make_objectives, step
+from vaebench.models.interface import Moment
+from vaebench.training.objectives import make_objectives, step
 
 STOCK = {
     "single": (BaseTrainer, BaseTrainerConfig),

@@ -13,10 +13,10 @@ from training_cases import TRAINING, digits, make_spec, outputs, run, write_data
 
 import vaebench.training.trainer as training
 from vaebench.models.building import build_model
-from vaebench.models.catalog import MODELS
+from vaebench.models.providers.pythae.catalog import MODELS
 from vaebench.models.networks.compact import PatchConv2d
 from vaebench.training.numerics import prepare
-from vaebench.training.objectives import losses_of
+from vaebench.models.interface import Moment
 from vaebench.training.precision import bfloat16_agrees, choose_precision, compute_in_bfloat16, multiplies_in_bfloat16
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

@@ -21,8 +21,8 @@ from pythae.models.nn import BaseEncoder
 from pythae.models.nn.benchmarks.mnist import Decoder_ResNet_AE_MNIST, Encoder_ResNet_AE_MNIST
 
 from vaebench.base.errors import UserError
-from vaebench.models.building import load_model
-from vaebench.models.posterior import reconstruct
+from vaebench.models.storage import load_model
+from vaebench.models.inference import reconstruct
 from vaebench.models.pretrained import import_pretrained
 
 SHAPE = (1, 28, 28)

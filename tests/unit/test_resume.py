@@ -15,7 +15,7 @@ from training_cases import make_spec, outputs, run, write_data
 import vaebench.training.trainer as training
 from vaebench.base.durable import save_sealed
 from vaebench.base.errors import UserError
-from vaebench.models.building import load_weights
+from vaebench.models.storage import load_weights
 
 TIMING = {"images_per_second", "seconds", "peak_memory_mb"}
 CASES = {

@@ -9,9 +9,9 @@ from evaluation_cases import SAMPLES, default_model, save_run, smooth_images, wr
 
 from vaebench.base.errors import UserError
 from vaebench.base.npz import open_array
-from vaebench.models.building import load_model
-from vaebench.models.catalog import MODELS
-from vaebench.models.posterior import decode, encode
+from vaebench.models.storage import load_model
+from vaebench.models.providers.pythae.catalog import MODELS
+from vaebench.models.inference import decode, encode
 from vaebench.sampling import pixelcnn
 from vaebench.sampling.pixelcnn import PixelCNN, fit_pixelcnn, sample_codes
 from vaebench.sampling.samplers import SAMPLERS, Request, codebook, embed_codes, resolve_sampler, sample

@@ -19,7 +19,7 @@ from training_cases import make_spec, outputs, run, write_data
 import vaebench.training.trainer as training
 from vaebench.base.durable import Damaged, durable_path, load_sealed, save_sealed
 from vaebench.base.errors import UserError
-from vaebench.models.building import load_weights
+from vaebench.models.storage import load_weights
 from vaebench.training.state_folder import forget, held
 
 FORK = multiprocessing.get_context("fork")

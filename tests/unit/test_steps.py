@@ -8,9 +8,10 @@ from torch.overrides import TorchFunctionMode
 from training_cases import make_spec
 
 from vaebench.models.building import build_model
-from vaebench.models.catalog import MODELS
+from vaebench.models.providers.pythae.catalog import MODELS
 from vaebench.training.numerics import prepare
-from vaebench.training.objectives import losses_of, make_objectives
+from vaebench.models.interface import Moment
+from vaebench.training.objectives import make_objectives
 from vaebench.training.steps import WARM_UP, RecordedStep
 
 WAITS = {

@@ -13,10 +13,11 @@ from training_cases import digits, make_spec, outputs, read_history, run, write_
 
 from vaebench.base.errors import UserError
 from vaebench.base.npz import open_array, pixels_sha256
-from vaebench.models.building import build_model, load_model
-from vaebench.models.posterior import reconstruct
+from vaebench.models.building import build_model
+from vaebench.models.storage import load_model
+from vaebench.models.inference import reconstruct
 from vaebench.training.minibatches import Minibatches, _ahead
-from vaebench.training.objectives import losses_of
+from vaebench.models.interface import Moment
 from vaebench.training.trainer import Trainer
 
 CPU = torch.device("cpu")

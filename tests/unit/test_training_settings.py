@@ -18,9 +18,11 @@ from vaebench.config.optimizers import mistakes_in_optimizer
 from vaebench.config.resolve import complete, load_schema
 from vaebench.config.training_settings import PROVEN, smallest_batch, why_not_select
 from vaebench.models.building import build_model, has_batch_norm
-from vaebench.models.catalog import MODELS, NETS
+from vaebench.models.providers.pythae.catalog import MODELS
+from vaebench.models.catalog import NETS
 from vaebench.training.checkpoint import Checkpoint
-from vaebench.training.objectives import losses_of, make_objectives, step
+from vaebench.models.interface import Moment
+from vaebench.training.objectives import make_objectives, step
 from vaebench.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]

@@ -1,7 +1,7 @@
 """The study's configuration: defaults from the schema, every mistake named before a job starts, and the runs it plans.
 
-The Snakefile reads this module on every start, so nothing heavy is imported here: what is known about pythae's models
-and nets comes from the `catalog`.
+The Snakefile reads this module on every start, so nothing heavy is imported here: what is known about models and nets
+comes from the catalogs.
 """
 
 import itertools
@@ -32,8 +32,9 @@ from vaebench.config.schema import (
 )
 from vaebench.config.training_settings import mistakes_in_training
 from vaebench.download.file_source import FileSource
-from vaebench.models.catalog import MODELS, NETS
+from vaebench.models.catalog import NETS, ModelInfo
 from vaebench.models.feature_networks import FEATURE_NETWORKS, weights_needed
+from vaebench.models.registry import MODELS
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")  # a link to workflow/schemas
 FILES = ("images", "partition", "labels", "identity", "landmarks", "boxes")  # of a data set
@@ -293,9 +294,9 @@ def _entry_mistakes(path: str, settings: Mapping[str, Any]) -> Iterator[str]:
     if model not in MODELS:
         yield f"{path}.model: {unknown(model, MODELS, what='model')}"
         return
-    fields = MODELS[model].fields
+    info = MODELS[model]
     for field, value in settings.get("config", {}).items():
-        yield from _field_mistakes(f"{path}.config.{field}", model, field, value, fields)
+        yield from _field_mistakes(f"{path}.config.{field}", info, field, value)
     for key, values in settings.get("sweep", {}).items():
         if key.startswith("training."):
             if key.removeprefix("training.") not in TRAINING_SWEEPS:
@@ -303,19 +304,21 @@ def _entry_mistakes(path: str, settings: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{path}.sweep.{key}: {reason}"
         else:
             for value in values:
-                yield from _field_mistakes(f"{path}.sweep.{key}", model, key, value, fields)
+                yield from _field_mistakes(f"{path}.sweep.{key}", info, key, value)
 
 
-def _field_mistakes(path: str, model: str, field: str, value: object, fields: Mapping[str, Any]) -> Iterator[str]:
+def _field_mistakes(path: str, model: ModelInfo, field: str, value: object) -> Iterator[str]:
     """A field that the model lacks, or a value of another type than the field's default."""
-    if field not in fields:
-        yield f"{path}: {unknown(field, fields, what=f'field of {model}')}"
+    if model.is_open:
         return
-    default = fields[field]
+    if field not in model.fields:
+        yield f"{path}: {unknown(field, model.fields, what=f'field of {model.name}')}"
+        return
+    default = model.fields[field]
     if not _same_kind(value, default):
         hint = f"; write {yaml_number(value)}" if isinstance(value, str) and is_number(value) else ""
         yield f"{path}: {value!r} is no {_kind(default)} as {field} must be (default {default!r}){hint}"
-    elif reason := MODELS[model].check(field, value):
+    elif reason := model.check(field, value):
         yield f"{path}: {reason}"
 
 
@@ -328,6 +331,8 @@ def _kind(value: object) -> str:
         return "true or false"
     if isinstance(value, int | float):
         return "number"
+    if isinstance(value, Mapping):
+        return "map"
     return "list" if isinstance(value, list | tuple) else "text"
 
 
@@ -335,7 +340,13 @@ def _net_mistakes(
     path: str, spec: Mapping[str, Any], shape: tuple[int, int, int] | None, find_networks: bool
 ) -> Iterator[str]:
     """Nets that are missing, unknown, not to be found or unable to give the latent shape for these images."""
-    for role in MODELS[spec["model"]].nets:
+    info = MODELS[spec["model"]]
+    if info.is_open:
+        if find_networks and (reason := why_not_importable(spec["model"])):
+            yield f"{path}.model: {spec['model']}: {reason}"
+        if any(spec["nets"].values()):
+            yield f"{path}.nets: {spec['model']} brings its own networks; leave nets out"
+    for role in info.nets:
         name = spec["nets"].get(role)
         if name is None:
             yield f"{path}.nets.{role}: {spec['model']} needs one; choose from {listing(NETS)} or a dotted path"
@@ -344,6 +355,6 @@ def _net_mistakes(
         elif "." in name and find_networks and (reason := why_not_importable(name)):
             yield f"{path}.nets.{role}: {name}: {reason}"
         elif name in NETS and shape is not None:
-            reason = NETS[name].check(role, spec["model"], shape, spec["config"])
+            reason = NETS[name].check(role, info, shape, spec["config"])
             if reason:
                 yield f"{path}.nets.{role}: {reason}"

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vaebench.config.schema import listing
-from vaebench.models.catalog import MODELS, NETS, NetInfo
+from vaebench.models.catalog import NETS, ModelInfo, NetInfo
+from vaebench.models.registry import info_of
 
 # With their defaults, and without a schedule, these can be used: no need to load torch and try them.
 PROVEN = ("Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "SGD")
@@ -19,12 +20,12 @@ def mistakes_in_training(
     `shape` (C, H, W) is that of the images, None when it is not known. `tried` remembers the optimizers and schedules
     that were tried, which loads torch; with None they are not.
     """
-    training, info = spec["training"], MODELS[spec["model"]]
-    unknown = [name for name in training["components"] if name not in info.components]
+    training, info = spec["training"], info_of(spec["model"])
+    unknown = [name for name in training["components"] if name not in info.components and not info.is_open]
     for name in unknown:
         known = listing(info.components) or "none, it has one optimizer"
         yield f"components.{name}", f"{spec['model']} has no such part; allowed: {known}"
-    if reason := why_not_select(spec["model"], training["select"]):
+    if reason := why_not_select(info, training["select"]):
         yield "select", reason
     if training["patience"] is not None and training["select"] == "last":
         yield "patience", "it needs a value to watch; set training.select to one, such as mse"
@@ -45,18 +46,18 @@ def mistakes_in_training(
         yield from _mistakes_in_optimizers(spec, tried)
 
 
-def why_not_select(model: str, select: str) -> str | None:
+def why_not_select(model: ModelInfo, select: str) -> str | None:
     """Why the epoch of a model cannot be chosen by the term `select`; None when it can."""
-    allowed = MODELS[model].selectable
+    allowed = model.selectable
     if select in ("last", *allowed):
         return None
     adversary = " (losses of adversaries say nothing of quality)" if "loss" not in allowed else ""
-    return f"{select!r} cannot choose the epoch of {model}; take last or one of {listing(allowed)}{adversary}"
+    return f"{select!r} cannot choose the epoch of {model.name}; take last or one of {listing(allowed)}{adversary}"
 
 
 def smallest_batch(spec: Mapping[str, Any], shape: tuple[int, int, int] | None) -> int:
     """The fewest images that a training step of a run can be computed from, as far as its networks are known ones."""
-    info = MODELS[spec["model"]]
+    info = info_of(spec["model"])
     known = [(role, NETS[name]) for role, name in spec["nets"].items() if name in NETS and role in info.nets]
     return info.smallest_step(any(_has_batch_norm(net, role, shape) for role, net in known))
 
@@ -70,11 +71,12 @@ def _mistakes_in_optimizers(
 ) -> Iterator[tuple[str, str]]:
     """What torch says to the optimizers and schedules of a run, each combination tried once."""
     training = spec["training"]
-    for name in MODELS[spec["model"]].components or (None,):
+    info = info_of(spec["model"])
+    for name in info.components or (None,):
         own = training["components"].get(name, {})
         keys = ("optimizer", "scheduler", "learning_rate", "epochs", "gradients")
         settings = {key: {**training, **own}[key] for key in keys}
-        extra = {"weight_decay": 0.1} if (spec["model"], name) == ("RAE_L2", "decoder") else {}
+        extra = {"weight_decay": 0.1} if name in info.decays else {}
         usual = settings["optimizer"]["name"] in PROVEN and not settings["optimizer"].get("options")
         if usual and settings["scheduler"] is None:
             continue

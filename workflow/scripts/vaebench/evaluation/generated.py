@@ -13,7 +13,7 @@ from vaebench.metrics.distribution import Measured
 from vaebench.metrics.metric import Value
 from vaebench.metrics.set_names import frechet_name, kernel_name
 from vaebench.models.batches import aligned_batches
-from vaebench.models.posterior import decode, encode, interpolate, reconstruct
+from vaebench.models.inference import decode, encode, reconstruct
 
 TRAINING_BLOCK = 1024
 CHOICE_SEED = 0  # of the training images of the floor and the pairs of the mid-points: the same for every model
@@ -131,4 +131,4 @@ def _midpoint_batches(task: Task, count: int) -> Iterator[tuple[Tensor, int]]:
     first, second = order[:count], np.roll(order, -1)[:count]
     others = aligned_batches(task.images[second], task.settings["batch_size"], task.device)
     for (x, kept), (y, _) in zip(task.batches(task.images[first], "mid-points"), others, strict=True):
-        yield decode(task.model, interpolate(task.model, encode(task.model, x), encode(task.model, y), 0.5)), kept
+        yield decode(task.model, encode(task.model, x).between(encode(task.model, y), 0.5)), kept

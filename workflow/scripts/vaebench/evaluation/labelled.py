@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from pythae.models import BaseAE
 
 from vaebench.base.errors import UserError
 from vaebench.base.npz import open_array, read_manifest
@@ -13,14 +12,14 @@ from vaebench.data.labels import binary_columns, labels_of, read_labels
 from vaebench.metrics.disentanglement import NAMES, disentanglement
 from vaebench.metrics.metric import Value
 from vaebench.metrics.probes import Scores, probe
-from vaebench.models.posterior import family
-from vaebench.sampling.samplers import train_latents
+from vaebench.models.inference import latents_of
+from vaebench.models.interface import Autoencoder
 
 TRAINING_IMAGES = 20000
 
 
 def supervised_metrics(
-    model: BaseAE, labels: Path, data: Mapping[str, Path], settings: Mapping, seed: int, threads: int
+    model: Autoencoder, labels: Path, data: Mapping[str, Path], settings: Mapping, seed: int, threads: int
 ) -> dict[str, Value]:
     """Probe AUC and balanced accuracy, mean and per label (`probe_auc/Smiling`), and disentanglement scores.
 
@@ -36,13 +35,13 @@ def supervised_metrics(
     ids = {split: read_manifest(data[split])["ids"] for split in positions}
     latents, rows = {}, labels_of(table, ids, labels)
     for split, chosen in positions.items():
-        latents[split] = train_latents(model, open_array(data[split])[chosen])
+        latents[split] = latents_of(model, open_array(data[split])[chosen])
         rows[split] = rows[split].iloc[chosen]
     values = {name: np.unique(table[name]) for name in table}
     columns = {split: binary_columns(found, values) for split, found in rows.items()}
     scores = probe(latents["train"], columns["train"].to_numpy(), latents[held_out], columns[held_out].to_numpy())
     metrics = probe_metrics(dict(zip(columns["train"], scores, strict=True)), len(latents[held_out]))
-    if factors and family(model) == "vq":
+    if factors and len(model.latent_shape) > 1:
         metrics |= {name: Value(math.nan, 0, note="defined for vector latents; this one is a grid") for name in NAMES}
     elif factors:
         metrics |= disentanglement(latents[held_out], rows[held_out][factors], seed, threads)

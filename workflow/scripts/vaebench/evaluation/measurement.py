@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from pythae.models import BaseAE
 from torch import Tensor
 from tqdm import tqdm
 
@@ -18,6 +17,7 @@ from vaebench.metrics.pairs import PairMetrics
 from vaebench.metrics.set_names import OFFICIAL
 from vaebench.models.batches import aligned_batches
 from vaebench.models.feature_networks import FEATURE_NETWORKS, wanted_features, weights_needed
+from vaebench.models.interface import Autoencoder
 
 # The random streams of an evaluation, by purpose; those that a draw is numbered in begin at the number given.
 PRIOR, SAMPLED, LIKELIHOOD, BOUND = 1, 2, 1000, 2000
@@ -41,7 +41,7 @@ class Task:
     networks: those of the wanted features that LPIPS does not run, by the name of their metrics.
     """
 
-    model: BaseAE
+    model: Autoencoder
     seed: int
     images: np.ndarray
     train: np.ndarray

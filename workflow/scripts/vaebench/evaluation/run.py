@@ -11,14 +11,14 @@ from vaebench.evaluation.held_out import pass_over_images, rate_notes
 from vaebench.evaluation.measurement import LIKELIHOOD, Pass, Task, check_weights, load_networks
 from vaebench.metrics.added_values import latent_values
 from vaebench.metrics.latent import LatentSummary
-from vaebench.metrics.legacy import MODEL_TERMS, legacy_generation, legacy_reconstruction
+from vaebench.metrics.legacy import legacy_generation, legacy_reconstruction
 from vaebench.metrics.metric import Value
 from vaebench.metrics.pairs import PairMetrics
 from vaebench.metrics.perceptual import Perceptual
 from vaebench.models.batches import prepare_torch, to_bytes, to_float
-from vaebench.models.building import load_model
 from vaebench.models.feature_networks import FEATURE_NETWORKS, wanted_features
-from vaebench.models.posterior import family, reconstruct
+from vaebench.models.inference import encode, reconstruct
+from vaebench.models.storage import load_model
 from vaebench.results.suite_files import Suites, write_npz, write_per_image
 
 EXTREMES = 8
@@ -63,10 +63,11 @@ def evaluate(
         networks.ready,
     )
     task.pairs.skipped |= networks.skipped
-    summary = LatentSummary(codebook=getattr(network.model_config, "num_embeddings", None))
+    summary = LatentSummary(codebook=network.codebook_size)
     held_out = pass_over_images(task, summary)
     columns = held_out.columns()
-    name = spec["model"] or network.model_name
+    posterior = encode(network, to_float(images[:1], device))
+    name = spec["model"] or network.name
     suites = Suites(
         dataset,
         spec["run"],
@@ -77,7 +78,7 @@ def evaluate(
         len(images),
         [*trunks, *networks.ready, *networks.skipped],
     )
-    suites.add_per_image(columns, len(images), task.pairs.notes | rate_notes(network, family(network), task))
+    suites.add_per_image(columns, len(images), task.pairs.notes | rate_notes(network, posterior, task))
     suites.add(summary.metrics(), len(images))
     if (means := summary.arrays().get("posterior_means")) is not None:
         suites.add(latent_values(means.astype(np.float64)), len(images))
@@ -88,7 +89,7 @@ def evaluate(
         from vaebench.evaluation.labelled import supervised_metrics
 
         suites.add(supervised_metrics(network, labels, data, settings, seed, threads), len(images))
-    if "likelihood" in settings["suites"] and family(network) == "gaussian":
+    if "likelihood" in settings["suites"] and posterior.kl_per_dimension() is not None:
         columns |= add_likelihood(task, suites)
     if settings["protocol"] == "legacy":
         add_legacy(task, suites)
@@ -132,12 +133,13 @@ def add_likelihood(task: Task, suites: Suites) -> dict[str, np.ndarray]:
 
 def add_legacy(task: Task, suites: Suites) -> None:
     """The original study's numbers, for its four models."""
-    if task.model.model_name not in MODEL_TERMS:
+    study = task.model.original_study()
+    if study is None:
         return
     lpips = task.pairs.trunks.get("vgg") or Perceptual("vgg", task.weights["vgg16"]).to(task.device)
-    found = legacy_reconstruction(task.model, lpips, task.images, task.device)
+    found = legacy_reconstruction(study, lpips, task.images, task.device)
     suites.add({f"legacy_{name}": value for name, value in found.items()}, len(task.images))
-    found = legacy_generation(task.model, lpips, task.device)
+    found = legacy_generation(study, lpips)
     suites.add({f"legacy_self_{name}": value for name, value in found.items()}, 64)
 
 

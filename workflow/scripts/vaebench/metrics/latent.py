@@ -6,18 +6,12 @@ import numpy as np
 from torch import Tensor
 
 from vaebench.metrics.metric import Value
-from vaebench.models.kl import kl_per_dimension, variance_of
-from vaebench.models.posterior import Encoding, finite_rows
+from vaebench.models.kl import variance_of
+from vaebench.models.posterior import Posterior, finite_rows
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. 2016: a dimension is active when the variance of its mean over images exceeds it
 COLLAPSED_SHARE = 0.1
 CODEBOOK = ("codebook_perplexity", "codes_used")
-
-
-def vq_commitment(encoding: Encoding) -> Tensor:
-    """Σ ‖z_e - e‖² over the code grid of each image: -> (B,) float64."""
-    difference = encoding.mean - encoding.quantised.reshape(encoding.mean.shape)
-    return difference.double().square().flatten(1).sum(1)
 
 
 @dataclass
@@ -65,27 +59,28 @@ class LatentSummary:
         self.code_usage = None if codebook is None else np.zeros(codebook, np.int64)
         self.images, self.not_finite = 0, 0
 
-    def update(self, encoding: Encoding, latent: Tensor) -> None:
-        """Take in a batch: its encoding, and the latents (B, ...) that were decoded."""
+    def update(self, posterior: Posterior, latent: Tensor) -> None:
+        """Take in a batch: its posterior, and the latents (B, ...) that were decoded."""
         self.images += len(latent)
-        if encoding.codes is not None:
-            codes = encoding.codes.flatten(1).cpu().numpy()
+        if posterior.codes is not None:
+            codes = posterior.codes.flatten(1).cpu().numpy()
             valid = (codes >= 0).all(1)
             self.not_finite += int((~valid).sum())
             self.code_usage += np.bincount(codes[valid].ravel(), minlength=len(self.code_usage))
             return
         valid = finite_rows(latent)
         self.location.update(latent.flatten(1).double().cpu().numpy())
-        if encoding.family == "gaussian":
-            variance = variance_of(encoding.log_variance)
+        log_variance, kl = posterior.spread(), posterior.kl_per_dimension()
+        if kl is not None and log_variance is not None:
+            variance = variance_of(log_variance)
             valid &= finite_rows(variance)
-            self.kl.update(kl_per_dimension(encoding.mean, encoding.log_variance).cpu().numpy())
-            self.spread.update(variance.cpu().numpy())
+            self.kl.update(kl.flatten(1).cpu().numpy())
+            self.spread.update(variance.flatten(1).cpu().numpy())
         self.not_finite += int((~valid).sum())
         room = max(self.keep - self.kept, 0)
         self.kept_means.append(latent.flatten(1)[:room].float().cpu().numpy())
-        if encoding.log_variance is not None:
-            self.kept_log_variances.append(encoding.log_variance[:room].float().cpu().numpy())
+        if log_variance is not None:
+            self.kept_log_variances.append(log_variance.flatten(1)[:room].float().cpu().numpy())
         self.kept += min(room, len(latent))
 
     def metrics(self) -> dict[str, Value]:

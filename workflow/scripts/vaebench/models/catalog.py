@@ -1,7 +1,6 @@
-"""What the configuration can name: the 25 models of pythae 0.1.2, and the families of networks they are built of.
+"""What is known of a model without importing it, and the families of networks that models are built of.
 
-The Snakefile reads this module on every start, so it must not import torch or pythae: the values are copied from pythae
-0.1.2, and a test compares them with its classes.
+The Snakefile reads this module on every start, so it must not import torch or pythae.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,7 +9,7 @@ from math import ceil
 
 from vaebench.base.errors import UserError
 from vaebench.base.plugin_files import Added, Registry
-from vaebench.models.fields import CHOICES, FRACTION, OPTIONAL, RANGES, WHOLE, Range
+from vaebench.models.fields import CHOICES, OPTIONAL, RANGES, WHOLE, Range
 
 # The trainer kinds are pythae's four trainers: which losses there are, and which parameters follow which loss.
 SINGLE, ADVERSARIAL, COUPLED, COUPLED_ADVERSARIAL = "single", "adversarial", "coupled", "coupled_adversarial"
@@ -30,26 +29,26 @@ VECTOR, GAUSSIAN, SPHERE, GRID = "vector", "gaussian", "sphere", "grid"
 # The settings of a training that cannot change what it aims at: a state goes on, and a model stays valid, without them.
 HOW_TO_TRAIN = ("checkpoint_minutes", "device", "eval_batch_size", "record_steps", "tuning_trials")
 
-VAE_FIELDS = {"latent_dim": 10, "reconstruction_loss": "mse"}
-KERNELS = {"kernel_bandwidth": 1.0, "scales": (0.1, 0.2, 0.5, 1.0, 2.0, 5, 10.0)}
-
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """One model class of pythae.
+    """One model that a provider offers.
 
-    `fields` are the fields of its configuration class with their defaults, less `input_dim` and those that pythae sets
-    itself. `posterior` and `prior` name the distributions over the latent variables. `sampler` is the one that draws
-    from the model's own prior, or a fitted one where it has none. `smallest_batch` is the fewest images that one step
-    can be computed from; `halves_batches`: it computes with either half apart. `differentiates`: its forward pass needs
-    gradients. `ranges` and `choices` are narrower than `RANGES` and `CHOICES`, with the reason in `why`. `terms` are
-    the losses in its history besides the total and its trainer's. `recordable`: a training step neither waits for the
-    device nor depends on anything but tensors within an epoch, so that it can be recorded (`training.steps`).
-    `needs_float32`: why precision auto is never bf16 for it; empty where bfloat16 does (docs/performance.md).
+    `fields` are what `config` may set, with their defaults. `trainer` says which objectives it has. `posterior` and
+    `prior` name the distributions over the latent variables. `sampler` is the one that draws from the model's own
+    prior, or a fitted one where it has none; empty where only the model itself knows. `smallest_batch` is the fewest
+    images that one step can be computed from; `halves_batches`: it computes with either half apart. `differentiates`:
+    its forward pass needs gradients. `ranges` and `choices` are narrower than `RANGES` and `CHOICES`, with the reason
+    in `why`. `terms` are the losses in its history besides the total and its trainer's. `recordable`: a training step
+    neither waits for the device nor depends on anything but tensors within an epoch, so that it can be recorded
+    (`training.steps`). `needs_float32`: why precision auto is never bf16 for it; empty where bfloat16 does
+    (docs/performance.md). `meaningless`: keys of the section `training` that cannot change what becomes of it.
+    `decays`: the components whose optimizer decays weights because of a field. `is_open`: a class of a user's own,
+    whose fields, components and terms are not known here.
     """
 
     name: str
-    fields: Mapping[str, object] = field(default_factory=lambda: dict(VAE_FIELDS))
+    fields: Mapping[str, object] = field(default_factory=dict)
     trainer: str = SINGLE
     encoder: str = GAUSSIAN
     posterior: str = "gaussian"
@@ -65,6 +64,18 @@ class ModelInfo:
     terms: tuple[str, ...] = ("reconstruction_loss", "kl")
     recordable: bool = False
     needs_float32: str = ""
+    meaningless: tuple[str, ...] = ("vq_scale",)
+    decays: tuple[str, ...] = ()
+    is_open: bool = False
+
+    def decisive(self) -> str:
+        """What of this entry decides results, as text; not what it allows a configuration to say, nor words."""
+        kinds = (self.trainer, self.encoder, self.nets, self.smallest_batch, self.halves_batches, self.differentiates)
+        return repr((self.name, sorted(self.fields.items()), kinds, self.recordable, bool(self.needs_float32)))
+
+    def without_meaning(self) -> tuple[str, ...]:
+        """The keys of the section `training` that cannot change what becomes of this model."""
+        return (*HOW_TO_TRAIN, *self.meaningless)
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -112,156 +123,6 @@ class ModelInfo:
         return SPHERE if config.get("posterior_distribution") == "riemannian_normal" else self.encoder
 
 
-def _vae(name: str, fields: Mapping[str, object] | None = None, **settings: object) -> ModelInfo:
-    return ModelInfo(name, fields=VAE_FIELDS | (fields or {}), **settings)
-
-
-def _autoencoder(name: str, fields: Mapping[str, object] | None = None, **settings: object) -> ModelInfo:
-    defaults = {"encoder": VECTOR, "posterior": "none", "prior": "none", "sampler": "gaussian_mixture"}
-    return ModelInfo(name, fields={"latent_dim": 10} | (fields or {}), **(defaults | settings))
-
-
-MODELS: dict[str, ModelInfo] = {
-    info.name: info
-    for info in (
-        _autoencoder("AE", recordable=True, terms=()),
-        _vae("VAE", recordable=True),
-        _vae("BetaVAE", {"beta": 1.0}, recordable=True),
-        _vae("DisentangledBetaVAE", {"beta": 10.0, "C": 50.0, "warmup_epoch": 25}, recordable=True),
-        _vae("BetaTCVAE", {"alpha": 1.0, "beta": 1.0, "gamma": 1.0, "use_mss": True}, smallest_batch=2),
-        _vae(
-            "FactorVAE",
-            {"gamma": 2.0},
-            trainer=ADVERSARIAL,
-            smallest_batch=2,
-            halves_batches=True,
-            terms=("reconstruction_loss",),
-        ),
-        _vae(
-            "INFOVAE_MMD",
-            {"kernel_choice": "imq", "alpha": 0, "lbd": 1e-3} | KERNELS,
-            smallest_batch=2,
-            terms=("reconstruction_loss", "kl", "mmd"),
-        ),
-        _autoencoder(
-            "WAE_MMD",
-            {"kernel_choice": "imq", "reg_weight": 3e-2} | KERNELS | {"reconstruction_loss_scale": 1.0},
-            prior="normal",
-            smallest_batch=2,
-            terms=("reconstruction_loss", "mmd"),
-        ),
-        _vae("MSSSIM_VAE", {"beta": 1.0, "window_size": 11}),
-        _vae("IWAE", {"number_samples": 10}),
-        _vae("CIWAE", {"number_samples": 10, "beta": 0.5}, ranges={"beta": FRACTION}, why="it mixes two bounds"),
-        _vae("MIWAE", {"number_gradient_estimates": 5, "number_samples": 10}),
-        _vae("PIWAE", {"number_gradient_estimates": 5, "number_samples": 10}, trainer=COUPLED),
-        _vae("VAMP", {"number_components": 50, "linear_scheduling_steps": 0}, prior="vamp", sampler="vamp"),
-        _vae(
-            "SVAE",
-            encoder=SPHERE,
-            posterior="von_mises_fisher",
-            prior="uniform_sphere",
-            sampler="hypersphere",
-            ranges={"latent_dim": Range(2, 32)},
-            why="the Bessel functions of its KL underflow in single precision above, as pythae computes them",
-        ),
-        _vae(
-            "PoincareVAE",
-            {"prior_distribution": "wrapped_normal", "posterior_distribution": "wrapped_normal", "curvature": 1},
-            posterior="wrapped_normal",
-            prior="wrapped_normal",
-            sampler="poincare",
-            needs_float32="its error on digits grew by 15 %, of which other roundings alone explain 10 %",
-        ),
-        _vae(
-            "HVAE",
-            {"n_lf": 3, "eps_lf": 1e-3, "beta_zero": 0.3, "learn_eps_lf": False, "learn_beta_zero": False},
-            posterior="hamiltonian",
-            differentiates=True,
-            choices={"reconstruction_loss": ("mse",)},
-            why="pythae's HVAE takes the bce of black and white pixels only",
-            terms=(),
-        ),
-        _vae(
-            "RHVAE",
-            {"n_lf": 3, "eps_lf": 1e-3, "beta_zero": 0.3, "temperature": 1.5, "regularization": 0.01},
-            posterior="hamiltonian",
-            differentiates=True,
-            prior="riemannian",
-            sampler="rhvae",
-            terms=(),
-        ),
-        _vae("VAE_LinNF", {"flows": ("Planar", "Planar")}, posterior="flow"),
-        _vae(
-            "VAE_IAF",
-            {"n_made_blocks": 2, "n_hidden_in_made": 3, "hidden_size": 128},
-            posterior="flow",
-            ranges={"latent_dim": Range(2)},
-            why="each latent variable of an autoregressive flow follows from those before it",
-        ),
-        _autoencoder(
-            "RAE_L2",
-            {"embedding_weight": 1e-4, "reg_weight": 1e-7},
-            trainer=COUPLED,
-            recordable=True,
-            terms=("reconstruction_loss", "embedding"),
-        ),
-        _autoencoder(
-            "RAE_GP",
-            {"embedding_weight": 1e-4, "reg_weight": 1e-7},
-            differentiates=True,
-            terms=("reconstruction_loss", "embedding", "gradient_penalty"),
-        ),
-        _vae(
-            "Adversarial_AE",
-            {"adversarial_loss_scale": 0.5, "reconstruction_loss_scale": 1.0, "deterministic_posterior": False},
-            trainer=ADVERSARIAL,
-            terms=("reconstruction_loss",),
-        ),
-        _vae(
-            "VAEGAN",
-            {"adversarial_loss_scale": 0.5, "reconstruction_layer": -1, "equilibrium": 0.68, "margin": 0.4},
-            trainer=COUPLED_ADVERSARIAL,
-            nets=("encoder", "decoder", "discriminator"),
-        ),
-        _autoencoder(
-            "VQVAE",
-            {
-                "commitment_loss_factor": 0.25,
-                "quantization_loss_factor": 1.0,
-                "num_embeddings": 512,
-                "use_ema": False,
-                "decay": 0.99,
-            },
-            encoder=GRID,
-            posterior="vq",
-            prior="codes",
-            sampler="pixelcnn",
-            recordable=True,
-            terms=("reconstruction_loss", "vq"),
-        ),
-    )
-}
-
-
-# Modules that only these models run; each is imported where it is used. An edit leaves the other models' results alone.
-OWN_MODULES = {
-    "vaebench.models.codebooks": ("VQVAE",),
-    "vaebench.sampling.pixelcnn": ("VQVAE",),
-    "vaebench.metrics.vaegan": ("VAEGAN",),
-}
-
-
-def foreign_modules(model: str | None) -> frozenset[str]:
-    """The modules that this model never runs; none for a model that only its download can name."""
-    return frozenset(module for module, models in OWN_MODULES.items() if model is not None and model not in models)
-
-
-def without_meaning(model: str) -> tuple[str, ...]:
-    """The keys of the section `training` that cannot change what becomes of this model."""
-    return HOW_TO_TRAIN if MODELS[model].encoder == GRID else (*HOW_TO_TRAIN, "vq_scale")
-
-
 @dataclass(frozen=True)
 class NetInfo:
     """A family of networks: what it can be built for.
@@ -281,7 +142,7 @@ class NetInfo:
     batch_norm: tuple[str, ...] = ()
     added: Mapping[str, Added] = field(default_factory=dict)
 
-    def check(self, role: str, model: str, input_shape: tuple[int, int, int], config: Mapping) -> str | None:
+    def check(self, role: str, model: ModelInfo, input_shape: tuple[int, int, int], config: Mapping) -> str | None:
         """Why this family cannot be the `role` of `model` for images of `input_shape` (C, H, W); None when it can."""
         channels, height, width = input_shape
         size = f"{height}x{width} images with {channels} channel{'s' if channels > 1 else ''}"
@@ -296,41 +157,41 @@ class NetInfo:
             return (
                 f"{self.name} takes 1 or 3 channels of at least {self.smallest_side}x{self.smallest_side}, not {size}"
             )
-        if role != "discriminator" and MODELS[model].head(config) not in self.heads:
+        if role != "discriminator" and model.head(config) not in self.heads:
             return (
-                f"{self.name} gives {model} one flat vector, so that it would quantise single numbers; "
+                f"{self.name} gives {model.name} one flat vector, so that it would quantise single numbers; "
                 "use resnet or compact, which give it a grid of vectors"
             )
         if role == "discriminator":
-            return self._check_layer(config)
+            return self._check_layer(model, config)
         return None
 
-    def _check_added(self, role: str, model: str, side: int, config: Mapping) -> str | None:
+    def _check_added(self, role: str, model: ModelInfo, side: int, config: Mapping) -> str | None:
         options = self.added[role].options
         if side < options["smallest"]:
             return f"{self.name} takes images of at least {options['smallest']}x{options['smallest']}"
-        head = MODELS[model].head(config)
+        head = model.head(config)
         if role == "discriminator" or head in options["heads"]:
             return None
         given = " or ".join(options["heads"])
-        return f"{self.name} gives {given} latents ({self.added[role].place}); {model} needs {head}"
+        return f"{self.name} gives {given} latents ({self.added[role].place}); {model.name} needs {head}"
 
     def has_batch_norm(self, role: str, input_shape: tuple[int, int, int]) -> bool:
         """Whether this family's network for the role normalises over the batch (of discriminators only CelebA's)."""
         return role in self.batch_norm and (role != "discriminator" or tuple(input_shape) == CELEBA)
 
-    def latent_shape(self, model: str, input_shape: tuple[int, int, int], config: Mapping) -> tuple[int, ...]:
+    def latent_shape(self, model: ModelInfo, input_shape: tuple[int, int, int], config: Mapping) -> tuple[int, ...]:
         """Shape of one image's latent variable: (latent_dim,), or (latent_dim, h, w) for a grid of codes."""
-        latent_dim = config.get("latent_dim", MODELS[model].fields["latent_dim"])
-        if MODELS[model].head(config) != GRID:
+        latent_dim = config.get("latent_dim", model.fields["latent_dim"])
+        if model.head(config) != GRID:
             return (latent_dim,)
         if self.shapes is not None:
             side = self.shapes[tuple(input_shape)]
             return (latent_dim, side, side)
         return (latent_dim, *grid_size(input_shape[1:]))
 
-    def _check_layer(self, config: Mapping) -> str | None:
-        layer = config.get("reconstruction_layer", MODELS["VAEGAN"].fields["reconstruction_layer"])
+    def _check_layer(self, model: ModelInfo, config: Mapping) -> str | None:
+        layer = config.get("reconstruction_layer", model.fields.get("reconstruction_layer", 1))
         if 1 <= layer < self.discriminator_depth:
             return None
         return (

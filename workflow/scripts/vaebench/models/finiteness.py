@@ -4,8 +4,9 @@ import re
 from collections.abc import Callable, Mapping
 
 import torch
-from pythae.models import BaseAE
 from torch import Tensor
+
+from vaebench.models.interface import Autoencoder
 
 # In the words of torch and pythae: what happens when a distribution, a matrix or a probability is made of no numbers.
 NO_NUMBERS = re.compile(
@@ -14,7 +15,6 @@ NO_NUMBERS = re.compile(
     r"|device-side assert",
     re.IGNORECASE,
 )
-JUDGES = ("VAEGAN", "Adversarial_AE")  # the cross-entropy of their discriminator's answer is minimised
 
 
 def not_finite(state: Mapping) -> str | None:
@@ -42,12 +42,10 @@ class ProbabilityGuard:
     work of the process there. The guard changes no value that is a probability, and never waits for the device.
     """
 
-    def __init__(self, model: BaseAE) -> None:
+    def __init__(self, model: Autoencoder) -> None:
         self._bad: list[Tensor] = []
-        if getattr(model.model_config, "reconstruction_loss", "") == "bce":
-            model.decoder.forward = self._watched(model.decoder.forward, "reconstruction")
-        if model.model_name in JUDGES:
-            model.discriminator.forward = self._watched(model.discriminator.forward, "embedding")
+        for network, key in model.probabilities():
+            network.forward = self._watched(network.forward, key)
 
     def begin(self) -> None:
         """Forget the networks' answers so far: a batch begins."""

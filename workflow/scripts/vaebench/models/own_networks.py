@@ -1,4 +1,4 @@
-"""Networks of a user's own, built once before any job starts.
+"""Networks and models of a user's own, built once before any job starts.
 
 Snakemake deletes an old model before it trains a new one: whoever learns in the training that a network cannot be
 imported has lost the model.
@@ -7,16 +7,18 @@ imported has lost the model.
 from collections.abc import Iterable, Mapping
 
 from vaebench.base.errors import UserError
-from vaebench.models.catalog import MODELS, NETS
+from vaebench.models.catalog import NETS
+from vaebench.models.registry import info_of
 
 
 def own_networks(spec: Mapping) -> list[str]:
-    """The networks of a run that are not of this package: dotted paths, and families that plugins add."""
-    return [name for name in spec["nets"].values() if name and ("." in name or (name in NETS and NETS[name].added))]
+    """A run's model and networks that are not of this package: dotted paths, and families that plugins add."""
+    names = (spec["model"], *spec["nets"].values())
+    return [name for name in names if name and ("." in name or (name in NETS and NETS[name].added))]
 
 
 def mistakes_of(specs: Iterable[Mapping], input_shape: tuple[int, int, int] | None) -> list[str]:
-    """Why the networks of the runs `specs` cannot be built, a line for each run; empty when all can.
+    """Why the models and networks of the runs `specs` cannot be built, a line for each run; empty when all can.
 
     They are imported, and the models built for images of `input_shape` (C, H, W) unless that is None.
     """
@@ -35,7 +37,7 @@ def _build(spec: Mapping, input_shape: tuple[int, int, int] | None) -> None:
 
     if input_shape is not None and spec["pretrained"] is None:
         batch_norm = has_batch_norm(build_model(spec, input_shape))
-        if spec["training"]["batch_size"] < (smallest := MODELS[spec["model"]].smallest_step(batch_norm)):
+        if spec["training"]["batch_size"] < (smallest := info_of(spec["model"]).smallest_step(batch_norm)):
             raise UserError(f"training.batch_size must be at least {smallest} for {spec['model']} with batch norm")
         return
     for role, name in spec["nets"].items():

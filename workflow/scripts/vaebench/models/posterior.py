@@ -1,124 +1,207 @@
-"""What a trained model says of an image: its posterior, its latent, its reconstruction, for every pythae family.
+"""What an encoder says of a batch of images: a class for each kind of answer.
 
-pythae's own `predict` skips the quantiser and the flows, its `reconstruct` draws z, and some `forward`s need gradients
-or reconstruct half a batch. Here the reconstruction is deterministic unless asked otherwise, and always in [0, 1].
+NumPy's generator is used for draws because its stream, unlike torch's, does not depend on how it is cut into calls:
+each image takes the same number of values from it, so that the same images in the same order give the same draws in any
+batches.
 """
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
-from pythae.models import BaseAE
 from torch import Tensor
 
-# The posterior of each model, by pythae's model_name; those not named here are Gaussian with a standard normal prior.
-FAMILIES = {
-    **dict.fromkeys(("AE", "WAE_MMD", "RAE_L2", "RAE_GP"), "none"),
-    **dict.fromkeys(("VAE_LinNF", "VAE_IAF"), "flow"),
-    **dict.fromkeys(("HVAE", "RHVAE"), "hamiltonian"),
-    "VQVAE": "vq",
-    "VAMP": "vamp",
-    "SVAE": "von_mises_fisher",
-    "PoincareVAE": "wrapped_normal",
-}
+from vaebench.models.kl import kl_per_dimension
 
 
 @dataclass(frozen=True)
-class Encoding:
-    """The encoder's answer for a batch of B images.
+class Posterior(ABC):
+    """The encoder's answer for B images: a frozen dataclass whose tensors have a row an image.
 
-    mean: (B, L) location of q(z|x), for VQ the unquantised grid (B, D, h, w); log_variance: (B, L) or None;
-    concentration: (B, 1) of the von Mises-Fisher posterior or None; codes: (B, h, w) int64 for VQ or None;
-    quantised: what the decoder takes for VQ or None. An image for which the encoder's answer is not finite has NaN in
-    each of them, and the code -1.
+    A latent is a vector (L,) or a grid (D, h, w), as the decoder takes it. An image for which the answer is not finite
+    has NaN in every tensor, and the code -1 (`only_finite`).
+
+    is_point: whether a draw is the mode itself. estimate: in the words of a note, what the rate is where it is not
+    exact.
     """
 
-    family: str
-    mean: Tensor
-    log_variance: Tensor | None = None
-    concentration: Tensor | None = None
-    codes: Tensor | None = None
-    quantised: Tensor | None = None
+    is_point: ClassVar[bool] = False
+    estimate: ClassVar[str] = "estimate"
 
-    def head(self, count: int) -> "Encoding":
-        """The encoding of the first `count` images."""
-        parts = (self.mean, self.log_variance, self.concentration, self.codes, self.quantised)
-        return Encoding(self.family, *(part if part is None else part[:count] for part in parts))
+    @abstractmethod
+    def mode(self) -> Tensor:
+        """The one latent that stands for each image, (B, ...)."""
 
-    def only_finite(self) -> "Encoding":
-        """The encoding with NaN, and code -1, in every part of a row that has a value that is not finite.
+    @abstractmethod
+    def sample(self, generator: np.random.Generator) -> Tensor:
+        """One draw from q(z|x) for each image, (B, ...)."""
+
+    def spread(self) -> Tensor | None:
+        """ln σ² of the Gaussian that the encoder gives, shaped as its mean; None where there is none."""
+        return None
+
+    @property
+    def codes(self) -> Tensor | None:
+        """The codes of each image, (B, h, w) int64; None where there are none."""
+        return None
+
+    def kl_per_dimension(self) -> Tensor | None:
+        """KL(q(z|x) ‖ N(0, 1)) of each dimension, float64, for a Gaussian with that prior; else None."""
+        return None
+
+    def kl(self) -> Tensor | None:
+        """KL(q(z|x) ‖ p(z)) in nats where it has a closed form, (B,) float64; else None."""
+        return None
+
+    def draw(self, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """`sample`, and ln q(z|x) - ln p(z) of it, (B,) float64, whose mean over draws is the rate."""
+        raise NotImplementedError(f"{type(self).__name__} has no density")
+
+    def why_no_rate(self) -> str:
+        """Why the posterior's density is not known; empty where it is."""
+        return ""
+
+    def between(self, other: Self, weight: float) -> Tensor:
+        """Latents on the straight line to the modes of another batch, at `weight` of the way."""
+        return torch.lerp(self.mode(), other.mode(), weight)
+
+    def head(self, count: int) -> Self:
+        """The posterior of the first `count` images."""
+        return replace(self, **{name: part[:count] for name, part in self._tensors().items()})
+
+    def only_finite(self) -> Self:
+        """The posterior with NaN, and code -1, in every tensor of a row that has a value that is not finite.
 
         The nearest code of NaN is the first one, and no later step would know.
         """
-        parts = (self.mean, self.log_variance, self.concentration, self.quantised)
-        valid = torch.stack([finite_rows(part) for part in parts if part is not None]).all(0)
+        answers = self._answers()
+        valid = torch.stack([finite_rows(part) for part in answers.values() if part.is_floating_point()]).all(0)
+        masked = {
+            name: part.where(along(valid, part), torch.nan if part.is_floating_point() else -1)
+            for name, part in answers.items()
+        }
+        return replace(self, **masked)
 
-        def masked(part: Tensor | None, filler: float) -> Tensor | None:
-            return part if part is None else part.where(valid.view(-1, *[1] * (part.ndim - 1)), filler)
+    def _tensors(self) -> dict[str, Tensor]:
+        found = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: part for name, part in found.items() if isinstance(part, Tensor)}
 
-        mean, log_variance, concentration, quantised = (masked(part, torch.nan) for part in parts)
-        return Encoding(self.family, mean, log_variance, concentration, masked(self.codes, -1), quantised)
-
-
-def family(model: BaseAE) -> str:
-    """The posterior's family: gaussian, none, vq, vamp, flow, hamiltonian, von_mises_fisher or wrapped_normal."""
-    return FAMILIES.get(model.model_name, "gaussian")
-
-
-@torch.no_grad()
-def encode(model: BaseAE, x: Tensor) -> Encoding:
-    """Encode images x, float32 (B, C, H, W) in [0, 1], on the model's device; the model is in eval mode."""
-    return _encode(model, x).only_finite()
+    def _answers(self) -> dict[str, Tensor]:
+        """The tensors that the encoder gave."""
+        return self._tensors()
 
 
-def _encode(model: BaseAE, x: Tensor) -> Encoding:
-    kind = family(model)
-    output = model.encoder(x)
-    mean = output.embedding
-    if kind == "vq":
-        grid = mean if mean.ndim == 4 else mean.reshape(len(mean), 1, 1, -1)
-        quantised = model.quantizer(grid.permute(0, 2, 3, 1))
-        latent = quantised.quantized_vector
-        return Encoding(
-            kind,
-            mean=grid,
-            codes=quantised.quantized_indices.squeeze(1),
-            quantised=latent if mean.ndim == 4 else latent.reshape(mean.shape),
-        )
-    if kind == "none":
-        return Encoding(kind, mean)
-    if kind == "von_mises_fisher":
-        concentration = torch.nn.functional.softplus(output.log_concentration) + 1
-        return Encoding(kind, mean / mean.norm(dim=-1, keepdim=True), concentration=concentration)
-    if getattr(model, "deterministic_posterior", False):  # an option of Adversarial_AE
-        return Encoding("none", mean)
-    log_variance = output.get("log_covariance", output.get("log_concentration"))
-    if model.model_name == "HVAE":  # this one model takes softplus of the encoder's answer as its standard deviation
-        log_variance = 2 * torch.log(torch.nn.functional.softplus(log_variance))
-    return Encoding(kind, mean, log_variance)
+@dataclass(frozen=True)
+class Point(Posterior):
+    """A latent without a distribution, (B, ...): no density, and no finite rate."""
+
+    mean: Tensor
+    is_point: ClassVar[bool] = True
+
+    def mode(self) -> Tensor:
+        """The latent."""
+        return self.mean
+
+    def sample(self, generator: np.random.Generator) -> Tensor:
+        """The latent."""
+        return self.mean
 
 
-@torch.no_grad()
-def central_latent(model: BaseAE, encoding: Encoding) -> Tensor:
-    """The one latent that stands for each image: the posterior's mean (through the flow) or the quantised code."""
-    if encoding.family == "vq":
-        return encoding.quantised
-    if encoding.family == "flow":
-        return through_flow(model, encoding.mean)[0]
-    return encoding.mean
+@dataclass(frozen=True)
+class Gaussian(Posterior):
+    """N(mean, e^log_variance) in each dimension, both (B, ...), with a standard normal prior."""
+
+    mean: Tensor
+    log_variance: Tensor
+
+    def spread(self) -> Tensor | None:
+        """ln σ²."""
+        return self.log_variance
+
+    def mode(self) -> Tensor:
+        """The mean."""
+        return self.mean
+
+    def sample(self, generator: np.random.Generator) -> Tensor:
+        """Mean plus noise times deviation."""
+        return self._drawn(generator)[1]
+
+    def kl_per_dimension(self) -> Tensor | None:
+        """Of each dimension."""
+        return kl_per_dimension(self.mean, self.log_variance)
+
+    def kl(self) -> Tensor | None:
+        """Summed over the dimensions."""
+        each = self.kl_per_dimension()
+        return None if each is None else each.flatten(1).sum(1)
+
+    def draw(self, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """A draw and its log ratio."""
+        noise, z = self._drawn(generator)
+        return z, self._log_ratio(noise, z, None)
+
+    def _drawn(self, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Standard normal noise, and the Gaussian's value for it."""
+        noise = standard_normal(self.mean, generator)
+        return noise, self.mean + noise * torch.exp(0.5 * self.log_variance)
+
+    def _log_ratio(self, noise: Tensor, z: Tensor, correction: Tensor | None) -> Tensor:
+        """ln q - ln p of latents z that come from `noise`; `correction` (B,) is added to the log density of the noise's
+        Gaussian to have that of z. NaN where z is not finite."""
+        valid = finite_rows(z)
+        log_q = -0.5 * (self.log_variance.double() + noise.double().square()).flatten(1).sum(1)
+        if correction is not None:
+            log_q = log_q + correction
+        log_p = self._log_prior(z.where(along(valid, z), 0.0))
+        return (log_q - log_p).where(valid, torch.nan)
+
+    def _log_prior(self, z: Tensor) -> Tensor:
+        """ln p(z) less the constant that the posterior's density lacks as well."""
+        return -0.5 * z.double().square().flatten(1).sum(1)
 
 
-@torch.no_grad()
-def through_flow(model: BaseAE, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Push z (B, L) of the base Gaussian through a flow posterior: the latent and ln |det dz_K/dz_0|, (B,)."""
-    if model.model_name == "VAE_IAF":
-        output = model.iaf_flow.inverse(z)
-        return output.out, output.log_abs_det_jac
-    log_determinant = torch.zeros(len(z), device=z.device)
-    for layer in model.net:
-        output = layer(z)
-        z, log_determinant = output.out, log_determinant + output.log_abs_det_jac
-    return z, log_determinant
+@dataclass(frozen=True)
+class Codes(Posterior):
+    """One grid of codes an image: `indices` (B, h, w) int64, and `quantised`, what the decoder takes.
+
+    unquantised: the grid (B, D, h, w) that the encoder gives. quantise: from such a grid to what the decoder takes.
+    nearest: whether a code is the vector nearest to the encoder's, so that their distance is the commitment.
+    """
+
+    indices: Tensor
+    quantised: Tensor
+    unquantised: Tensor
+    quantise: Callable[[Tensor], Tensor]
+    nearest: bool = True
+    is_point: ClassVar[bool] = True
+
+    @property
+    def codes(self) -> Tensor | None:
+        """The codes."""
+        return self.indices
+
+    def mode(self) -> Tensor:
+        """The quantised grid."""
+        return self.quantised
+
+    def sample(self, generator: np.random.Generator) -> Tensor:
+        """The quantised grid."""
+        return self.quantised
+
+    @torch.no_grad()
+    def between(self, other: Self, weight: float) -> Tensor:
+        """The line runs between the unquantised grids and is then quantised."""
+        return self.quantise(torch.lerp(self.unquantised, other.unquantised, weight))
+
+    def commitment(self) -> Tensor | None:
+        """Σ ‖z_e - e‖² over the code grid of each image, (B,) float64; None where codes are no vectors."""
+        if not self.nearest:
+            return None
+        difference = self.unquantised - self.quantised.reshape(self.unquantised.shape)
+        return difference.double().square().flatten(1).sum(1)
 
 
 def standard_normal(like: Tensor, generator: np.random.Generator) -> Tensor:
@@ -126,39 +209,11 @@ def standard_normal(like: Tensor, generator: np.random.Generator) -> Tensor:
     return torch.from_numpy(generator.standard_normal(tuple(like.shape), dtype=np.float32)).to(like)
 
 
-@torch.no_grad()
-def decode(model: BaseAE, z: Tensor, clamp: bool = True) -> Tensor:
-    """Images, float32 (B, C, H, W) clamped to [0, 1] unless told otherwise, of latents as the decoder takes them.
-
-    What is not finite is NaN: values that the decoder gives so, and all of an image whose latent is not finite, since
-    clamping or a saturated sigmoid would make it look like an answer.
-    """
-    images = model.decoder(z).reconstruction.reshape(len(z), *model.model_config.input_dim)
-    if model.model_name == "HVAE" and model.model_config.reconstruction_loss == "bce":
-        images = torch.sigmoid(images)  # this one model's decoder gives logits
-    valid = torch.isfinite(images) & finite_rows(z).view(-1, 1, 1, 1)
-    return torch.where(valid, images.clamp(0, 1) if clamp else images, torch.nan)
-
-
-def reconstruct(model: BaseAE, x: Tensor) -> Tensor:
-    """Reconstructions of x, float32 (B, C, H, W) in [0, 1], on x's device: the decoder at `central_latent`."""
-    return decode(model, central_latent(model, encode(model, x)))
-
-
-@torch.no_grad()
-def interpolate(model: BaseAE, first: Encoding, second: Encoding, weight: float) -> Tensor:
-    """Latents, as the decoder takes them, on the straight line between two central latents, at `weight` of the way.
-
-    A VQ model's line runs between the unquantised grids and is then quantised; a von Mises-Fisher one's goes back to
-    the sphere. A ball is convex, so that the line stays in it.
-    """
-    if first.family == "vq":
-        grid = torch.lerp(first.mean, second.mean, weight)
-        return model.quantizer(grid.permute(0, 2, 3, 1)).quantized_vector.reshape(first.quantised.shape)
-    line = torch.lerp(central_latent(model, first), central_latent(model, second), weight)
-    return torch.nn.functional.normalize(line) if first.family == "von_mises_fisher" else line
-
-
 def finite_rows(values: Tensor) -> Tensor:
     """Which rows hold finite values only: (B, ...) -> (B,) bool."""
     return torch.isfinite(values).flatten(1).all(1)
+
+
+def along(rows: Tensor, values: Tensor) -> Tensor:
+    """(B,) with as many dimensions as `values` (B, ...) has."""
+    return rows.view(-1, *[1] * (values.ndim - 1))

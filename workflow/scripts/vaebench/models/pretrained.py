@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pythae.models import AutoModel, BaseAE
 from torch import Tensor, nn
 
 from vaebench.base.errors import UserError
@@ -22,21 +21,21 @@ from vaebench.base.files import atomic_path, remove_left_overs, sha256_of
 from vaebench.base.npz import open_array
 from vaebench.base.plain_tensors import one_line
 from vaebench.base.provenance import environment
-from vaebench.models.building import (
+from vaebench.models.building import build_model
+from vaebench.models.catalog import NETS
+from vaebench.models.finiteness import not_finite
+from vaebench.models.inference import reconstruct
+from vaebench.models.interface import Autoencoder
+from vaebench.models.providers.pythae.building import (
     DEFAULT,
     PICKLED,
     build_config,
-    build_model,
     build_network,
-    live_state,
-    load_weights,
-    restore_model,
+    load_trusted,
     roles_of,
-    save_model,
 )
-from vaebench.models.catalog import MODELS, NETS
-from vaebench.models.finiteness import not_finite
-from vaebench.models.posterior import reconstruct
+from vaebench.models.providers.pythae.catalog import MODELS
+from vaebench.models.storage import load_weights, restore_model, save_model
 
 PLAIN_FILES = ("model_config.json", "model.pt")
 SET_BY_PYTHAE = {"name", "input_dim", "discriminator_input_dim"}
@@ -71,7 +70,7 @@ def import_pretrained(spec: Mapping, eval_data: Path, output: Path, history: Pat
         resolved["nets"] = _find_networks(resolved, shape, described, weights["model_state_dict"])
         model = build_model(resolved, shape).eval()
         restore_model(model, weights)
-    if name := not_finite(live_state(model)):
+    if name := not_finite(model.live_state()):
         raise UserError(f"{spec['run']}: the weights in {folder} are not finite (first {name}): the training diverged")
     mse = _validation_mse(model, images, folder)
     if not math.isfinite(mse):
@@ -147,10 +146,10 @@ def _what_it_is(described: Mapping, folder: Path) -> tuple[str, dict, tuple[int,
     return name, fields, tuple(shape)
 
 
-def _load_trusted(folder: Path) -> BaseAE:
+def _load_trusted(folder: Path) -> Autoencoder:
     """The model as pythae loads it, which runs the code of its pickles."""
     try:
-        return AutoModel.load_from_folder(str(folder)).eval()
+        return load_trusted(folder).eval()
     except Exception as error:  # somebody else's code: whatever it raises is the answer
         raise UserError(
             f"pretrained: pythae cannot load {folder} ({type(error).__name__}: {one_line(error)})"
@@ -180,7 +179,7 @@ def _find_networks(spec: Mapping, shape: tuple[int, ...], described: Mapping, we
 def _fits(role: str, name: str, spec: Mapping, config: object, expected: Mapping) -> bool:
     if name == DEFAULT:
         return True
-    if name in NETS and NETS[name].check(role, spec["model"], config.input_dim, vars(config)):
+    if name in NETS and NETS[name].check(role, MODELS[spec["model"]], config.input_dim, vars(config)):
         return False
     with torch.random.fork_rng(devices=[]):
         network: nn.Module = build_network(role, name, spec["model"], config)
@@ -191,9 +190,8 @@ def _shapes(tensors: Mapping[str, Tensor], prefix: str = "") -> dict[str, tuple[
     return {key.removeprefix(prefix): tuple(value.shape) for key, value in tensors.items()}
 
 
-def _validation_mse(model: BaseAE, images: np.ndarray, folder: Path) -> float:
+def _validation_mse(model: Autoencoder, images: np.ndarray, folder: Path) -> float:
     x = torch.from_numpy(images[:CHECKED].copy()).float() / 255
-    model.device = torch.device("cpu")
     try:
         return float((reconstruct(model, x).detach() - x).square().double().mean())
     except Exception as error:  # networks of others' making, and weights of any value

@@ -1,4 +1,4 @@
-"""Put a trained model on the Hugging Face Hub, as a folder that pythae's `load_from_hf_hub` opens."""
+"""Put a trained model on the Hugging Face Hub, with a card that says how to open it."""
 
 import json
 import sys
@@ -7,21 +7,16 @@ from pathlib import Path
 
 from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path
+from vaebench.models.registry import provider_of
 
 CARD = """---
-library_name: pythae
+library_name: {library}
 tags: [variational-autoencoder, vaebench]
 ---
 # {title}
 
 {model} trained by vaebench on the data set {dataset}: {parameters:,} parameters, seed {seed}, the weights of epoch
-{kept_epoch} of {epochs}, kept by `{metric}` on the validation images. Open it with
-`AutoModel.load_from_hf_hub("{repository}")` of pythae, or name it in a configuration of vaebench:
-
-```yaml
-models:
-  theirs: {{pretrained: {{hf_hub: {repository}}}}}
-```
+{kept_epoch} of {epochs}, kept by `{metric}` on the validation images. {how_to_open}
 
 ```json
 {spec}
@@ -59,7 +54,10 @@ def publish(model: Path, provenance: Path, dataset: str, repository: str, privat
 def model_card(provenance: Mapping, dataset: str, repository: str) -> str:
     """The README.md of the repository, from the provenance.json of a training."""
     spec = provenance["spec"]
+    provider = provider_of(spec["model"])
     return CARD.format(
+        library=provider.library,
+        how_to_open=provider.how_to_open.format(repository=repository),
         title=repository.split("/")[-1],
         model=spec["model"],
         dataset=dataset,

@@ -16,7 +16,7 @@ from vaebench.base.npz import open_array
 from vaebench.results.study import Run
 
 if TYPE_CHECKING:
-    from pythae.models import BaseAE
+    from vaebench.models.interface import Autoencoder
 
 
 class Tables(Mapping[str, pd.DataFrame]):
@@ -70,9 +70,9 @@ class OpenedStudy:
         """The metrics of every measured image of one training, a row an image."""
         return pd.read_parquet(self._path(run, seed, "metrics", "per_image.parquet"))
 
-    def model(self, run: str, seed: int | None = None, device: str = "cpu") -> "BaseAE":
+    def model(self, run: str, seed: int | None = None, device: str = "cpu") -> "Autoencoder":
         """The trained model, in evaluation mode on `device`; `seed` None is the first."""
-        from vaebench.models.building import load_model
+        from vaebench.models.storage import load_model
 
         return load_model(self._path(run, seed, "final_model"), device)
 

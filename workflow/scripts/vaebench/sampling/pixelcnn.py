@@ -3,6 +3,7 @@
 pythae's own sampler fails on EMA codebooks and feeds the code's number to the network as if it were a quantity.
 """
 
+from collections.abc import Mapping
 from copy import deepcopy
 
 import numpy as np
@@ -11,7 +12,30 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from vaebench.sampling.codes import image_codes, size_of
+from vaebench.sampling.request import Drawn, Request
+
+OPTIONS: dict[str, object] = {
+    "epochs": 15,
+    "channels": 32,
+    "layers": 2,
+    "batch_size": 64,
+    "learning_rate": 5e-3,
+    "patience": 3,
+}
 LOGITS = 2**26  # that are in memory at one time when codes are drawn: 256 MB
+
+
+def draw(request: Request) -> Drawn:
+    """Codes from a prior that is fitted to the codes of the training images."""
+    model = request.model
+    seed = int(request.generator.integers(2**31))
+    codes = {split: image_codes(model, images) for split, images in request.images.items()}
+    prior = fit_pixelcnn(codes["train"], codes["eval"], size_of(model), request.options, seed)
+    drawn = sample_codes(prior, request.count, codes["train"].shape[1:], seed)
+    nats = {split: code_nats(prior, codes[split], request.options["batch_size"]) for split in request.held_out}
+    with torch.no_grad():
+        return Drawn(model.embed_codes(drawn), nats)
 
 
 class MaskedConvolution(nn.Conv2d):
@@ -47,7 +71,7 @@ class PixelCNN(nn.Module):
         return self.logits(functional.relu(x))
 
 
-def fit_pixelcnn(train: Tensor, held_out: Tensor, codes: int, options: dict, seed: int) -> PixelCNN:
+def fit_pixelcnn(train: Tensor, held_out: Tensor, codes: int, options: Mapping, seed: int) -> PixelCNN:
     """Fit a PixelCNN over a codebook of size `codes` to grids (n, h, w); keep the epoch of least held-out loss.
 
     Stops after `options["patience"]` epochs without improvement. Also used: epochs, channels, layers, batch_size,

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pythae.models import BaseAE
 from torch import Tensor
 
 from vaebench.base.files import atomic_path
 from vaebench.base.npz import open_array
 from vaebench.models.batches import prepare_torch, to_bytes, to_float
-from vaebench.models.building import load_model
-from vaebench.models.kl import kl_per_dimension
-from vaebench.models.posterior import Encoding, central_latent, decode, encode, interpolate, reconstruct
+from vaebench.models.inference import decode, encode, reconstruct
+from vaebench.models.interface import Autoencoder
+from vaebench.models.posterior import Posterior
+from vaebench.models.storage import load_model
 
 REACH = 3.0  # standard deviations to either side
 REFERENCE_IMAGES = 512  # held-out images that tell which dimensions matter, and how far they vary
@@ -22,8 +22,8 @@ INTERPOLATION_STEPS = 8
 def make_showcase(model: Path, test_data: Path, output: Path, settings: dict, seed: int, threads: int) -> None:
     """Write showcase.npz: index, originals, reconstructions, traversal (with _dims and _values), interpolation.
 
-    All images are uint8. The held-out images are chosen by `seed` alone, so every run shows the same. A VQ model has no
-    traversal: its latent is a grid of codes, and the array is empty.
+    All images are uint8. The held-out images are chosen by `seed` alone, so every run shows the same. A model of codes
+    has no traversal, and the array is empty.
     """
     device = prepare_torch(threads, settings["device"])
     network = load_model(model, device)
@@ -52,43 +52,43 @@ def choose_images(available: int, wanted: int, seed: int) -> np.ndarray:
 
 
 def traverse(
-    network: BaseAE, x: Tensor, reference: Tensor, settings: dict
+    model: Autoencoder, x: Tensor, reference: Tensor, settings: dict
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Decode the first image's latent with one dimension at a time moved from -3 to 3 standard deviations.
 
     Gives uint8 (dims, steps, C, H, W), the dimensions with the most information first, and the steps. A Gaussian model
-    moves in units of its prior, another in those of the latents of the `reference` images, around their mean.
+    moves in units of its prior, another in those of the latents of the `reference` images, around their mean. The
+    dimensions of a grid are its numbers, counted through.
     """
     values = np.linspace(-REACH, REACH, settings["traversal_steps"])
-    encoding = encode(network, reference)
-    if encoding.family == "vq" or not settings["traversal_dims"]:
+    posterior = encode(model, reference)
+    if posterior.codes is not None or not settings["traversal_dims"]:
         return np.empty((0, len(values), *x.shape[1:]), np.uint8), np.empty(0, np.int64), values
-    latents = central_latent(network, encoding).flatten(1)
-    dims = informative_dimensions(encoding, latents)[: settings["traversal_dims"]]
-    gaussian = encoding.family == "gaussian"
-    start = central_latent(network, encode(network, x)).flatten(1)
+    modes = posterior.mode()
+    latents, shape = modes.flatten(1), modes.shape[1:]
+    dims = informative_dimensions(posterior, latents)[: settings["traversal_dims"]]
+    gaussian = posterior.kl_per_dimension() is not None
+    start = encode(model, x).mode().flatten(1)
     rows = []
     for dim in dims:
         centre, unit = (0.0, 1.0) if gaussian else (float(latents[:, dim].mean()), float(latents[:, dim].std()))
         moved = start.repeat(len(values), 1)
         moved[:, dim] = torch.from_numpy(centre + unit * values).to(moved)
-        rows.append(to_bytes(decode(network, moved)))
+        rows.append(to_bytes(decode(model, moved.reshape(-1, *shape))))
     return np.stack(rows), dims, values
 
 
-def informative_dimensions(encoding: Encoding, latents: Tensor) -> np.ndarray:
+def informative_dimensions(posterior: Posterior, latents: Tensor) -> np.ndarray:
     """Latent dimensions by falling mean KL (Gaussian models) or variance, (L,)."""
-    if encoding.family == "gaussian":
-        information = kl_per_dimension(encoding.mean, encoding.log_variance).mean(0)
-    else:
-        information = latents.double().var(0)
+    kl = posterior.kl_per_dimension()
+    information = latents.double().var(0) if kl is None else kl.flatten(1).mean(0)
     return information.argsort(descending=True, stable=True).cpu().numpy()
 
 
-def interpolations(network: BaseAE, first: Tensor, second: Tensor, steps: int) -> np.ndarray:
+def interpolations(model: Autoencoder, first: Tensor, second: Tensor, steps: int) -> np.ndarray:
     """Decode the straight line between the latents of two images, uint8 (pairs, steps, C, H, W)."""
     if not len(first):
         return np.empty((0, steps, *first.shape[1:]), np.uint8)
-    a, b = encode(network, first), encode(network, second)
+    a, b = encode(model, first), encode(model, second)
     weights = [step / (steps - 1) for step in range(steps)]
-    return np.stack([to_bytes(decode(network, interpolate(network, a, b, weight))) for weight in weights], axis=1)
+    return np.stack([to_bytes(decode(model, a.between(b, weight))) for weight in weights], axis=1)

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pythae.models import BaseAE
 from torch import Tensor
 
 from vaebench.base import devices
 from vaebench.base.durable import Damaged, durable_path, load_sealed, save_sealed
 from vaebench.base.files import atomic_path
-from vaebench.models.building import model_state, restore_model
-from vaebench.training.objectives import Objective
+from vaebench.models.interface import Autoencoder
+from vaebench.models.storage import restore_model
+from vaebench.training.objectives import Optimized
 from vaebench.training.state_folder import ATTEMPTS, BEST, FAILURE, PREVIOUS, PROGRESS, STATE
 
 PARTS = {"key", "progress", "model", "objectives", "random"}
@@ -64,7 +64,7 @@ class Checkpoint:
         self._found = self._last_good_state()
         self._bests = {self._best_path(self._found["progress"]["best"]) if self._found else None}
 
-    def save(self, model: BaseAE, objectives: Sequence[Objective], progress: Progress) -> None:
+    def save(self, model: Autoencoder, objectives: Sequence[Optimized], progress: Progress) -> None:
         """Write the state beside the last one; the kept epoch's weights go to a file of their own, written once."""
         progress_so_far = vars(progress) | {"best": progress.best and progress.best | {"state": None}}
         if progress.records:
@@ -72,7 +72,7 @@ class Checkpoint:
         state = {
             "key": self.key,
             "progress": progress_so_far,
-            "model": model_state(model),
+            "model": model.resumable_state(),
             "objectives": [_objective_state(objective) for objective in objectives],
             "random": random_state(_device_of(model)),
         }
@@ -92,7 +92,7 @@ class Checkpoint:
         """The precisions in which the saved state was computed; none when there is no state to use."""
         return self._found["progress"]["precisions"] if self._found else []
 
-    def restore(self, model: BaseAE, objectives: Sequence[Objective]) -> Progress | None:
+    def restore(self, model: Autoencoder, objectives: Sequence[Optimized]) -> Progress | None:
         """Put the saved state into `model`, `objectives` and the random generators; None when there is none to use."""
         if self._found is None:
             return None
@@ -231,7 +231,7 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _objective_state(objective: Objective) -> dict:
+def _objective_state(objective: Optimized) -> dict:
     scheduler = objective.scheduler
     return {
         "optimizer": objective.optimizer.state_dict(),
@@ -247,5 +247,5 @@ def _digest(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _device_of(model: BaseAE) -> torch.device:
+def _device_of(model: Autoencoder) -> torch.device:
     return next(model.parameters()).device

@@ -6,6 +6,7 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from vaebench.models.building import build_model
+from vaebench.models.interface import Moment
 
 CONTEXT_MB = 800  # CUDA context, cuDNN and cuBLAS workspaces
 COPIES = 4  # of each parameter: weights, gradient, and Adam's two moments
@@ -35,6 +36,6 @@ def training_memory_mb(spec: Mapping, input_shape: tuple[int, int, int]) -> floa
             return tensor
 
         with saved_tensors_hooks(keep, lambda tensor: tensor):
-            model({"data": images}, epoch=1, dataset_size=PROBE, uses_ddp=False)
+            model.losses(images, Moment(1, PROBE))
     activations = sum(kept.values()) / PROBE * spec["training"]["batch_size"]
     return CONTEXT_MB + SLACK * (COPIES * parameters + activations) / 2**20

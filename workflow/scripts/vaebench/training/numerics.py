@@ -5,14 +5,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
-from pythae.models import BaseAE
-from pythae.models.base.base_utils import ModelOutput
 from torch import Tensor
 from torch._functorch import config as functorch
 
 from vaebench.base.malloc import keep_freed_memory
 from vaebench.base.platforms import peak_memory_bytes
-from vaebench.training.precision import NETWORKS, compute_in_bfloat16
+from vaebench.models.interface import Autoencoder
+from vaebench.training.precision import compute_in_bfloat16
+
+Answer = Mapping[str, Tensor] | Tensor
 
 
 @contextmanager
@@ -51,27 +52,21 @@ def numerics(training: Mapping, device: torch.device, threads: int) -> Iterator[
         torch.utils.deterministic.fill_uninitialized_memory = former[6]
 
 
-def prepare(model: BaseAE, training: Mapping, device: torch.device) -> BaseAE:
+def prepare(model: Autoencoder, training: Mapping, device: torch.device) -> Autoencoder:
     """Move a freshly built model to the device, in the layout, precision and compilation that `training` asks for.
 
     Its parameters stay float32 and keep their names. With bf16 the networks compute in bfloat16 (see `precision`).
     """
     model = model.to(device)
-    model.device = device
     if training["gradients"] == "exact":
-        if hasattr(model, "quantizer"):
-            from vaebench.models.codebooks import look_codes_up  # a module of VQ models only: see the catalog
-
-            look_codes_up(model)
+        model.prepare_training()
         if training["channels_last"]:
-            for name in NETWORKS:
-                if hasattr(model, name):
-                    getattr(model, name).to(memory_format=torch.channels_last)
+            for network in model.networks().values():
+                network.to(memory_format=torch.channels_last)
     if training["precision"] == "bf16":
         compute_in_bfloat16(model, device)
-    for name in NETWORKS if training["compile"] else ():
-        if hasattr(model, name):
-            getattr(model, name).forward = _compiled(getattr(model, name).forward)
+    for network in model.networks().values() if training["compile"] else ():
+        network.forward = _compiled(network.forward, model.answer)
     return model
 
 
@@ -82,8 +77,8 @@ def peak_memory_mb(device: torch.device) -> float:
     return peak_memory_bytes() / 2**20
 
 
-def _compiled(forward: Callable[..., ModelOutput]) -> Callable[..., ModelOutput]:
-    """The forward pass compiled; pythae's ModelOutput, which the compiler cannot make, is made of the tensors after."""
+def _compiled(forward: Callable[..., Answer], answer: Callable[..., Answer]) -> Callable[..., Answer]:
+    """The forward pass compiled; a mapping that the compiler cannot make, as pythae's, is made of the tensors after."""
 
     def tensors(*arguments: object, **options: object) -> dict[str, Tensor] | Tensor:
         output = forward(*arguments, **options)
@@ -91,8 +86,8 @@ def _compiled(forward: Callable[..., ModelOutput]) -> Callable[..., ModelOutput]
 
     compiled = torch.compile(tensors)
 
-    def wrapped(*arguments: object, **options: object) -> ModelOutput | Tensor:
+    def wrapped(*arguments: object, **options: object) -> Answer:
         output = compiled(*arguments, **options)
-        return output if isinstance(output, Tensor) else ModelOutput(**output)
+        return output if isinstance(output, Tensor) else answer(**output)
 
     return wrapped

@@ -10,13 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 
 import torch
-from pythae.models import BaseAE
-from pythae.models.base.base_utils import ModelOutput
 from torch import Tensor, nn
 
-from vaebench.models.catalog import MODELS
+from vaebench.models.interface import Autoencoder
+from vaebench.models.registry import info_of
 
-NETWORKS = ("encoder", "decoder", "discriminator")
+Answer = Mapping[str, Tensor] | Tensor
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 # Values of ONEDNN_MAX_CPU_ISA under which oneDNN computes bfloat16 by other instructions, slower than float32.
 WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
@@ -48,22 +47,19 @@ def choose_precision(
     training = spec["training"]
     if training["precision"] != "auto":
         return training["precision"]
-    exempt = training["gradients"] == "pythae" or MODELS[spec["model"]].needs_float32
+    exempt = training["gradients"] == "pythae" or info_of(spec["model"]).needs_float32
     unchecked = training["compile"] and device.type == "cpu"
     return "fp32" if exempt or unchecked or "fp32" in former or not multiplies(device) else "bf16"
 
 
-def compute_in_bfloat16(model: BaseAE, device: torch.device) -> None:
+def compute_in_bfloat16(model: Autoencoder, device: torch.device) -> None:
     """Let the networks of `model` compute in bfloat16 and answer in float32.
 
     A probability in bfloat16 is exactly 1 from a logit of 6 on, and its logarithm useless: a sigmoid at the end of a
     network, and the last layer of a discriminator, stay float32. On a CPU each convolution is checked with the first
     batch of each shape: oneDNN 3.13 gets some wrong (16 channels, kernel and stride 4, on AMX). Those stay float32.
     """
-    for name in NETWORKS:
-        network = getattr(model, name, None)
-        if network is None:
-            continue
+    for name, network in model.networks().items():
         modules = list(network.modules())
         if isinstance(modules[-1], nn.Sigmoid):
             modules[-1].forward = _sigmoid_in_float32
@@ -78,8 +74,8 @@ def compute_in_bfloat16(model: BaseAE, device: torch.device) -> None:
         network.forward = _in_bfloat16(network.forward, device.type)
 
 
-def _in_bfloat16(forward: Callable[..., ModelOutput], device_type: str) -> Callable[..., ModelOutput]:
-    def wrapped(*arguments: object, **options: object) -> ModelOutput:
+def _in_bfloat16(forward: Callable[..., Answer], device_type: str) -> Callable[..., Answer]:
+    def wrapped(*arguments: object, **options: object) -> Answer:
         with torch.autocast(device_type, dtype=torch.bfloat16):
             output = forward(*arguments, **options)
         if isinstance(output, Tensor):

@@ -1,4 +1,4 @@
-"""Train one model with one seed: pythae's model, our loop. It can be killed at any moment and goes on where it was.
+"""Train one model with one seed in our own loop. It can be killed at any moment and goes on where it was.
 
 pythae's trainers cannot resume, seed after the model is built, wait for the device at every step and mix up gradients.
 This loop does none of that; with `gradients: pythae` it repeats their arithmetic number for number, to be compared.
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import torch
-from pythae.models import BaseAE
 from torch import Tensor
 from tqdm import tqdm
 
@@ -27,14 +26,16 @@ from vaebench.base.interruption import Interruption
 from vaebench.base.npz import open_array, pixels_sha256
 from vaebench.base.provenance import environment
 from vaebench.config.training_settings import why_not_select
-from vaebench.models.building import build_model, has_batch_norm, kept_state, live_state, restore_model, save_model
-from vaebench.models.catalog import MODELS
+from vaebench.models.building import build_model, has_batch_norm, has_batch_norm_of_single_pixels
 from vaebench.models.finiteness import ProbabilityGuard, means_no_numbers, not_finite
-from vaebench.models.posterior import reconstruct
+from vaebench.models.inference import reconstruct
+from vaebench.models.interface import Autoencoder, Moment
+from vaebench.models.registry import info_of
+from vaebench.models.storage import kept_state, restore_model, save_model
 from vaebench.training.checkpoint import Checkpoint, Progress, seed_everything
 from vaebench.training.minibatches import Minibatches
 from vaebench.training.numerics import numerics, peak_memory_mb, prepare
-from vaebench.training.objectives import losses_of, make_objectives, step, step_as_pythae, step_schedulers
+from vaebench.training.objectives import make_objectives, step, step_as_pythae, step_schedulers
 from vaebench.training.precision import choose_precision
 from vaebench.training.record import memory_advice, training_key, write_history
 from vaebench.training.state_folder import held
@@ -58,7 +59,7 @@ def train(
     threads: int,
     tracking: str = "none",
 ) -> None:
-    """Train the run `spec` with `seed` and write `output` (pythae's final_model), `history` and `provenance`.
+    """Train the run `spec` with `seed` and write `output` (the model's folder), `history` and `provenance`.
 
     `train_data` and `eval_data` are npz files of uint8 images (n, C, H, W). `state` is a folder for the resumable
     state, which is used again only with the same specification, seed, `code` (a fingerprint) and data. On SIGTERM,
@@ -135,7 +136,7 @@ class Trainer:
     ) -> None:
         self.spec, self.seed, self.device = spec, seed, device
         self.training = spec["training"]
-        self.info = MODELS[spec["model"]]
+        self.info = info_of(spec["model"])
         self.as_pythae = self.training["gradients"] == "pythae"
         self.checkpoint, self.interruption = checkpoint, interruption
         self._check_select()
@@ -206,7 +207,7 @@ class Trainer:
             progress.seconds = before + time.monotonic() - started
             self._look_after(epoch)
         self._check_finite(epoch)
-        self.model.update()  # RHVAE makes its metric of what the epoch gathered
+        self.model.end_epoch()
         rates = self._speed(len(order))
         self._record("train", epoch, self._means(progress.records, order) | rates, tracker)
         validation = self.validate(epoch, fixed_noise=not self.as_pythae)
@@ -225,16 +226,15 @@ class Trainer:
     def make_step(self, epoch: int) -> Step:
         """A function that trains on one batch of this epoch and gives its losses, (terms,) on the device."""
         update = step_as_pythae if self.as_pythae else step
-        arguments = {"epoch": epoch, "dataset_size": len(self.train_set), "uses_ddp": False}
+        moment = Moment(epoch, len(self.train_set))
 
         def one_step(x: Tensor) -> Tensor:
             self.guard.begin()
             with torch.autocast(self.device.type, enabled=False):  # networks within cast their weights once a step
-                output = self.model({"data": x}, **arguments)
-            losses = losses_of(output, self.info.trainer, self.training)
-            update(self.objectives, output, losses)
-            self.progress.terms = list(losses)
-            return self.guard.losses(losses)
+                losses = self.model.losses(x, moment)
+            update(self.objectives, losses)
+            self.progress.terms = list(losses.terms)
+            return self.guard.losses(losses.terms)
 
         return RecordedStep(one_step) if self._can_record() else one_step
 
@@ -263,27 +263,26 @@ class Trainer:
         means = dict(zip(losses, self._average(records, order), strict=True))
         return means | {"mse": float(torch.stack(squares).sum()) / self.eval_set.images.size}
 
-    def best_model(self) -> BaseAE:
-        """The model of the kept epoch, on the CPU and as pythae would have built it."""
+    def best_model(self) -> Autoencoder:
+        """The model of the kept epoch, on the CPU and as it was built."""
         with torch.random.fork_rng(devices=[]):
             model = build_model(self.spec, self.input_shape)
         restore_model(model, self.progress.best["state"] or kept_state(self.model))
         return model
 
     def _validation_losses(self, x: Tensor, epoch: int) -> dict[str, Tensor]:
-        arguments = {"epoch": epoch, "dataset_size": len(self.eval_set), "uses_ddp": False}
+        moment = Moment(epoch, len(self.eval_set))
         if self.info.differentiates and self.as_pythae:
             with torch.no_grad(), suppress(RuntimeError):  # pythae tries this first, which takes random numbers
-                self.model({"data": x}, **arguments)
+                self.model.losses(x, moment)
         with torch.set_grad_enabled(self.info.differentiates):
-            output = self.model({"data": x.clone() if self.info.differentiates else x}, **arguments)
-            return losses_of(output, self.info.trainer, self.training)
+            return self.model.losses(x.clone() if self.info.differentiates else x, moment).terms
 
     def _warm_up_as_pythae(self) -> None:
         """pythae tries one batch in training mode before it seeds: batch norms, EMA codebooks and metrics move."""
         first = self.train_set.order(shuffle=True)[:1]
         for x in self.train_set.load(first):
-            self.model({"data": x})
+            self.model.losses(x, Moment())
 
     def _look_after(self, epoch: int) -> None:
         """Between two steps: look for diverging losses now and then, save when it is time, stop when asked."""
@@ -301,7 +300,7 @@ class Trainer:
             raise self.interruption.end(f"the state is saved, and the training goes on from there ({done})")
 
     def _save(self) -> None:
-        if name := not_finite(live_state(self.model)):
+        if name := not_finite(self.model.live_state()):
             self.fail_diverged(
                 f"weight {name.removeprefix('model_state_dict.')}",
                 "not finite",
@@ -383,7 +382,7 @@ class Trainer:
         return {"mse": round(last["mse"], 6), "loss": round(last["loss"], 3)}
 
     def _check_select(self) -> None:
-        if reason := why_not_select(self.spec["model"], self.training["select"]):
+        if reason := why_not_select(self.info, self.training["select"]):
             raise UserError(f"training.select: {reason}")
         if self.training["select"] == "last" and self.training["patience"] is not None:
             raise UserError("training.patience needs a metric to watch; set training.select to one, such as mse")
@@ -391,7 +390,7 @@ class Trainer:
     def _smallest_step(self) -> int:
         """The fewest images of a step; a model that halves its batches needs four where a layer sees single pixels."""
         batch_norm = has_batch_norm(self.model)
-        if self.info.halves_batches and batch_norm and not has_batch_norm(self.model, self.input_shape):
+        if self.info.halves_batches and batch_norm and not has_batch_norm_of_single_pixels(self.model):
             return self.info.smallest_batch
         return self.info.smallest_step(batch_norm)
 

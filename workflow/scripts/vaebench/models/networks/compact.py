@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vaebench.base.errors import UserError
-from vaebench.models.catalog import CELEBA, CIFAR, GAUSSIAN, GRID, MNIST, MODELS, NETS, SPHERE, VECTOR, grid_size
+from vaebench.models.catalog import CELEBA, CIFAR, GAUSSIAN, GRID, MNIST, NETS, SPHERE, VECTOR, ModelInfo, grid_size
 
 PATCH = 4  # pixels of the image per cell of the grid, in either direction
 STEM = 48  # channels on that grid
@@ -26,21 +26,21 @@ EDGES = 16  # channels at full size with which the discriminator begins
 COARSEST = 4  # a flat latent is read off a grid of at most this side
 
 
-def build(role: str, name: str, model: str, config: object) -> nn.Module:
-    """The network `name` as the `role` (encoder, decoder, discriminator) of pythae's `model`.
+def build(role: str, name: str, model: ModelInfo, config: object) -> nn.Module:
+    """The network `name` as the `role` (encoder, decoder, discriminator) of `model`.
 
-    `config` is pythae's configuration object with `input_dim` (C, H, W) and `latent_dim`. `name` is a family of the
-    catalog, or a dotted path package.module.Class; classes of the user's own are called with `config`. Weights come
-    from torch's global random numbers. Raises `UserError` for a network that is unknown or does not fit.
+    `config` is an object such as pythae's configurations with `input_dim` (C, H, W) and `latent_dim`. `name` is a
+    family of the catalog, or a dotted path package.module.Class; classes of the user's own are called with `config`.
+    Weights come from torch's global random numbers. Raises `UserError` for a network that is unknown or does not fit.
     """
     if "." in name:
         return import_network(name)(config)
     reason = NETS[name].check(role, model, config.input_dim, vars(config)) if name in NETS else "no such network"
     if reason:
-        raise UserError(f"{role} {name} for {model}: {reason}")
+        raise UserError(f"{role} {name} for {model.name}: {reason}")
     if role in NETS[name].added:
         return NETS[name].added[role].load()(config)
-    head = MODELS[model].head(vars(config))
+    head = model.head(vars(config))
     if name != "compact":
         return _benchmark_class(role, name, head, tuple(config.input_dim))(config)
     if role == "discriminator":

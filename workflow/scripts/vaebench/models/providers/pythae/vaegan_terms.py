@@ -2,33 +2,35 @@
 
 import numpy as np
 import torch
-from pythae.models import BaseAE
 from torch import Tensor
 from torch.nn import functional
 
 from vaebench.models.batches import ALIGNMENT
 from vaebench.models.kl import kl_per_dimension
-from vaebench.models.posterior import Encoding, standard_normal
+from vaebench.models.posterior import Gaussian, Posterior, standard_normal
+from vaebench.models.providers.pythae.model import PythaeModel
 
 
 @torch.no_grad()
-def vaegan_terms(
-    model: BaseAE, x: Tensor, y: Tensor, encoding: Encoding, generator: np.random.Generator
+def diagnostics(
+    model: PythaeModel, x: Tensor, y: Tensor, posterior: Posterior, generator: np.random.Generator
 ) -> dict[str, Tensor]:
     """feature_recon, encoder_loss, decoder_loss, discriminator_loss, total_loss: each (B,) float64.
 
     x: images (B, C, H, W); y: their reconstructions; the discriminator is also shown images generated from prior draws
     of `generator`, one for each x. Averaged over a batch they are pythae's losses for that x, y and those draws.
     """
-    noise = standard_normal(encoding.mean, generator)
-    rows = (x, y, encoding.mean, encoding.log_variance, noise)
+    if not isinstance(posterior, Gaussian):
+        raise TypeError("a VAEGAN has a Gaussian posterior")
+    noise = standard_normal(posterior.mean, generator)
+    rows = (x, y, posterior.mean, posterior.log_variance, noise)
     blocks = zip(*(tensor.split(ALIGNMENT) for tensor in rows), strict=True)  # of one size: see aligned_batches
     terms = [_block_terms(model, *block) for block in blocks]
     return {name: torch.cat([term[name] for term in terms]) for name in terms[0]}
 
 
 def _block_terms(
-    model: BaseAE, x: Tensor, y: Tensor, mean: Tensor, log_variance: Tensor, noise: Tensor
+    model: PythaeModel, x: Tensor, y: Tensor, mean: Tensor, log_variance: Tensor, noise: Tensor
 ) -> dict[str, Tensor]:
     layer = model.reconstruction_layer
     features = [
@@ -49,6 +51,6 @@ def _block_terms(
     }
 
 
-def _cross_entropy(model: BaseAE, images: Tensor, label: float) -> Tensor:
+def _cross_entropy(model: PythaeModel, images: Tensor, label: float) -> Tensor:
     score = model.discriminator(images).embedding.reshape(len(images), -1).mean(1)
     return functional.binary_cross_entropy(score, torch.full_like(score, label), reduction="none").double()

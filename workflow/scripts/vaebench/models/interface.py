@@ -1,0 +1,173 @@
+"""What a model is to everything outside `models`: it is trained, encodes, decodes, and can be drawn from."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vaebench.models.posterior import Posterior
+
+NETWORKS = ("encoder", "decoder", "discriminator")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When in a training losses are computed: the epoch, counted from 1, and the number of images of the split."""
+
+    epoch: int = 1
+    images: int = 1
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The losses of one batch.
+
+    terms: scalar tensors, each a mean over the images, by the name that history.csv has; `loss` is their total.
+    waiting: the names of the objectives that this batch does not train.
+    """
+
+    terms: dict[str, Tensor]
+    waiting: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Which parameters follow the loss `term`; one optimizer has them, `name` is its key in `training.components`.
+
+    options: what the optimizer is given besides its settings, such as a weight decay. mixture: the weights by which the
+    term's gradient in these parameters is a sum of those of other objectives' terms; empty where it is not one.
+    """
+
+    name: str
+    term: str
+    parameters: list[nn.Parameter]
+    options: Mapping[str, float] = field(default_factory=dict)
+    mixture: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A distribution of the model's own that latents are drawn from, offered as a sampler of its name.
+
+    draw: from how many, the options and a random stream to latents (count, ...). options: with their defaults.
+    """
+
+    draw: Callable[[int, Mapping[str, object], np.random.Generator], Tensor]
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+class OriginalStudy(ABC):
+    """The arithmetic of the study that the columns `legacy_*` repeat, for a model that was in it."""
+
+    @abstractmethod
+    def terms(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """A stochastic reconstruction of x and the study's metrics of the batch."""
+
+    @abstractmethod
+    def generate(self, count: int) -> Tensor:
+        """Images as the study generated them, from torch's global random numbers."""
+
+
+class Autoencoder(nn.Module, ABC):
+    """A model: subclasses give `losses`, `encode` and `decode`; the rest has defaults.
+
+    input_shape: (C, H, W) of its images, float32 in [0, 1]. name: of its class in tables. sampler: where its images
+    come from when the configuration says `auto`. codebook_size: how many codes there are, for a model whose posterior
+    is `Codes`; None for others. likelihood: `gaussian`, or `bernoulli` for a model trained on cross-entropy. answer:
+    the mapping in which its networks give several tensors.
+    """
+
+    input_shape: tuple[int, int, int]
+    sampler: str = "normal"
+    likelihood: str = "gaussian"
+    answer: type[Mapping[str, Tensor]] = dict
+
+    @property
+    def name(self) -> str:
+        """The name of the model's class."""
+        return type(self).__name__
+
+    @property
+    def codebook_size(self) -> int | None:
+        """See above."""
+        return None
+
+    @abstractmethod
+    def losses(self, x: Tensor, moment: Moment) -> Losses:
+        """The losses of a batch of images x, (B, C, H, W)."""
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Posterior:
+        """What the model says of images x, (B, C, H, W); the model is in evaluation mode and needs no gradients."""
+
+    @abstractmethod
+    def decode(self, z: Tensor) -> Tensor:
+        """Images (B, C, H, W) of latents (B, ...); what is outside [0, 1] is clamped by the caller."""
+
+    def objectives(self) -> Sequence[Objective]:
+        """What is minimised, in the order in which the optimizers step: one optimizer for all unless overridden."""
+        return [Objective("model", "loss", list(self.parameters()))]
+
+    def diagnostics(
+        self, x: Tensor, y: Tensor, posterior: Posterior, generator: np.random.Generator
+    ) -> dict[str, Tensor]:
+        """Registered metrics of the model's own, (B,) float64 each, of images x and their reconstructions y."""
+        return {}
+
+    def embed_codes(self, codes: Tensor) -> Tensor:
+        """Codes (B, h, w) as the decoder takes them; of models with a `codebook_size` only."""
+        raise NotImplementedError(f"{self.name} has no codes")
+
+    def priors(self) -> Mapping[str, Prior]:
+        """The samplers that only this model has, by name."""
+        return {}
+
+    def original_study(self) -> OriginalStudy | None:
+        """The original study's arithmetic, of the models that were in it."""
+        return None
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """The shape of one image's latent as the decoder takes it: (L,) or (D, h, w)."""
+        parameter = next(self.parameters())
+        with torch.no_grad():
+            probe = torch.zeros(1, *self.input_shape, device=parameter.device, dtype=parameter.dtype)
+            return tuple(self.encode(probe).mode().shape[1:])
+
+    def networks(self) -> dict[str, nn.Module]:
+        """The networks that are compiled, or compute in bfloat16, as a whole; the rest stays float32."""
+        found = {name: getattr(self, name, None) for name in NETWORKS}
+        return {name: network for name, network in found.items() if isinstance(network, nn.Module)}
+
+    def probabilities(self) -> Sequence[tuple[nn.Module, str]]:
+        """The networks whose answers must be probabilities, each with the key of the tensor in its answer."""
+        return []
+
+    def prepare_training(self) -> None:
+        """Called once before optimizers are made: time to replace parts by faster ones with the same state."""
+
+    def end_epoch(self) -> None:
+        """Called after the last step of each epoch."""
+
+    def live_state(self) -> dict:
+        """All tensors that make up the model, in nested mappings, not copied."""
+        return {"model_state_dict": self.state_dict()}
+
+    def resumable_state(self) -> dict:
+        """Copies of `live_state`, and of whatever else a training needs to go on within an epoch."""
+        return map_tensors(self.live_state(), lambda tensor: tensor.detach().clone())
+
+    def restore(self, state: Mapping) -> None:
+        """Take up what `live_state` or `resumable_state` gave."""
+        self.load_state_dict(state["model_state_dict"])
+
+
+def map_tensors(state: Mapping, change: Callable[[Tensor], Tensor]) -> dict:
+    """The same nested mappings with every tensor changed."""
+    return {
+        name: map_tensors(value, change) if isinstance(value, Mapping) else change(value)
+        for name, value in state.items()
+    }

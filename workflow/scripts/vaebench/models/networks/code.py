@@ -1,0 +1,15 @@
+"""Which code the networks of a run are."""
+
+from collections.abc import Mapping
+
+from vaebench.base.importable import source_file
+from vaebench.models.provider import Code
+
+FAMILIES = "vaebench.models.networks.compact"
+
+
+def code_of_networks(spec: Mapping) -> Code:
+    """The module of this package's families, and the files of networks that are named by a dotted path."""
+    names = [name for name in spec["nets"].values() if name]
+    files = [source_file(name.rpartition(".")[0]) for name in names if "." in name]
+    return Code(frozenset({FAMILIES}), frozenset(file for file in files if file is not None))

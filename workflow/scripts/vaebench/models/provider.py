@@ -1,0 +1,90 @@
+"""Where models come from: a provider knows some, and builds, saves and loads them.
+
+The Snakefile reads the catalogs of all providers on every start: a provider's module imports neither torch nor the
+packages that its models come from before they are needed.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vaebench.base.errors import UserError
+from vaebench.models.catalog import ModelInfo
+
+if TYPE_CHECKING:
+    from vaebench.models.interface import Autoencoder
+
+Shape = tuple[int, int, int]
+SPECIFICATION = "vaebench.json"  # in a model's folder: what `load` builds it from
+WEIGHTS = "model.pt"
+
+
+@dataclass(frozen=True)
+class Code:
+    """What decides the results of a run's model, besides what every model uses.
+
+    modules: dotted names in this package; measuring: of modules that only an evaluation uses; files: sources outside
+    the package; facts: what of a catalog decides.
+    """
+
+    modules: frozenset[str] = frozenset()
+    files: frozenset[Path] = frozenset()
+    facts: str = ""
+    measuring: frozenset[str] = frozenset()
+
+    def joined(self, other: "Code") -> "Code":
+        """Both together."""
+        facts = "\n".join(part for part in (self.facts, other.facts) if part)
+        return Code(self.modules | other.modules, self.files | other.files, facts, self.measuring | other.measuring)
+
+
+class Provider(ABC):
+    """A source of models.
+
+    catalog: what it offers, by the name that the configuration has. library: the name of the models' library on the
+    Hugging Face Hub; how_to_open: for a model card, how it opens a model of the repository {repository}.
+    """
+
+    catalog: Mapping[str, ModelInfo]
+    library: str = "vaebench"
+    how_to_open: str = "Download it, and open it with `load_model(folder)` of vaebench.models.storage."
+
+    @abstractmethod
+    def build(self, spec: Mapping, shape: Shape) -> "Autoencoder":
+        """The model of a run's specification for images of `shape` (C, H, W).
+
+        Weights come from torch's global random numbers. Raises `UserError` for what the specification cannot say.
+        """
+
+    @abstractmethod
+    def code_of(self, spec: Mapping) -> Code:
+        """The code that decides what becomes of the run: an edit of it makes this run stale, and no other code does."""
+
+    def save(self, model: "Autoencoder", folder: Path) -> None:
+        """Write the model's tensors into an empty folder."""
+        import torch
+
+        torch.save(model.live_state(), folder / WEIGHTS)
+
+    def load(self, folder: Path, spec: Mapping, shape: Shape) -> "Autoencoder":
+        """The model that was saved in `folder`; no code in it is executed. Raises `UserError` where that fails."""
+        import torch
+
+        from vaebench.models.storage import load_weights, restore_model
+
+        with torch.random.fork_rng(devices=[]):
+            model = self.build(spec, shape)
+        restore_model(model, load_weights(folder / WEIGHTS))
+        return model
+
+
+def read_specification(folder: Path) -> dict | None:
+    """What `vaebench.json` in a model's folder says, `spec` and `input_shape`; None where there is none."""
+    path = folder / SPECIFICATION
+    try:
+        return json.loads(path.read_text()) if path.is_file() else None
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error})") from error

@@ -1,0 +1,81 @@
+"""A run's specification made into a pythae model."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from pythae import models as pythae_models
+from pythae.models.base import BaseAEConfig
+from torch import nn
+
+from vaebench.base.errors import UserError
+from vaebench.base.plain_tensors import one_line
+from vaebench.models.networks.compact import build
+from vaebench.models.providers.pythae.catalog import MODELS
+from vaebench.models.providers.pythae.model import PythaeModel, adopt
+
+# Names of networks that only imported models have: pythae's own multi-layer perceptron, and one kept as a pickle.
+DEFAULT, PICKLED = "default", "pickled"
+LATENT_DISCRIMINATOR = "Adversarial_AE"  # its discriminator judges latents; pythae brings one, a user may bring another
+
+
+def build_pythae(spec: Mapping, shape: tuple[int, int, int]) -> PythaeModel:
+    """The model of a run's specification for images of `shape` (C, H, W).
+
+    Raises `UserError` for an unknown field or network, and for values that pythae refuses.
+    """
+    name = spec["model"]
+    config = build_config(name, spec["config"], shape)
+    networks = {role: build_network(role, _named(spec, role), name, config) for role in roles_of(name)}
+    try:
+        model = adopt(getattr(pythae_models, name)(config, **networks))
+    except (AssertionError, AttributeError, TypeError, RuntimeError, ZeroDivisionError) as error:
+        raise UserError(f"{name} cannot be built with config {dict(spec['config'])}: {one_line(error)}") from error
+    model.device = torch.device("cpu")
+    training = spec.get("training", {})
+    model.as_stock = training.get("gradients") == "pythae"
+    model.vq_scale = training.get("vq_scale", "per_image")
+    return model
+
+
+def roles_of(model: str) -> tuple[str, ...]:
+    """The networks that the class `model` takes: encoder, decoder, and perhaps a discriminator."""
+    roles = MODELS[model].nets
+    return (*roles, "discriminator") if model == LATENT_DISCRIMINATOR else roles
+
+
+def build_network(role: str, name: str, model: str, config: BaseAEConfig) -> nn.Module | None:
+    """The network `name` (see `networks.compact.build`); None, pythae's sign for its own, when it is `DEFAULT`."""
+    return None if name == DEFAULT else build(role, name, MODELS[model], config)
+
+
+def build_config(name: str, fields: Mapping, input_shape: tuple[int, int, int]) -> BaseAEConfig:
+    """pythae's configuration object; unlike pythae it refuses fields that the model does not have."""
+    if name not in MODELS:
+        raise UserError(f"{name!r} is no model of pythae 0.1.2; choose from {', '.join(MODELS)}")
+    info = MODELS[name]
+    for field, value in fields.items():
+        if field not in info.fields:
+            raise UserError(f"{name} has no field {field!r}; it has {', '.join(info.fields)}")
+        reason = info.check(field, value)
+        if reason:
+            raise UserError(f"{name}: {field}: {reason}")
+    config_class = getattr(pythae_models, f"{name}Config", None) or getattr(pythae_models, f"{name}_Config")
+    try:
+        return config_class(input_dim=tuple(input_shape), **fields)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name} cannot have the config {dict(fields)}: {one_line(error)}") from error
+
+
+def load_trusted(folder: Path) -> PythaeModel:
+    """The model as pythae loads it, which runs the code of its pickles."""
+    return adopt(pythae_models.AutoModel.load_from_folder(str(folder)))
+
+
+def _named(spec: Mapping, role: str) -> str:
+    name = spec["nets"].get(role)
+    if name is None and role == "discriminator" and spec["model"] == LATENT_DISCRIMINATOR:
+        return DEFAULT
+    if name is None:
+        raise UserError(f"{spec['run']}: {spec['model']} needs a network under nets.{role}")
+    return name

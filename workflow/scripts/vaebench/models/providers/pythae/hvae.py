@@ -1,0 +1,38 @@
+"""HVAE (Caterini et al. 2018)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vaebench.models.posterior import Posterior
+from vaebench.models.providers.pythae.hamiltonian import Hamiltonian, HamiltonianModel
+
+
+class Model(HamiltonianModel):
+    """It takes softplus of its encoder's answer as the standard deviation, and its decoder may give logits."""
+
+    def encode(self, x: Tensor) -> Posterior:
+        """A Gaussian that leapfrog steps move."""
+        output = self.encoder(x)
+        log_variance = 2 * torch.log(functional.softplus(output.log_covariance))
+        return Hamiltonian(output.embedding, log_variance, x, self)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The decoder's answer; of a model trained on cross-entropy it is logits."""
+        images = super().decode(z)
+        return torch.sigmoid(images) if self.model_config.reconstruction_loss == "bce" else images
+
+    def moved(self, x: Tensor, start: Tensor, noise: Tensor, momentum: Tensor) -> tuple[Tensor, Tensor]:
+        """The steps of pythae's HVAE, which leaves its tempering out."""
+        z, rho = start, momentum / self.beta_zero_sqrt
+        for _ in range(self.n_lf):
+            half = rho - self.eps_lf / 2 * self._slope(z, x)
+            z = z + self.eps_lf * rho
+            rho = half - self.eps_lf / 2 * self._slope(z, x)
+        energies = 0.5 * (rho.double().square() - momentum.double().square()).sum(1)
+        return z, energies + start.shape[1] * torch.log(self.beta_zero_sqrt.double()).to(energies)
+
+    def _slope(self, z: Tensor, x: Tensor) -> Tensor:
+        """Gradient of -ln p(x, z) in z."""
+        with torch.enable_grad():
+            return self._dU_dz(z.detach().requires_grad_(), x).detach()

@@ -1,0 +1,98 @@
+"""PoincareVAE (Mathieu et al. 2019): latents in the Poincaré ball."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaebench.models.interface import Prior
+from vaebench.models.posterior import Posterior, finite_rows, standard_normal
+from vaebench.models.providers.pythae.model import PythaeModel
+
+
+@dataclass(frozen=True)
+class WrappedNormal(Posterior):
+    """Of the model's kind, wrapped or Riemannian, around `mean` in the ball, with ln σ² `log_variance`, both (B, L).
+
+    The latter may be (B, 1).
+    """
+
+    mean: Tensor
+    log_variance: Tensor
+    model: "Model"
+
+    def spread(self) -> Tensor | None:
+        """ln σ² in the tangent space."""
+        return self.log_variance
+
+    def mode(self) -> Tensor:
+        """The location."""
+        return self.mean
+
+    @torch.no_grad()
+    def sample(self, generator: np.random.Generator) -> Tensor:
+        """A draw in the ball; NaN for images whose encoding is not finite."""
+        valid = finite_rows(self.mean)
+        return self._harmless(valid, 1.0)._drawn(generator).where(valid[:, None], torch.nan)
+
+    @torch.no_grad()
+    def draw(self, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """A draw and its log ratio."""
+        z = self.sample(generator)
+        valid = torch.isfinite(z).all(1)
+        inside = z.where(valid[:, None], 0.0).unsqueeze(0)
+        log_q = self._harmless(valid, 0.0).distribution().log_prob(inside)
+        ratio = log_q - self.model.ball_prior().log_prob(inside)
+        return z, ratio.double().sum(-1).squeeze(0).where(valid, torch.nan)
+
+    def distribution(self, rows: slice = slice(None)) -> torch.distributions.Distribution:
+        """pythae's distribution of some rows."""
+        scale = torch.exp(0.5 * self.log_variance[rows])
+        return self.model.posterior(loc=self.mean[rows], scale=scale, manifold=self.model.latent_manifold)
+
+    def _harmless(self, valid: Tensor, log_variance: float) -> "WrappedNormal":
+        """The centre of the ball, and a number, in rows that are not valid: pythae's distributions stop at NaN."""
+        mean = self.mean.where(valid[:, None], 0.0)
+        return replace(self, mean=mean, log_variance=self.log_variance.where(valid[:, None], log_variance))
+
+    def _drawn(self, generator: np.random.Generator) -> Tensor:
+        """A normal in the tangent space at 0, carried to the location (Nagano et al. 2019).
+
+        The Riemannian normal, which only pythae can sample, is drawn image by image, each from its own seed.
+        """
+        if self.model.model_config.posterior_distribution == "wrapped_normal":
+            ball, origin = self.model.latent_manifold, torch.zeros_like(self.mean)
+            tangent = standard_normal(self.mean, generator) * torch.exp(0.5 * self.log_variance)
+            tangent = tangent / ball.lambda_x(origin, keepdim=True)
+            return ball.expmap(self.mean, ball.transp(origin, self.mean, tangent))
+        draws = []
+        with torch.random.fork_rng(devices=[self.mean.device] if self.mean.is_cuda else []):
+            for i, seed in enumerate(generator.integers(2**63, size=len(self.mean))):
+                torch.manual_seed(int(seed))
+                draws.append(self.distribution(slice(i, i + 1)).rsample(torch.Size([1])).squeeze(0))
+        return torch.cat(draws)
+
+
+class Model(PythaeModel):
+    """Its latents lie in a ball."""
+
+    def encode(self, x: Tensor) -> Posterior:
+        """Location and spread; the Riemannian normal's encoder calls the latter a concentration."""
+        output = self.encoder(x)
+        log_variance = output.get("log_covariance", output.get("log_concentration"))
+        return WrappedNormal(output.embedding, log_variance, self)
+
+    def priors(self) -> Mapping[str, Prior]:
+        """That on the ball."""
+        return {"poincare": Prior(self.draw_prior)}
+
+    def ball_prior(self) -> torch.distributions.Distribution:
+        """pythae's distribution."""
+        return self.prior(loc=self._pz_mu, scale=self._pz_logvar.exp(), manifold=self.latent_manifold)
+
+    @torch.no_grad()
+    def draw_prior(self, count: int, options: Mapping[str, object], generator: np.random.Generator) -> Tensor:
+        """Draws from torch's global random numbers, (count, L)."""
+        return self.ball_prior().rsample(torch.Size([count])).reshape(count, -1)

@@ -1,0 +1,82 @@
+"""The models that a configuration can name, by provider.
+
+Found are: the modules in `models/providers`, the entry points `vaebench.models` of installed packages, each a
+`Provider`, and classes by their dotted path. Nothing here imports torch.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cache, reduce
+from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
+
+from vaebench.base.errors import UserError
+from vaebench.models import providers
+from vaebench.models.catalog import ModelInfo
+from vaebench.models.provider import Code, Provider
+
+GROUP = "vaebench.models"
+
+
+def provider_of(model: str) -> Provider:
+    """The provider of a model; raises `UserError` for a name that none has."""
+    if "." in model:
+        from vaebench.models.own_models import OWN_CLASSES
+
+        return OWN_CLASSES
+    for provider in found_providers():
+        if model in provider.catalog:
+            return provider
+    raise UserError(f"there is no model {model!r}; choose from {', '.join(Models())}, or a dotted path")
+
+
+def info_of(model: str) -> ModelInfo:
+    """What is known of a model; raises `UserError` for a name that no provider has."""
+    return provider_of(model).catalog[model]
+
+
+def code_of_run(spec: Mapping) -> Code:
+    """The code that decides the results of a run's model; of a pretrained model without a name, that of any."""
+    if spec["model"] is not None:
+        return provider_of(spec["model"]).code_of(spec)
+    return reduce(Code.joined, (provider.code_of(spec) for provider in found_providers()))
+
+
+class Models(Mapping[str, ModelInfo]):
+    """What is known of every model, by name; one that is named by its dotted path is not listed, but found."""
+
+    def __getitem__(self, name: str) -> ModelInfo:
+        try:
+            return info_of(name)
+        except UserError:
+            raise KeyError(name) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for provider in found_providers() for name in provider.catalog)
+
+    def __len__(self) -> int:
+        return sum(len(provider.catalog) for provider in found_providers())
+
+
+MODELS = Models()
+
+
+@cache
+def found_providers() -> tuple[Provider, ...]:
+    """This package's providers and those of installed packages, in the order of their names."""
+    found = []
+    for module in sorted(iter_modules(providers.__path__), key=lambda module: module.name):
+        name = f"{providers.__name__}.{module.name}"
+        found.append(import_module(f"{name}.provider" if module.ispkg else name).PROVIDER)
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        provider = entry.load()
+        if not isinstance(provider, Provider):
+            raise UserError(f"the entry point {entry.name} of {GROUP} ({entry.value}) is no Provider")
+        found.append(provider)
+    taken: dict[str, Provider] = {}
+    for provider in found:
+        for name in provider.catalog:
+            if name in taken:
+                raise UserError(f"two providers offer a model {name!r}: {type(taken[name])} and {type(provider)}")
+            taken[name] = provider
+    return tuple(found)

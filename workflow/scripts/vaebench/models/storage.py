@@ -1,0 +1,83 @@
+"""Models on disk: a folder with the specification it is rebuilt from, and what its provider saves.
+
+No pickle in it is opened.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from vaebench.base.durable import sync, sync_tree
+from vaebench.base.errors import UserError
+from vaebench.base.plain_tensors import load_plain, one_line
+from vaebench.models.interface import Autoencoder, map_tensors
+from vaebench.models.provider import SPECIFICATION, read_specification
+from vaebench.models.registry import provider_of
+
+
+def save_model(model: Autoencoder, spec: Mapping, folder: Path) -> None:
+    """Write `folder` as the model's provider does, and the specification beside.
+
+    The folder is new when it is there at all: it is written under a temporary name, is on the disk for good, and
+    replaces an older one.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        provider_of(spec["model"]).save(model, temporary)
+        described = {"spec": dict(spec), "input_shape": list(model.input_shape)}
+        (temporary / SPECIFICATION).write_text(json.dumps(described, indent=2, sort_keys=True) + "\n")
+        temporary.chmod(0o755)
+        sync_tree(temporary)
+        former = temporary.with_name(f"{temporary.name}.former")
+        if folder.exists():
+            folder.rename(former)
+        temporary.rename(folder)
+        sync(folder.parent)
+        shutil.rmtree(former, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def load_model(folder: Path | str, device: str = "cpu") -> Autoencoder:
+    """The model saved in `folder`, in eval mode on `device`.
+
+    It is rebuilt from the specification, and no code in the folder is executed, unless the specification says so (a
+    pretrained model imported with `trust_pickle`). Raises `UserError` when the folder holds no such model.
+    """
+    folder = Path(folder)
+    described = read_specification(folder)
+    if described is None:
+        raise UserError(
+            f"{folder} has no {SPECIFICATION}: not a model of this pipeline; give it as `pretrained: {{path: ...}}`"
+        )
+    spec = described["spec"]
+    model = provider_of(spec["model"]).load(folder, spec, tuple(described["input_shape"]))
+    return model.to(device).eval()
+
+
+def load_weights(path: Path) -> dict:
+    """The content of a `model.pt`, read as tensors only; `UserError` for a pickle that wants to run code."""
+    content = load_plain(path)
+    weights = content.get("model_state_dict") if isinstance(content, dict) else None
+    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise UserError(f"{path} holds no `model_state_dict` of tensors")
+    return dict(content)
+
+
+def kept_state(model: Autoencoder) -> dict:
+    """Copies of what a finished model consists of, on the CPU."""
+    return map_tensors(model.live_state(), lambda tensor: tensor.detach().clone().cpu())
+
+
+def restore_model(model: Autoencoder, state: Mapping) -> None:
+    """Put a state of a model into `model`, in place; `UserError` if it does not fit."""
+    try:
+        model.restore(state)
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"the weights do not fit {model.name}: {one_line(error)}") from error

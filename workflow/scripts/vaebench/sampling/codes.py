@@ -1,0 +1,27 @@
+"""The codes of images."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaebench.base.errors import UserError
+from vaebench.models.batches import batches
+from vaebench.models.inference import encode
+from vaebench.models.interface import Autoencoder
+
+
+def image_codes(model: Autoencoder, images: np.ndarray, batch_size: int = 256) -> Tensor:
+    """The codes of uint8 images, (n, h, w) int64; UserError when the encoder's answer is not finite."""
+    device = str(next(model.parameters()).device)
+    found = [encode(model, x).codes for x in batches(images, batch_size, device)]
+    codes = torch.cat([part for part in found if part is not None])
+    if (codes < 0).any():
+        raise UserError("the model's encoder gives values that are not finite; it diverged or is damaged")
+    return codes
+
+
+def size_of(model: Autoencoder) -> int:
+    """How many codes the model has; `UserError` for one without codes."""
+    if model.codebook_size is None:
+        raise UserError(f"{model.name} has no codes")
+    return model.codebook_size

@@ -1,0 +1,10 @@
+"""Latents from the standard normal prior."""
+
+from vaebench.sampling.request import Drawn, Request
+
+OPTIONS: dict[str, object] = {}
+
+
+def draw(request: Request) -> Drawn:
+    """Independent standard normal numbers."""
+    return Drawn(request.noise())

@@ -1,0 +1,77 @@
+"""The samplers by name: a module each, imported where it is used; a model's own priors come with the model."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from vaebench.base.errors import UserError
+from vaebench.models.registry import MODELS
+
+if TYPE_CHECKING:
+    from vaebench.models.interface import Autoencoder
+    from vaebench.sampling.request import Drawn, Request
+
+AUTO = "auto"
+CONTINUOUS = {name: f"vaebench.sampling.{name}" for name in ("normal", "gaussian_mixture", "aggregate_posterior")}
+OF_CODES = {name: f"vaebench.sampling.{name}" for name in ("pixelcnn", "uniform_codes")}
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A sampler for one model: its function, and its options with their defaults."""
+
+    draw: "Callable[[Request], Drawn]"
+    options: Mapping[str, object]
+
+
+def sampler_names() -> list[str]:
+    """Every name that the configuration can have, models' own priors included."""
+    own = [info.sampler for info in MODELS.values() if info.sampler]
+    return list(dict.fromkeys([AUTO, *CONTINUOUS, *own, *OF_CODES]))
+
+
+def modules_of(spec: Mapping) -> frozenset[str]:
+    """The modules of the run's sampler; of all, where only the model itself knows which one it is."""
+    name = spec["sampler"]["name"]
+    if name == AUTO:
+        name = MODELS[spec["model"]].sampler if spec["model"] is not None else ""
+    known = CONTINUOUS | OF_CODES
+    if name in known:
+        return frozenset({known[name]})
+    return frozenset() if name else frozenset(known.values())
+
+
+def resolve_sampler(model: "Autoencoder", sampler: Mapping) -> tuple[str, dict]:
+    """The name behind `auto`, and the options with their defaults; UserError for what does not fit the model."""
+    name = model.sampler if sampler["name"] == AUTO else sampler["name"]
+    defaults = find_sampler(model, name).options
+    given = sampler.get("options", {})
+    unknown = sorted(set(given) - set(defaults))
+    if unknown:
+        raise UserError(f"sampler.options: {name} has no option {unknown[0]!r}; it has {sorted(defaults)}")
+    return name, {**defaults, **given}
+
+
+def find_sampler(model: "Autoencoder", name: str) -> Sampler:
+    """The sampler of this name for a model; `UserError` for one that is unknown or does not fit."""
+    from vaebench.sampling.request import Drawn
+
+    own = model.priors().get(name)
+    if own is not None:
+        return Sampler(lambda request: Drawn(own.draw(request.count, request.options, request.generator)), own.options)
+    if name not in sampler_names():
+        raise UserError(f"sampler.name: {name!r} is not known; choose {', '.join(sampler_names())}")
+    if reason := _misfit(model, name):
+        raise UserError(f"sampler.name: {name} does not fit {model.name}: {reason}")
+    module = import_module((CONTINUOUS | OF_CODES)[name])
+    return Sampler(module.draw, module.OPTIONS)
+
+
+def _misfit(model: "Autoencoder", name: str) -> str | None:
+    if model.codebook_size is None and name in OF_CODES:
+        return "it draws codes of a VQ model"
+    if model.codebook_size is not None and name not in OF_CODES:
+        return f"a VQ model needs codes: {' or '.join(OF_CODES)}"
+    owners = [other for other, info in MODELS.items() if info.sampler == name]
+    return None if name in CONTINUOUS or name in OF_CODES else f"only {' and '.join(owners)} has this prior"

@@ -1,0 +1,49 @@
+"""What a sampler is given, and what it gives."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaebench.models.interface import Autoencoder
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a sampler is given: the model, how many latents, its options, the random stream, and the images by split."""
+
+    model: Autoencoder
+    count: int
+    options: Mapping
+    generator: np.random.Generator
+    images: Mapping[str, np.ndarray]
+
+    @property
+    def train(self) -> np.ndarray:
+        """The training images, uint8 (n, C, H, W)."""
+        return self.images["train"]
+
+    @property
+    def held_out(self) -> list[str]:
+        """The other splits."""
+        return [split for split in self.images if split != "train"]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def noise(self) -> Tensor:
+        """Standard normal numbers in the shape of latents, (count, ...)."""
+        drawn = self.generator.standard_normal((self.count, *self.model.latent_shape), dtype=np.float32)
+        return torch.from_numpy(drawn).to(self.device)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a sampler gives: latents (count, ...) as the decoder takes them, and for codes -ln p by held-out split."""
+
+    latents: Tensor
+    code_nats: Mapping[str, np.ndarray] = field(default_factory=dict)
