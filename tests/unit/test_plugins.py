@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vaebench.base.errors import UserError
-from vaebench.base.fingerprint import code_fingerprint
+from vaebench.base.fingerprint import Code, code_fingerprint
 from vaebench.base.plugin_files import Registry, added, files_that_add, read_plugin, use_plugins
 
 MAE = """
@@ -159,9 +159,9 @@ def test_what_a_plugin_means_is_in_the_fingerprint(write, tmp_path, old, new, co
         frozenset({Path(write(text, name))}) for text, name in ((MAE, "a.py"), (MAE.replace(old, new), "b.py"))
     )
     for shown, differs in ((False, computes), (True, shows)):
-        first, second = (code_fingerprint(script, plugins=files, shown=shown) for files in (former, changed))
+        first, second = (code_fingerprint(script, also=Code(files=files), shown=shown) for files in (former, changed))
         assert (first != second) == differs
-    assert code_fingerprint(script, plugins=former) != code_fingerprint(script)
+    assert code_fingerprint(script, also=Code(files=former)) != code_fingerprint(script)
 
 
 def test_reading_plugins_loads_nothing_heavy():

@@ -31,10 +31,11 @@ except ImportError:
 
 from snakemake_logger_plugin_vaebench import show_progress
 from vaebench.config import resolve
-from vaebench.models.catalog import HOW_TO_TRAIN, foreign_modules, without_meaning
+from vaebench.models.catalog import HOW_TO_TRAIN
+from vaebench.models.registry import MODELS, code_of_run
 from vaebench.base.digests import check_unchanged, digest_path, renew_digest
 from vaebench.base.errors import UserError
-from vaebench.base.fingerprint import code_fingerprint
+from vaebench.base.fingerprint import Code, code_fingerprint
 from vaebench.base.folders import folder_state
 from vaebench.base.layout import SPLITS, runs_folder, training_folder
 from vaebench.base.log import tail
@@ -46,6 +47,7 @@ from vaebench.base.presence import enter, sign
 from vaebench.installation.prerequisites import broken_interpreter
 from vaebench.base.signals import relay_warnings
 from vaebench.data.sources import kept_in, origin, weights_places
+from vaebench.sampling.registry import code_of_sampler
 from vaebench.training.state_folder import forget
 
 fingerprint_of = functools.cache(code_fingerprint)
@@ -123,21 +125,27 @@ def script_file(name):
 def code(script, without=frozenset(), plugins=frozenset(), shown=False):
     """Fingerprint of what a script does, as a parameter: a result is stale when it changes.
 
-    As a function, it is worked out for the jobs that are looked at, and not at every start of Snakemake. Modules that
-    only other models than a job's run do not count, nor those named by `without`. Of the plugins those count that add
-    the run's networks, and the files of `plugins`; `shown`: with how they present what they add.
+    As a function, it is worked out for the jobs that are looked at, and not at every start of Snakemake. Of a run, the
+    modules of its own model and sampler count, and the plugins that add its networks, besides the files of `plugins`;
+    modules named by `without` do not. `shown`: with how plugins present what they add.
     """
 
     def fingerprint(wildcards):
-        spec = SPECS[wildcards.run] if "run" in wildcards.keys() else None
+        also = Code(files=plugins)
+        if "run" in wildcards.keys():
+            also = also.joined(code_of_job(script, SPECS[wildcards.run]))
         return fingerprint_of(
-            script_file(script),
-            without=foreign_modules(spec and spec["model"]) | without,
-            plugins=plugins | (files_of_run(spec) if spec else frozenset()),
-            shown=shown,
+            script_file(script), without=without, also=also, shown=shown
         )
 
     return fingerprint
+
+
+def code_of_job(script, spec):
+    """What the job of a run executes because of its model, networks and sampler."""
+    own = code_of_run(spec, measured=script == "evaluate.py")
+    own = own.joined(Code(files=files_of_run(spec)))
+    return own.joined(code_of_sampler(spec)) if script == "sample.py" else own
 
 
 def files_of_run(spec):
@@ -162,7 +170,9 @@ def without(settings, *keys):
 def what_to_train(run):
     """The specification of a run less what cannot change its trained model."""
     spec = SPECS[run]
-    meaningless = HOW_TO_TRAIN if spec["pretrained"] else without_meaning(spec["model"])
+    meaningless = (
+        HOW_TO_TRAIN if spec["pretrained"] else MODELS[spec["model"]].without_meaning()
+    )
     return spec | {"training": without(spec["training"], *meaningless)}
 
 

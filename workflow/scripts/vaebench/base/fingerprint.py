@@ -9,6 +9,7 @@ import ast
 import hashlib
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -32,6 +33,10 @@ HARMLESS = frozenset(
         "cluster.preflight",
         "base.provenance",
         "data.sources",
+        "models.provider",
+        "models.providers.pythae.catalog",  # what of it decides is in `Code.facts`
+        "models.registry",
+        "sampling.registry",
         "training.state_folder",
         "training.tracking",
     )
@@ -40,26 +45,46 @@ SHOWN = "vaebench.metrics"  # here the message of an error becomes the note of a
 RELATIVE_NAME = re.compile(r"\w[\w-]*([./][\w-]+)*")
 
 
+@dataclass(frozen=True)
+class Code:
+    """Code that a script runs without naming it in an import statement.
+
+    modules: dotted names in this package; files: sources outside it; facts: what decides of a table that does not count
+    as a whole, as text.
+    """
+
+    modules: frozenset[str] = frozenset()
+    files: frozenset[Path] = frozenset()
+    facts: str = ""
+
+    def joined(self, other: "Code") -> "Code":
+        """Both together."""
+        facts = "\n".join(part for part in (self.facts, other.facts) if part)
+        return Code(self.modules | other.modules, self.files | other.files, facts)
+
+
 def code_fingerprint(
     script: Path | str,
     package: Path | str = PACKAGE,
     without: frozenset[str] = frozenset(),
-    plugins: frozenset[Path] = frozenset(),
+    also: Code = Code(),
     shown: bool = False,
 ) -> str:
     """SHA-256 (64 hexadecimal digits) over the canonical syntax trees of `script` and what it imports from `package`.
 
     Files beside a module or in the package's folder (templates, styles) count as part of it when it names them, or
-    their folder, in a string. Left out are `HARMLESS` modules and those of `without` (dotted names). Files of `plugins`
-    count by their content, wherever they lie, and with what they import from `package`; unless `shown`, how they are
-    presented does not. Raises `SyntaxError` for code that Python cannot parse.
+    their folder, in a string. Left out are `HARMLESS` modules and those of `without` (dotted names). What
+    is named by `also` counts with what it imports from `package`; unless `shown`, how the files in it present what they
+    add does not. Raises `SyntaxError` for code that Python cannot parse.
     """
     script, package = Path(script), Path(package)
     found = code_of(script, package, without)
-    for plugin in plugins:
-        _collect(plugin, package, HARMLESS | without, found)
-    digest = hashlib.sha256()
-    for text in sorted(plugin.read_text(encoding="utf-8") for plugin in plugins):
+    for file in also.files:
+        _collect(file, package, HARMLESS | without, found)
+    for module in also.modules:
+        _add(module, package, HARMLESS | without, found)
+    digest = hashlib.sha256(also.facts.encode())
+    for text in sorted(file.read_text(encoding="utf-8") for file in also.files):
         digest.update(f"{canonical(text if shown else without_presentation(text), keep_messages=True)}\n".encode())
     digest.update(canonical(script.read_text()).encode())
     for name, path in sorted(found.items()):
@@ -94,12 +119,17 @@ def _collect(path: Path, package: Path, without: frozenset[str], found: dict[str
     """Add to `found` each file of the package that `path` depends on."""
     source = path.read_text()
     for name in imported_modules(source, module):
-        for dependency, file in _files_of(name, package):
-            if dependency not in found and dependency not in without:
-                found[dependency] = file
-                _collect(file, package, without, found, dependency)
+        _add(name, package, without, found)
     for file in _data_files(source, (path.parent, package)) if module else ():
         found[file.relative_to(package).as_posix()] = file
+
+
+def _add(name: str, package: Path, without: frozenset[str], found: dict[str, Path]) -> None:
+    """Add to `found` the files of an imported `name`, and each file of the package that they depend on."""
+    for dependency, file in _files_of(name, package):
+        if dependency not in found and dependency not in without:
+            found[dependency] = file
+            _collect(file, package, without, found, dependency)
 
 
 def _files_of(name: str, package: Path) -> Iterator[tuple[str, Path]]:

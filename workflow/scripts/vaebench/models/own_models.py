@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from vaebench.base.errors import UserError
+from vaebench.base.fingerprint import Code
 from vaebench.base.importable import source_file
 from vaebench.models.catalog import ModelInfo
-from vaebench.models.provider import Code, Provider, Shape
+from vaebench.models.provider import Provider, Shape
 
 if TYPE_CHECKING:
     from vaebench.models.interface import Autoencoder
@@ -56,7 +57,7 @@ class OwnClasses(Provider):
     def code_of(self, spec: Mapping) -> Code:
         """Its source file, and what that imports from this package."""
         file = source_file(spec["model"].rpartition(".")[0])
-        return Code(files=frozenset() if file is None else frozenset({file}))
+        return Code(frozenset({__name__}), frozenset() if file is None else frozenset({file}))
 
 
 OWN_CLASSES = OwnClasses()

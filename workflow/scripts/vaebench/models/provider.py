@@ -7,11 +7,11 @@ packages that its models come from before they are needed.
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaebench.base.errors import UserError
+from vaebench.base.fingerprint import Code
 from vaebench.models.catalog import ModelInfo
 
 if TYPE_CHECKING:
@@ -20,25 +20,6 @@ if TYPE_CHECKING:
 Shape = tuple[int, int, int]
 SPECIFICATION = "vaebench.json"  # in a model's folder: what `load` builds it from
 WEIGHTS = "model.pt"
-
-
-@dataclass(frozen=True)
-class Code:
-    """What decides the results of a run's model, besides what every model uses.
-
-    modules: dotted names in this package; measuring: of modules that only an evaluation uses; files: sources outside
-    the package; facts: what of a catalog decides.
-    """
-
-    modules: frozenset[str] = frozenset()
-    files: frozenset[Path] = frozenset()
-    facts: str = ""
-    measuring: frozenset[str] = frozenset()
-
-    def joined(self, other: "Code") -> "Code":
-        """Both together."""
-        facts = "\n".join(part for part in (self.facts, other.facts) if part)
-        return Code(self.modules | other.modules, self.files | other.files, facts, self.measuring | other.measuring)
 
 
 class Provider(ABC):
@@ -62,6 +43,10 @@ class Provider(ABC):
     @abstractmethod
     def code_of(self, spec: Mapping) -> Code:
         """The code that decides what becomes of the run: an edit of it makes this run stale, and no other code does."""
+
+    def measuring_code_of(self, spec: Mapping) -> Code:
+        """The code that only an evaluation of the run's model uses, such as metrics of its own."""
+        return Code()
 
     def save(self, model: "Autoencoder", folder: Path) -> None:
         """Write the model's tensors into an empty folder."""

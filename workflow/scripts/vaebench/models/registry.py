@@ -5,15 +5,16 @@ Found are: the modules in `models/providers`, the entry points `vaebench.models`
 """
 
 from collections.abc import Iterator, Mapping
-from functools import cache, reduce
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pkgutil import iter_modules
 
 from vaebench.base.errors import UserError
+from vaebench.base.fingerprint import Code
 from vaebench.models import providers
 from vaebench.models.catalog import ModelInfo
-from vaebench.models.provider import Code, Provider
+from vaebench.models.provider import Provider
 
 GROUP = "vaebench.models"
 
@@ -35,11 +36,14 @@ def info_of(model: str) -> ModelInfo:
     return provider_of(model).catalog[model]
 
 
-def code_of_run(spec: Mapping) -> Code:
-    """The code that decides the results of a run's model; of a pretrained model without a name, that of any."""
-    if spec["model"] is not None:
-        return provider_of(spec["model"]).code_of(spec)
-    return reduce(Code.joined, (provider.code_of(spec) for provider in found_providers()))
+def code_of_run(spec: Mapping, measured: bool = False) -> Code:
+    """The code that decides what becomes of a run's model, and if `measured` of its metrics.
+
+    A pretrained model without a name may turn out to be any of pythae's.
+    """
+    provider = provider_of("VAE" if spec["model"] is None else spec["model"])
+    code = provider.code_of(spec)
+    return code.joined(provider.measuring_code_of(spec)) if measured else code
 
 
 class Models(Mapping[str, ModelInfo]):

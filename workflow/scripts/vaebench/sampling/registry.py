@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from vaebench.base.errors import UserError
+from vaebench.base.fingerprint import Code
 from vaebench.models.registry import MODELS
 
 if TYPE_CHECKING:
@@ -31,15 +32,15 @@ def sampler_names() -> list[str]:
     return list(dict.fromkeys([AUTO, *CONTINUOUS, *own, *OF_CODES]))
 
 
-def modules_of(spec: Mapping) -> frozenset[str]:
-    """The modules of the run's sampler; of all, where only the model itself knows which one it is."""
+def code_of_sampler(spec: Mapping) -> Code:
+    """The module of the run's sampler; those of all, where only the model itself knows which one it is."""
     name = spec["sampler"]["name"]
     if name == AUTO:
         name = MODELS[spec["model"]].sampler if spec["model"] is not None else ""
     known = CONTINUOUS | OF_CODES
     if name in known:
-        return frozenset({known[name]})
-    return frozenset() if name else frozenset(known.values())
+        return Code(frozenset({known[name]}))
+    return Code() if name else Code(frozenset(known.values()))
 
 
 def resolve_sampler(model: "Autoencoder", sampler: Mapping) -> tuple[str, dict]:

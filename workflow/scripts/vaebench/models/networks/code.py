@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from vaebench.base.fingerprint import Code
 from vaebench.base.importable import source_file
-from vaebench.models.provider import Code
 
 FAMILIES = "vaebench.models.networks.compact"
 

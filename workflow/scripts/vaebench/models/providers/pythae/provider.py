@@ -1,12 +1,13 @@
 """pythae 0.1.2's models."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vaebench.base.fingerprint import Code
 from vaebench.models.catalog import ModelInfo
 from vaebench.models.networks.code import code_of_networks
-from vaebench.models.provider import Code, Provider, Shape
+from vaebench.models.provider import Provider, Shape
 from vaebench.models.providers.pythae.catalog import DIAGNOSTICS, IN_ORIGINAL_STUDY, MODELS, SPECIAL
 
 if TYPE_CHECKING:
@@ -49,14 +50,24 @@ class Pythae(Provider):
 
     def code_of(self, spec: Mapping) -> Code:
         """What all of its models share, the module of this one, and its networks."""
-        names = MODELS if spec["model"] is None else [spec["model"]]
-        special = {f"{PACKAGE}.{SPECIAL[name]}" for name in names if name in SPECIAL}
-        measuring = {f"{PACKAGE}.{DIAGNOSTICS[name]}" for name in names if name in DIAGNOSTICS}
-        if set(names) & set(IN_ORIGINAL_STUDY):
-            measuring.add(f"{PACKAGE}.original_study")
-        facts = "\n".join(MODELS[name].decisive() for name in names)
-        own = Code(frozenset({f"{PACKAGE}.building", *special}), facts=facts, measuring=frozenset(measuring))
-        return code_of_networks(spec).joined(own)
+        special = _modules(SPECIAL[name] for name in _names(spec) if name in SPECIAL)
+        facts = "\n".join(MODELS[name].decisive() for name in _names(spec))
+        return code_of_networks(spec).joined(Code(special | {f"{PACKAGE}.building"}, facts=facts))
+
+    def measuring_code_of(self, spec: Mapping) -> Code:
+        """The metrics of this model's own, and the original study's arithmetic."""
+        own = _modules(DIAGNOSTICS[name] for name in _names(spec) if name in DIAGNOSTICS)
+        studied = set(_names(spec)) & set(IN_ORIGINAL_STUDY)
+        return Code(own | _modules(["original_study"] if studied else []))
+
+
+def _names(spec: Mapping) -> list[str]:
+    """The model of a run; all where only a download can name it."""
+    return [*MODELS] if spec["model"] is None else [spec["model"]]
+
+
+def _modules(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(f"{PACKAGE}.{name}" for name in names)
 
 
 PROVIDER = Pythae()
