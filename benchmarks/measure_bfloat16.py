@@ -28,8 +28,8 @@ from vaebench.config.resolve import expand_runs
 from vaebench.data.demo.digits import read_digits
 from vaebench.download.package_index import download_package
 from vaebench.metrics.latent import kl_per_dimension
-from vaebench.models.providers.pythae.catalog import MODELS
 from vaebench.models.inference import encode, reconstruct
+from vaebench.models.providers.pythae.catalog import MODELS
 
 ARITHMETICS = {
     "fp32": {"precision": "fp32"},

@@ -14,11 +14,11 @@ import vaebench.training.trainer as training
 from vaebench.base.devices import to_unit_interval
 from vaebench.base.errors import UserError
 from vaebench.models.building import build_model
-from vaebench.models.storage import load_weights
-from vaebench.models.providers.pythae.catalog import MODELS
 from vaebench.models.finiteness import ProbabilityGuard
-from vaebench.training.numerics import prepare
 from vaebench.models.interface import Moment
+from vaebench.models.providers.pythae.catalog import MODELS
+from vaebench.models.storage import load_weights
+from vaebench.training.numerics import prepare
 from vaebench.training.objectives import make_objectives, step
 
 pytestmark = pytest.mark.gpu
@@ -117,10 +117,9 @@ def test_a_step_does_not_wait_for_the_device(model, loss, device):
             torch.cuda.set_sync_debug_mode("error" if attempt else "default")
         try:
             guard.begin()
-            output = network({"data": x}, epoch=1, dataset_size=16)
-            losses = losses_of(output, MODELS[model].trainer, spec["training"])
-            step(objectives, output, losses)
-            guard.losses(losses)
+            losses = network.losses(x, Moment(1, 16))
+            step(objectives, losses)
+            guard.losses(losses.terms)
         finally:
             if device == "cuda":
                 torch.cuda.set_sync_debug_mode("default")

@@ -25,8 +25,8 @@ from vaebench.metrics.distribution import nearest_distances
 from vaebench.metrics.features import extractors
 from vaebench.metrics.perceptual import Perceptual, pooled
 from vaebench.metrics.registry import METRICS
-from vaebench.models.storage import load_model
 from vaebench.models.inference import decode, encode, reconstruct
+from vaebench.models.storage import load_model
 from vaebench.results.suite_files import COLUMNS, Suites, mean_of, read_context
 
 IMAGES = {"train": smooth_images(40, seed=1), "eval": smooth_images(9, seed=2), "test": smooth_images(21, seed=3)}

@@ -1,15 +1,24 @@
-import ast
 import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from evaluation_cases import compact_spec
 
-from vaebench.base.fingerprint import PACKAGE, canonical, code_fingerprint, code_of, imported_modules
-# REST OWN_MODULES
-# REST foreign_modules
+from vaebench.base.fingerprint import (
+    HARMLESS,
+    PACKAGE,
+    canonical,
+    code_fingerprint,
+    files_of,
+    imported_modules,
+)
+from vaebench.models.providers.pythae.catalog import MODELS, SPECIAL
+from vaebench.models.registry import code_of_run
+from vaebench.sampling.registry import code_of_sampler
 
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 
@@ -115,7 +124,7 @@ METRICS = sorted(path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "me
 @pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.py")))
 def test_a_script_depends_on_the_packages_of_its_stage_only(script):
     left_out = ("__init__.py", "feature_networks.py", "generators.py")  # lists of names
-    files = [path for path in code_of(SCRIPTS / script).values() if path.name not in left_out]
+    files = [path for path in files_of(SCRIPTS / script).values() if path.name not in left_out]
     packages = {path.relative_to(PACKAGE).parts[0] for path in files}
     assert packages - {"base"} <= ALLOWED[script]
 
@@ -140,24 +149,43 @@ def test_an_edit_of_any_metric_reaches_no_data_training_or_sampling(library, mod
     assert changed <= {script for script, packages in ALLOWED.items() if "metrics" in packages}
 
 
-@pytest.mark.parametrize("module", sorted(OWN_MODULES))
-def test_a_model_s_own_module_is_imported_only_where_that_model_runs(module):
-    """Imports at the top of a module would run for every model."""
-    importers = [path for path in PACKAGE.rglob("*.py") if module in imported_modules(path.read_text())]
-    assert importers
-    for path in importers:
-        tree = ast.parse(path.read_text())
-        top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-        assert module not in imported_modules(ast.unparse(ast.Module(top, [])))
+def modules_of(model, script):
+    """The modules of the library that a job of this model may run, as its fingerprint has them."""
+    spec = compact_spec(model) | {"sampler": {"name": "auto", "options": {}}}
+    code = code_of_run(spec, measured=script == "evaluate.py")
+    code = code.joined(code_of_sampler(spec)) if script == "sample.py" else code
+    return set(files_of(SCRIPTS / script, PACKAGE, frozenset(), code)) | HARMLESS
 
 
-def test_other_models_run_without_the_modules_that_are_not_theirs(tmp_path):
-    """Training, sampling and evaluation, in a process of its own, never load what the fingerprints leave out."""
-    vae, vqvae = (loaded_modules(model, tmp_path / model) for model in ("VAE", "VQVAE"))
-    assert not vae & foreign_modules("VAE")
-    assert not vqvae & foreign_modules("VQVAE")
-    assert foreign_modules("VAE") - foreign_modules("VQVAE") <= vqvae
-    assert foreign_modules(None) == frozenset(), "a pretrained model may turn out to be any"
+# What finds a model and its code, which the code itself does not depend on.
+FINDING = {
+    f"vaebench.{name}"
+    for name in (
+        "base.canonical",
+        "base.fingerprint",
+        "base.importable",
+        "models.networks.code",
+        "models.providers.pythae.catalog",
+        "models.providers.pythae.provider",
+        "models.providers.quantizers",
+        "models.providers.quantizers.catalog",
+        "models.providers.quantizers.provider",
+    )
+}
+
+
+@pytest.mark.parametrize("model", ["VAE", "VQVAE", "VAEGAN"])
+def test_all_that_a_run_loads_is_in_its_fingerprint_and_no_other_model_s(model, tmp_path):
+    """Training, sampling and evaluation, in a process of its own."""
+    loaded = loaded_modules(model, tmp_path)
+    counted = set().union(*(modules_of(model, script) for script in ("train.py", "sample.py", "evaluate.py")))
+    assert loaded <= counted | FINDING
+    special = {f"vaebench.models.providers.pythae.{name}" for name in SPECIAL.values()}
+    assert (
+        loaded & special
+        == counted & special
+        == {f"vaebench.models.providers.pythae.{SPECIAL[model]}" for model in {model} & SPECIAL.keys()}
+    )
 
 
 WHOLE_RUN = """
@@ -190,14 +218,54 @@ def loaded_modules(model, folder):
     return set(result.stdout.splitlines()[-1].split())
 
 
-def test_a_model_s_own_module_makes_only_that_model_s_training_stale(library):
-    path = library / "vaebench/models/codebooks.py"
+@pytest.mark.parametrize(
+    ("module", "trained", "measured"),
+    [
+        ("models/providers/pythae/codebooks.py", {"VQVAE"}, {"VQVAE"}),
+        ("models/providers/pythae/flows.py", {"VAE_IAF", "VAE_LinNF"}, {"VAE_IAF", "VAE_LinNF"}),
+        ("models/providers/pythae/hamiltonian.py", {"HVAE", "RHVAE"}, {"HVAE", "RHVAE"}),
+        ("models/providers/pythae/vaegan_terms.py", set(), {"VAEGAN"}),
+        ("models/providers/pythae/original_study.py", set(), {"VAE", "BetaVAE", "VQVAE", "VAEGAN"}),
+        ("models/providers/pythae/model.py", set(MODELS), set(MODELS)),
+        ("models/networks/compact.py", set(MODELS), set(MODELS)),
+        ("models/registry.py", set(), set()),
+    ],
+)
+def test_an_edit_of_a_family_makes_only_that_family_stale(module, trained, measured, library):
+    path = library / "vaebench" / module
     text = path.read_text()
     found = {}
     for content in (text, text + "\n\ndef added_by_a_test():\n    return 1\n"):
         path.write_text(content)
-        for model in ("VAE", "VQVAE"):
-            fingerprint = code_fingerprint(library / "train.py", library / "vaebench", foreign_modules(model))
-            found.setdefault(model, set()).add(fingerprint)
+        for model in MODELS:
+            for script in ("train.py", "evaluate.py"):
+                also = code_of_run(compact_spec(model), measured=script == "evaluate.py")
+                fingerprint = code_fingerprint(library / script, library / "vaebench", also=also)
+                found.setdefault((script, model), set()).add(fingerprint)
     path.write_text(text)
-    assert {model: len(fingerprints) for model, fingerprints in found.items()} == {"VAE": 1, "VQVAE": 2}
+    stale = {key for key, fingerprints in found.items() if len(fingerprints) == 2}
+    assert {model for script, model in stale if script == "train.py"} == trained
+    assert {model for script, model in stale if script == "evaluate.py"} == measured
+
+
+def test_what_the_catalog_says_of_one_model_makes_only_that_model_stale(monkeypatch):
+    """Its fields and objectives decide; which values are allowed, and the words for it, do not."""
+    before = {model: code_of_run(compact_spec(model)) for model in MODELS}
+    monkeypatch.setitem(MODELS, "SVAE", replace(MODELS["SVAE"], why="another reason", ranges={}))
+    monkeypatch.setitem(MODELS, "CIWAE", replace(MODELS["CIWAE"], smallest_batch=3))
+    assert {model for model in MODELS if code_of_run(compact_spec(model)) != before[model]} == {"CIWAE"}
+
+
+@pytest.mark.parametrize("sampler", ["gaussian_mixture", "pixelcnn"])
+def test_an_edit_of_a_sampler_reaches_the_runs_that_it_draws_for(sampler, library):
+    path = library / f"vaebench/sampling/{sampler}.py"
+    text = path.read_text()
+    found = {}
+    for content in (text, text + "\n\ndef added_by_a_test():\n    return 1\n"):
+        path.write_text(content)
+        for model in ("AE", "VAE", "VQVAE"):
+            also = code_of_sampler(compact_spec(model) | {"sampler": {"name": "auto"}})
+            found.setdefault(model, set()).add(code_fingerprint(library / "sample.py", library / "vaebench", also=also))
+    path.write_text(text)
+    expected = {"gaussian_mixture": "AE", "pixelcnn": "VQVAE"}[sampler]
+    assert [model for model, fingerprints in found.items() if len(fingerprints) == 2] == [expected]

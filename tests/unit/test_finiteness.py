@@ -13,9 +13,9 @@ from training_cases import make_spec, outputs, run, write_data
 
 from vaebench.base.errors import UserError
 from vaebench.metrics.features.weights import CONVOLUTIONS, obtain_weights
-from vaebench.models.storage import load_weights
 from vaebench.models.finiteness import ProbabilityGuard, means_no_numbers, not_finite
 from vaebench.models.pretrained import import_pretrained
+from vaebench.models.storage import load_weights
 from vaebench.training.trainer import Trainer
 
 ADAM, SGD = ({"name": name, "options": {}} for name in ("Adam", "SGD"))

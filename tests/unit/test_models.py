@@ -12,7 +12,6 @@ from training_cases import make_spec
 from vaebench.base.errors import UserError
 from vaebench.models.building import build_model
 from vaebench.models.storage import load_model, load_weights, restore_model, save_model
-# REST ['model_state']
 
 SHAPE = (1, 32, 32)
 
@@ -31,7 +30,7 @@ def test_same_seed_same_weights():
     [
         ({"config": {"latent_dmi": 3}}, "has no field 'latent_dmi'"),
         ({"config": {"latent_dim": 0}}, "at least 1"),
-        ({"model": "GAN"}, "no model of pythae"),
+        ({"model": "GAN"}, "there is no model 'GAN'"),
         ({"nets": {"encoder": "compact", "decoder": None}}, "nets.decoder"),
         ({"nets": {"encoder": "huge", "decoder": "compact"}}, "no such network"),
     ],
@@ -92,7 +91,7 @@ def test_rhvae_keeps_its_metric(tmp_path):
     network.update()
     network({"data": torch.rand(6, *SHAPE)})
     copy = build_model(make_spec("RHVAE"), SHAPE)
-    restore_model(copy, model_state(network))
+    restore_model(copy, network.resumable_state())
     z = torch.randn(3, 4)
     assert torch.equal(copy.G(z), network.G(z))
     assert [len(item) for item in copy.M] == [6]

@@ -7,10 +7,10 @@ import torch
 from pythae import models as pythae_models
 
 from vaebench.base.errors import UserError
-from vaebench.models.providers.pythae.building import build_config
-from vaebench.models.providers.pythae.catalog import MODELS
 from vaebench.models.catalog import GRID, NETS
 from vaebench.models.networks.compact import CompactDiscriminator, build, keep_energy
+from vaebench.models.providers.pythae.building import build_config
+from vaebench.models.providers.pythae.catalog import MODELS
 
 SIZES = [(1, 28, 28), (3, 28, 45), (3, 33, 29), (1, 64, 50), (3, 64, 64), (3, 109, 90), (3, 218, 178)]
 HEADS = {"AE": ["embedding"], "VAE": ["embedding", "log_covariance"], "SVAE": ["embedding", "log_concentration"]}
@@ -24,10 +24,10 @@ def config_for(model, shape, **fields):
 @pytest.mark.parametrize("model", [*HEADS, "VQVAE"])
 def test_compact_encoder_and_decoder_fit_every_size(model, shape):
     config = config_for(model, shape)
-    encoder, decoder = (build(role, "compact", model, config).eval() for role in ("encoder", "decoder"))
+    encoder, decoder = (build(role, "compact", MODELS[model], config).eval() for role in ("encoder", "decoder"))
     output = encoder(torch.rand(2, *shape))
     assert list(output) == HEADS.get(model, ["embedding"])
-    assert output.embedding.shape[1:] == NETS["compact"].latent_shape(model, shape, vars(config))
+    assert output.embedding.shape[1:] == NETS["compact"].latent_shape(MODELS[model], shape, vars(config))
     images = decoder(output.embedding).reconstruction
     assert images.shape == (2, *shape)
     assert images.min() >= 0
@@ -51,7 +51,7 @@ def test_compact_networks_are_small_at_64_pixels():
     shape = (3, 64, 64)
     for model, latent in (("VAE", 32), ("VQVAE", 64)):
         config = config_for(model, shape, latent_dim=latent)
-        networks = [build(role, "compact", model, config) for role in ("encoder", "decoder")]
+        networks = [build(role, "compact", MODELS[model], config) for role in ("encoder", "decoder")]
         assert sum(p.numel() for network in networks for p in network.parameters()) < 800_000
 
 
@@ -80,12 +80,12 @@ def test_catalog_agrees_with_pythaes_networks(family, shape, model):
     fields = {"reconstruction_layer": 2} if model == "VAEGAN" else {}
     config = config_for(model, shape, **fields)
     for role in MODELS[model].nets:
-        if NETS[family].check(role, model, shape, vars(config)):
+        if NETS[family].check(role, MODELS[model], shape, vars(config)):
             with pytest.raises(UserError):
-                build(role, family, model, config)
+                build(role, family, MODELS[model], config)
             continue
-        network = build(role, family, model, config).eval()
-        latent = NETS[family].latent_shape(model, shape, vars(config)) if role != "discriminator" else (1,)
+        network = build(role, family, MODELS[model], config).eval()
+        latent = NETS[family].latent_shape(MODELS[model], shape, vars(config)) if role != "discriminator" else (1,)
         if role == "decoder":
             assert network(torch.randn(2, *latent)).reconstruction.shape == (2, *shape)
         else:
@@ -96,7 +96,7 @@ def test_catalog_agrees_with_pythaes_networks(family, shape, model):
 
 def test_vqvae_quantises_vectors_not_single_numbers():
     config = config_for("VQVAE", (3, 64, 64), num_embeddings=7)
-    networks = {role: build(role, "compact", "VQVAE", config) for role in ("encoder", "decoder")}
+    networks = {role: build(role, "compact", MODELS["VQVAE"], config) for role in ("encoder", "decoder")}
     model = pythae_models.VQVAE(config, **networks)
     assert model.quantizer.embeddings.weight.shape == (7, 6)
     assert model({"data": torch.rand(2, 3, 64, 64)}).quantized_indices.shape == (2, 1, 8, 8)
@@ -106,4 +106,4 @@ def test_vqvae_quantises_vectors_not_single_numbers():
 @pytest.mark.parametrize("path", ["no.such.Network", "torch.nn.NoSuchNetwork"])
 def test_own_network_that_cannot_be_imported_is_named(path):
     with pytest.raises(UserError, match=path):
-        build("encoder", path, "AE", config_for("AE", (1, 28, 28)))
+        build("encoder", path, MODELS["AE"], config_for("AE", (1, 28, 28)))

@@ -20,10 +20,10 @@ from pythae.trainers.training_callbacks import TrainingCallback
 from training_cases import digits, make_spec, read_history, run, write_data
 
 from vaebench.models.building import build_model
-from vaebench.models.storage import load_weights
-from vaebench.models.providers.pythae.catalog import MODELS
-from vaebench.training.checkpoint import seed_everything
 from vaebench.models.interface import Moment
+from vaebench.models.providers.pythae.catalog import MODELS
+from vaebench.models.storage import load_weights
+from vaebench.training.checkpoint import seed_everything
 from vaebench.training.objectives import make_objectives, step
 
 STOCK = {
@@ -134,14 +134,12 @@ def test_exact_step_follows_each_loss_alone(model, config, float64):
     ours = build_model(spec, (1, 32, 32))
     reference = copy.deepcopy(ours)
     x = torch.from_numpy(digits(12)).double() / 255
-    kind = MODELS[model].trainer
 
     def losses(network):
         torch.manual_seed(1)
-        output = network({"data": x.clone()}, epoch=1, dataset_size=40)
-        return output, losses_of(output, kind, spec["training"])
+        return network.losses(x.clone(), Moment(1, 40))
 
-    output, terms = losses(reference)
+    found = losses(reference)
     expected = {name: value.clone() for name, value in reference.named_parameters()}
     owners = {"encoder": ["encoder"], "decoder": ["decoder"], "discriminator": ["discriminator"]}
     owners |= {"autoencoder": ["encoder", "decoder"]}
@@ -152,16 +150,15 @@ def test_exact_step_follows_each_loss_alone(model, config, float64):
             for name, value in reference.named_parameters()
             if value.requires_grad and (prefixes is None or name.split(".")[0] in prefixes)
         }
-        loss = terms["loss"] if component == "model" else output[f"{component}_loss"]
-        if not output.get(f"update_{component}", True):
+        loss = found.terms["loss" if component == "model" else f"{component}_loss"]
+        if component in found.waiting:
             continue
         gradients = torch.autograd.grad(loss, named.values(), retain_graph=True, allow_unused=True)
         for (name, value), gradient in zip(named.items(), gradients, strict=True):
             expected[name] = value - (0 if gradient is None else gradient)
 
     objectives = make_objectives(ours, spec["training"])
-    output, terms = losses(ours)
-    step(objectives, output, terms)
+    step(objectives, losses(ours))
     for name, value in ours.named_parameters():
         scale = max(1.0, float(expected[name].abs().max()))
         assert torch.allclose(value, expected[name], rtol=0, atol=TOLERANCE * scale), name

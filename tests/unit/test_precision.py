@@ -9,14 +9,14 @@ import torch
 from test_resume import assert_equal, in_a_process, result, train_and_kill
 from torch import nn
 from torch.nn import functional
-from training_cases import TRAINING, digits, make_spec, outputs, run, write_data
+from training_cases import digits, make_spec, outputs, run, write_data
 
 import vaebench.training.trainer as training
 from vaebench.models.building import build_model
-from vaebench.models.providers.pythae.catalog import MODELS
-from vaebench.models.networks.compact import PatchConv2d
-from vaebench.training.numerics import prepare
 from vaebench.models.interface import Moment
+from vaebench.models.networks.compact import PatchConv2d
+from vaebench.models.providers.pythae.catalog import MODELS
+from vaebench.training.numerics import prepare
 from vaebench.training.precision import bfloat16_agrees, choose_precision, compute_in_bfloat16, multiplies_in_bfloat16
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -155,8 +155,8 @@ def test_losses_in_bfloat16_are_close_to_those_in_float32(model):
         torch.manual_seed(0)
         network = prepare(build_model(spec, (1, 32, 32)), spec["training"] | {"precision": precision}, CPU)
         torch.manual_seed(1)
-        output = network({"data": x.clone()}, epoch=1, dataset_size=40)
-        losses.append({name: float(loss) for name, loss in losses_of(output, MODELS[model].trainer, TRAINING).items()})
+        found = network.losses(x.clone(), Moment(1, 40))
+        losses.append({name: float(loss) for name, loss in found.terms.items()})
     largest = max(abs(loss) for loss in losses[0].values())
     assert losses[1] == pytest.approx(losses[0], rel=0, abs=0.08 * largest)
     assert losses[1] != losses[0]
@@ -177,9 +177,7 @@ def test_a_sure_probability_keeps_its_logarithm(model, role):
         return functional.binary_cross_entropy(probability, torch.zeros_like(probability)).item()
 
     expected = cross_entropy(network(x))
-    holder = nn.Module()
-    setattr(holder, role, network)
-    compute_in_bfloat16(holder, CPU)
+    compute_in_bfloat16({role: network}, CPU)
     assert expected == pytest.approx(8, abs=0.5)
     assert cross_entropy(network(x)) == pytest.approx(expected, rel=2**-7)
 
@@ -195,17 +193,16 @@ class WrongInBfloat16(nn.Conv2d):
 
 def test_a_convolution_that_is_wrong_in_bfloat16_is_found_and_stays_float32(capsys):
     torch.manual_seed(0)
-    holder = nn.Module()
-    holder.encoder = nn.Sequential(nn.Conv2d(3, 8, 3), WrongInBfloat16(8, 4, 3), nn.Conv2d(4, 4, 3))
+    encoder = nn.Sequential(nn.Conv2d(3, 8, 3), WrongInBfloat16(8, 4, 3), nn.Conv2d(4, 4, 3))
     x = torch.rand(6, 3, 16, 16)
-    expected = holder.encoder(x)
-    compute_in_bfloat16(holder, CPU)
-    torch.testing.assert_close(holder.encoder(x), expected, rtol=2**-6, atol=2**-6 * float(expected.abs().max()))
+    expected = encoder(x)
+    compute_in_bfloat16({"encoder": encoder}, CPU)
+    torch.testing.assert_close(encoder(x), expected, rtol=2**-6, atol=2**-6 * float(expected.abs().max()))
     assert capsys.readouterr().err.splitlines() == [
         "encoder.1 stays float32: bfloat16 gives wrong results for it here, for inputs (6, 8, 14, 14)"
     ]
-    holder.encoder(x)
-    holder.encoder(x[:2])
+    encoder(x)
+    encoder(x[:2])
     assert not capsys.readouterr().err
 
 

@@ -6,8 +6,8 @@ import torch
 from evaluation_cases import SAMPLES, default_model, save_run, smooth_images, write_data
 
 from vaebench.models.batches import to_bytes
-from vaebench.models.storage import load_model
 from vaebench.models.inference import decode, encode, reconstruct
+from vaebench.models.storage import load_model
 from vaebench.sampling.showcase import choose_images, interpolations, make_showcase, traverse
 
 

@@ -8,9 +8,9 @@ from torch.overrides import TorchFunctionMode
 from training_cases import make_spec
 
 from vaebench.models.building import build_model
+from vaebench.models.interface import Moment
 from vaebench.models.providers.pythae.catalog import MODELS
 from vaebench.training.numerics import prepare
-from vaebench.models.interface import Moment
 from vaebench.training.objectives import make_objectives
 from vaebench.training.steps import WARM_UP, RecordedStep
 
@@ -47,12 +47,11 @@ def waits_of_a_step(model):
     objectives = make_objectives(network, spec["training"])
     x = torch.rand(16, 1, 32, 32)
     with CountWaits() as counted:
-        output = network({"data": x}, epoch=1, dataset_size=16, uses_ddp=False)
-        losses = losses_of(output, MODELS[model].trainer, spec["training"])
-        active = [objective for objective in objectives if objective.updates(output)]
+        losses = network.losses(x, Moment(1, 16))
+        active = [objective for objective in objectives if objective.updates(losses)]
         for objective in active:
             last = objective is active[-1]
-            objective.loss(losses).backward(inputs=objective.parameters, retain_graph=not last)
+            objective.loss(losses.terms).backward(inputs=objective.parameters, retain_graph=not last)
     return counted.found
 
 

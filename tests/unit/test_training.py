@@ -14,10 +14,10 @@ from training_cases import digits, make_spec, outputs, read_history, run, write_
 from vaebench.base.errors import UserError
 from vaebench.base.npz import open_array, pixels_sha256
 from vaebench.models.building import build_model
-from vaebench.models.storage import load_model
 from vaebench.models.inference import reconstruct
-from vaebench.training.minibatches import Minibatches, _ahead
 from vaebench.models.interface import Moment
+from vaebench.models.storage import load_model
+from vaebench.training.minibatches import Minibatches, _ahead
 from vaebench.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -148,14 +148,12 @@ def test_vq_term_per_image_is_the_papers_sum(use_ema, float64):
     grid = model.encoder(x).embedding
     distance = (grid - output.z).square().sum((1, 2, 3)).mean()
     factor = 0.25 if use_ema else 1.25
-    training = {"vq_scale": "per_image", "gradients": "exact"}
-    terms = losses_of(output, "single", training)
+    terms = model.losses(x, Moment()).terms
     assert float(terms["vq"]) == pytest.approx(factor * float(distance), rel=1e-9)
     sse = (output.recon_x - x).square().sum((1, 2, 3)).mean()
     assert float(terms["loss"]) == pytest.approx(float(sse) + factor * float(distance), rel=1e-9)
-    assert float(losses_of(output, "single", training | {"vq_scale": "mean"})["loss"]) == pytest.approx(
-        float(output.loss), rel=1e-9
-    )
+    model.vq_scale = "mean"
+    assert float(model.losses(x, Moment()).terms["loss"]) == pytest.approx(float(output.loss), rel=1e-9)
 
 
 def test_out_of_memory_names_the_batch_size(data, tmp_path, monkeypatch):

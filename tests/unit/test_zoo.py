@@ -13,9 +13,9 @@ from evaluation_cases import FLOAT32
 from pythae.models import AutoModel
 from training_cases import digits, make_spec, outputs, read_history, run, write_data
 
-from vaebench.models.storage import load_model
-from vaebench.models.providers.pythae.catalog import MODELS
 from vaebench.models.inference import reconstruct
+from vaebench.models.providers.pythae.catalog import MODELS
+from vaebench.models.storage import load_model
 from vaebench.sampling.samplers import sample
 
 ZOO = yaml.safe_load(Path("config/zoo.yaml").read_text())["models"]

@@ -34,13 +34,13 @@ HARMLESS = frozenset(
         "base.provenance",
         "data.sources",
         "models.provider",
-        "models.providers.pythae.catalog",  # what of it decides is in `Code.facts`
         "models.registry",
         "sampling.registry",
         "training.state_folder",
         "training.tracking",
     )
 )
+CATALOG = re.compile(r"vaebench\.models\.providers\.\w+\.catalog")  # what of it decides is in `Code.facts`
 SHOWN = "vaebench.metrics"  # here the message of an error becomes the note of an empty cell
 RELATIVE_NAME = re.compile(r"\w[\w-]*([./][\w-]+)*")
 
@@ -78,11 +78,7 @@ def code_fingerprint(
     add does not. Raises `SyntaxError` for code that Python cannot parse.
     """
     script, package = Path(script), Path(package)
-    found = code_of(script, package, without)
-    for file in also.files:
-        _collect(file, package, HARMLESS | without, found)
-    for module in also.modules:
-        _add(module, package, HARMLESS | without, found)
+    found = files_of(script, package, without, also)
     digest = hashlib.sha256(also.facts.encode())
     for text in sorted(file.read_text(encoding="utf-8") for file in also.files):
         digest.update(f"{canonical(text if shown else without_presentation(text), keep_messages=True)}\n".encode())
@@ -108,10 +104,15 @@ def imported_modules(source: str, module: str = "") -> tuple[str, ...]:
     return tuple(names)
 
 
-def code_of(script: Path, package: Path = PACKAGE, without: frozenset[str] = frozenset()) -> dict[str, Path]:
+def files_of(
+    script: Path, package: Path = PACKAGE, without: frozenset[str] = frozenset(), also: Code = Code()
+) -> dict[str, Path]:
     """The files of the package that decide what `script` does, by dotted name of the module or by path."""
     found: dict[str, Path] = {}
-    _collect(script, package, HARMLESS | without, found)
+    for file in (script, *also.files):
+        _collect(file, package, HARMLESS | without, found)
+    for module in also.modules:
+        _add(module, package, HARMLESS | without, found)
     return found
 
 
@@ -127,7 +128,7 @@ def _collect(path: Path, package: Path, without: frozenset[str], found: dict[str
 def _add(name: str, package: Path, without: frozenset[str], found: dict[str, Path]) -> None:
     """Add to `found` the files of an imported `name`, and each file of the package that they depend on."""
     for dependency, file in _files_of(name, package):
-        if dependency not in found and dependency not in without:
+        if dependency not in found and dependency not in without and not CATALOG.fullmatch(dependency):
             found[dependency] = file
             _collect(file, package, without, found, dependency)
 

@@ -64,7 +64,7 @@ def prepare(model: Autoencoder, training: Mapping, device: torch.device) -> Auto
             for network in model.networks().values():
                 network.to(memory_format=torch.channels_last)
     if training["precision"] == "bf16":
-        compute_in_bfloat16(model, device)
+        compute_in_bfloat16(model.networks(), device)
     for network in model.networks().values() if training["compile"] else ():
         network.forward = _compiled(network.forward, model.answer)
     return model

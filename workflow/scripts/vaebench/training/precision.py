@@ -12,7 +12,6 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from vaebench.models.interface import Autoencoder
 from vaebench.models.registry import info_of
 
 Answer = Mapping[str, Tensor] | Tensor
@@ -52,14 +51,14 @@ def choose_precision(
     return "fp32" if exempt or unchecked or "fp32" in former or not multiplies(device) else "bf16"
 
 
-def compute_in_bfloat16(model: Autoencoder, device: torch.device) -> None:
-    """Let the networks of `model` compute in bfloat16 and answer in float32.
+def compute_in_bfloat16(networks: Mapping[str, nn.Module], device: torch.device) -> None:
+    """Let the networks, by their names in the model, compute in bfloat16 and answer in float32.
 
     A probability in bfloat16 is exactly 1 from a logit of 6 on, and its logarithm useless: a sigmoid at the end of a
     network, and the last layer of a discriminator, stay float32. On a CPU each convolution is checked with the first
     batch of each shape: oneDNN 3.13 gets some wrong (16 channels, kernel and stride 4, on AMX). Those stay float32.
     """
-    for name, network in model.networks().items():
+    for name, network in networks.items():
         modules = list(network.modules())
         if isinstance(modules[-1], nn.Sigmoid):
             modules[-1].forward = _sigmoid_in_float32

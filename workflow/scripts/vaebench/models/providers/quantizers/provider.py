@@ -1,0 +1,38 @@
+"""Autoencoders with a quantiser of the package vector-quantize-pytorch."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from vaebench.base.fingerprint import Code
+from vaebench.models.catalog import ModelInfo
+from vaebench.models.networks.code import code_of_networks
+from vaebench.models.provider import Provider, Shape
+from vaebench.models.providers.quantizers.catalog import MODELS, chosen
+
+if TYPE_CHECKING:
+    from vaebench.models.interface import Autoencoder
+
+PACKAGE = "vaebench.models.providers.quantizers"
+
+
+class Quantizers(Provider):
+    """Networks of this package, or of a user's own, around a quantiser that the field `quantizer` names."""
+
+    catalog: Mapping[str, ModelInfo] = MODELS
+
+    def build(self, spec: Mapping, shape: Shape) -> "Autoencoder":
+        """Encoder, quantiser and decoder."""
+        from vaebench.models.providers.quantizers.model import build_quantized
+
+        return build_quantized(spec, shape)
+
+    def code_of(self, spec: Mapping) -> Code:
+        """The model, its quantiser's module, and its networks."""
+        info = MODELS[spec["model"]]
+        name, options = chosen({**info.fields, **spec["config"]}["quantizer"])
+        facts = f"{info.decisive()} {sorted(options.items())}"
+        own = Code(frozenset({f"{PACKAGE}.model", f"{PACKAGE}.{name}"}), facts=facts)
+        return code_of_networks(spec).joined(own)
+
+
+PROVIDER = Quantizers()
