@@ -28,10 +28,11 @@ from vaebench.figures.drawing import draw, draw_all
 from vaebench.figures.listing import FIGURES
 from vaebench.metrics.features.weights import obtain_weights
 from vaebench.metrics.registry import describe
-from vaebench.models.building import load_model
 from vaebench.models.catalog import NETS
+from vaebench.models.inference import reconstruct
 from vaebench.models.own_networks import mistakes_of
-from vaebench.models.posterior import reconstruct
+from vaebench.models.providers.pythae.catalog import MODELS
+from vaebench.models.storage import load_model
 from vaebench.report.paper import figure_environment
 from vaebench.report.writing import TEXTS, added_sections, figure_sections, notice
 from vaebench.results.frame_pages import write_added_tables
@@ -96,12 +97,14 @@ def test_the_network_trains_and_goes_on_after_a_kill(plugin, tmp_path):
 def test_what_the_network_cannot_do_is_said(plugin):
     path = plugin("adding-a-network.md")
     net = NETS["small"]
-    assert net.check("encoder", "VAE", (3, 64, 64), {}) is None
-    assert net.check("encoder", "AE", (5, 9, 8), {}) is None, "of any number of channels"
-    assert net.check("encoder", "VAE", (3, 7, 64), {}) == "small takes images of at least 8x8"
-    needs = net.check("encoder", "VQVAE", (3, 64, 64), {})
+    assert net.check("encoder", MODELS["VAE"], (3, 64, 64), {}) is None
+    assert net.check("encoder", MODELS["AE"], (5, 9, 8), {}) is None, "of any number of channels"
+    assert net.check("encoder", MODELS["VAE"], (3, 7, 64), {}) == "small takes images of at least 8x8"
+    needs = net.check("encoder", MODELS["VQVAE"], (3, 64, 64), {})
     assert needs == f"small gives vector or gaussian latents ({path}, line 10); VQVAE needs grid"
-    assert net.check("discriminator", "VAEGAN", (3, 64, 64), {}).startswith("the family small has no discriminator")
+    assert net.check("discriminator", MODELS["VAEGAN"], (3, 64, 64), {}).startswith(
+        "the family small has no discriminator"
+    )
 
 
 def test_a_role_that_no_network_has_is_said(plugin):

@@ -9,7 +9,9 @@ MODULES = [path for path in LIBRARY.rglob("*.py") if path.name != "__init__.py"]
 
 
 def test_no_module_name_occurs_twice():
-    assert [name for name, count in Counter(path.stem for path in MODULES).items() if count > 1] == []
+    """But in the packages of providers, which are laid out alike."""
+    names = Counter(path.stem for path in MODULES if path.parents[1].name != "providers")
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_init_files_hold_no_code():

@@ -52,7 +52,7 @@ def test_defaults_are_allowed_values(name):
 
 def test_catalog_imports_neither_torch_nor_pythae():
     code = (
-        "import sys; from vaebench.models.registry import MODELS; import vaebench.sampling.registry; len(MODELS); "
+        "import sys; from vaebench.models.lookup import MODELS; import vaebench.sampling.choice; len(MODELS); "
         "print({'torch', 'pythae', 'numpy', 'vector_quantize_pytorch'} & sys.modules.keys())"
     )
     result = subprocess.run(

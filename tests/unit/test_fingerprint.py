@@ -16,9 +16,9 @@ from vaebench.base.fingerprint import (
     files_of,
     imported_modules,
 )
+from vaebench.models.lookup import code_of_run
 from vaebench.models.providers.pythae.catalog import MODELS, SPECIAL
-from vaebench.models.registry import code_of_run
-from vaebench.sampling.registry import code_of_sampler
+from vaebench.sampling.choice import code_of_sampler
 
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 
@@ -228,7 +228,7 @@ def loaded_modules(model, folder):
         ("models/providers/pythae/original_study.py", set(), {"VAE", "BetaVAE", "VQVAE", "VAEGAN"}),
         ("models/providers/pythae/model.py", set(MODELS), set(MODELS)),
         ("models/networks/compact.py", set(MODELS), set(MODELS)),
-        ("models/registry.py", set(), set()),
+        ("models/lookup.py", set(), set()),
     ],
 )
 def test_an_edit_of_a_family_makes_only_that_family_stale(module, trained, measured, library):

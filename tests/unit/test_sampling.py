@@ -13,8 +13,8 @@ from vaebench.models.inference import decode, encode
 from vaebench.models.providers.pythae.catalog import MODELS
 from vaebench.models.storage import load_model
 from vaebench.sampling import pixelcnn
+from vaebench.sampling.choice import find_sampler, resolve_sampler
 from vaebench.sampling.pixelcnn import PixelCNN, fit_pixelcnn, sample_codes
-from vaebench.sampling.registry import find_sampler, resolve_sampler
 from vaebench.sampling.request import Request
 from vaebench.sampling.samplers import sample
 

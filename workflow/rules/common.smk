@@ -32,7 +32,7 @@ except ImportError:
 from snakemake_logger_plugin_vaebench import show_progress
 from vaebench.config import resolve
 from vaebench.models.catalog import HOW_TO_TRAIN
-from vaebench.models.registry import MODELS, code_of_run
+from vaebench.models.lookup import MODELS, code_of_run
 from vaebench.base.digests import check_unchanged, digest_path, renew_digest
 from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import Code, code_fingerprint
@@ -47,7 +47,7 @@ from vaebench.base.presence import enter, sign
 from vaebench.installation.prerequisites import broken_interpreter
 from vaebench.base.signals import relay_warnings
 from vaebench.data.sources import kept_in, origin, weights_places
-from vaebench.sampling.registry import code_of_sampler
+from vaebench.sampling.choice import code_of_sampler
 from vaebench.training.state_folder import forget
 
 fingerprint_of = functools.cache(code_fingerprint)

@@ -34,8 +34,8 @@ HARMLESS = frozenset(
         "base.provenance",
         "data.sources",
         "models.provider",
-        "models.registry",
-        "sampling.registry",
+        "models.lookup",
+        "sampling.choice",
         "training.state_folder",
         "training.tracking",
     )

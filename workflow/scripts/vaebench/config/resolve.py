@@ -34,7 +34,7 @@ from vaebench.config.training_settings import mistakes_in_training
 from vaebench.download.file_source import FileSource
 from vaebench.models.catalog import NETS, ModelInfo
 from vaebench.models.feature_networks import FEATURE_NETWORKS, weights_needed
-from vaebench.models.registry import MODELS
+from vaebench.models.lookup import MODELS
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")  # a link to workflow/schemas
 FILES = ("images", "partition", "labels", "identity", "landmarks", "boxes")  # of a data set

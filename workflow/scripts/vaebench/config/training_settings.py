@@ -6,7 +6,7 @@ from typing import Any
 
 from vaebench.config.schema import listing
 from vaebench.models.catalog import NETS, ModelInfo, NetInfo
-from vaebench.models.registry import info_of
+from vaebench.models.lookup import info_of
 
 # With their defaults, and without a schedule, these can be used: no need to load torch and try them.
 PROVEN = ("Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "SGD")

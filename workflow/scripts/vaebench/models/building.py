@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from vaebench.models.interface import Autoencoder
-from vaebench.models.registry import provider_of
+from vaebench.models.lookup import provider_of
 
 
 def build_model(spec: Mapping, input_shape: tuple[int, int, int]) -> Autoencoder:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from vaebench.base.errors import UserError
 from vaebench.models.catalog import NETS
-from vaebench.models.registry import info_of
+from vaebench.models.lookup import info_of
 
 
 def own_networks(spec: Mapping) -> list[str]:

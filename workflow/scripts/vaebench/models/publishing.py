@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path
-from vaebench.models.registry import provider_of
+from vaebench.models.lookup import provider_of
 
 CARD = """---
 library_name: {library}

@@ -15,8 +15,8 @@ from vaebench.base.durable import sync, sync_tree
 from vaebench.base.errors import UserError
 from vaebench.base.plain_tensors import load_plain, one_line
 from vaebench.models.interface import Autoencoder, map_tensors
+from vaebench.models.lookup import provider_of
 from vaebench.models.provider import SPECIFICATION, read_specification
-from vaebench.models.registry import provider_of
 
 
 def save_model(model: Autoencoder, spec: Mapping, folder: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from vaebench.base.files import atomic_path
-from vaebench.models.registry import MODELS
+from vaebench.models.lookup import MODELS
 from vaebench.results.study import records
 from vaebench.results.table_pages import Page, bold, escape, latex_page, markdown_page
 

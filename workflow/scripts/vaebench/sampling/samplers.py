@@ -13,7 +13,7 @@ from vaebench.base.npz import open_array
 from vaebench.models.batches import aligned_rows, prepare_torch, to_bytes
 from vaebench.models.inference import decode
 from vaebench.models.storage import load_model
-from vaebench.sampling.registry import find_sampler, resolve_sampler
+from vaebench.sampling.choice import find_sampler, resolve_sampler
 from vaebench.sampling.request import Request
 
 

@@ -12,7 +12,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from vaebench.models.registry import info_of
+from vaebench.models.lookup import info_of
 
 Answer = Mapping[str, Tensor] | Tensor
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)

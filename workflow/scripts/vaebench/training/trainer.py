@@ -30,7 +30,7 @@ from vaebench.models.building import build_model, has_batch_norm, has_batch_norm
 from vaebench.models.finiteness import ProbabilityGuard, means_no_numbers, not_finite
 from vaebench.models.inference import reconstruct
 from vaebench.models.interface import Autoencoder, Moment
-from vaebench.models.registry import info_of
+from vaebench.models.lookup import info_of
 from vaebench.models.storage import kept_state, restore_model, save_model
 from vaebench.training.checkpoint import Checkpoint, Progress, seed_everything
 from vaebench.training.minibatches import Minibatches

@@ -130,6 +130,8 @@ class PythaeModel(Autoencoder):
 
 def adopt(model: BaseAE) -> PythaeModel:
     """The same object, with the interface: its class becomes one that is derived from the interface and its own."""
+    if isinstance(model, PythaeModel):
+        return model
     model.__class__ = class_of(type(model), model.model_name)
     model.input_shape = tuple(model.model_config.input_dim)
     model.sampler = MODELS[model.model_name].sampler

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import Code
-from vaebench.models.registry import MODELS
+from vaebench.models.lookup import MODELS
 
 if TYPE_CHECKING:
     from vaebench.models.interface import Autoencoder
