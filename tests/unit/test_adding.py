@@ -28,6 +28,7 @@ from vaebench.figures.drawing import draw, draw_all
 from vaebench.figures.listing import FIGURES
 from vaebench.metrics.features.weights import obtain_weights
 from vaebench.metrics.registry import describe
+from vaebench.metrics.trial import mistakes_in_measuring
 from vaebench.models.catalog import NETS
 from vaebench.models.inference import reconstruct
 from vaebench.models.own_networks import mistakes_of
@@ -345,6 +346,43 @@ def test_a_mistake_in_a_metric_stops_with_its_line(plugin, measure, old, new, mi
     plugin("adding-a-metric.md", (old, new))
     with pytest.raises(UserError, match=mistake):
         measure()
+
+
+@pytest.mark.parametrize(
+    ("page", "change", "mistakes"),
+    [
+        ("adding-a-metric.md", ("x", "x"), []),
+        (
+            "adding-a-metric.md",
+            ("mean(1)", "mean()"),
+            ["line 4: mae must give a tensor (B,), one number for each image"],
+        ),
+        ("adding-a-metric.md", ("    return", "    raise UserError('too small')\n    return"), []),
+        ("adding-a-feature-network.md", ("smallest=4", "smallest=4"), []),
+        (
+            "adding-a-feature-network.md",
+            ("images, 4", "images, 4, 5"),
+            ["line 6: the feature network 'coarse' failed: T"],
+        ),
+        (
+            "adding-a-feature-network.md",
+            (".flatten(1)", ""),
+            ["line 6: coarse must give a tensor (B, D), a row for each"],
+        ),
+        (
+            "adding-a-feature-network.md",
+            ("(weights, device)", "()"),
+            ["line 6: the feature network 'coarse' failed: T"],
+        ),
+    ],
+)
+def test_what_measures_is_tried_before_the_first_job(plugin, page, change, mistakes):
+    path = plugin(page, change)
+    path.write_text("from vaebench.base.errors import UserError; " + path.read_text())
+    found = mistakes_in_measuring(["coarse"] if "network" in page else [], (3, 32, 32))
+    assert len(found) == len(mistakes)
+    assert all(mistake in line for mistake, line in zip(mistakes, found, strict=True))
+    assert mistakes_in_measuring([], None) == []
 
 
 def test_a_metric_that_refuses_the_size_is_empty_with_its_reason(plugin, measure):

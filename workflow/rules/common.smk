@@ -40,6 +40,8 @@ from vaebench.base.folders import folder_state
 from vaebench.base.layout import SPLITS, runs_folder, training_folder
 from vaebench.base.log import tail
 from vaebench.base.plugin_files import files_that_add
+from vaebench.figures.listing import FIGURES, FORMATS
+from vaebench.results.table_names import TABLES
 from vaebench.metrics.registry import METRICS, REGISTRY, measured
 from vaebench.models.feature_networks import wanted_features
 from vaebench.models.own_networks import own_networks
@@ -64,7 +66,8 @@ if (
 
 try:
     config.update(resolve.complete(config, SCHEMA, workflow.is_main_process))
-    len(METRICS)  # with those of the plugins, whose mistakes are told here
+    for registry in (METRICS, TABLES, FIGURES):
+        len(registry)  # names that plugins give twice are found here
 except UserError as mistakes:
     raise WorkflowError(str(mistakes)) from None
 
@@ -401,7 +404,7 @@ def check_cluster():
 
 
 def check_own_code():
-    """Import plugins, and build networks of one's own, before a job starts.
+    """Import plugins, build networks and try metrics of one's own, before a job starts.
 
     An old model is deleted when its training begins anew, and nothing is trained that could not be measured.
     """
@@ -415,10 +418,11 @@ def check_own_code():
         given = {
             "plugins": PLUGINS.files,
             "specs": specs,
+            "features": wanted_features(config["evaluation"]),
             "input_shape": resolve.input_shape(config),
         }
         built = subprocess.run(
-            [sys.executable, script_file("own_networks.py")],
+            [sys.executable, script_file("own_code.py")],
             input=json.dumps(given),
             text=True,
             stdout=subprocess.PIPE,

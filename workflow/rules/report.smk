@@ -1,7 +1,5 @@
 # What people look at: figures drawn from the tables and stored images, and one HTML file that holds it all.
 
-from vaebench.figures.listing import FIGURES, FORMATS
-
 PRESENTED = frozenset().union(
     *map(files_that_add, ("metric", "figure", "table", "data_set"))
 )

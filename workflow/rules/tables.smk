@@ -1,7 +1,5 @@
 # From the metrics of single trainings to the comparison.
 
-from vaebench.results.table_names import TABLES
-
 OWN_TABLES = [info.name for info in TABLES.values() if not info.added]
 ADDED_TABLES = [info.name for info in TABLES.values() if info.added]
 SHOWN = ("samples.npz", "showcase.npz")

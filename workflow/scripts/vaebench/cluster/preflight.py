@@ -260,13 +260,20 @@ def needs_of(config: Mapping[str, Any], disks: Iterable[Disk], folder: Path = Pa
 
 
 def check_networks(config: Mapping[str, Any]) -> Iterator[Finding]:
-    """The plugins that cannot be imported, and networks of one's own that cannot be built for these images."""
-    from vaebench.base.plugin_files import not_importable
+    """The plugins that cannot be imported, and networks and metrics of one's own that fail on these images."""
+    from vaebench.base.plugin_files import not_importable, plugins_in_use
     from vaebench.config.resolve import expand_runs, input_shape
     from vaebench.models.own_networks import mistakes_of, own_networks
 
     specs = [spec for spec in expand_runs(config).values() if own_networks(spec)]
-    yield from (Finding(True, mistake) for mistake in not_importable() or mistakes_of(specs, input_shape(config)))
+    shape = input_shape(config)
+    mistakes = not_importable() or mistakes_of(specs, shape)
+    if plugins_in_use():
+        from vaebench.metrics.trial import mistakes_in_measuring
+        from vaebench.models.feature_networks import wanted_features
+
+        mistakes = mistakes or mistakes_in_measuring(wanted_features(config["evaluation"]), shape)
+    yield from (Finding(True, mistake) for mistake in mistakes)
 
 
 def check_cluster(profile: Path, config: Mapping[str, Any]) -> Iterator[Finding]:
