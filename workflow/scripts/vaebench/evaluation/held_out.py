@@ -63,7 +63,7 @@ def rate_notes(model: Autoencoder, posterior: Posterior, task: Task) -> dict[str
 def _posterior_values(
     task: Task, x: Tensor, posterior: Posterior, start: int, bound: list[np.random.Generator]
 ) -> dict[str, Tensor]:
-    """What the posterior of a batch, whose first image has the index `start`, says of each image."""
+    """The values per image from the posterior of a batch, whose first image has the index `start`."""
     if posterior.codes is not None:
         nats = torch.full((len(x),), torch.nan, dtype=torch.float64)
         if task.code_nats is not None:

@@ -1,4 +1,4 @@
-"""What a trained model says of an image: its posterior, its reconstruction, what lies between two images.
+"""A trained model at work: posteriors, reconstructions, and interpolations between two images.
 
 The reconstruction is deterministic, and always in [0, 1]; what is not finite is NaN and stays within its image.
 """
@@ -20,7 +20,7 @@ def encode(model: Autoencoder, x: Tensor) -> Posterior:
 
 @torch.no_grad()
 def decode(model: Autoencoder, z: Tensor, clamp: bool = True) -> Tensor:
-    """Images, float32 (B, C, H, W) clamped to [0, 1] unless told otherwise, of latents as the decoder takes them.
+    """Images, float32 (B, C, H, W) clamped to [0, 1] unless `clamp` is false, of latents as the decoder takes them.
 
     What is not finite is NaN: values that the decoder gives so, and all of an image whose latent is not finite, since
     clamping or a saturated sigmoid would make it look like an answer.

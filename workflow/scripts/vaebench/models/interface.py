@@ -101,7 +101,7 @@ class Autoencoder(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, x: Tensor) -> Posterior:
-        """What the model says of images x, (B, C, H, W); the model is in evaluation mode and needs no gradients."""
+        """The model's posterior of images x, (B, C, H, W); the model is in evaluation mode and needs no gradients."""
 
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """Networks and models of a user's own, built once before any job starts.
 
-Snakemake deletes an old model before it trains a new one: whoever learns in the training that a network cannot be
-imported has lost the model.
+Snakemake deletes an old model before it trains a new one, so a network that cannot be imported must be found before.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""What an encoder says of a batch of images: a class for each kind of answer.
+"""Posteriors of a batch of images: a class for each kind that an encoder gives.
 
 NumPy's generator is used for draws because its stream, unlike torch's, does not depend on how it is cut into calls:
 each image takes the same number of values from it, so that the same images in the same order give the same draws in any

@@ -62,7 +62,7 @@ def load_model(folder: Path | str, device: str = "cpu") -> Autoencoder:
 
 
 def load_weights(path: Path) -> dict:
-    """The content of a `model.pt`, read as tensors only; `UserError` for a pickle that wants to run code."""
+    """The content of a `model.pt`, read as tensors only; `UserError` for a pickle that would run code."""
     content = load_plain(path)
     weights = content.get("model_state_dict") if isinstance(content, dict) else None
     if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):

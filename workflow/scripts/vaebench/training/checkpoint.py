@@ -118,7 +118,7 @@ class Checkpoint:
         return attempts
 
     def report(self, progress: Mapping) -> None:
-        """Tell whoever watches how far the training is."""
+        """Report the training's progress."""
         with atomic_path(self.folder / PROGRESS) as temporary:
             temporary.write_text(_text(progress))
 

@@ -43,7 +43,7 @@ from vaebench.training.steps import RecordedStep, Step
 from vaebench.training.tracking import Tracker, open_tracker
 
 CHECK_EVERY = 64  # steps between two looks at the losses; each look waits for the device
-DIVERGED = 1e10  # pythae gives up at the same value
+DIVERGED = 1e10  # pythae stops at the same value
 
 
 def train(

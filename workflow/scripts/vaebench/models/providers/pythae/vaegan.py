@@ -11,7 +11,7 @@ from vaebench.models.providers.pythae.model import PythaeModel
 
 
 class Model(PythaeModel):
-    """It ignores `reconstruction_loss`; a batch may let its discriminator or its decoder wait."""
+    """It ignores `reconstruction_loss`; a batch may skip the update of its discriminator or its decoder."""
 
     ignores_reconstruction_loss = True
     discriminator: nn.Module
