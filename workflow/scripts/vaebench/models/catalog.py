@@ -36,7 +36,7 @@ class ModelInfo:
 
     `fields` are what `config` may set, with their defaults. `trainer` says which objectives it has. `posterior` and
     `prior` name the distributions over the latent variables. `sampler` is the one that draws from the model's own
-    prior, or a fitted one where it has none; empty where it follows from the model itself. `smallest_batch` is the fewest
+    prior, or a fitted one where it has none; empty where the model decides. `smallest_batch` is the fewest
     images that one step can be computed from; `halves_batches`: it computes with either half apart. `differentiates`:
     its forward pass needs gradients. `ranges` and `choices` are narrower than `RANGES` and `CHOICES`, with the reason
     in `why`. `terms` are the losses in its history besides the total and its trainer's. `recordable`: a training step
