@@ -127,15 +127,15 @@ class ModelInfo:
 class NetInfo:
     """A family of networks: what it can be built for.
 
-    `shapes` maps each input shape (channels, height, width) to the side of its grid of codes, None for a family of any
-    shape. `discriminator_depth` is the number of layers of its discriminator; the last one gives the probability.
-    `batch_norm` are the roles whose networks normalise over the batch. `added` are the roles' classes where a plugin
-    adds the family: their channels, depth and batch norm are seen only when they are built.
+    `shapes` are the input shapes (channels, height, width) that it takes, None for a family of any shape.
+    `discriminator_depth` is the number of layers of its discriminator; the last one gives the probability. `batch_norm`
+    are the roles whose networks normalise over the batch. `added` are the roles' classes where a plugin adds it: their
+    channels, depth and batch norm are seen only when they are built.
     """
 
     name: str
     roles: tuple[str, ...]
-    shapes: Mapping[tuple[int, int, int], int] | None
+    shapes: tuple[tuple[int, int, int], ...] | None
     heads: tuple[str, ...] = (VECTOR, GAUSSIAN, SPHERE, GRID)
     discriminator_depth: int = 0
     smallest_side: int = 28
@@ -180,16 +180,6 @@ class NetInfo:
         """Whether this family's network for the role normalises over the batch (of discriminators only CelebA's)."""
         return role in self.batch_norm and (role != "discriminator" or tuple(input_shape) == CELEBA)
 
-    def latent_shape(self, model: ModelInfo, input_shape: tuple[int, int, int], config: Mapping) -> tuple[int, ...]:
-        """Shape of one image's latent variable: (latent_dim,), or (latent_dim, h, w) for a grid of codes."""
-        latent_dim = config.get("latent_dim", model.fields["latent_dim"])
-        if model.head(config) != GRID:
-            return (latent_dim,)
-        if self.shapes is not None:
-            side = self.shapes[tuple(input_shape)]
-            return (latent_dim, side, side)
-        return (latent_dim, *grid_size(input_shape[1:]))
-
     def _check_layer(self, model: ModelInfo, config: Mapping) -> str | None:
         layer = config.get("reconstruction_layer", model.fields.get("reconstruction_layer", 1))
         if 1 <= layer < self.discriminator_depth:
@@ -218,12 +208,12 @@ OWN_NETS = {
         NetInfo(
             "convnet",
             ("encoder", "decoder", "discriminator"),
-            {MNIST: 0, CIFAR: 0, CELEBA: 0},
+            (MNIST, CIFAR, CELEBA),
             heads=(VECTOR, GAUSSIAN, SPHERE),
             discriminator_depth=5,
             batch_norm=("encoder", "decoder", "discriminator"),
         ),
-        NetInfo("resnet", ("encoder", "decoder"), {MNIST: 4, CIFAR: 8, CELEBA: 4}),
+        NetInfo("resnet", ("encoder", "decoder"), (MNIST, CIFAR, CELEBA)),
         NetInfo(
             "compact",
             ("encoder", "decoder", "discriminator"),
