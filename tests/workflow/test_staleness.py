@@ -106,13 +106,13 @@ def test_where_a_metric_applies_measures_again(study):
         ("training: {optimizer: {name: AdamW}}", runs(2)),
         ("models: {vae: {config: {reconstruction_loss: bce, latent_dim: 4}}}", {}),  # keys in another order
         ("evaluation: {likelihood: {images: 1000, samples: 100}}", {}),
-        ("training: {device: cpu, checkpoint_minutes: 1}", {}),
+        ("training: {device: cpu, checkpoint_minutes: 1, record_steps: false, eval_batch_size: 7}", {}),
         ("models: {vae: {training: {tuning_trials: 3}}}", {"report": 1} | BUDGET),
         ("tracking: tensorboard", {}),
-        ("threads: {train: 2, evaluate: 2}", {}),
+        ("threads: {validate: 1, preprocess: 1, train: 2, sample: 2, evaluate: 2}", {}),
         ("evaluation: {batch_size: 7}", {}),
         ("preprocessing: {batch_size: 7, device: cpu}", {}),
-        ("download: {retries: 1}", {}),
+        ("download: {retries: 1, timeout: 5, cookies: cookies.txt}", {}),
     ],
 )
 def test_edited_setting(study, setting, jobs):
