@@ -37,6 +37,7 @@ from vaebench.base.devices import choose_device
 from vaebench.base.interruption import Interruption
 from vaebench.base.npz import open_array, write_array
 from vaebench.models.building import build_model
+from vaebench.models.run_spec import RunSpec
 from vaebench.training.checkpoint import Checkpoint, seed_everything
 from vaebench.training.numerics import numerics
 from vaebench.training.precision import choose_precision
@@ -75,7 +76,7 @@ def main() -> None:
     write_rows(rows, arguments.output)
 
 
-def compare(spec: dict, count: int, folder: Path, device: torch.device, arguments: argparse.Namespace) -> dict:
+def compare(spec: RunSpec, count: int, folder: Path, device: torch.device, arguments: argparse.Namespace) -> dict:
     """Images per second of both loops, each in a process of its own, round by round in turn."""
     images = np.random.default_rng(0).integers(0, 256, (count, *SHAPE), dtype=np.uint8)
     for name, part in (("train", images), ("eval", images[:2])):
@@ -91,11 +92,11 @@ def compare(spec: dict, count: int, folder: Path, device: torch.device, argument
     least_processor_time = [min(pair[side]["processor_seconds"] for pair in rounds) for side in (0, 1)]
     ratios = [ours["images_per_second"] / theirs["images_per_second"] for ours, theirs in rounds]
     return {
-        "model": spec["model"],
-        "nets": spec["nets"]["encoder"],
+        "model": spec.model,
+        "nets": spec.nets["encoder"],
         "device": _name(device) if device.type == "cuda" else f"{arguments.threads} cpu threads",
-        "precision": spec["training"]["precision"],
-        "compile": spec["training"]["compile"],
+        "precision": spec.training.precision,
+        "compile": spec.training.compile,
         "batch_size": arguments.batch_size,
         "images": count,
         "rounds": arguments.rounds,
@@ -140,11 +141,13 @@ def questions(connection: Connection) -> Iterator[str]:
             yield connection.recv()
 
 
-def ours(connection: Connection, spec: dict, folder: Path, device: torch.device, arguments: argparse.Namespace) -> None:
+def ours(
+    connection: Connection, spec: RunSpec, folder: Path, device: torch.device, arguments: argparse.Namespace
+) -> None:
     """Our loop."""
-    with numerics(spec["training"], device, arguments.threads), Interruption() as interruption:
+    with numerics(spec.training, device, arguments.threads), Interruption() as interruption:
         data = folder / "train_data.npz", folder / "eval_data.npz"
-        trainer = Trainer(spec, 0, *data, device, Checkpoint(folder / "state", "bench"), interruption)
+        trainer = Trainer(spec, 0, data, device, Checkpoint(folder / "state", "bench"), interruption)
         for question in questions(connection):
             if question == "share_of_peak":
                 connection.send(share_of_peak(trainer, _last(trainer, "images_per_second"), device))
@@ -159,7 +162,7 @@ def ours(connection: Connection, spec: dict, folder: Path, device: torch.device,
 
 
 def theirs(
-    connection: Connection, spec: dict, folder: Path, device: torch.device, arguments: argparse.Namespace
+    connection: Connection, spec: RunSpec, folder: Path, device: torch.device, arguments: argparse.Namespace
 ) -> None:
     """pythae's loop."""
     logging.disable(logging.INFO)
@@ -179,13 +182,13 @@ def theirs(
         )
 
 
-def stock_trainer(spec: dict, images: np.ndarray, folder: Path, device: torch.device) -> BaseTrainer:
+def stock_trainer(spec: RunSpec, images: np.ndarray, folder: Path, device: torch.device) -> BaseTrainer:
     """pythae's trainer, ready to train, on the same initial weights."""
-    adversarial = spec["model"] == "VAEGAN"
+    adversarial = spec.model == "VAEGAN"
     config_class = CoupledOptimizerAdversarialTrainerConfig if adversarial else BaseTrainerConfig
     config = config_class(
         output_dir=str(folder / "pythae"),
-        per_device_train_batch_size=spec["training"]["batch_size"],
+        per_device_train_batch_size=spec.training.batch_size,
         no_cuda=device.type == "cpu",
     )
     seed_everything(0)
@@ -199,7 +202,7 @@ def stock_trainer(spec: dict, images: np.ndarray, folder: Path, device: torch.de
 
 def networks_alone(trainer: Trainer, device: torch.device) -> float | None:
     """Images per second of an epoch of passes through encoder and decoder on one batch; None for VAEGAN."""
-    if trainer.spec["model"] == "VAEGAN":
+    if trainer.spec.model == "VAEGAN":
         return None
     order = trainer.train_set.order(shuffle=False)
     model, batch = trainer.model, next(trainer.train_set.load(order[:1]))

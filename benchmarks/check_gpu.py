@@ -154,10 +154,10 @@ def compare_training(
     trainers = {}
     for precision in ("fp32", "bf16"):
         spec = specification(model, nets, discriminator, precision, False, batch)
-        with numerics(spec["training"], device, threads):
+        with numerics(spec.training, device, threads):
             files = folder / "train_data.npz", folder / "eval_data.npz"
             state = Checkpoint(place / precision, "check")
-            trainers[precision] = Trainer(spec, 0, *files, device, state, interruption)
+            trainers[precision] = Trainer(spec, 0, files, device, state, interruption)
     stock = stock_trainer(specification(model, nets, discriminator, "fp32", False, batch), images, place, device)
 
     def rate(epoch: Callable, *arguments: object) -> float:
@@ -317,8 +317,13 @@ def measure_runs(folder: Path, scale: float, results: Results) -> None:
     """Seconds of `sample` and `evaluate` at CelebA's size times `scale`, with the study's settings."""
     from runs import specification
 
-    from vaebench.evaluation.run import evaluate
-    from vaebench.sampling.samplers import sample
+    from vaebench.base.evaluation_settings import EvaluationSettings
+    from vaebench.base.values import from_dict
+    from vaebench.evaluation.run import EvaluationFiles, evaluate
+    from vaebench.models.run_spec import Named
+    from vaebench.results.suite_files import TrainingIdentity
+    from vaebench.sampling.samplers import SamplingFiles, sample
+    from vaebench.sampling.sampling_settings import SamplingSettings
 
     counts = {split: max(int(count * scale), 16) for split, count in CELEBA.items()}
     data = write_splits(folder, counts)
@@ -331,10 +336,9 @@ def measure_runs(folder: Path, scale: float, results: Results) -> None:
     ):
         spec = specification(model, "compact", "compact", "fp32", False, 128)
         network = save_untrained(folder / model, spec)
-        settings = study["samples"] | {"count": drawn, "device": "auto"}
-        chosen = {"name": sampler, "options": options}
+        settings = SamplingSettings(drawn, study["samples"]["batch_size"], study["samples"]["seed"])
         samples = folder / f"{model}-{sampler}.npz"
-        took = clock(sample, network, data, samples, chosen, settings, 0, threads)
+        took = clock(sample, SamplingFiles(network, data, samples), Named(sampler, options), settings, 0, threads)
         results.add("evaluation", f"{drawn} samples of {model}, {sampler} {options or ''}", took, None, "s")
         if sampler == "gaussian_mixture":
             continue
@@ -343,20 +347,10 @@ def measure_runs(folder: Path, scale: float, results: Results) -> None:
             name: folder / f"{model}-metrics" / name
             for name in (*suites, "per_image.parquet", "latent.npz", "extremes.npz")
         }
-        took = clock(
-            evaluate,
-            network,
-            spec,
-            0,
-            "check",
-            data=data,
-            samples=samples,
-            weights={name: ROOT / f"data/weights/{name}.pt" for name in ("vgg16", "alexnet")},
-            settings=study["evaluation"] | {"device": "auto"},
-            labels=None,
-            outputs=outputs,
-            threads=threads,
-        )
+        weights = {name: ROOT / f"data/weights/{name}.pt" for name in ("vgg16", "alexnet")}
+        files = EvaluationFiles(network, data, samples, weights, labels=None)
+        wanted = from_dict(EvaluationSettings, study["evaluation"])
+        took = clock(evaluate, TrainingIdentity("check", spec.run, model, 0), files, wanted, outputs, threads)
         what = f"evaluation of {model}: {counts['test']} images, {drawn} samples, {counts['train']} training"
         results.add("evaluation", what, took, None, "s")
 
@@ -383,14 +377,14 @@ def write_splits(folder: Path, counts: dict[str, int]) -> dict[str, Path]:
     return paths
 
 
-def save_untrained(folder: Path, spec: dict) -> Path:
+def save_untrained(folder: Path, spec: object) -> Path:
     """A model with random weights, saved as a training would."""
     from vaebench.models.building import build_model
     from vaebench.models.storage import save_model
     from vaebench.training.checkpoint import seed_everything
 
     seed_everything(0)
-    save_model(build_model(spec, SHAPE).eval(), spec, folder)
+    save_model(build_model(spec, SHAPE).eval(), spec.as_record(), folder)
     return folder
 
 

@@ -13,14 +13,13 @@ those that it holds are not repeated. docs/performance.md reads it.
 import argparse
 import csv
 import tempfile
-from copy import deepcopy
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from runs import evaluation_images, trained, write_rows
+from runs import evaluation_images, trained, with_training, write_rows
 
 from vaebench.base.npz import open_array, write_array
 from vaebench.config.plan import read_config
@@ -30,6 +29,7 @@ from vaebench.download.package_index import download_package
 from vaebench.metrics.latent import kl_per_dimension
 from vaebench.models.inference import encode, reconstruct
 from vaebench.models.providers.pythae.catalog import MODELS
+from vaebench.models.run_spec import RunSpec
 
 ARITHMETICS = {
     "fp32": {"precision": "fp32"},
@@ -49,12 +49,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = arguments.data or write_digits(Path(folder))
         for (run, spec), seed, arithmetic in product(specs.items(), range(arguments.seeds), ARITHMETICS):
-            epochs = arguments.epochs or spec["training"]["epochs"]
-            identity = (arguments.config.stem, run, spec["model"], str(epochs), str(seed), arithmetic)
+            epochs = arguments.epochs or spec.training.epochs
+            identity = (arguments.config.stem, run, spec.model, str(epochs), str(seed), arithmetic)
             if (arguments.only and run not in arguments.only) or identity in known:
                 continue
-            spec = deepcopy(spec)
-            spec["training"] |= {"epochs": epochs, "select": "last", **ARITHMETICS[arithmetic]}
+            spec = with_training(spec, epochs=epochs, select="last", **ARITHMETICS[arithmetic])
             row = dict(zip(IDENTITY, identity, strict=True)) | measure(spec, seed, data, Path(folder) / "training")
             rows.append({name: str(value) for name, value in row.items()})
             print(", ".join(rows[-1].values()), flush=True)
@@ -84,14 +83,14 @@ def write_digits(folder: Path) -> Path:
 
 
 @torch.no_grad()
-def measure(spec: dict, seed: int, data: Path, folder: Path) -> dict[str, float | str]:
+def measure(spec: RunSpec, seed: int, data: Path, folder: Path) -> dict[str, float | str]:
     """Squared error per number and, where it is closed, KL in nats per image, on the validation images."""
     train, validation = data / "train_data.npz", data / "eval_data.npz"
     with torch.enable_grad():
         model = trained(spec, seed, train, len(open_array(train)), validation, folder)
     x = evaluation_images(validation)
     measured = {"mse": float((reconstruct(model, x) - x).double().square().mean()), "kl": ""}
-    if MODELS[spec["model"]].posterior == "gaussian" and MODELS[spec["model"]].prior == "normal":
+    if MODELS[spec.model].posterior == "gaussian" and MODELS[spec.model].prior == "normal":
         encoding = encode(model, x)
         measured["kl"] = float(kl_per_dimension(encoding.mean, encoding.log_variance).sum(1).mean())
     return measured

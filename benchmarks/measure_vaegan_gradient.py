@@ -6,11 +6,12 @@ AlexNet's last features) between images drawn from the prior and held-out ones. 
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from runs import evaluation_images, file_of_demo, specification, trained, write_rows
+from runs import evaluation_images, file_of_demo, specification, trained, with_training, write_rows
 
 from vaebench.metrics.distribution import kernel_distance
 from vaebench.metrics.perceptual import Perceptual, pooled
@@ -42,9 +43,9 @@ def main() -> None:
 def measure(arguments: argparse.Namespace, gradients: str, seed: int, folder: Path) -> dict:
     """Train one VAEGAN and measure it on the validation images."""
     spec = specification("VAEGAN", "compact", "compact", "fp32", False, 64)
-    spec["config"] = FIELDS | {"adversarial_loss_scale": arguments.scale}
-    spec["training"] |= {"epochs": arguments.epochs, "learning_rate": 2e-3, "select": "last", "gradients": gradients}
-    spec["training"]["components"] = {"discriminator": {"learning_rate": 5e-4}}
+    spec = replace(spec, config=FIELDS | {"adversarial_loss_scale": arguments.scale})
+    spec = with_training(spec, epochs=arguments.epochs, learning_rate=2e-3, select="last", gradients=gradients)
+    spec = with_training(spec, components={"discriminator": {"learning_rate": 5e-4}})
     model = trained(spec, seed, arguments.train, arguments.images, arguments.eval, folder)
     lpips = Perceptual("alex", arguments.weights).eval()
     real = evaluation_images(arguments.eval)

@@ -6,10 +6,11 @@ exponential of their entropy), for both kinds of codebook. docs/adding-a-model.m
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from runs import evaluation_images, file_of_demo, specification, trained, write_rows
+from runs import evaluation_images, file_of_demo, specification, trained, with_training, write_rows
 
 from vaebench.models.inference import encode, reconstruct
 
@@ -30,8 +31,8 @@ def main() -> None:
 def measure(arguments: argparse.Namespace, use_ema: bool, scale: str, seed: int, folder: Path) -> dict:
     """Train one VQVAE of compact networks and look at its codes."""
     spec = specification("VQVAE", "compact", "compact", "fp32", False, 64)
-    spec["config"] = {"latent_dim": 32, "num_embeddings": 256, "use_ema": use_ema}
-    spec["training"] |= {"epochs": arguments.epochs, "learning_rate": 3e-3, "vq_scale": scale}
+    spec = replace(spec, config={"latent_dim": 32, "num_embeddings": 256, "use_ema": use_ema})
+    spec = with_training(spec, epochs=arguments.epochs, learning_rate=3e-3, vq_scale=scale)
     model = trained(spec, seed, arguments.train, arguments.images, arguments.eval, folder)
     x = evaluation_images(arguments.eval)
     with torch.no_grad():

@@ -3,6 +3,7 @@
 import csv
 import sys
 from argparse import ArgumentTypeError
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "workflow/scripts"))
 from pythae.models import BaseAE
 
 from vaebench.base.npz import open_array, write_array
+from vaebench.base.values import from_dict
+from vaebench.models.run_spec import RunSpec
 from vaebench.models.storage import load_model
-from vaebench.training.trainer import train
+from vaebench.training.trainer import TrainingFiles, train
 
 FIELDS = {
     "VAE": {"latent_dim": 64},
@@ -23,9 +26,11 @@ FIELDS = {
 }
 
 
-def specification(model: str, nets: str, discriminator: str, precision: str, compiled: bool, batch_size: int) -> dict:
+def specification(
+    model: str, nets: str, discriminator: str, precision: str, compiled: bool, batch_size: int
+) -> RunSpec:
     """A run of `model` with `nets`: Adam at 1e-4, pythae's default."""
-    return {
+    given = {
         "run": f"{model}-{nets}",
         "entry": model,
         "model": model,
@@ -54,6 +59,12 @@ def specification(model: str, nets: str, discriminator: str, precision: str, com
         "sampler": {"name": "auto", "options": {}},
         "pretrained": None,
     }
+    return from_dict(RunSpec, given)
+
+
+def with_training(spec: RunSpec, **changes: object) -> RunSpec:
+    """The same run, trained otherwise."""
+    return replace(spec, training=replace(spec.training, **changes))
 
 
 def file_of_demo(name: str) -> Path:
@@ -63,22 +74,14 @@ def file_of_demo(name: str) -> Path:
     return Path(name)
 
 
-def trained(spec: dict, seed: int, train_data: Path, count: int, eval_data: Path, folder: Path) -> BaseAE:
+def trained(spec: RunSpec, seed: int, train_data: Path, count: int, eval_data: Path, folder: Path) -> BaseAE:
     """The model that `spec` gives after training on the first `count` images of `train_data`, on one thread."""
     folder.mkdir(parents=True, exist_ok=True)
-    spec["training"]["deterministic"] = True
+    spec = with_training(spec, deterministic=True)
     write_array(folder / "train_data.npz", np.array(open_array(train_data)[:count]))
     paths = {"output": folder / "model", "history": folder / "history.csv", "provenance": folder / "provenance.json"}
-    train(
-        spec,
-        seed,
-        folder / "train_data.npz",
-        eval_data,
-        **paths,
-        state=folder / "state",
-        code="measure",
-        threads=1,
-    )
+    files = TrainingFiles(folder / "train_data.npz", eval_data, **paths, state=folder / "state")
+    train(spec, seed, files, code="measure", threads=1)
     return load_model(paths["output"])
 
 

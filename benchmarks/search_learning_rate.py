@@ -15,12 +15,11 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from copy import deepcopy
 from itertools import product
 from pathlib import Path
 
 import pandas as pd
-from runs import trained, write_rows
+from runs import trained, with_training, write_rows
 
 from vaebench.base.errors import UserError
 from vaebench.config.plan import read_config
@@ -51,13 +50,12 @@ def main() -> None:
 def plan(config: Mapping, arguments: argparse.Namespace) -> Iterator[dict]:
     """What is to be trained: each run of the configuration with each rate and seed, nothing else changed."""
     for (run, spec), rate, seed in product(expand_runs(config).items(), arguments.rates, range(arguments.seeds)):
-        spec = deepcopy(spec)
-        spec["training"] |= {"learning_rate": rate, "epochs": arguments.epochs or spec["training"]["epochs"]}
-        spec["training"] |= {"select": "last", "patience": None}
+        epochs = arguments.epochs or spec.training.epochs
+        spec = with_training(spec, learning_rate=rate, epochs=epochs, select="last", patience=None)
         yield {
             "study": arguments.config[-1].stem if arguments.config else "config",
             "images": arguments.images or "all",
-            "epochs": spec["training"]["epochs"],
+            "epochs": epochs,
             "run": run,
             "learning_rate": rate,
             "seed": seed,
@@ -68,7 +66,7 @@ def plan(config: Mapping, arguments: argparse.Namespace) -> Iterator[dict]:
 def measure(task: Mapping, data: Path) -> dict:
     """Train once and read the validation values of the last epoch from the history."""
     spec = task["spec"]
-    judged_by = "mse" if MODELS[spec["model"]].components else "loss"
+    judged_by = "mse" if MODELS[spec.model].components else "loss"
     found = {name: task[name] for name in IDENTITY} | dict.fromkeys(MEASURED, "") | {"judged_by": judged_by}
     count = None if task["images"] == "all" else task["images"]
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as silence:

@@ -3,9 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation_cases import SETTINGS, WITH_VGG, result_paths, save_run, smooth_images, write_data
+from evaluation_cases import SETTINGS, WITH_VGG, evaluate, result_paths, save_run, smooth_images, write_data
 
-from vaebench.evaluation import run
 from vaebench.models.batches import prepare_torch
 
 pytestmark = pytest.mark.gpu
@@ -19,7 +18,7 @@ def measure(folder, weights, size, **settings):
     np.savez(folder / "samples.npz", data=smooth_images(20, SHAPE, seed=9))
     paths = result_paths(folder)
     chosen = SETTINGS | WITH_VGG | {"batch_size": size} | settings
-    run.evaluate(model, spec, 0, "faces", data, folder / "samples.npz", weights, chosen, None, paths, threads=4)
+    evaluate(model, spec, 0, "faces", data, folder / "samples.npz", weights, chosen, None, paths, threads=4)
     sets = pd.read_csv(paths["generation.csv"]).set_index("metric")["value"]
     return pd.read_parquet(paths["per_image.parquet"]).drop(columns="image"), sets.dropna()
 

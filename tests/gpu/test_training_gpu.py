@@ -107,9 +107,9 @@ def test_a_step_does_not_wait_for_the_device(model, loss, device):
         pytest.skip("it has the mean squared error only")
     fields = {"reconstruction_loss": "bce"} if loss == "bce" else {}
     spec = make_spec(model, config=fields, device=device)
-    network = prepare(build_model(spec, (1, 32, 32)), spec["training"], torch.device(device))
+    network = prepare(build_model(spec, (1, 32, 32)), spec.training, torch.device(device))
     guard = ProbabilityGuard(network)
-    objectives = make_objectives(network, spec["training"])
+    objectives = make_objectives(network, spec.training)
     x = torch.rand(16, 1, 32, 32, device=device)
     for attempt in range(2):  # the first makes the optimizer's state and the workspaces
         if device == "cuda":

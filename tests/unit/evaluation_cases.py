@@ -6,11 +6,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from pythae import models as pythae_models
+from run_specs import run_spec
 
+from vaebench.base.evaluation_settings import EvaluationSettings
 from vaebench.base.files import sha256_of
+from vaebench.base.values import from_dict
+from vaebench.evaluation import run as evaluation
 from vaebench.models.building import build_model
 from vaebench.models.providers.pythae.model import adopt
+from vaebench.models.run_spec import Named, RunSpec
 from vaebench.models.storage import save_model
+from vaebench.results.suite_files import TrainingIdentity
+from vaebench.sampling import samplers
+from vaebench.sampling.sampling_settings import SamplingSettings, ShowcaseSettings
 
 SETTINGS = {
     "split": "test",
@@ -41,6 +49,31 @@ FLOAT32 = 1e-4
 SUITES = ("reconstruction", "generation", "latent", "likelihood")
 
 
+def settings_of(settings: dict) -> EvaluationSettings:
+    """Settings as the configuration has them, as a value."""
+    return from_dict(EvaluationSettings, settings)
+
+
+def evaluate(model, spec, seed, dataset, data, samples, weights, settings, labels, outputs, threads):
+    """The evaluation, of a run's specification and with settings as the configuration has them."""
+    training = TrainingIdentity(dataset, spec.run, spec.model, seed)
+    files = evaluation.EvaluationFiles(model, data, samples, weights, labels)
+    evaluation.evaluate(training, files, settings_of(settings), outputs, threads)
+
+
+def sample(model, data, output, sampler, settings, seed, threads):
+    """The sampling, its sampler and settings as the configuration has them."""
+    settings = from_dict(SamplingSettings, {key: value for key, value in settings.items() if key != "showcase"})
+    samplers.sample(samplers.SamplingFiles(model, data, output), from_dict(Named, sampler), settings, seed, threads)
+
+
+def make_showcase(model, test_data, output, settings, seed, threads):
+    """The showcase, its settings as the configuration has them."""
+    from vaebench.sampling import showcase  # here, since a test looks at what an evaluation imports
+
+    showcase.make_showcase(model, test_data, output, from_dict(ShowcaseSettings, settings), seed, threads)
+
+
 def default_model(name: str, seed: int = 0, **fields):
     """A pythae model with its default networks for 1x28x28 images and 4 latent dimensions, in eval mode."""
     config = getattr(pythae_models, f"{name}Config", None) or getattr(pythae_models, f"{name}_Config")
@@ -50,20 +83,17 @@ def default_model(name: str, seed: int = 0, **fields):
 
 def compact_spec(model: str, **config):
     """The specification of a run with the compact networks."""
-    nets = {"encoder": "compact", "decoder": "compact"}
-    if model == "VAEGAN":
-        nets["discriminator"] = "compact"
-    return {"run": model.lower(), "entry": model.lower(), "model": model, "nets": nets, "config": config}
+    return run_spec(model, config=config)
 
 
-def save_run(folder: Path, model: str, shape=(1, 28, 28), seed: int = 0, change=None, **config) -> tuple[Path, dict]:
+def save_run(folder: Path, model: str, shape=(1, 28, 28), seed: int = 0, change=None, **config) -> tuple[Path, RunSpec]:
     """An untrained model saved as a training would; `change(model)` may damage it before."""
     spec = compact_spec(model, **config)
     torch.manual_seed(seed)
     network = build_model(spec, shape).eval()
     if change:
         change(network)
-    save_model(network, spec, folder / "final_model")
+    save_model(network, spec.as_record(), folder / "final_model")
     return folder / "final_model", spec
 
 

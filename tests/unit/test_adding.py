@@ -23,7 +23,6 @@ from vaebench.base.plugin_files import added, plugins_in_use, use_plugins
 from vaebench.config.resolve import complete, input_shape, load_schema, networks
 from vaebench.data.demo.added_images import make_images
 from vaebench.data.sources import weights_places
-from vaebench.evaluation.run import evaluate
 from vaebench.figures.drawing import draw, draw_all
 from vaebench.figures.listing import FIGURES
 from vaebench.metrics.features.weights import obtain_weights
@@ -264,7 +263,7 @@ def measure(evaluated_data, tmp_path):
         settings = cases.SETTINGS | {"samples_per_image": 1}
         settings["distribution"] = {"features": list(features), "neighbours": 3, "limit": 100}
         samples = tmp_path / folder / "samples.npz"
-        evaluate(path, spec, 0, "digits", evaluated_data, samples, {}, settings, None, paths, threads=1)
+        cases.evaluate(path, spec, 0, "digits", evaluated_data, samples, {}, settings, None, paths, threads=1)
         return path, paths
 
     return measure

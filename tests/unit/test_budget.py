@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -16,7 +17,8 @@ CPU = {"device": {"type": "cpu", "name": "x86_64", "cores": 2}}
 def made_up(name="vae", seed=0, model="VAE", nets=None, training=None, **recorded):
     """The provenance of a training that never was."""
     spec = make_spec(model, **{"select": "last", **(training or {})})
-    spec |= {"run": name, "nets": nets or {"encoder": "compact", "decoder": "compact", "discriminator": None}}
+    nets = nets or {"encoder": "compact", "decoder": "compact", "discriminator": None}
+    spec = replace(spec, run=name, nets=nets).as_record()
     given = {"parameters": 1000, "epochs": 2, "steps": 6, "images_seen": 80, "seconds": 36.0, "threads": 1}
     given["precision"] = "fp32"
     return {"spec": spec, "seed": seed, "environment": CPU} | given | recorded
@@ -38,7 +40,7 @@ def trained(tmp_path_factory):
         (make_spec("VAE", select="last"), 1),
         (make_spec("VAEGAN", epochs=1, batch_size=20, components=parts), 0),
     ]
-    return [run(spec, data, folder / f"{spec['run']}{seed}", seed) for spec, seed in cases]
+    return [run(spec, data, folder / f"{spec.run}{seed}", seed) for spec, seed in cases]
 
 
 def test_what_real_trainings_were_given(trained, tmp_path):

@@ -102,7 +102,7 @@ def test_training_steps_end_where_pythaes_arithmetic_ends(use_ema, float64):
     look_codes_up(ours)
     images = torch.from_numpy(digits(64)).double() / 255
     for model in (theirs, ours):
-        objectives = make_objectives(model, spec["training"])
+        objectives = make_objectives(model, spec.training)
         for batch in images.split(16):
             step(objectives, model.losses(batch, Moment()))
     for (name, value), expected in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):

@@ -39,7 +39,7 @@ def test_study_has_the_planned_runs():
     config = complete(STUDY, SCHEMA)
     runs = expand_runs(config)
     assert list(runs) == ["vae", "beta_vae-beta0.5", "beta_vae-beta4", "vqvae", "vaegan"]
-    assert [runs[f"beta_vae-beta{beta}"]["config"]["beta"] for beta in ("0.5", "4")] == [0.5, 4.0]
+    assert [runs[f"beta_vae-beta{beta}"].config["beta"] for beta in ("0.5", "4")] == [0.5, 4.0]
     assert input_shape(config) == (3, 64, 64)
 
 
@@ -50,11 +50,11 @@ def test_shipped_studies_give_every_run_the_same_budget(name):
     runs = expand_runs(complete(merged(change), SCHEMA))
     vae = runs["vae"]
     for run in runs.values():
-        assert run["training"] == vae["training"], run["run"]
-        assert [run["nets"][role] for role in ("encoder", "decoder")] == [vae["nets"]["encoder"]] * 2
-        assert run["config"]["latent_dim"] == vae["config"]["latent_dim"]
-        assert run["training"]["select"] == "last"
-        assert run["config"].get("beta") != 1, "the VAE is trained already"
+        assert run.training == vae.training, run.run
+        assert [run.nets[role] for role in ("encoder", "decoder")] == [vae.nets["encoder"]] * 2
+        assert run.config["latent_dim"] == vae.config["latent_dim"]
+        assert run.training.select == "last"
+        assert run.config.get("beta") != 1, "the VAE is trained already"
 
 
 def test_patience_needs_something_to_watch():
@@ -265,8 +265,8 @@ def test_null_leaves_a_model_out_and_sweeps_multiply():
         "vae-latent_dim16-epochs1",
         "vae-latent_dim16-epochs2",
     ]
-    assert runs["vae-latent_dim16-epochs2"]["training"]["epochs"] == 2
-    assert runs["vae-latent_dim16-epochs2"]["config"]["latent_dim"] == 16
+    assert runs["vae-latent_dim16-epochs2"].training.epochs == 2
+    assert runs["vae-latent_dim16-epochs2"].config["latent_dim"] == 16
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def test_only_the_weights_that_are_used_are_fetched():
 @pytest.mark.parametrize("name", ["demo", "mnist"])
 def test_shipped_configurations_are_sound(name):
     config = complete(merged(yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())), SCHEMA)
-    models = {spec["model"] for spec in expand_runs(config).values()}
+    models = {spec.model for spec in expand_runs(config).values()}
     assert {"VAE", "BetaVAE", "VQVAE", "VAEGAN"} == models
 
 

@@ -3,12 +3,19 @@
 import numpy as np
 import pytest
 import torch
-from evaluation_cases import SAMPLES, SETTINGS, result_paths, save_run, smooth_images, write_data
+from evaluation_cases import (
+    SAMPLES,
+    SETTINGS,
+    evaluate,
+    make_showcase,
+    result_paths,
+    sample,
+    save_run,
+    smooth_images,
+    write_data,
+)
 
-from vaebench.evaluation.run import evaluate
 from vaebench.models.batches import prepare_torch
-from vaebench.sampling.samplers import sample
-from vaebench.sampling.showcase import make_showcase
 
 AUTO = {"name": "auto", "options": {}}
 

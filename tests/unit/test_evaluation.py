@@ -1,5 +1,7 @@
 """The evaluation of a model from files to files: complete, independent of batches, honest about what is absent."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,8 +10,10 @@ from evaluation_cases import (
     FLOAT32,
     SETTINGS,
     WITH_VGG,
+    evaluate,
     result_paths,
     save_run,
+    settings_of,
     smooth_images,
     write_data,
     write_random_inception,
@@ -19,7 +23,6 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from vaebench.base.errors import UserError
 from vaebench.base.files import sha256_of
 from vaebench.evaluation.measurement import check_weights
-from vaebench.evaluation.run import evaluate
 from vaebench.metrics import distribution
 from vaebench.metrics.distribution import nearest_distances
 from vaebench.metrics.features import extractors
@@ -27,7 +30,7 @@ from vaebench.metrics.perceptual import Perceptual, pooled
 from vaebench.metrics.registry import METRICS
 from vaebench.models.inference import decode, encode, reconstruct
 from vaebench.models.storage import load_model
-from vaebench.results.suite_files import COLUMNS, Suites, mean_of, read_context
+from vaebench.results.suite_files import COLUMNS, Suites, TrainingIdentity, mean_of, read_context
 
 IMAGES = {"train": smooth_images(40, seed=1), "eval": smooth_images(9, seed=2), "test": smooth_images(21, seed=3)}
 
@@ -92,7 +95,7 @@ def test_a_pretrained_run_without_a_model_in_the_configuration_has_its_models_na
     path, spec = save_run(tmp_path, "BetaVAE", latent_dim=4, beta=2.0)
     np.savez(tmp_path / "samples.npz", data=smooth_images(15, seed=4), sampler=np.array("{}"))
     paths = result_paths(tmp_path)
-    spec |= {"model": None, "pretrained": {"path": "somewhere"}}
+    spec = replace(spec, model=None)
     evaluate(
         path, spec, 0, "digits", data, tmp_path / "samples.npz", perceptual_weights, SETTINGS, None, paths, threads=1
     )
@@ -112,7 +115,7 @@ def test_a_mean_over_images_has_its_standard_error(run_it):
 
 
 def test_a_value_that_the_registry_does_not_know_is_an_error():
-    suites = Suites("digits", "vae", "VAE", 0, SETTINGS, {}, 21)
+    suites = Suites(TrainingIdentity("digits", "vae", "VAE", 0), settings_of(SETTINGS), {}, 21)
     suites.add({"mse": 0.5, "probe_auc/Smiling": 0.5}, 21)
     for add in (suites.add, suites.add_per_image):
         with pytest.raises(UserError, match=r"the metric 'msee' was measured but is not registered.*registry_"):
@@ -468,14 +471,14 @@ def test_missing_weights_stop_before_anything_is_written(run_it, data, tmp_path)
     ("changes", "network"),
     [
         ({"lpips": ["alex"]}, "alexnet"),
-        ({"distribution": {"features": ["inception"]}}, "inception"),
+        ({"distribution": SETTINGS["distribution"] | {"features": ["inception"]}}, "inception"),
         ({"protocol": "legacy"}, "vgg16"),
     ],
 )
 def test_every_need_for_weights_is_known_beforehand(changes, network):
     with pytest.raises(UserError, match=f"give their source under weights.{network}"):
-        check_weights(SETTINGS | changes, {})
-    check_weights(SETTINGS | changes, {network: None})
+        check_weights(settings_of(SETTINGS | changes), {})
+    check_weights(settings_of(SETTINGS | changes), {network: None})
 
 
 def test_every_row_is_registered(run_it):

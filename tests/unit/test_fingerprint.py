@@ -154,7 +154,7 @@ def test_an_edit_of_any_metric_reaches_no_data_training_or_sampling(library, mod
 
 def modules_of(model, script):
     """The modules of the library that a job of this model may run, as its fingerprint has them."""
-    spec = compact_spec(model) | {"sampler": {"name": "auto", "options": {}}}
+    spec = compact_spec(model)
     code = code_of_run(spec, measured=script == "evaluate.py")
     code = code.joined(code_of_sampler(spec)) if script == "sample.py" else code
     return set(files_of(SCRIPTS / script, PACKAGE, frozenset(), code)) | HARMLESS
@@ -196,17 +196,14 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, sys.argv[1])
-from evaluation_cases import SAMPLES, SETTINGS, result_paths, smooth_images, write_data
+from evaluation_cases import SAMPLES, SETTINGS, evaluate, result_paths, sample, smooth_images, write_data
 from training_cases import make_spec, run
-
-from vaebench.evaluation.run import evaluate
-from vaebench.sampling.samplers import sample
 
 spec, folder = make_spec(sys.argv[2]), Path(sys.argv[3])
 images = smooth_images(48)
 data = write_data(folder, {"train": images[:24], "eval": images[24:36], "test": images[36:]})
 model = run(spec, {"train_data": data["train"], "eval_data": data["eval"]}, folder)["output"]
-sample(model, data, folder / "samples.npz", spec["sampler"], SAMPLES, 0, 1)
+sample(model, data, folder / "samples.npz", {"name": "auto"}, SAMPLES, 0, 1)
 evaluate(model, spec, 0, "x", data, folder / "samples.npz", {}, SETTINGS, None, result_paths(folder), 1)
 print(*(name for name in sys.modules if name.startswith("vaebench.")))
 """
@@ -267,7 +264,7 @@ def test_an_edit_of_a_sampler_reaches_the_runs_that_it_draws_for(sampler, librar
     for content in (text, text + "\n\ndef added_by_a_test():\n    return 1\n"):
         path.write_text(content)
         for model in ("AE", "VAE", "VQVAE"):
-            also = code_of_sampler(compact_spec(model) | {"sampler": {"name": "auto"}})
+            also = code_of_sampler(compact_spec(model))
             found.setdefault(model, set()).add(code_fingerprint(library / "sample.py", library / "vaebench", also=also))
     path.write_text(text)
     expected = {"gaussian_mixture": "AE", "pixelcnn": "VQVAE"}[sampler]

@@ -1,6 +1,7 @@
 """A training that diverges ends with one message and failure.json, never as a success with values that are none."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from vaebench.base.errors import UserError
 from vaebench.metrics.features.weights import CONVOLUTIONS, obtain_weights
 from vaebench.models.finiteness import ProbabilityGuard, means_no_numbers, not_finite
 from vaebench.models.pretrained import import_pretrained
+from vaebench.models.run_spec import ModelSpec, PretrainedSource
 from vaebench.models.storage import load_weights
 from vaebench.training.trainer import Trainer
 
@@ -95,7 +97,7 @@ class Linear(BaseDecoder):
 
 def test_a_decoder_whose_values_are_no_probabilities_is_told_from_divergence(data, tmp_path):
     spec = make_spec("VAE", config={"reconstruction_loss": "bce"})
-    spec["nets"]["decoder"] = f"{__name__}.Linear"
+    spec = replace(spec, nets=spec.nets | {"decoder": f"{__name__}.Linear"})
     message = (
         "is nan in the first validation; nothing was trained.*bce needs a decoder whose values lie between 0 and 1"
     )
@@ -150,7 +152,7 @@ def test_imported_weights_that_are_not_finite_are_refused(value, trust, tmp_path
     np.savez(tmp_path / "eval_data.npz", data=np.zeros((4, 1, 28, 28), np.uint8))
     nets = {"encoder": None, "decoder": None, "discriminator": None}
     source = {"path": str(tmp_path / "saved"), "trust_pickle": trust}
-    spec = {"run": "r", "entry": "r", "model": None, "nets": nets, "config": {}, "pretrained": source}
+    spec = ModelSpec("r", "r", None, nets, {}, PretrainedSource(**source))
     paths = {name: outputs(tmp_path)[name] for name in ("output", "history", "provenance")}
     with pytest.raises(UserError, match=r"the weights in .*saved are not finite \(first model_state_dict.encoder"):
         import_pretrained(spec, tmp_path / "eval_data.npz", **paths)

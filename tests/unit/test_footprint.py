@@ -1,16 +1,12 @@
 import pytest
+from run_specs import run_spec
 
 from vaebench.models.building import build_model
 from vaebench.training.memory_estimate import CONTEXT_MB, COPIES, SLACK, training_memory_mb
 
 
 def spec(batch_size):
-    return {
-        "model": "VAE",
-        "nets": {"encoder": "compact", "decoder": "compact", "discriminator": None},
-        "config": {"latent_dim": 8},
-        "training": {"batch_size": batch_size},
-    }
+    return run_spec("VAE", config={"latent_dim": 8}, training={"batch_size": batch_size})
 
 
 def test_memory_is_a_fixed_part_and_one_in_proportion_to_the_batch():

@@ -5,12 +5,15 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation_cases import default_model, smooth_images, write_data
+from evaluation_cases import SETTINGS, default_model, settings_of, smooth_images, write_data
 from scipy.stats import mannwhitneyu
 
 from vaebench.base.errors import UserError
+from vaebench.base.npz import open_array
 from vaebench.data.labels import binary_columns, labels_of, read_labels
 from vaebench.evaluation.labelled import probe_metrics, supervised_metrics, training_images
+from vaebench.evaluation.measurement import Task
+from vaebench.metrics.pairs import PairMetrics
 from vaebench.metrics.probes import Scores, probe
 
 
@@ -222,8 +225,11 @@ def test_a_study_of_class_folders_with_a_value_that_one_split_lacks(tmp_path):
         manifest = data[split].with_suffix(".json")
         manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"ids": names}))
     (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
-    settings = {"split": "test", "limit": None, "factors": ["class", "round"]}
-    found = supervised_metrics(default_model("VAE"), tmp_path / "labels.csv", data, settings, seed=0, threads=1)
+    settings = settings_of(SETTINGS | {"factors": ["class", "round"]})
+    images = {split: open_array(path) for split, path in data.items()}
+    pairs = PairMetrics((1, 28, 28), [], [], {}, "cpu")
+    task = Task(default_model("VAE"), 0, images["test"], images["train"], tmp_path, settings, pairs, {}, "cpu")
+    found = supervised_metrics(task, tmp_path / "labels.csv", data, threads=1)
     assert found["probe_auc/class=0"].value == pytest.approx(1, abs=0.05)
     assert np.isfinite(found["probe_auc/class=1"].value), "between the two others, which no plane cuts off"
     assert found["probe_auc/class=2"].note == "none of the held-out images have this label"

@@ -6,12 +6,11 @@ import pandas as pd
 import piq
 import pytest
 import torch
-from evaluation_cases import SETTINGS, result_paths, save_run, smooth_images, write_data
+from evaluation_cases import SETTINGS, evaluate, result_paths, save_run, smooth_images, write_data
 from test_metrics_images import reference_lpips
 from torch.nn import functional as F
 
 from vaebench.base.npz import open_array
-from vaebench.evaluation.run import evaluate
 from vaebench.models.storage import load_model
 
 IMAGES = smooth_images(70, seed=3)

@@ -20,11 +20,11 @@ def data(tmp_path_factory):
 @pytest.mark.parametrize("former", [True, False])
 def test_fresh_tensors_are_not_filled_while_training_and_the_setting_is_put_back(former, monkeypatch):
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", former)
-    with numerics(make_spec("VAE")["training"], CPU, threads=1):
+    with numerics(make_spec("VAE").training, CPU, threads=1):
         assert torch.are_deterministic_algorithms_enabled()
         assert not torch.utils.deterministic.fill_uninitialized_memory
     assert torch.utils.deterministic.fill_uninitialized_memory is former
-    with pytest.raises(KeyError), numerics(make_spec("VAE")["training"], CPU, threads=1):
+    with pytest.raises(KeyError), numerics(make_spec("VAE").training, CPU, threads=1):
         raise KeyError
     assert torch.utils.deterministic.fill_uninitialized_memory is former
 

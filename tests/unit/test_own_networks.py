@@ -1,20 +1,14 @@
 import re
 
 import pytest
+from run_specs import run_spec
 
 from vaebench.models.own_networks import mistakes_of, own_networks
 
 
 def spec(encoder, **changes):
-    nets = {"encoder": encoder, "decoder": "compact", "discriminator": None}
-    return {
-        "run": "own",
-        "model": "VAE",
-        "nets": nets,
-        "config": {"latent_dim": 4},
-        "pretrained": None,
-        "training": {"batch_size": 8},
-    } | changes
+    given = {"model": "VAE", "config": {"latent_dim": 4}, "training": {"batch_size": 8}} | changes
+    return run_spec(nets={"encoder": encoder}, run="own", **given)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """`gradients: pythae` equals pythae's own trainers, model by model; `exact` equals gradients taken one by one."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,11 +18,12 @@ from pythae.trainers import (
     CoupledOptimizerTrainerConfig,
 )
 from pythae.trainers.training_callbacks import TrainingCallback
-from training_cases import digits, make_spec, read_history, run, write_data
+from training_cases import digits, make_spec, read_history, run, with_training, write_data
 
 from vaebench.models.building import build_model
 from vaebench.models.interface import Moment
 from vaebench.models.providers.pythae.catalog import MODELS
+from vaebench.models.run_spec import Named
 from vaebench.models.storage import load_weights
 from vaebench.training.checkpoint import seed_everything
 from vaebench.training.objectives import make_objectives, step
@@ -47,7 +49,7 @@ class Losses(TrainingCallback):
 
 
 def train_with_pythae(spec, data, folder):
-    info = MODELS[spec["model"]]
+    info = MODELS[spec.model]
     trainer_class, config_class = STOCK[info.trainer]
     rates = {f"{component}_learning_rate": 1e-3 for component in info.components} or {"learning_rate": 1e-3}
     schedulers = {
@@ -55,7 +57,7 @@ def train_with_pythae(spec, data, folder):
         for prefix in ([f"{component}_" for component in info.components] or [""])
         for part, value in (("cls", "StepLR"), ("params", {"step_size": 1, "gamma": 0.5}))
     }
-    if spec["model"] == "RAE_L2":  # pythae's pipeline sets it
+    if spec.model == "RAE_L2":  # pythae's pipeline sets it
         rates["decoder_optimizer_params"] = {"weight_decay": 1e-7}
     config = config_class(  # before the seed: it tries out an optimizer on random weights
         output_dir=str(folder),
@@ -111,7 +113,7 @@ def test_pythae_mode_equals_pythaes_trainer(model, tmp_path, float64):
 def test_pythae_mode_equals_pythaes_trainer_for_both_codebooks(use_ema, tmp_path, float64):
     data = write_data(tmp_path)
     spec = make_spec("VQVAE", config={"use_ema": use_ema}, gradients="pythae", vq_scale="mean", select="last")
-    spec["training"]["scheduler"] = {"name": "StepLR", "options": {"step_size": 1, "gamma": 0.5}}
+    spec = with_training(spec, scheduler=Named("StepLR", {"step_size": 1, "gamma": 0.5}))
     ours = load_weights(run(spec, data, tmp_path / "ours", seed=SEED)["output"] / "model.pt")["model_state_dict"]
     theirs, _ = train_with_pythae(spec, data, tmp_path / "theirs")
     assert_close(ours, theirs.state_dict())
@@ -129,7 +131,7 @@ def test_exact_step_follows_each_loss_alone(model, config, float64):
     """Plain SGD with rate 1 makes the update the gradient: compare it with torch.autograd.grad of each loss."""
     optimizer = {"name": "SGD", "options": {}}
     spec = make_spec(model, config=config, optimizer=optimizer, learning_rate=1.0)
-    spec["config"] |= {"reg_weight": 0.0} if model == "RAE_L2" else {}
+    spec = replace(spec, config=spec.config | ({"reg_weight": 0.0} if model == "RAE_L2" else {}))
     torch.manual_seed(0)
     ours = build_model(spec, (1, 32, 32))
     reference = copy.deepcopy(ours)
@@ -157,7 +159,7 @@ def test_exact_step_follows_each_loss_alone(model, config, float64):
         for (name, value), gradient in zip(named.items(), gradients, strict=True):
             expected[name] = value - (0 if gradient is None else gradient)
 
-    objectives = make_objectives(ours, spec["training"])
+    objectives = make_objectives(ours, spec.training)
     step(objectives, losses(ours))
     for name, value in ours.named_parameters():
         scale = max(1.0, float(expected[name].abs().max()))

@@ -3,6 +3,7 @@
 import functools
 import json
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
@@ -153,7 +154,7 @@ def test_losses_in_bfloat16_are_close_to_those_in_float32(model):
     losses = []
     for precision in ("fp32", "bf16"):
         torch.manual_seed(0)
-        network = prepare(build_model(spec, (1, 32, 32)), spec["training"] | {"precision": precision}, CPU)
+        network = prepare(build_model(spec, (1, 32, 32)), replace(spec.training, precision=precision), CPU)
         torch.manual_seed(1)
         found = network.losses(x.clone(), Moment(1, 40))
         losses.append({name: float(loss) for name, loss in found.terms.items()})

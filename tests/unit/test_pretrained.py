@@ -21,9 +21,11 @@ from pythae.models.nn import BaseEncoder
 from pythae.models.nn.benchmarks.mnist import Decoder_ResNet_AE_MNIST, Encoder_ResNet_AE_MNIST
 
 from vaebench.base.errors import UserError
+from vaebench.base.values import as_dict
 from vaebench.models.inference import reconstruct
 from vaebench.models.pretrained import import_pretrained
 from vaebench.models.providers.pythae.model import adopt
+from vaebench.models.run_spec import ModelSpec, PretrainedSource
 from vaebench.models.storage import load_model
 
 SHAPE = (1, 28, 28)
@@ -68,14 +70,8 @@ def resnet_wae(folder):
 
 def spec_of(source, **more):
     nets = {"encoder": None, "decoder": None, "discriminator": None}
-    return {
-        "run": "imported",
-        "entry": "imported",
-        "model": None,
-        "nets": nets,
-        "config": {},
-        "pretrained": source,
-    } | more
+    named = {"model": None, "nets": nets} | more
+    return ModelSpec("imported", "imported", config={}, pretrained=PretrainedSource(**source), **named)
 
 
 def paths_in(folder):
@@ -327,8 +323,10 @@ def test_model_from_the_hub_is_imported_and_its_pickle_not_even_fetched(tmp_path
     arguments = {key: str(value) for key, value in paths_in(tmp_path).items()}
     code = (
         "import json, sys; from pathlib import Path; from vaebench.models.pretrained import import_pretrained; "
+        "from vaebench.base.values import from_dict; from vaebench.models.run_spec import ModelSpec; "
         "spec, data, paths = json.loads(sys.argv[1]); "
-        "import_pretrained(spec, Path(data), **{key: Path(value) for key, value in paths.items()})"
+        "paths = {key: Path(value) for key, value in paths.items()}; "
+        "import_pretrained(from_dict(ModelSpec, spec), Path(data), **paths)"
     )
     environment = os.environ | {
         "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
@@ -337,7 +335,7 @@ def test_model_from_the_hub_is_imported_and_its_pickle_not_even_fetched(tmp_path
         "PYTHONPATH": "workflow/scripts",
     }
     result = subprocess.run(
-        [sys.executable, "-c", code, json.dumps([spec, str(eval_data), arguments])],
+        [sys.executable, "-c", code, json.dumps([as_dict(spec), str(eval_data), arguments])],
         env=environment,
         capture_output=True,
         text=True,

@@ -120,7 +120,7 @@ def test_the_order_of_keys_in_a_configuration_means_nothing_but_the_order_of_its
     expected, found = (expand_runs(complete(config, SCHEMA)) for config in (CONFIG, shuffled))
     assert found == expected
     entries = [name for name, spec in shuffled["models"].items() if spec is not None]
-    assert list(dict.fromkeys(spec["entry"] for spec in found.values())) == entries
+    assert list(dict.fromkeys(spec.entry for spec in found.values())) == entries
 
 
 @search
@@ -136,8 +136,8 @@ def test_a_sweep_makes_one_run_of_each_combination(betas, dims):
         key: value for key, value in entry.get("config", {}).items() if key not in ("beta", "latent_dim")
     }
     entry["sweep"] = {"beta": betas, "latent_dim": dims}
-    runs = [spec for spec in expand_runs(complete(config, SCHEMA)).values() if spec["entry"] == "beta_vae"]
-    assert {(spec["config"]["beta"], spec["config"]["latent_dim"]) for spec in runs} == {
+    runs = [spec for spec in expand_runs(complete(config, SCHEMA)).values() if spec.entry == "beta_vae"]
+    assert {(spec.config["beta"], spec.config["latent_dim"]) for spec in runs} == {
         (beta, dim) for beta in betas for dim in dims
     }
     assert len(runs) == len(betas) * len(dims)

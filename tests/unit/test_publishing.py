@@ -15,7 +15,7 @@ import torch
 from pythae.models import AutoModel
 from training_cases import make_spec
 
-from vaebench.training.trainer import train
+from vaebench.training.trainer import TrainingFiles, train
 
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 SHAPE = (1, 28, 28)
@@ -70,7 +70,7 @@ def trained(tmp_path_factory):
     paths = {"output": folder / "final_model", "history": folder / "history.csv"}
     paths |= {"provenance": folder / "provenance.json", "state": folder / "state"}
     data = folder / "data.npz"
-    train(make_spec("VAE", epochs=1), 3, data, data, code="code", threads=1, **paths)
+    train(make_spec("VAE", epochs=1), 3, TrainingFiles(data, data, **paths), code="code", threads=1)
     return folder
 
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 import torch
-from training_cases import make_spec, outputs, run, write_data
+from training_cases import make_spec, outputs, run, with_training, write_data
 
 import vaebench.training.trainer as training
 from vaebench.base.durable import save_sealed
@@ -152,7 +152,7 @@ def test_another_training_does_not_use_the_state(change, data, tmp_path, capfd):
 def test_the_same_training_goes_on_where_it_was(data, tmp_path, capfd):
     spec = make_spec("VAE", epochs=2)
     in_a_process(train_and_kill, spec, data, tmp_path, signal.SIGTERM, 2, 1)
-    run({**spec, "training": {**spec["training"], "checkpoint_minutes": 3}}, data, tmp_path)
+    run(with_training(spec, checkpoint_minutes=3), data, tmp_path)
     assert "discarded" not in capfd.readouterr().err
     attempts = json.loads(outputs(tmp_path)["provenance"].read_text())["attempts"]
     assert [attempt["resumed_at_epoch"] for attempt in attempts] == [0, 1]

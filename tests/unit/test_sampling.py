@@ -5,18 +5,18 @@ import json
 import numpy as np
 import pytest
 import torch
-from evaluation_cases import SAMPLES, default_model, save_run, smooth_images, write_data
+from evaluation_cases import SAMPLES, default_model, sample, save_run, smooth_images, write_data
 
 from vaebench.base.errors import UserError
 from vaebench.base.npz import open_array
 from vaebench.models.inference import decode, encode
 from vaebench.models.providers.pythae.catalog import MODELS
+from vaebench.models.run_spec import Named
 from vaebench.models.storage import load_model
 from vaebench.sampling import pixelcnn
 from vaebench.sampling.choice import find_sampler, resolve_sampler
 from vaebench.sampling.pixelcnn import PixelCNN, fit_pixelcnn, sample_codes
 from vaebench.sampling.request import Request
-from vaebench.sampling.samplers import sample
 
 AUTO = {"name": "auto", "options": {}}
 QUICK = {"epochs": 3, "channels": 8, "layers": 1, "batch_size": 16, "learning_rate": 5e-3, "patience": 3}
@@ -31,7 +31,7 @@ def data(tmp_path_factory):
 
 
 def request_for(model, count, data, **options):
-    name, resolved = resolve_sampler(model, AUTO)
+    name, resolved = resolve_sampler(model, Named(**AUTO))
     quick = QUICK if name == "pixelcnn" else {"mcmc_steps_nbr": 2, "n_lf": 2, "eps_lf": 0.01} if name == "rhvae" else {}
     generator = np.random.default_rng(0)
     images = {split: open_array(path) for split, path in data.items()}
@@ -53,7 +53,8 @@ def test_every_family_has_a_natural_sampler(model_name, data):
 
 def test_the_natural_samplers_are_those_of_the_study():
     named = {
-        model: resolve_sampler(default_model(model), AUTO)[0] for model in ("AE", "WAE_MMD", "RAE_GP", "VAE", "VQVAE")
+        model: resolve_sampler(default_model(model), Named(**AUTO))[0]
+        for model in ("AE", "WAE_MMD", "RAE_GP", "VAE", "VQVAE")
     }
     assert named == {
         "AE": "gaussian_mixture",
@@ -94,7 +95,7 @@ def test_samples_are_seeded_and_stored_with_their_recipe(model, config, data, tm
     assert not np.array_equal(first, of_another_training)  # even of a model with the same weights
     recipe = json.loads(str(np.load(tmp_path / "a.npz")["sampler"]))
     assert (recipe["seed"], recipe["training_seed"]) == (1, 0)
-    assert recipe["name"] == resolve_sampler(default_model(model), AUTO)[0]
+    assert recipe["name"] == resolve_sampler(default_model(model), Named(**AUTO))[0]
 
 
 def test_misfits_and_unknown_options_are_named():
@@ -107,7 +108,7 @@ def test_misfits_and_unknown_options_are_named():
         (vae, {"name": "gaussian_mixture", "options": {"components": 3}}, "has no option 'components'"),
     ):
         with pytest.raises(UserError, match=message):
-            resolve_sampler(model, sampler)
+            resolve_sampler(model, Named(**sampler))
 
 
 def test_a_damaged_model_is_refused_and_leaves_nothing(data, tmp_path):

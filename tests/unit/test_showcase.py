@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from evaluation_cases import SAMPLES, default_model, save_run, smooth_images, write_data
+from evaluation_cases import SAMPLES, default_model, make_showcase, save_run, smooth_images, write_data
 
 from vaebench.models.batches import to_bytes
 from vaebench.models.inference import decode, encode, reconstruct
 from vaebench.models.storage import load_model
-from vaebench.sampling.showcase import choose_images, interpolations, make_showcase, traverse
+from vaebench.sampling.sampling_settings import ShowcaseSettings
+from vaebench.sampling.showcase import choose_images, interpolations, traverse
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_every_run_shows_the_same_images():
 def test_a_traversal_moves_one_dimension_in_units_of_the_prior():
     model = default_model("VAE")
     x = torch.rand(1, 1, 28, 28)
-    rows, dims, values = traverse(model, x, torch.rand(9, 1, 28, 28), SAMPLES["showcase"])
+    rows, dims, values = traverse(model, x, torch.rand(9, 1, 28, 28), ShowcaseSettings(**SAMPLES["showcase"]))
     z = encode(model, x).mean.clone()
     z[0, dims[0]] = values[1]
     assert np.abs(rows[0, 1].astype(int) - to_bytes(decode(model, z))[0]).max() <= 1

@@ -43,8 +43,8 @@ class CountWaits(TorchFunctionMode):
 
 def waits_of_a_step(model):
     spec = make_spec(model)
-    network = prepare(build_model(spec, (1, 32, 32)), spec["training"], torch.device("cpu"))
-    objectives = make_objectives(network, spec["training"])
+    network = prepare(build_model(spec, (1, 32, 32)), spec.training, torch.device("cpu"))
+    objectives = make_objectives(network, spec.training)
     x = torch.rand(16, 1, 32, 32)
     with CountWaits() as counted:
         losses = network.losses(x, Moment(1, 16))

@@ -177,7 +177,7 @@ def test_provenance_says_where_the_model_comes_from(data, tmp_path):
     assert provenance["code"] == "code"
     pixels = {split: pixels_sha256(data[f"{split}_data"]) for split in ("train", "eval")}
     assert provenance["data"] == pixels
-    assert provenance["spec"] == make_spec("VAE")
+    assert provenance["spec"] == make_spec("VAE").as_record()
     assert len(provenance["attempts"]) == 1
     assert re.fullmatch(r"[0-9a-f]{40}", provenance["environment"]["git"]["commit"] or "0" * 40)
     assert provenance["peak_memory_mb"] > 0

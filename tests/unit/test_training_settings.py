@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 import yaml
 from torch.optim import Optimizer
-from training_cases import TRAINING, digits, make_spec
+from training_cases import digits, make_spec
 
 from vaebench.base.errors import UserError
 from vaebench.base.interruption import Interruption
@@ -163,8 +164,8 @@ def test_one_mistake_for_all_models_is_one_line():
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_trial_says_what_a_step_of_a_model_says(name):
     """Every optimizer of torch, with its defaults."""
-    settings = TRAINING | named("optimizer", name)
-    told = list(mistakes_in_optimizer(settings, {}))
+    settings = make_spec("VAE", **named("optimizer", name)).training
+    told = list(mistakes_in_optimizer(settings.of(None), settings.epochs, {}))
     model = build_model(make_spec("VAE"), (1, 32, 32))
     try:
         objectives = make_objectives(model, settings)
@@ -194,7 +195,7 @@ def test_the_terms_to_select_by_are_those_of_the_history(model):
 def test_the_catalog_knows_who_normalises_over_the_batch(family, shape):
     net = NETS[family]
     spec = make_spec("VAEGAN", net=family)
-    spec["nets"]["discriminator"] = family if "discriminator" in net.roles else "compact"
+    spec = replace(spec, nets=spec.nets | {"discriminator": family if "discriminator" in net.roles else "compact"})
     model = build_model(spec, shape)
     for role in net.roles:
         assert net.has_batch_norm(role, shape) == has_batch_norm(getattr(model, role)), role
@@ -219,7 +220,7 @@ def test_a_last_batch_that_halves_to_single_images_is_merged_where_it_could_not_
     images = tmp_path / "train.npz", tmp_path / "eval.npz"
     checkpoint = Checkpoint(tmp_path / "state", "key")
     spec = make_spec("FactorVAE", net=net)
-    trainer = Trainer(spec, 0, *images, torch.device("cpu"), checkpoint, Interruption())
+    trainer = Trainer(spec, 0, images, torch.device("cpu"), checkpoint, Interruption())
     assert [len(batch) for batch in trainer.train_set.order(shuffle=True)] == sizes
 
 

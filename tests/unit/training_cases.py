@@ -1,33 +1,16 @@
 """What the tests of training share: real digits, small specifications for every model, and one call to train."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from run_specs import run_spec
 from sklearn.datasets import load_digits
 
-from vaebench.training.trainer import train
+from vaebench.models.run_spec import RunSpec
+from vaebench.training.trainer import TrainingFiles, train
 
-TRAINING = {
-    "epochs": 2,
-    "batch_size": 16,
-    "eval_batch_size": 16,
-    "learning_rate": 1e-3,
-    "optimizer": {"name": "Adam", "options": {}},
-    "scheduler": None,
-    "components": {},
-    "gradients": "exact",
-    "vq_scale": "per_image",
-    "precision": "fp32",
-    "channels_last": True,
-    "compile": False,
-    "deterministic": True,
-    "select": "mse",
-    "patience": None,
-    "checkpoint_minutes": 10,
-    "record_steps": True,
-    "device": "cpu",
-}
 # Settings that make a model small or set what its defaults refuse.
 FIELDS = {
     "VAEGAN": {"reconstruction_layer": 2},
@@ -60,18 +43,16 @@ def write_data(folder: Path, train_count: int = 40, eval_count: int = 20) -> dic
     return paths
 
 
-def make_spec(model: str, net: str = "compact", config: dict | None = None, **training) -> dict:
-    """A run's specification with the compact networks and a latent of 4."""
-    return {
-        "run": model.lower(),
-        "entry": model.lower(),
-        "model": model,
-        "nets": {"encoder": net, "decoder": net, "discriminator": net if model == "VAEGAN" else None},
-        "config": {"latent_dim": 4, **FIELDS.get(model, {}), **(config or {})},
-        "training": {**TRAINING, **training},
-        "sampler": {"name": "auto", "options": {}},
-        "pretrained": None,
-    }
+def make_spec(model: str, net: str = "compact", config: dict | None = None, **training) -> RunSpec:
+    """A run's specification with networks of one family and a latent of 4."""
+    nets = {"encoder": net, "decoder": net, "discriminator": net if model == "VAEGAN" else None}
+    fields = {"latent_dim": 4, **FIELDS.get(model, {}), **(config or {})}
+    return run_spec(model, nets, fields, training)
+
+
+def with_training(spec: RunSpec, **training) -> RunSpec:
+    """The same run, trained otherwise."""
+    return replace(spec, training=replace(spec.training, **training))
 
 
 def outputs(folder: Path) -> dict[str, Path]:
@@ -84,10 +65,13 @@ def outputs(folder: Path) -> dict[str, Path]:
     }
 
 
-def run(spec: dict, data: dict[str, Path], folder: Path, seed: int = 0, code: str = "code", **more) -> dict[str, Path]:
+def run(
+    spec: RunSpec, data: dict[str, Path], folder: Path, seed: int = 0, code: str = "code", **more
+) -> dict[str, Path]:
     """Train, and give the paths of the results."""
     paths = outputs(folder)
-    train(spec, seed, **data, **paths, code=code, threads=1, **more)
+    files = TrainingFiles(data["train_data"], data["eval_data"], **paths)
+    train(spec, seed, files, code, threads=1, **more)
     return paths
 
 

@@ -48,6 +48,7 @@ from vaebench.models.own_networks import own_networks
 from vaebench.base.presence import enter, sign
 from vaebench.installation.prerequisites import broken_interpreter
 from vaebench.base.signals import relay_warnings
+from vaebench.base.values import as_dict
 from vaebench.data.sources import kept_in, origin, weights_places
 from vaebench.sampling.choice import code_of_sampler
 from vaebench.training.state_folder import forget
@@ -98,7 +99,7 @@ SEEDS = config["seeds"]
 SUITES = resolve.suites(config)
 NETWORKS = resolve.networks(config)
 MEASURING = files_that_add("metric") | files_that_add(
-    "feature_network", wanted_features(config["evaluation"])
+    "feature_network", wanted_features(resolve.evaluation_settings(config))
 )
 WEIGHTS = weights_places(
     NETWORKS, config["weights"], resolve.shipped(SCHEMA, "weights"), NOTES
@@ -153,7 +154,7 @@ def code_of_job(script, spec):
 
 def files_of_run(spec):
     """The plugins that add what a run is built of."""
-    return files_that_add("network", spec["nets"].values())
+    return files_that_add("network", spec.nets.values())
 
 
 def untracked(**settings):
@@ -174,22 +175,23 @@ def what_to_train(run):
     """The specification of a run less what cannot change its trained model."""
     spec = SPECS[run]
     meaningless = (
-        HOW_TO_TRAIN if spec["pretrained"] else MODELS[spec["model"]].without_meaning()
+        HOW_TO_TRAIN if spec.pretrained else MODELS[spec.model].without_meaning()
     )
-    return spec | {"training": without(spec["training"], *meaningless)}
+    plain = as_dict(spec)
+    return plain | {"training": without(plain["training"], *meaningless)}
 
 
 def how_to_train(run):
     """What concerns only the way to the trained model: where, how often it is saved, who watches."""
     return untracked(
-        training={key: SPECS[run]["training"][key] for key in HOW_TO_TRAIN},
+        training={key: getattr(SPECS[run].training, key) for key in HOW_TO_TRAIN},
         tracking=config["tracking"],
     )
 
 
 def device_of(run):
     """Where a run's model is trained, sampled and measured."""
-    return SPECS[run]["training"]["device"]
+    return SPECS[run].training.device
 
 
 def raw(kind):
@@ -349,7 +351,7 @@ def published_models(wildcards):
 
 def tuning_trials():
     """How many settings were tried to choose those of each run, as its configuration declares."""
-    return {run: spec["training"]["tuning_trials"] for run, spec in SPECS.items()}
+    return {run: spec.training.tuning_trials for run, spec in SPECS.items()}
 
 
 def planned_study():
@@ -413,12 +415,14 @@ def check_own_code():
         for job in workflow.dag.needrun_jobs()
         if job.rule.name == "train"
     }
-    specs = [SPECS[run] for run in sorted(to_train) if own_networks(SPECS[run])]
+    specs = [
+        as_dict(SPECS[run]) for run in sorted(to_train) if own_networks(SPECS[run])
+    ]
     if specs or PLUGINS.files:
         given = {
             "plugins": PLUGINS.files,
             "specs": specs,
-            "features": wanted_features(config["evaluation"]),
+            "features": wanted_features(resolve.evaluation_settings(config)),
             "input_shape": resolve.input_shape(config),
         }
         built = subprocess.run(

@@ -23,7 +23,7 @@ rule sample:
         gpu=1,
     params:
         code=code("sample.py"),
-        sampler=lambda wildcards: SPECS[wildcards.run]["sampler"],
+        sampler=lambda wildcards: as_dict(SPECS[wildcards.run].sampler),
         settings=without(config["samples"], "batch_size", "showcase"),
         how=lambda wildcards: untracked(
             device=device_of(wildcards.run), batch_size=config["samples"]["batch_size"]
@@ -100,8 +100,10 @@ rule evaluate:
         gpu=1,
     params:
         code=code("evaluate.py", without=REGISTRY, plugins=MEASURING),
-        metrics=measured(wanted_features(config["evaluation"])),
-        spec=lambda wildcards: without(SPECS[wildcards.run], "training", "sampler"),
+        metrics=measured(wanted_features(resolve.evaluation_settings(config))),
+        spec=lambda wildcards: without(
+            as_dict(SPECS[wildcards.run]), "training", "sampler"
+        ),
         settings=without(config["evaluation"], "batch_size"),
         how=lambda wildcards: untracked(
             batch_size=config["evaluation"]["batch_size"],

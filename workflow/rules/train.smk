@@ -1,7 +1,7 @@
 # One training per run and seed; a pretrained model takes the same place.
 
-TRAINED = [run for run, spec in SPECS.items() if spec["pretrained"] is None]
-PRETRAINED = [run for run, spec in SPECS.items() if spec["pretrained"] is not None]
+TRAINED = [run for run, spec in SPECS.items() if spec.pretrained is None]
+PRETRAINED = [run for run, spec in SPECS.items() if spec.pretrained is not None]
 
 
 rule train:
@@ -59,7 +59,9 @@ rule pretrained:
         runtime="2h",
     params:
         code=code("pretrained.py"),
-        spec=lambda wildcards: without(SPECS[wildcards.run], "training", "sampler"),
+        spec=lambda wildcards: without(
+            as_dict(SPECS[wildcards.run]), "training", "sampler"
+        ),
         plugins=PLUGINS,
     message:
         "Importing the pretrained {wildcards.run}"

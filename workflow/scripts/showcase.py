@@ -3,6 +3,8 @@ from pathlib import Path
 from vaebench.base.digests import write_digest
 from vaebench.base.log import job
 from vaebench.base.plugin_files import use_plugins
+from vaebench.base.values import from_dict
+from vaebench.sampling.sampling_settings import ShowcaseSettings
 from vaebench.sampling.showcase import make_showcase
 
 with job(snakemake.log[0]):
@@ -11,7 +13,9 @@ with job(snakemake.log[0]):
         Path(snakemake.input.model),
         Path(snakemake.input.data),
         Path(snakemake.output[0]),
-        snakemake.params.settings | {"device": "cpu"},  # a few images do not wait for a GPU
+        from_dict(
+            ShowcaseSettings, snakemake.params.settings | {"device": "cpu"}
+        ),  # a few images do not wait for a GPU
         snakemake.params.seed,
         snakemake.threads,
     )

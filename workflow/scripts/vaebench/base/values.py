@@ -2,7 +2,7 @@
 
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from typing import Any, TypeVar, get_args, get_origin
 
 from vaebench.base.errors import UserError
@@ -11,7 +11,7 @@ Value = TypeVar("Value")
 
 
 def from_dict(kind: type[Value], given: Mapping[str, Any], where: str = "") -> Value:
-    """The dataclass `kind` with the values of `given`, which has a key for each field.
+    """The dataclass `kind` with the values of `given`, which has a key for each field, save for those with a default.
 
     A field that is a dataclass itself is made from the mapping under its name, or else from keys of `given`; a list
     becomes a tuple where the field is one. Raises UserError with the keys that are missing or that no field has;
@@ -41,6 +41,8 @@ def _made(kind: type[Value], given: Mapping[str, Any], used: set[str], where: st
             if inner is not None and isinstance(content, Mapping):
                 content = from_dict(inner, content, f"{where}.{name}".lstrip("."))
             values[name] = tuple(content) if _is_tuple(hints[name]) and isinstance(content, list) else content
+        elif _has_default(kind, name):
+            continue
         elif inner is not None:
             values[name] = _made(inner, given, used, where)
         else:
@@ -52,6 +54,11 @@ def _made(kind: type[Value], given: Mapping[str, Any], used: set[str], where: st
 
 def _names(kind: type) -> list[str]:
     return [field.name for field in fields(kind) if field.init]
+
+
+def _has_default(kind: type, name: str) -> bool:
+    field = next(field for field in fields(kind) if field.name == name)
+    return field.default is not MISSING or field.default_factory is not MISSING
 
 
 def _alternatives(hint: object) -> Iterator[Any]:

@@ -19,6 +19,7 @@ from vaebench.base.errors import UserError
 from vaebench.config.yaml_files import read_configfile
 from vaebench.installation.locks import CUDA12, DRIVERS, lock_for, numbers
 from vaebench.installation.prerequisites import PYTHONS
+from vaebench.models.run_spec import RunSpec
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def gather() -> Facts:
     )
 
 
-def check_job(device: str, spec: Mapping[str, Any] | None = None, train_data: Path | None = None) -> None:
+def check_job(device: str, spec: RunSpec | None = None, train_data: Path | None = None) -> None:
     """First line of a GPU job's log: where it runs. Raises `UserError` when the work could not succeed here.
 
     `device` is the configuration's; on cpu, and outside a scheduler without a GPU, there is nothing to look at. For a
@@ -206,7 +207,7 @@ def _files(needs: Needs) -> Iterator[Finding]:
         )
 
 
-def _training_memory_mb(spec: Mapping[str, Any], train_data: Path) -> float:
+def _training_memory_mb(spec: RunSpec, train_data: Path) -> float:
     from vaebench.base.npz import open_array
     from vaebench.training.memory_estimate import training_memory_mb
 

@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,23 +12,24 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from vaebench.base.errors import UserError
+from vaebench.models.run_spec import Named, OptimizerSettings
 
 MOST = 10_000  # epochs that a schedule is tried for, which takes a tenth of a second
 
 
 def make_optimizer(
-    parameters: list[nn.Parameter], settings: Mapping[str, Any], extra: Mapping[str, Any], fused: bool
+    parameters: list[nn.Parameter], settings: OptimizerSettings, extra: Mapping[str, Any], fused: bool
 ) -> Optimizer:
-    """The optimizer that `settings` (a resolved training block) name, with `extra` options.
+    """The optimizer that `settings` name, with `extra` options.
 
     `fused`: let one kernel update all parameters where torch has one. Raises `UserError` for an optimizer that torch
     does not have, or that refuses its options.
     """
-    chosen = settings["optimizer"]
-    optimizer_class = getattr(torch.optim, chosen["name"], None)
+    chosen = settings.optimizer
+    optimizer_class = getattr(torch.optim, chosen.name, None)
     if not (inspect.isclass(optimizer_class) and issubclass(optimizer_class, Optimizer)):
-        raise UserError(f"training.optimizer.name: torch.optim has no optimizer {chosen['name']!r}")
-    options = {"lr": settings["learning_rate"], **chosen.get("options", {}), **extra}
+        raise UserError(f"training.optimizer.name: torch.optim has no optimizer {chosen.name!r}")
+    options = {"lr": settings.learning_rate, **chosen.options, **extra}
     if fused and "fused" in inspect.signature(optimizer_class).parameters and not {"fused", "foreach"} & options.keys():
         options["fused"] = True
         if "capturable" in inspect.signature(optimizer_class).parameters and parameters[0].is_cuda:
@@ -35,21 +37,20 @@ def make_optimizer(
     try:
         return optimizer_class(parameters, **options)
     except Exception as error:  # torch's checks of options raise whatever comes
-        raise UserError(f"training.optimizer: {chosen['name']} refuses {options}: {_line(error)}") from error
+        raise UserError(f"training.optimizer: {chosen.name} refuses {options}: {_line(error)}") from error
 
 
-def make_scheduler(optimizer: Optimizer, chosen: Mapping[str, Any] | None) -> LRScheduler | None:
+def make_scheduler(optimizer: Optimizer, chosen: Named | None) -> LRScheduler | None:
     """The schedule that `chosen` names; raises `UserError` as `make_optimizer`."""
     if chosen is None:
         return None
-    scheduler_class = getattr(torch.optim.lr_scheduler, chosen["name"], None)
+    scheduler_class = getattr(torch.optim.lr_scheduler, chosen.name, None)
     if not (inspect.isclass(scheduler_class) and issubclass(scheduler_class, LRScheduler)):
-        raise UserError(f"training.scheduler.name: torch.optim.lr_scheduler has no {chosen['name']!r}")
+        raise UserError(f"training.scheduler.name: torch.optim.lr_scheduler has no {chosen.name!r}")
     try:
-        return scheduler_class(optimizer, **chosen.get("options", {}))
+        return scheduler_class(optimizer, **chosen.options)
     except Exception as error:
-        options = chosen.get("options", {})
-        raise UserError(f"training.scheduler: {chosen['name']} refuses {options}: {_line(error)}") from error
+        raise UserError(f"training.scheduler: {chosen.name} refuses {dict(chosen.options)}: {_line(error)}") from error
 
 
 def step_scheduler(scheduler: LRScheduler | None, value: float) -> None:
@@ -60,15 +61,18 @@ def step_scheduler(scheduler: LRScheduler | None, value: float) -> None:
         scheduler.step()
 
 
-def mistakes_in_optimizer(settings: Mapping[str, Any], extra: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def mistakes_in_optimizer(
+    settings: OptimizerSettings, epochs: int, extra: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
     """Whether a training can use optimizer and schedule of `settings`: the key and why not, for the first that fails.
 
     They are made for a few parameters of the kinds that networks have, and moved on as often as in the training.
     """
-    options = {name: value for name, value in settings["optimizer"].get("options", {}).items() if name != "capturable"}
-    settings = {**settings, "optimizer": settings["optimizer"] | {"options": options}}  # capturable is for GPUs only
+    chosen = settings.optimizer
+    options = {name: value for name, value in chosen.options.items() if name != "capturable"}
+    settings = replace(settings, optimizer=replace(chosen, options=options))  # capturable is for GPUs only
     parameters = [nn.Parameter(torch.ones(shape)) for shape in ((2, 1, 3, 3), (2, 2), (2,))]
-    key, name = "optimizer", settings["optimizer"]["name"]
+    key, name = "optimizer", chosen.name
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -77,11 +81,11 @@ def mistakes_in_optimizer(settings: Mapping[str, Any], extra: Mapping[str, Any])
                 for parameter in parameters:
                     parameter.grad = torch.full_like(parameter, 0.1)
                 optimizer.step()
-            if settings["scheduler"] is None:
+            if settings.scheduler is None:
                 return
-            key, name = "scheduler", settings["scheduler"]["name"]
-            scheduler = make_scheduler(optimizer, settings["scheduler"])
-            for epoch in range(min(settings["epochs"], MOST)):
+            key, name = "scheduler", settings.scheduler.name
+            scheduler = make_scheduler(optimizer, settings.scheduler)
+            for epoch in range(min(epochs, MOST)):
                 step_scheduler(scheduler, 1.0)
                 rate = float(optimizer.param_groups[0]["lr"])
                 if not 0 <= rate < float("inf"):

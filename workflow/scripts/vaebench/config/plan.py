@@ -15,6 +15,7 @@ from vaebench.base.errors import UserError
 from vaebench.base.layout import SPLITS, runs_folder, training_folder
 from vaebench.config import resolve
 from vaebench.config.yaml_files import read_configfile
+from vaebench.models.run_spec import RunSpec
 
 MODEL_BYTES = 500e6  # a resnet model at 64x64, its optimizer, the best epoch and figures' arrays, rounded up
 PER_IMAGE_BYTES = 200  # one row of per_image.parquet
@@ -26,7 +27,7 @@ class Training:
 
     run: str
     seed: int
-    spec: Mapping[str, Any]
+    spec: RunSpec
     folder: Path
 
     @property
@@ -37,7 +38,7 @@ class Training:
     @property
     def epochs(self) -> int:
         """Planned epochs; 0 for a model that is not trained here."""
-        return 0 if self.spec["pretrained"] else self.spec["training"]["epochs"]
+        return 0 if self.spec.pretrained else self.spec.training.epochs
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def make_plan(config: Mapping[str, Any], folder: Path = Path()) -> Plan:
     hours = 0.0
     named: list[str] = []
     for training in remaining:
-        speed = speeds.get(training.run) or speeds.get(training.spec["model"])
+        speed = speeds.get(training.run) or speeds.get(training.spec.model or "")
         if speed is None or images is None:
             named += [training.run] if training.epochs else []
         else:
@@ -155,7 +156,7 @@ def _speeds(every: Iterable[Training]) -> dict[str, float]:
         path = training.folder / "history.csv"
         if path.is_file():
             values = [value for _, split, term, value in read_history(path) if term == "images_per_second"]
-            for name in {training.run, training.spec["model"]} if values else ():
+            for name in {training.run, training.spec.model or ""} if values else ():
                 measured.setdefault(name, []).append(math.fsum(values) / len(values))
     return {name: math.fsum(values) / len(values) for name, values in measured.items()}
 

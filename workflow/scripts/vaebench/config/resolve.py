@@ -16,8 +16,10 @@ from typing import Any
 import yaml
 
 from vaebench.base.errors import UserError
+from vaebench.base.evaluation_settings import EvaluationSettings
 from vaebench.base.importable import why_not_importable
 from vaebench.base.plugin_files import use_plugins
+from vaebench.base.values import from_dict
 from vaebench.config.registered import with_registered_names
 from vaebench.config.schema import (
     KeyPath,
@@ -35,6 +37,7 @@ from vaebench.download.file_source import FileSource
 from vaebench.models.catalog import NETS, ModelInfo
 from vaebench.models.feature_networks import FEATURE_NETWORKS, weights_needed
 from vaebench.models.lookup import MODELS
+from vaebench.models.run_spec import RunSpec
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")  # a link to workflow/schemas
 FILES = ("images", "partition", "labels", "identity", "landmarks", "boxes")  # of a data set
@@ -104,24 +107,23 @@ def shipped(schema: dict[str, Any], section: str) -> dict[str, Any]:
     return defaults
 
 
-def expand_runs(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def expand_runs(config: Mapping[str, Any]) -> dict[str, RunSpec]:
     """One fully resolved specification per run, by the run's name, from a completed configuration.
 
-    A specification holds `run`, `entry`, `model`, `nets`, `config`, `training`, `sampler` and `pretrained`; its keys
-    are sorted at every level, so that two equal specifications also print equally.
+    Its mappings are sorted at every level, so that two equal specifications also print equally.
     """
-    runs = {}
+    runs: dict[str, RunSpec] = {}
     for entry, settings in config["models"].items():
         if settings is not None:
             for values in _combinations(settings.get("sweep", {})):
                 spec = _resolve(entry, settings, values, config["training"])
-                runs[spec["run"]] = _sorted(spec)
+                runs[spec.run] = spec
     return runs
 
 
-def seeds_of(spec: Mapping[str, Any], seeds: list[int]) -> list[int]:
+def seeds_of(spec: RunSpec, seeds: list[int]) -> list[int]:
     """The seeds a run is trained with: all of them, or only the first for a pretrained model, which has no training."""
-    return seeds if spec["pretrained"] is None else seeds[:1]
+    return seeds if spec.pretrained is None else seeds[:1]
 
 
 def suites(config: Mapping[str, Any]) -> list[str]:
@@ -132,7 +134,12 @@ def suites(config: Mapping[str, Any]) -> list[str]:
 
 def networks(config: Mapping[str, Any]) -> list[str]:
     """The fixed networks that the metrics need weights of."""
-    return weights_needed(config["evaluation"])
+    return weights_needed(evaluation_settings(config))
+
+
+def evaluation_settings(config: Mapping[str, Any]) -> EvaluationSettings:
+    """The section `evaluation`."""
+    return from_dict(EvaluationSettings, config["evaluation"], "evaluation")
 
 
 def input_shape(config: Mapping[str, Any]) -> tuple[int, int, int] | None:
@@ -163,14 +170,14 @@ def _plugin_mistakes(config: Mapping[str, Any]) -> list[str]:
 
 def _resolve(
     entry: str, settings: Mapping[str, Any], values: Mapping[str, Any], training: Mapping[str, Any]
-) -> dict[str, Any]:
+) -> RunSpec:
     """The specification of one run: an entry of the configuration with one combination of its sweep."""
     prefix = "training."
     swept_training = {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
     swept_config = {key: value for key, value in values.items() if not key.startswith(prefix)}
     labels = [f"{key.removeprefix(prefix)}{_label(value)}" for key, value in values.items()]
     sampler = settings.get("sampler", {"name": "auto"})
-    return {
+    spec = {
         "run": "-".join([entry, *labels]),
         "entry": entry,
         "model": settings.get("model"),
@@ -180,6 +187,7 @@ def _resolve(
         "sampler": {"name": sampler["name"], "options": sampler.get("options", {})},
         "pretrained": settings.get("pretrained"),
     }
+    return from_dict(RunSpec, _sorted(spec), f"models.{entry}")
 
 
 def _combinations(sweep: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
@@ -248,10 +256,10 @@ def _model_mistakes(
             continue
         for values in _combinations(settings.get("sweep", {})):
             spec = _resolve(entry, settings, values, config["training"])
-            if spec["run"] in names:
-                yield f"models.{entry}: two runs would be called {spec['run']!r}; change a value of its sweep"
-            names.add(spec["run"])
-            if spec["pretrained"] is None:
+            if spec.run in names:
+                yield f"models.{entry}: two runs would be called {spec.run!r}; change a value of its sweep"
+            names.add(spec.run)
+            if spec.pretrained is None:
                 yield from _net_mistakes(f"models.{entry}", spec, shape, find_networks)
                 for key, reason in mistakes_in_training(spec, shape, tried):
                     yield f"{_place(entry, settings, f'training.{key}')}: {reason}"
@@ -336,25 +344,23 @@ def _kind(value: object) -> str:
     return "list" if isinstance(value, list | tuple) else "text"
 
 
-def _net_mistakes(
-    path: str, spec: Mapping[str, Any], shape: tuple[int, int, int] | None, find_networks: bool
-) -> Iterator[str]:
+def _net_mistakes(path: str, spec: RunSpec, shape: tuple[int, int, int] | None, find_networks: bool) -> Iterator[str]:
     """Nets that are missing, unknown, not to be found or unable to give the latent shape for these images."""
-    info = MODELS[spec["model"]]
+    info = MODELS[spec.model_name]
     if info.is_open:
-        if find_networks and (reason := why_not_importable(spec["model"])):
-            yield f"{path}.model: {spec['model']}: {reason}"
-        if any(spec["nets"].values()):
-            yield f"{path}.nets: {spec['model']} brings its own networks; leave nets out"
+        if find_networks and (reason := why_not_importable(spec.model_name)):
+            yield f"{path}.model: {spec.model}: {reason}"
+        if any(spec.nets.values()):
+            yield f"{path}.nets: {spec.model} brings its own networks; leave nets out"
     for role in info.nets:
-        name = spec["nets"].get(role)
+        name = spec.nets.get(role)
         if name is None:
-            yield f"{path}.nets.{role}: {spec['model']} needs one; choose from {listing(NETS)} or a dotted path"
+            yield f"{path}.nets.{role}: {spec.model} needs one; choose from {listing(NETS)} or a dotted path"
         elif "." not in name and name not in NETS:
             yield f"{path}.nets.{role}: {unknown(name, NETS, what='net')}"
         elif "." in name and find_networks and (reason := why_not_importable(name)):
             yield f"{path}.nets.{role}: {name}: {reason}"
         elif name in NETS and shape is not None:
-            reason = NETS[name].check(role, info, shape, spec["config"])
+            reason = NETS[name].check(role, info, shape, spec.config)
             if reason:
                 yield f"{path}.nets.{role}: {reason}"

@@ -2,45 +2,46 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
+from vaebench.base.values import as_dict
 from vaebench.config.schema import listing
 from vaebench.models.catalog import NETS, ModelInfo, NetInfo
 from vaebench.models.lookup import info_of
+from vaebench.models.run_spec import OptimizerSettings, RunSpec
 
 # With their defaults, and without a schedule, these can be used: no need to load torch and try them.
 PROVEN = ("Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "SGD")
 
 
 def mistakes_in_training(
-    spec: Mapping[str, Any], shape: tuple[int, int, int] | None, tried: dict[str, list[tuple[str, str]]] | None
+    spec: RunSpec, shape: tuple[int, int, int] | None, tried: dict[str, list[tuple[str, str]]] | None
 ) -> Iterator[tuple[str, str]]:
     """The keys of a run's resolved `training` block that cannot be, and why.
 
     `shape` (C, H, W) is that of the images, None when it is not known. `tried` remembers the optimizers and schedules
     that were tried, which loads torch; with None they are not.
     """
-    training, info = spec["training"], info_of(spec["model"])
-    unknown = [name for name in training["components"] if name not in info.components and not info.is_open]
+    training, info = spec.training, info_of(spec.model_name)
+    unknown = [name for name in training.components if name not in info.components and not info.is_open]
     for name in unknown:
         known = listing(info.components) or "none, it has one optimizer"
-        yield f"components.{name}", f"{spec['model']} has no such part; allowed: {known}"
-    if reason := why_not_select(info, training["select"]):
+        yield f"components.{name}", f"{spec.model} has no such part; allowed: {known}"
+    if reason := why_not_select(info, training.select):
         yield "select", reason
-    if training["patience"] is not None and training["select"] == "last":
+    if training.patience is not None and training.select == "last":
         yield "patience", "it needs a value to watch; set training.select to one, such as mse"
-    if training["batch_size"] < (smallest := smallest_batch(spec, shape)):
+    if training.batch_size < (smallest := smallest_batch(spec, shape)):
         reason = " since batch norm needs two numbers to compare" if smallest > info.smallest_batch else ""
         halves = ", and this model halves its batches" if reason and info.halves_batches else ""
-        yield "batch_size", f"{spec['model']} needs at least {smallest} with these networks{reason}{halves}"
-    if training["eval_batch_size"] < info.smallest_batch:
-        yield "eval_batch_size", f"{spec['model']} needs at least {info.smallest_batch}, as it compares images"
-    if training["compile"] and info.differentiates:
+        yield "batch_size", f"{spec.model} needs at least {smallest} with these networks{reason}{halves}"
+    if training.eval_batch_size < info.smallest_batch:
+        yield "eval_batch_size", f"{spec.model} needs at least {info.smallest_batch}, as it compares images"
+    if training.compile and info.differentiates:
         yield (
             "compile",
-            f"{spec['model']} takes gradients of gradients, which compiled networks do not give; set it to false",
+            f"{spec.model} takes gradients of gradients, which compiled networks do not give; set it to false",
         )
-    if training["gradients"] == "pythae" and training["precision"] in ("bf16", "tf32"):
+    if training.gradients == "pythae" and training.precision in ("bf16", "tf32"):
         yield "precision", "gradients: pythae repeats trainers that compute in float32; set it to auto or fp32"
     if tried is not None and not unknown:
         yield from _mistakes_in_optimizers(spec, tried)
@@ -55,10 +56,10 @@ def why_not_select(model: ModelInfo, select: str) -> str | None:
     return f"{select!r} cannot choose the epoch of {model.name}; take last or one of {listing(allowed)}{adversary}"
 
 
-def smallest_batch(spec: Mapping[str, Any], shape: tuple[int, int, int] | None) -> int:
+def smallest_batch(spec: RunSpec, shape: tuple[int, int, int] | None) -> int:
     """The fewest images that a training step of a run can be computed from, as far as its networks are known ones."""
-    info = info_of(spec["model"])
-    known = [(role, NETS[name]) for role, name in spec["nets"].items() if name in NETS and role in info.nets]
+    info = info_of(spec.model_name)
+    known = [(role, NETS[name]) for role, name in spec.nets.items() if name and name in NETS and role in info.nets]
     return info.smallest_step(any(_has_batch_norm(net, role, shape) for role, net in known))
 
 
@@ -66,31 +67,28 @@ def _has_batch_norm(net: NetInfo, role: str, shape: tuple[int, int, int] | None)
     return shape is not None and net.has_batch_norm(role, shape)
 
 
-def _mistakes_in_optimizers(
-    spec: Mapping[str, Any], tried: dict[str, list[tuple[str, str]]]
-) -> Iterator[tuple[str, str]]:
+def _mistakes_in_optimizers(spec: RunSpec, tried: dict[str, list[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
     """What torch says to the optimizers and schedules of a run, each combination tried once."""
-    training = spec["training"]
-    info = info_of(spec["model"])
+    training = spec.training
+    info = info_of(spec.model_name)
     for name in info.components or (None,):
-        own = training["components"].get(name, {})
-        keys = ("optimizer", "scheduler", "learning_rate", "epochs", "gradients")
-        settings = {key: {**training, **own}[key] for key in keys}
+        own = training.components.get(name or "", {})
+        settings = training.of(name)
         extra = {"weight_decay": 0.1} if name in info.decays else {}
-        usual = settings["optimizer"]["name"] in PROVEN and not settings["optimizer"].get("options")
-        if usual and settings["scheduler"] is None:
+        usual = settings.optimizer.name in PROVEN and not settings.optimizer.options
+        if usual and settings.scheduler is None:
             continue
-        key = json.dumps([settings, extra], sort_keys=True)
+        key = json.dumps([as_dict(settings), training.epochs, extra], sort_keys=True)
         if key not in tried:
-            tried[key] = _try(settings, extra)
+            tried[key] = _try(settings, training.epochs, extra)
         for place, reason in tried[key]:
             own_key = own and place.split(".")[0] in own
             yield (f"components.{name}.{place}" if own_key else place), reason
 
 
-def _try(settings: Mapping[str, Any], extra: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _try(settings: OptimizerSettings, epochs: int, extra: Mapping[str, float]) -> list[tuple[str, str]]:
     try:
         from vaebench.config.optimizers import mistakes_in_optimizer
     except ImportError:  # torch may be only where the jobs run
         return []
-    return list(mistakes_in_optimizer(settings, extra))
+    return list(mistakes_in_optimizer(settings, epochs, extra))

@@ -47,7 +47,7 @@ def set_values(task: Task, held_out: Pass, generated: Pass) -> dict[str, Value]:
         }
         for what, (word, features) in sides.items():
             values[frechet_name(name, what)] = _frechet(word, features, real, paired=what == "r")
-        values |= _against_generated(name, sides[""][1], real, task.settings["distribution"]["neighbours"])
+        values |= _against_generated(name, sides[""][1], real, task.settings.distribution.neighbours)
     return values
 
 
@@ -129,6 +129,6 @@ def _midpoint_batches(task: Task, count: int) -> Iterator[tuple[Tensor, int]]:
     """Images decoded half way between the latents of random pairs of held-out images, each in up to two pairs."""
     order = np.random.default_rng(CHOICE_SEED).permutation(min(len(task.images), task.limit))
     first, second = order[:count], np.roll(order, -1)[:count]
-    others = aligned_batches(task.images[second], task.settings["batch_size"], task.device)
+    others = aligned_batches(task.images[second], task.settings.batch_size, task.device)
     for (x, kept), (y, _) in zip(task.batches(task.images[first], "mid-points"), others, strict=True):
         yield decode(task.model, encode(task.model, x).between(encode(task.model, y), 0.5)), kept

@@ -19,8 +19,8 @@ def pass_over_images(task: Task, summary: LatentSummary) -> Pass:
     """Reconstruct every held-out image once; its metrics, its latent's, and the features of both."""
     model, found = task.model, Pass()
     prior = task.generator(PRIOR)
-    draws = [task.generator(SAMPLED + k) for k in range(task.settings["samples_per_image"])]
-    bound = [task.generator(BOUND + k) for k in range(task.settings["elbo_draws"])]
+    draws = [task.generator(SAMPLED + k) for k in range(task.settings.samples_per_image)]
+    bound = [task.generator(BOUND + k) for k in range(task.settings.elbo_draws)]
     for x, kept in task.batches(task.images, "held-out images"):
         posterior = encode(model, x)
         latent = posterior.mode()
@@ -38,13 +38,13 @@ def pass_over_images(task: Task, summary: LatentSummary) -> Pass:
 
 def rate_notes(model: Autoencoder, posterior: Posterior, task: Task) -> dict[str, str]:
     """Notes on a model's rate and on its negative ELBO, by metric; `posterior` is that of any images."""
-    draws = task.settings["elbo_draws"]
+    draws = task.settings.elbo_draws
     drawn = f"{draws} draw{'s' * (draws > 1)} an image"
     if posterior.codes is not None:
         rate = f"cross-entropy of the codes under the prior that draws them ({task.sampler})"
         if task.code_nats is None:
             rate = "the samples hold no prior of the codes: generate them again"
-        elif task.settings["split"] == "eval" and task.sampler == "pixelcnn":
+        elif task.settings.split == "eval" and task.sampler == "pixelcnn":
             rate += ", which these images helped to choose"
         return dict.fromkeys(("rate", "rate_bits", "neg_elbo"), rate)
     if posterior.is_point:

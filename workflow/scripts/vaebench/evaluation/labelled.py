@@ -9,38 +9,42 @@ import numpy as np
 from vaebench.base.errors import UserError
 from vaebench.base.npz import open_array, read_manifest
 from vaebench.data.labels import binary_columns, labels_of, read_labels
+from vaebench.evaluation.measurement import Task
 from vaebench.metrics.disentanglement import NAMES, disentanglement
 from vaebench.metrics.metric import Value
 from vaebench.metrics.probes import Scores, probe
 from vaebench.models.inference import latents_of
-from vaebench.models.interface import Autoencoder
 
 TRAINING_IMAGES = 20000
 
 
-def supervised_metrics(
-    model: Autoencoder, labels: Path, data: Mapping[str, Path], settings: Mapping, seed: int, threads: int
-) -> dict[str, Value]:
+def supervised_metrics(task: Task, labels: Path, data: Mapping[str, Path], threads: int) -> dict[str, Value]:
     """Probe AUC and balanced accuracy, mean and per label (`probe_auc/Smiling`), and disentanglement scores.
 
-    The probe is fitted on up to 20,000 training images, drawn at random. The columns named in `settings["factors"]`
+    The probe is fitted on up to 20,000 training images, drawn at random. The columns named in `settings.factors`
     are the factors of MIG, SAP, DCI and FactorVAE score. Raises UserError for a label file that does not fit.
     """
+    model, settings, seed = task.model, task.settings, task.seed
     table = read_labels(labels)
-    factors, held_out = settings["factors"], settings["split"]
+    factors, held_out = list(settings.factors), settings.split
     missing = [name for name in factors if name not in table]
     if missing:
-        raise UserError(f"evaluation.factors: {labels} has no column {missing[0]!r}; it has {', '.join(table)}")
-    positions = {"train": training_images(data["train"], seed), held_out: slice(settings["limit"])}
+        raise UserError(
+            f"evaluation.factors: {labels} has no column {missing[0]!r}; it has {', '.join(map(str, table))}"
+        )
+    positions: dict[str, np.ndarray | slice] = {
+        "train": training_images(data["train"], seed),
+        held_out: slice(settings.limit),
+    }
     ids = {split: read_manifest(data[split])["ids"] for split in positions}
     latents, rows = {}, labels_of(table, ids, labels)
     for split, chosen in positions.items():
         latents[split] = latents_of(model, open_array(data[split])[chosen])
         rows[split] = rows[split].iloc[chosen]
-    values = {name: np.unique(table[name]) for name in table}
+    values = {str(name): np.unique(column) for name, column in table.items()}
     columns = {split: binary_columns(found, values) for split, found in rows.items()}
     scores = probe(latents["train"], columns["train"].to_numpy(), latents[held_out], columns[held_out].to_numpy())
-    metrics = probe_metrics(dict(zip(columns["train"], scores, strict=True)), len(latents[held_out]))
+    metrics = probe_metrics(dict(zip(map(str, columns["train"]), scores, strict=True)), len(latents[held_out]))
     if factors and len(model.latent_shape) > 1:
         metrics |= {name: Value(math.nan, 0, note="defined for vector latents; this one is a grid") for name in NAMES}
     elif factors:
@@ -58,7 +62,7 @@ def training_images(data: Path, seed: int) -> np.ndarray:
 
 def probe_metrics(scores: Mapping[str, Scores], count: int) -> dict[str, Value]:
     """The rows of the probes from the scores by label, measured on `count` images: each label, and their mean."""
-    metrics = {}
+    metrics: dict[str, Value] = {}
     for metric in ("auc", "balanced_accuracy"):
         found = {label: getattr(score, metric) for label, score in scores.items()}
         metrics |= {

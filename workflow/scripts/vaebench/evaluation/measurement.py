@@ -1,7 +1,7 @@
 """What one evaluation works on, and what one pass over images leaves."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vaebench.base.errors import UserError
+from vaebench.base.evaluation_settings import EvaluationSettings
 from vaebench.base.npz import open_array
 from vaebench.metrics.features.extractors import AddedFeatures, InceptionFeatures, inception_name
 from vaebench.metrics.pairs import PairMetrics
@@ -46,16 +47,16 @@ class Task:
     images: np.ndarray
     train: np.ndarray
     drawn: Path
-    settings: dict
+    settings: EvaluationSettings
     pairs: PairMetrics
-    weights: dict[str, Path]
+    weights: Mapping[str, Path]
     device: str
     networks: dict[str, FeatureFunction] = field(default_factory=dict)
 
     @property
     def limit(self) -> int:
         """How many images of either side the distances between sets use."""
-        return self.settings["distribution"]["limit"]
+        return self.settings.distribution.limit
 
     @property
     def features(self) -> list[str]:
@@ -77,7 +78,7 @@ class Task:
     def code_nats(self) -> np.ndarray | None:
         """-ln p(codes) of each held-out image under the prior that drew the codes, (n,); None where there is none."""
         with np.load(self.drawn) as archive:
-            key = f"code_nats_{self.settings['split']}"
+            key = f"code_nats_{self.settings.split}"
             return archive[key][: len(self.images)] if key in archive else None
 
     def generator(self, purpose: int) -> np.random.Generator:
@@ -87,7 +88,7 @@ class Task:
     def batches(self, images: np.ndarray, label: str) -> Iterator[tuple[Tensor, int]]:
         """Batches of images on the device and how many of each count, with a progress bar."""
         with tqdm(total=len(images), desc=label, unit="image") as progress:
-            for x, kept in aligned_batches(images, self.settings["batch_size"], self.device):
+            for x, kept in aligned_batches(images, self.settings.batch_size, self.device):
                 yield x, kept
                 progress.update(kept)
 
@@ -122,7 +123,9 @@ class Pass:
         return np.concatenate(self.found[name]).astype(np.float64)
 
 
-def load_networks(settings: dict, weights: dict[str, Path], shape: Sequence[int], device: str) -> Networks:
+def load_networks(
+    settings: EvaluationSettings, weights: Mapping[str, Path], shape: Sequence[int], device: str
+) -> Networks:
     """The feature networks beside LPIPS's trunks that the settings want.
 
     shape: (C, H, W) of the images. Inception's name follows from its file's checksum.
@@ -139,7 +142,7 @@ def load_networks(settings: dict, weights: dict[str, Path], shape: Sequence[int]
     return found
 
 
-def check_weights(settings: dict, weights: dict[str, Path]) -> None:
+def check_weights(settings: EvaluationSettings, weights: Mapping[str, Path]) -> None:
     """Raise UserError, before any work, when a network that the settings need has no weights."""
     for network in weights_needed(settings):
         if network not in weights:

@@ -1,10 +1,13 @@
 """One trained model measured: a pass over held-out images, a pass over its samples, and what follows from both."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from vaebench.base.evaluation_settings import EvaluationSettings
 from vaebench.base.npz import open_array, pixels_sha256, read_manifest
 from vaebench.evaluation.generated import memorisation, pass_over_samples, set_values
 from vaebench.evaluation.held_out import pass_over_images, rate_notes
@@ -19,45 +22,50 @@ from vaebench.models.batches import prepare_torch, to_bytes, to_float
 from vaebench.models.feature_networks import FEATURE_NETWORKS, wanted_features
 from vaebench.models.inference import encode, reconstruct
 from vaebench.models.storage import load_model
-from vaebench.results.suite_files import Suites, write_npz, write_per_image
+from vaebench.results.suite_files import Suites, TrainingIdentity, write_npz, write_per_image
 
 EXTREMES = 8
 
 
+@dataclass(frozen=True)
+class EvaluationFiles:
+    """What an evaluation reads: the folder of the trained model, the npz of each split with its manifest, the run's
+    samples.npz, the weights by network, and the label file, where there is one."""
+
+    model: Path
+    data: Mapping[str, Path]
+    samples: Path
+    weights: Mapping[str, Path]
+    labels: Path | None
+
+
 def evaluate(
-    model: Path,
-    spec: dict,
-    seed: int,
-    dataset: str,
-    data: dict[str, Path],
-    samples: Path,
-    weights: dict[str, Path],
-    settings: dict,
-    labels: Path | None,
-    outputs: dict[str, Path],
+    training: TrainingIdentity,
+    files: EvaluationFiles,
+    settings: EvaluationSettings,
+    outputs: Mapping[str, Path],
     threads: int,
 ) -> None:
     """Measure a trained model and write its result files.
 
-    model: folder of the trained model; spec: the run's specification; data: split -> npz with its manifest;
-    samples: the run's samples.npz; weights: network -> file; settings: the section `evaluation` of the configuration;
     outputs: file name -> path, of `{suite}.csv`, `per_image.parquet`, `latent.npz` and `extremes.npz`.
     Raises UserError for weights or labels that are missing or do not fit.
     """
+    weights = files.weights
     check_weights(settings, weights)
-    device = prepare_torch(threads, settings["device"])
-    network = load_model(model, device)
-    images = open_array(data[settings["split"]])[: settings["limit"]]
+    device = prepare_torch(threads, settings.device)
+    network = load_model(files.model, device)
+    images = open_array(files.data[settings.split])[: settings.limit]
     networks = load_networks(settings, weights, images.shape[1:], device)
     trunks = [name for name in wanted_features(settings) if FEATURE_NETWORKS[name].backbone]
     task = Task(
         network,
-        seed,
+        training.seed,
         images,
-        open_array(data["train"]),
-        samples,
+        open_array(files.data["train"]),
+        files.samples,
         settings,
-        PairMetrics(images.shape[1:], settings["lpips"], trunks, weights, device),
+        PairMetrics(images.shape[1:], settings.lpips, trunks, weights, device),
         weights,
         device,
         networks.ready,
@@ -67,33 +75,28 @@ def evaluate(
     held_out = pass_over_images(task, summary)
     columns = held_out.columns()
     posterior = encode(network, to_float(images[:1], device))
-    name = spec["model"] or network.name
-    suites = Suites(
-        dataset,
-        spec["run"],
-        name,
-        seed,
-        settings,
-        task.pairs.skipped,
-        len(images),
-        [*trunks, *networks.ready, *networks.skipped],
-    )
+    named = replace(training, model=training.model or network.name)
+    features = [*trunks, *networks.ready, *networks.skipped]
+    suites = Suites(named, settings, task.pairs.skipped, len(images), features)
     suites.add_per_image(columns, len(images), task.pairs.notes | rate_notes(network, posterior, task))
     suites.add(summary.metrics(), len(images))
     if (means := summary.arrays().get("posterior_means")) is not None:
         suites.add(latent_values(means.astype(np.float64)), len(images))
     add_rate(suites, columns)
-    if "generation" in settings["suites"]:
+    if "generation" in settings.suites:
         add_generation(task, suites, held_out)
-    if "latent" in settings["suites"] and labels is not None:
+    if "latent" in settings.suites and files.labels is not None:
         from vaebench.evaluation.labelled import supervised_metrics
 
-        suites.add(supervised_metrics(network, labels, data, settings, seed, threads), len(images))
-    if "likelihood" in settings["suites"] and posterior.kl_per_dimension() is not None:
+        suites.add(supervised_metrics(task, files.labels, files.data, threads), len(images))
+    if "likelihood" in settings.suites and posterior.kl_per_dimension() is not None:
         columns |= add_likelihood(task, suites)
-    if settings["protocol"] == "legacy":
+    if settings.protocol == "legacy":
         add_legacy(task, suites)
-    write_results(task, suites, columns, summary, model, data, outputs)
+    arrays = {"latent.npz": summary.arrays(), "extremes.npz": extremes(task, columns["mse"])}
+    for file, content in arrays.items():
+        write_npz(outputs[file], content)
+    write_results(task, suites, columns, files, outputs)
 
 
 def add_rate(suites: Suites, columns: dict[str, np.ndarray]) -> None:
@@ -120,13 +123,13 @@ def add_likelihood(task: Task, suites: Suites) -> dict[str, np.ndarray]:
     """The importance-weighted bounds of the first images; gives them per image, NaN for the images left out."""
     from vaebench.metrics.likelihood import importance_weighted_bounds
 
-    options, generator = task.settings["likelihood"], task.generator(LIKELIHOOD)
-    chosen = task.images[: options["images"]]
+    options, generator = task.settings.likelihood, task.generator(LIKELIHOOD)
+    chosen = task.images[: options.images]
     found = Pass()
     for x, kept in task.batches(chosen, "importance samples"):
-        found.add(importance_weighted_bounds(task.model, x, options["samples"], generator), {}, kept, 0)
+        found.add(importance_weighted_bounds(task.model, x, options.samples, generator), {}, kept, 0)
     columns = found.columns()
-    suites.add_per_image(columns, len(chosen), dict.fromkeys(columns, f"{options['samples']} importance samples"))
+    suites.add_per_image(columns, len(chosen), dict.fromkeys(columns, f"{options.samples} importance samples"))
     left_out = np.full(len(task.images) - len(chosen), np.nan)
     return {name: np.concatenate([values, left_out]) for name, values in columns.items()}
 
@@ -147,18 +150,15 @@ def write_results(
     task: Task,
     suites: Suites,
     columns: dict[str, np.ndarray],
-    summary: LatentSummary,
-    model: Path,
-    data: dict,
-    outputs: dict,
+    files: EvaluationFiles,
+    outputs: Mapping[str, Path],
 ) -> None:
-    """All result files of this evaluation, each whole or absent."""
-    manifest = read_manifest(data[task.settings["split"]])
-    context = suites.context(model, {split: pixels_sha256(path) for split, path in data.items()}, task.device)
+    """The values of this evaluation, in files that are each whole or absent."""
+    manifest = read_manifest(files.data[task.settings.split])
+    digests = {split: pixels_sha256(path) for split, path in files.data.items()}
+    context = suites.context(files.model, digests, task.device)
     write_per_image(outputs["per_image.parquet"], manifest["ids"][: len(task.images)], columns, context)
-    write_npz(outputs["latent.npz"], summary.arrays())
-    write_npz(outputs["extremes.npz"], extremes(task, columns["mse"]))
-    for suite in task.settings["suites"]:
+    for suite in task.settings.suites:
         suites.write(suite, outputs[f"{suite}.csv"])
     print(f"Measured {len(task.images)} images and {len(task.samples)} samples: {outputs['per_image.parquet'].parent}")
 

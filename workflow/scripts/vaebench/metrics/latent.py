@@ -38,7 +38,7 @@ class Moments:
     @property
     def variance(self) -> np.ndarray:
         """Population variance of each column, (L,)."""
-        return self.squares / self.count
+        return np.asarray(self.squares) / self.count
 
 
 class LatentSummary:
@@ -62,11 +62,11 @@ class LatentSummary:
     def update(self, posterior: Posterior, latent: Tensor) -> None:
         """Take in a batch: its posterior, and the latents (B, ...) that were decoded."""
         self.images += len(latent)
-        if posterior.codes is not None:
+        if posterior.codes is not None and self.code_usage is not None:
             codes = posterior.codes.flatten(1).cpu().numpy()
-            valid = (codes >= 0).all(1)
-            self.not_finite += int((~valid).sum())
-            self.code_usage += np.bincount(codes[valid].ravel(), minlength=len(self.code_usage))
+            known = (codes >= 0).all(1)
+            self.not_finite += int((~known).sum())
+            self.code_usage += np.bincount(codes[known].ravel(), minlength=len(self.code_usage))
             return
         valid = finite_rows(latent)
         self.location.update(latent.flatten(1).double().cpu().numpy())
@@ -101,7 +101,7 @@ class LatentSummary:
         return values | {
             "aggregate_variance": (self.location.variance + self.spread.mean).mean(),
             "active_units": active.sum(),
-            "kl_per_dim": self.kl.mean.mean(),
+            "kl_per_dim": np.mean(self.kl.mean),
             "posterior_collapse": np.nan if np.isnan(active).any() else active.mean() < COLLAPSED_SHARE,
         }
 
@@ -117,12 +117,12 @@ class LatentSummary:
         if self.code_usage is not None:
             return {"code_usage": self.code_usage}
         arrays = {
-            "mean": self.location.mean,
+            "mean": np.asarray(self.location.mean),
             "variance": self.location.variance + (self.spread.mean if self.kl.count else 0),
             "posterior_means": np.concatenate(self.kept_means),
         }
         if self.kl.count:
-            arrays |= {"kl_per_dim": self.kl.mean, "active": self.active}
+            arrays |= {"kl_per_dim": np.asarray(self.kl.mean), "active": self.active}
         if self.kept_log_variances:
             arrays["posterior_log_variances"] = np.concatenate(self.kept_log_variances)
         return arrays

@@ -40,7 +40,7 @@ def _bounds_of_one(
     noise = standard_normal(posterior.mean[i].expand(samples, *mean.shape), generator).double()
     z = mean + noise * torch.exp(0.5 * log_variance)
     log_ratio = -0.5 * (z.square() - noise.square() - log_variance).flatten(1).sum(1)
-    images = [decode(model, part, clamp=False) for part in z.to(x.dtype).split(CHUNK)]
+    images = [decode(model, part, clamp=False) for part in torch.split(z.to(x.dtype), CHUNK)]
     constant = 0.5 * x[0].numel() * math.log(2 * math.pi)
     densities = torch.cat([-half_squared_error(x, y) - constant for y in images])
     log_weights = {"log_likelihood_gaussian": log_ratio + densities}

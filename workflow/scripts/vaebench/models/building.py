@@ -1,21 +1,20 @@
 """A run's specification made into a model."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import nn
 
 from vaebench.models.interface import Autoencoder
 from vaebench.models.lookup import provider_of
+from vaebench.models.run_spec import ModelSpec
 
 
-def build_model(spec: Mapping, input_shape: tuple[int, int, int]) -> Autoencoder:
+def build_model(spec: ModelSpec, input_shape: tuple[int, int, int]) -> Autoencoder:
     """The model of a run's specification for images of `input_shape` (C, H, W).
 
     Weights come from torch's global random numbers: seed them first. Raises `UserError` for an unknown model, field or
     network, and for values that the model refuses.
     """
-    return provider_of(spec["model"]).build(spec, input_shape)
+    return provider_of(spec.model_name).build(spec, input_shape)
 
 
 def has_batch_norm(model: nn.Module) -> bool:

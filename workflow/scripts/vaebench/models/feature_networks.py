@@ -3,10 +3,10 @@
 The Snakefile reads this module on every start, so it imports nothing heavy.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
+from vaebench.base.evaluation_settings import EvaluationSettings
 from vaebench.base.plugin_files import Added, Registry
 
 
@@ -38,15 +38,15 @@ FEATURE_NETWORKS: Registry[FeatureNetwork] = Registry(
 )
 
 
-def wanted_features(evaluation: Mapping[str, Any]) -> list[str]:
-    """The feature networks that the section `evaluation` names and one of its suites needs."""
-    return list(evaluation["distribution"]["features"]) if "generation" in evaluation["suites"] else []
+def wanted_features(evaluation: EvaluationSettings) -> list[str]:
+    """The feature networks that an evaluation names and one of its suites needs."""
+    return list(evaluation.distribution.features) if "generation" in evaluation.suites else []
 
 
-def weights_needed(evaluation: Mapping[str, Any]) -> list[str]:
+def weights_needed(evaluation: EvaluationSettings) -> list[str]:
     """The networks that an evaluation needs a file of weights for, sorted."""
-    needed = {network.name for network in FEATURE_NETWORKS.values() if network.backbone in evaluation["lpips"]}
+    needed = {network.name for network in FEATURE_NETWORKS.values() if network.backbone in evaluation.lpips}
     needed |= {name for name in wanted_features(evaluation) if FEATURE_NETWORKS[name].needs_weights}
-    if evaluation["protocol"] == "legacy":
+    if evaluation.protocol == "legacy":
         needed.add("vgg16")
     return sorted(needed)

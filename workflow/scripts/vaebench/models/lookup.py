@@ -15,6 +15,7 @@ from vaebench.base.fingerprint import Code
 from vaebench.models import providers
 from vaebench.models.catalog import ModelInfo
 from vaebench.models.provider import Provider
+from vaebench.models.run_spec import ModelSpec
 
 GROUP = "vaebench.models"
 
@@ -36,12 +37,12 @@ def info_of(model: str) -> ModelInfo:
     return provider_of(model).catalog[model]
 
 
-def code_of_run(spec: Mapping, measured: bool = False) -> Code:
+def code_of_run(spec: ModelSpec, measured: bool = False) -> Code:
     """The code that decides what becomes of a run's model, and if `measured` of its metrics.
 
     A pretrained model without a name may turn out to be any of pythae's.
     """
-    provider = provider_of("VAE" if spec["model"] is None else spec["model"])
+    provider = provider_of("VAE" if spec.model is None else spec.model)
     code = provider.code_of(spec)
     return code.joined(provider.measuring_code_of(spec)) if measured else code
 

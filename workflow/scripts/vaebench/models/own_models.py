@@ -9,6 +9,7 @@ from vaebench.base.fingerprint import Code
 from vaebench.base.importable import source_file
 from vaebench.models.catalog import ModelInfo
 from vaebench.models.provider import Provider, Shape
+from vaebench.models.run_spec import ModelSpec
 
 if TYPE_CHECKING:
     from vaebench.models.interface import Autoencoder
@@ -32,11 +33,11 @@ class OwnClasses(Provider):
 
     catalog = _AnyPath()
 
-    def build(self, spec: Mapping, shape: Shape) -> "Autoencoder":
+    def build(self, spec: ModelSpec, shape: Shape) -> "Autoencoder":
         """`Class((C, H, W), **config)`."""
         from vaebench.models.interface import Autoencoder
 
-        path = spec["model"]
+        path = spec.model_name
         module, _, attribute = path.rpartition(".")
         try:
             found = getattr(importlib.import_module(module), attribute)
@@ -48,15 +49,15 @@ class OwnClasses(Provider):
         if not (isinstance(found, type) and issubclass(found, Autoencoder)):
             raise UserError(f"the model {path} is no class derived from vaebench.models.interface.Autoencoder")
         try:
-            model = found(tuple(shape), **spec["config"])
+            model = found(tuple(shape), **spec.config)
         except TypeError as error:
-            raise UserError(f"{path} cannot be built with config {dict(spec['config'])}: {error}") from error
+            raise UserError(f"{path} cannot be built with config {dict(spec.config)}: {error}") from error
         model.input_shape = tuple(shape)
         return model
 
-    def code_of(self, spec: Mapping) -> Code:
+    def code_of(self, spec: ModelSpec) -> Code:
         """Its source file, and what that imports from this package."""
-        file = source_file(spec["model"].rpartition(".")[0])
+        file = source_file(spec.model_name.rpartition(".")[0])
         return Code(frozenset({__name__}), frozenset() if file is None else frozenset({file}))
 
 

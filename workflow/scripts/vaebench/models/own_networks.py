@@ -3,20 +3,21 @@
 Snakemake deletes an old model before it trains a new one, so a network that cannot be imported must be found before.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from vaebench.base.errors import UserError
 from vaebench.models.catalog import NETS
 from vaebench.models.lookup import info_of
+from vaebench.models.run_spec import ModelSpec, RunSpec
 
 
-def own_networks(spec: Mapping) -> list[str]:
+def own_networks(spec: ModelSpec) -> list[str]:
     """A run's model and networks that are not of this package: dotted paths, and families that plugins add."""
-    names = (spec["model"], *spec["nets"].values())
+    names = (spec.model, *spec.nets.values())
     return [name for name in names if name and ("." in name or (name in NETS and NETS[name].added))]
 
 
-def mistakes_of(specs: Iterable[Mapping], input_shape: tuple[int, int, int] | None) -> list[str]:
+def mistakes_of(specs: Iterable[RunSpec], input_shape: tuple[int, int, int] | None) -> list[str]:
     """Why the models and networks of the runs `specs` cannot be built, a line for each run; empty when all can.
 
     They are imported, and the models built for images of `input_shape` (C, H, W) unless that is None.
@@ -26,19 +27,19 @@ def mistakes_of(specs: Iterable[Mapping], input_shape: tuple[int, int, int] | No
         try:
             _build(spec, input_shape)
         except Exception as error:  # somebody else's code: whatever it raises is the answer
-            mistakes.append(f"{spec['run']}: {', '.join(own_networks(spec))}: {type(error).__name__}: {error}")
+            mistakes.append(f"{spec.run}: {', '.join(own_networks(spec))}: {type(error).__name__}: {error}")
     return mistakes
 
 
-def _build(spec: Mapping, input_shape: tuple[int, int, int] | None) -> None:
+def _build(spec: RunSpec, input_shape: tuple[int, int, int] | None) -> None:
     from vaebench.models.building import build_model, has_batch_norm
     from vaebench.models.networks.compact import import_network
 
-    if input_shape is not None and spec["pretrained"] is None:
+    if input_shape is not None and spec.pretrained is None:
         batch_norm = has_batch_norm(build_model(spec, input_shape))
-        if spec["training"]["batch_size"] < (smallest := info_of(spec["model"]).smallest_step(batch_norm)):
-            raise UserError(f"training.batch_size must be at least {smallest} for {spec['model']} with batch norm")
+        if spec.training.batch_size < (smallest := info_of(spec.model_name).smallest_step(batch_norm)):
+            raise UserError(f"training.batch_size must be at least {smallest} for {spec.model} with batch norm")
         return
-    for role, name in spec["nets"].items():
+    for role, name in spec.nets.items():
         if name in own_networks(spec):
             NETS[name].added[role].load() if name in NETS else import_network(name)

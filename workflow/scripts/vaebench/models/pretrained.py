@@ -9,7 +9,9 @@ import json
 import math
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +23,13 @@ from vaebench.base.files import atomic_path, remove_left_overs, sha256_of
 from vaebench.base.npz import open_array
 from vaebench.base.plain_tensors import one_line
 from vaebench.base.provenance import environment
+from vaebench.base.values import as_dict
 from vaebench.models.building import build_model
 from vaebench.models.catalog import NETS
 from vaebench.models.finiteness import not_finite
 from vaebench.models.inference import reconstruct
 from vaebench.models.interface import Autoencoder
+from vaebench.models.provider import Shape
 from vaebench.models.providers.pythae.building import (
     DEFAULT,
     PICKLED,
@@ -35,6 +39,7 @@ from vaebench.models.providers.pythae.building import (
     roles_of,
 )
 from vaebench.models.providers.pythae.catalog import MODELS
+from vaebench.models.run_spec import ModelSpec, PretrainedSource
 from vaebench.models.storage import load_weights, restore_model, save_model
 
 PLAIN_FILES = ("model_config.json", "model.pt")
@@ -42,53 +47,53 @@ SET_BY_PYTHAE = {"name", "input_dim", "discriminator_input_dim"}
 CHECKED = 512  # images of the validation split that the imported model is tried on
 
 
-def import_pretrained(spec: Mapping, eval_data: Path, output: Path, history: Path, provenance: Path) -> None:
-    """Write the model that `spec["pretrained"]` names as a training would: `output`, `history`, `provenance`.
+def import_pretrained(spec: ModelSpec, eval_data: Path, output: Path, history: Path, provenance: Path) -> None:
+    """Write the model that `spec.pretrained` names as a training would: `output`, `history`, `provenance`.
 
-    `spec["pretrained"]` holds `hf_hub` (an id on the Hub) or `path` (a folder that pythae saved), and `trust_pickle`,
+    `spec.pretrained` holds `hf_hub` (an id on the Hub) or `path` (a folder that pythae saved), and `trust_pickle`,
     which allows the pickled networks to be executed. `eval_data` is an npz of uint8 images (n, C, H, W): the model must
     be one for such images. The history has one row, the validation MSE. Raises `UserError` when files are missing, the
     weights are no plain tensors, the images have another shape, or no known network fits.
     """
-    source = spec["pretrained"]
-    trust = bool(source.get("trust_pickle"))
-    folder = _download(source["hf_hub"], trust) if source.get("hf_hub") else Path(source["path"]).expanduser()
+    source = spec.pretrained or PretrainedSource()
+    trust = source.trust_pickle
+    folder = _download(source.hf_hub, trust) if source.hf_hub else Path(source.path or "").expanduser()
     images = open_array(eval_data)
     described = _read_config(folder)
     model_name, fields, shape = _what_it_is(described, folder)
-    if spec.get("model") not in (None, model_name):
-        raise UserError(f"{spec['run']}: the config says {spec['model']}, but {folder} holds a {model_name}")
+    if spec.model not in (None, model_name):
+        raise UserError(f"{spec.run}: the config says {spec.model}, but {folder} holds a {model_name}")
     if shape != images.shape[1:]:
-        raise UserError(f"{spec['run']}: the model is for images {shape} (C, H, W), the data are {images.shape[1:]}")
-    resolved = {**spec, "model": model_name, "config": fields}
+        raise UserError(f"{spec.run}: the model is for images {shape} (C, H, W), the data are {images.shape[1:]}")
+    resolved = replace(spec, model=model_name, config=fields)
     if trust:
         print(f"WARNING: trust_pickle is set: code from {folder} is executed now.", file=sys.stderr)
         model = _load_trusted(folder)
-        resolved["nets"] = dict.fromkeys(roles_of(model_name), PICKLED)
+        resolved = replace(resolved, nets=dict.fromkeys(roles_of(model_name), PICKLED))
     else:
         weights = load_weights(folder / "model.pt")
-        resolved["nets"] = _find_networks(resolved, shape, described, weights["model_state_dict"])
+        resolved = replace(resolved, nets=_find_networks(resolved, shape, described, weights["model_state_dict"]))
         model = build_model(resolved, shape).eval()
         restore_model(model, weights)
     if name := not_finite(model.live_state()):
-        raise UserError(f"{spec['run']}: the weights in {folder} are not finite (first {name}): the training diverged")
+        raise UserError(f"{spec.run}: the weights in {folder} are not finite (first {name}): the training diverged")
     mse = _validation_mse(model, images, folder)
     if not math.isfinite(mse):
-        raise UserError(f"{spec['run']}: the model in {folder} gives images that are not finite (mse {mse})")
+        raise UserError(f"{spec.run}: the model in {folder} gives images that are not finite (mse {mse})")
     remove_left_overs(output)
-    save_model(model, resolved, output)
+    save_model(model, resolved.as_record(), output)
     with atomic_path(history) as temporary:
         temporary.write_text(f"epoch,split,term,value\n0,eval,mse,{mse!r}\n")
     record = {
-        "spec": resolved,
-        "source": dict(source),
+        "spec": resolved.as_record(),
+        "source": {key: value for key, value in as_dict(source).items() if value is not None},
         "files": {path.name: sha256_of(path) for path in sorted(folder.iterdir()) if path.is_file()},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "environment": environment(),
     }
     with atomic_path(provenance) as temporary:
         temporary.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
-    print(f"{spec['run']}: {model_name} with {resolved['nets']}, validation MSE {mse:.5f}; {output}", file=sys.stderr)
+    print(f"{spec.run}: {model_name} with {resolved.nets}, validation MSE {mse:.5f}; {output}", file=sys.stderr)
 
 
 def _download(name: str, trust: bool) -> Path:
@@ -156,19 +161,21 @@ def _load_trusted(folder: Path) -> Autoencoder:
         ) from error
 
 
-def _find_networks(spec: Mapping, shape: tuple[int, ...], described: Mapping, weights: Mapping[str, Tensor]) -> dict:
+def _find_networks(
+    spec: ModelSpec, shape: Shape, described: Mapping[str, Any], weights: Mapping[str, Tensor]
+) -> dict[str, str]:
     """The name of a network for each role whose parameters fit the weights; `UserError` when none does."""
-    config = build_config(spec["model"], spec["config"], shape)
+    config = build_config(spec.model, spec.config, shape)
     chosen = {}
-    for role in roles_of(spec["model"]):
+    for role in roles_of(spec.model):
         expected = _shapes({key: value for key, value in weights.items() if key.startswith(f"{role}.")}, f"{role}.")
-        named = (spec.get("nets") or {}).get(role)
+        named = spec.nets.get(role)
         known = [named] if named else [*NETS.own]
         candidates = [DEFAULT] if described.get(f"uses_default_{role}", False) else known
         chosen[role] = next((name for name in candidates if _fits(role, name, spec, config, expected)), None)
         if chosen[role] is None:
             raise UserError(
-                f"{spec['run']}: no network among {', '.join(candidates)} has the parameters of this model's {role} "
+                f"{spec.run}: no network among {', '.join(candidates)} has the parameters of this model's {role} "
                 f"({len(expected)} tensors, first {next(iter(expected.items()), None)}). Its own network is a pickle, "
                 "which can run any code and is not opened. Write the network as a class and name it under nets "
                 f"({role}: package.module.Class), or set pretrained.trust_pickle: true if you trust its author"
@@ -176,13 +183,13 @@ def _find_networks(spec: Mapping, shape: tuple[int, ...], described: Mapping, we
     return chosen
 
 
-def _fits(role: str, name: str, spec: Mapping, config: object, expected: Mapping) -> bool:
+def _fits(role: str, name: str, spec: ModelSpec, config: object, expected: Mapping) -> bool:
     if name == DEFAULT:
         return True
-    if name in NETS and NETS[name].check(role, MODELS[spec["model"]], config.input_dim, vars(config)):
+    if name in NETS and NETS[name].check(role, MODELS[spec.model], config.input_dim, vars(config)):
         return False
     with torch.random.fork_rng(devices=[]):
-        network: nn.Module = build_network(role, name, spec["model"], config)
+        network: nn.Module = build_network(role, name, spec.model, config)
     return _shapes(network.state_dict()) == expected
 
 

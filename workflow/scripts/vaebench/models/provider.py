@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import Code
 from vaebench.models.catalog import ModelInfo
+from vaebench.models.run_spec import ModelSpec
 
 if TYPE_CHECKING:
     from vaebench.models.interface import Autoencoder
@@ -34,17 +35,17 @@ class Provider(ABC):
     how_to_open: str = "Download it, and open it with `load_model(folder)` of vaebench.models.storage."
 
     @abstractmethod
-    def build(self, spec: Mapping, shape: Shape) -> "Autoencoder":
+    def build(self, spec: ModelSpec, shape: Shape) -> "Autoencoder":
         """The model of a run's specification for images of `shape` (C, H, W).
 
         Weights come from torch's global random numbers. Raises `UserError` for what the specification cannot say.
         """
 
     @abstractmethod
-    def code_of(self, spec: Mapping) -> Code:
+    def code_of(self, spec: ModelSpec) -> Code:
         """The code that decides what becomes of the run: an edit of it makes this run stale, and no other code does."""
 
-    def measuring_code_of(self, spec: Mapping) -> Code:
+    def measuring_code_of(self, spec: ModelSpec) -> Code:
         """The code that only an evaluation of the run's model uses, such as metrics of its own."""
         return Code()
 
@@ -54,7 +55,7 @@ class Provider(ABC):
 
         torch.save(model.live_state(), folder / WEIGHTS)
 
-    def load(self, folder: Path, spec: Mapping, shape: Shape) -> "Autoencoder":
+    def load(self, folder: Path, spec: ModelSpec, shape: Shape) -> "Autoencoder":
         """The model that was saved in `folder`; no code in it is executed. Raises `UserError` where that fails."""
         import torch
 

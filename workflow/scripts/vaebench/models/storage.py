@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -17,10 +18,11 @@ from vaebench.base.plain_tensors import load_plain, one_line
 from vaebench.models.interface import Autoencoder, map_tensors
 from vaebench.models.lookup import provider_of
 from vaebench.models.provider import SPECIFICATION, read_specification
+from vaebench.models.run_spec import ModelSpec
 
 
-def save_model(model: Autoencoder, spec: Mapping, folder: Path) -> None:
-    """Write `folder` as the model's provider does, and the specification beside.
+def save_model(model: Autoencoder, record: Mapping[str, Any], folder: Path) -> None:
+    """Write `folder` as the model's provider does, and beside it `record`, the specification (`ModelSpec.as_record`).
 
     The folder is new when it is there at all: it is written under a temporary name, is on the disk for good, and
     replaces an older one.
@@ -29,8 +31,8 @@ def save_model(model: Autoencoder, spec: Mapping, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        provider_of(spec["model"]).save(model, temporary)
-        described = {"spec": dict(spec), "input_shape": list(model.input_shape)}
+        provider_of(record["model"]).save(model, temporary)
+        described = {"spec": dict(record), "input_shape": list(model.input_shape)}
         (temporary / SPECIFICATION).write_text(json.dumps(described, indent=2, sort_keys=True) + "\n")
         temporary.chmod(0o755)
         sync_tree(temporary)
@@ -56,8 +58,9 @@ def load_model(folder: Path | str, device: str = "cpu") -> Autoencoder:
         raise UserError(
             f"{folder} has no {SPECIFICATION}: not a model of this pipeline; give it as `pretrained: {{path: ...}}`"
         )
-    spec = described["spec"]
-    model = provider_of(spec["model"]).load(folder, spec, tuple(described["input_shape"]))
+    spec = ModelSpec.recorded(described["spec"])
+    channels, height, width = described["input_shape"]
+    model = provider_of(spec.model_name).load(folder, spec, (channels, height, width))
     return model.to(device).eval()
 
 

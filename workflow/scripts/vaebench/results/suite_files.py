@@ -4,14 +4,15 @@ import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 
 from vaebench.base.errors import UserError
+from vaebench.base.evaluation_settings import EvaluationSettings
 from vaebench.base.files import atomic_path
 from vaebench.base.provenance import Environment, environment
 from vaebench.metrics.metric import SUITES, Value
@@ -52,6 +53,16 @@ class Context(TypedDict):
     training_precision: str
 
 
+@dataclass(frozen=True)
+class TrainingIdentity:
+    """Which training a result is of; the model may be named by the trained model alone (None)."""
+
+    dataset: str
+    run: str
+    model: str | None
+    seed: int
+
+
 class Suites:
     """Collects metric values and writes them suite by suite.
 
@@ -60,16 +71,13 @@ class Suites:
 
     def __init__(
         self,
-        dataset: str,
-        run: str,
-        model: str,
-        seed: int,
-        settings: Mapping[str, Any],
+        training: TrainingIdentity,
+        settings: EvaluationSettings,
         skipped: dict[str, str],
         count: int,
         features: Sequence[str] = (),
     ) -> None:
-        self.identity = {"dataset": dataset, "run": run, "model": model, "seed": seed, "split": settings["split"]}
+        self.training = training
         self.settings = settings
         self.skipped = skipped
         self.count = count
@@ -122,14 +130,14 @@ class Suites:
         provenance = model.parent / "provenance.json"
         trained = json.loads(provenance.read_text(encoding="utf-8")) if provenance.exists() else {}
         return {
-            "dataset": self.identity["dataset"],
-            "run": self.identity["run"],
-            "model": self.identity["model"],
-            "seed": self.identity["seed"],
-            "split": self.identity["split"],
+            "dataset": self.training.dataset,
+            "run": self.training.run,
+            "model": self.training.model or "",
+            "seed": self.training.seed,
+            "split": self.settings.split,
             "data": data,
             "images": self.count,
-            "protocol": self.settings["protocol"],
+            "protocol": self.settings.protocol,
             "evaluation_environment": environment(device),
             "training_environment": trained.get("environment", trained),
             "training_precision": trained.get("precision", "unknown"),
@@ -139,7 +147,8 @@ class Suites:
         metric = describe(name)
         shown = math.isfinite(found.value)
         return {
-            **self.identity,
+            **vars(self.training),
+            "split": self.settings.split,
             "suite": metric.suite,
             "metric": name,
             "value": repr(float(found.value)) if shown else "",
@@ -152,11 +161,11 @@ class Suites:
         """Whether the configuration asks for a metric; one that it does not ask for has no row at all."""
         settings = self.settings
         if name.startswith("legacy_"):
-            return bool(settings["protocol"] == "legacy")
+            return settings.protocol == "legacy"
         if name.startswith("sampled_"):
-            return bool(settings["samples_per_image"]) and self._wanted(name.removeprefix("sampled_"))
+            return settings.samples_per_image > 0 and self._wanted(name.removeprefix("sampled_"))
         if "lpips_" in name:
-            return name.rpartition("_")[2] in settings["lpips"]
+            return name.rpartition("_")[2] in settings.lpips
         if METRICS[name].applies_to.startswith("data sets with"):
             return False
         if METRICS[name].features:

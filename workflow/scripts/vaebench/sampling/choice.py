@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import Code
 from vaebench.models.lookup import MODELS
+from vaebench.models.run_spec import Named, RunSpec
 
 if TYPE_CHECKING:
     from vaebench.models.interface import Autoencoder
@@ -32,26 +33,25 @@ def sampler_names() -> list[str]:
     return list(dict.fromkeys([AUTO, *CONTINUOUS, *own, *OF_CODES]))
 
 
-def code_of_sampler(spec: Mapping) -> Code:
+def code_of_sampler(spec: RunSpec) -> Code:
     """The module of the run's sampler; those of all, where only the model itself knows which one it is."""
-    name = spec["sampler"]["name"]
+    name = spec.sampler.name
     if name == AUTO:
-        name = MODELS[spec["model"]].sampler if spec["model"] is not None else ""
+        name = MODELS[spec.model].sampler if spec.model is not None else ""
     known = CONTINUOUS | OF_CODES
     if name in known:
         return Code(frozenset({known[name]}))
     return Code() if name else Code(frozenset(known.values()))
 
 
-def resolve_sampler(model: "Autoencoder", sampler: Mapping) -> tuple[str, dict]:
+def resolve_sampler(model: "Autoencoder", sampler: Named) -> tuple[str, dict[str, Any]]:
     """The name behind `auto`, and the options with their defaults; UserError for what does not fit the model."""
-    name = model.sampler if sampler["name"] == AUTO else sampler["name"]
+    name = model.sampler if sampler.name == AUTO else sampler.name
     defaults = find_sampler(model, name).options
-    given = sampler.get("options", {})
-    unknown = sorted(set(given) - set(defaults))
+    unknown = sorted(set(sampler.options) - set(defaults))
     if unknown:
         raise UserError(f"sampler.options: {name} has no option {unknown[0]!r}; it has {sorted(defaults)}")
-    return name, {**defaults, **given}
+    return name, {**defaults, **sampler.options}
 
 
 def find_sampler(model: "Autoencoder", name: str) -> Sampler:

@@ -5,6 +5,7 @@ pythae's own sampler fails on EMA codebooks and feeds the code's number to the n
 
 from collections.abc import Mapping
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from vaebench.base.errors import UserError
 from vaebench.sampling.codes import image_codes, size_of
 from vaebench.sampling.request import Drawn, Request
 
@@ -32,7 +34,8 @@ def draw(request: Request) -> Drawn:
     seed = int(request.generator.integers(2**31))
     codes = {split: image_codes(model, images) for split, images in request.images.items()}
     prior = fit_pixelcnn(codes["train"], codes["eval"], size_of(model), request.options, seed)
-    drawn = sample_codes(prior, request.count, codes["train"].shape[1:], seed)
+    height, width = codes["train"].shape[1:]
+    drawn = sample_codes(prior, request.count, (height, width), seed)
     nats = {split: code_nats(prior, codes[split], request.options["batch_size"]) for split in request.held_out}
     with torch.no_grad():
         return Drawn(model.embed_codes(drawn), nats)
@@ -40,6 +43,8 @@ def draw(request: Request) -> Drawn:
 
 class MaskedConvolution(nn.Conv2d):
     """A convolution that sees only positions before its own in reading order; `own` lets it see its own too."""
+
+    mask: Tensor
 
     def __init__(self, channels_in: int, channels_out: int, size: int, own: bool) -> None:
         super().__init__(channels_in, channels_out, size, padding=size // 2)
@@ -50,7 +55,8 @@ class MaskedConvolution(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels_in, h, w) -> (B, channels_out, h, w)."""
-        return self._conv_forward(x, self.weight * self.mask, self.bias)
+        convolved: Tensor = self._conv_forward(x, self.weight * self.mask, self.bias)
+        return convolved
 
 
 class PixelCNN(nn.Module):
@@ -65,13 +71,14 @@ class PixelCNN(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         """Codes (B, h, w) int64 -> logits (B, K, h, w)."""
-        x = self.first(self.embedding(codes).permute(0, 3, 1, 2))
+        x: Tensor = self.first(self.embedding(codes).permute(0, 3, 1, 2))
         for block in self.blocks:
             x = x + block(functional.relu(x))
-        return self.logits(functional.relu(x))
+        logits: Tensor = self.logits(functional.relu(x))
+        return logits
 
 
-def fit_pixelcnn(train: Tensor, held_out: Tensor, codes: int, options: Mapping, seed: int) -> PixelCNN:
+def fit_pixelcnn(train: Tensor, held_out: Tensor, codes: int, options: Mapping[str, Any], seed: int) -> PixelCNN:
     """Fit a PixelCNN over a codebook of size `codes` to grids (n, h, w); keep the epoch of least held-out loss.
 
     Stops after `options["patience"]` epochs without improvement. Also used: epochs, channels, layers, batch_size,
@@ -82,13 +89,14 @@ def fit_pixelcnn(train: Tensor, held_out: Tensor, codes: int, options: Mapping, 
         prior = PixelCNN(codes, options["channels"], options["layers"]).to(train.device)
     optimizer = torch.optim.Adam(prior.parameters(), lr=options["learning_rate"])
     order = np.random.default_rng(seed)
-    best_loss, best_state, since_best = float("inf"), None, 0
+    best_state: dict[str, Tensor] | None = None
+    best_loss, since_best = float("inf"), 0
     progress = tqdm(range(options["epochs"]), desc="fitting the code prior", unit="epoch")
     for _ in progress:
-        for rows in torch.from_numpy(order.permutation(len(train))).split(options["batch_size"]):
+        for rows in torch.split(torch.from_numpy(order.permutation(len(train))), options["batch_size"]):
             batch = train[rows.to(train.device)]
             optimizer.zero_grad(set_to_none=True)
-            functional.cross_entropy(prior(batch), batch).backward()
+            torch.autograd.backward(functional.cross_entropy(prior(batch), batch))
             optimizer.step()
         loss = _loss(prior, held_out, options["batch_size"])
         progress.set_postfix(nats_per_code=round(loss, 4))
@@ -97,20 +105,22 @@ def fit_pixelcnn(train: Tensor, held_out: Tensor, codes: int, options: Mapping, 
             best_loss, best_state, since_best = loss, deepcopy(prior.state_dict()), 0
         if since_best == options["patience"]:
             break
+    if best_state is None:
+        raise UserError("the prior over the codes cannot be fitted: its loss is not finite; lower its learning_rate")
     prior.load_state_dict(best_state)
     return prior.eval()
 
 
 @torch.no_grad()
 def _loss(prior: PixelCNN, codes: Tensor, batch_size: int) -> float:
-    total = sum(float(functional.cross_entropy(prior(b), b)) * len(b) for b in codes.split(batch_size))
-    return total / len(codes)
+    totals = [float(functional.cross_entropy(prior(b), b)) * len(b) for b in torch.split(codes, batch_size)]
+    return sum(totals) / len(codes)
 
 
 @torch.no_grad()
 def code_nats(prior: PixelCNN, codes: Tensor, batch_size: int) -> np.ndarray:
     """-ln p of each grid of codes (n, h, w) in nats, summed over its positions: (n,) float64."""
-    nats = [functional.cross_entropy(prior(part), part, reduction="none") for part in codes.split(batch_size)]
+    nats = [functional.cross_entropy(prior(part), part, reduction="none") for part in torch.split(codes, batch_size)]
     return torch.cat([values.double().sum((1, 2)) for values in nats]).cpu().numpy()
 
 
@@ -121,7 +131,7 @@ def sample_codes(prior: PixelCNN, count: int, grid: tuple[int, int], seed: int) 
     generator = torch.Generator(device).manual_seed(seed)
     codes = torch.zeros(count, *grid, dtype=torch.int64, device=device)
     logits_of_one = grid[0] * grid[1] * prior.logits.out_channels
-    for part in codes.split(max(LOGITS // logits_of_one, 1)):
+    for part in torch.split(codes, max(LOGITS // logits_of_one, 1)):
         for i in range(grid[0]):
             for j in range(grid[1]):
                 probabilities = prior(part[:, : i + 1])[:, :, i, j].softmax(1)  # later rows cannot matter

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ class Request:
 
     model: Autoencoder
     count: int
-    options: Mapping
+    options: Mapping[str, Any]
     generator: np.random.Generator
     images: Mapping[str, np.ndarray]
 

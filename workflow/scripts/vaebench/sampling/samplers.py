@@ -1,6 +1,8 @@
 """Generated images: each family's natural sampler, or the one that the configuration names."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,39 +14,49 @@ from vaebench.base.files import atomic_path
 from vaebench.base.npz import open_array
 from vaebench.models.batches import aligned_rows, prepare_torch, to_bytes
 from vaebench.models.inference import decode
+from vaebench.models.run_spec import Named
 from vaebench.models.storage import load_model
 from vaebench.sampling.choice import find_sampler, resolve_sampler
 from vaebench.sampling.request import Request
+from vaebench.sampling.sampling_settings import SamplingSettings
 
 
-def sample(
-    model: Path, data: dict[str, Path], output: Path, sampler: dict, settings: dict, seed: int, threads: int
-) -> None:
-    """Generate `settings["count"]` images with a trained model and write them as an npz.
+@dataclass(frozen=True)
+class SamplingFiles:
+    """The folder of a trained model, the npz of each split, and the npz to be written."""
 
-    data: split -> npz; seed: the training's, so that two trainings of one run do not share their draws. The npz holds
+    model: Path
+    data: Mapping[str, Path]
+    output: Path
+
+
+def sample(files: SamplingFiles, sampler: Named, settings: SamplingSettings, seed: int, threads: int) -> None:
+    """Generate `settings.count` images with a trained model and write them as an npz.
+
+    seed: the training's, so that two trainings of one run do not share their draws. The npz holds
     `data`, uint8 (count, C, H, W), and `sampler`, a JSON text of the sampler's name, options and seeds; for a VQ model
     also `code_nats_eval` and `code_nats_test`, float64 (n,): -ln p(codes) of the images of these splits under the prior
     that the codes were drawn from. Raises UserError for a sampler that does not fit the model and for a model that
     gives values that are not finite.
     """
-    device = prepare_torch(threads, settings["device"])
-    network = load_model(model, device)
+    device = prepare_torch(threads, settings.device)
+    network = load_model(files.model, device)
     name, options = resolve_sampler(network, sampler)
-    generator = np.random.default_rng([settings["seed"], seed])
+    generator = np.random.default_rng([settings.seed, seed])
     torch.manual_seed(int(generator.integers(2**63)))
-    images = {split: open_array(path) for split, path in data.items()}
-    drawn = find_sampler(network, name).draw(Request(network, settings["count"], options, generator, images))
+    images = {split: open_array(path) for split, path in files.data.items()}
+    drawn = find_sampler(network, name).draw(Request(network, settings.count, options, generator, images))
     generated = []
-    blocks = aligned_rows(drawn.latents, settings["batch_size"])
+    blocks = aligned_rows(drawn.latents, settings.batch_size)
     for z, kept in tqdm(blocks, desc=f"decoding {name} samples", unit="batch"):
         batch = decode(network, z.to(device))[:kept]
         if not torch.isfinite(batch).all():
-            raise UserError(f"{model}: the model gives images that are not finite; it diverged or is damaged")
+            raise UserError(f"{files.model}: the model gives images that are not finite; it diverged or is damaged")
         generated.append(to_bytes(batch))
-    seeds = {"seed": settings["seed"], "training_seed": seed}
+    seeds = {"seed": settings.seed, "training_seed": seed}
     described = json.dumps({"name": name, "options": options} | seeds, sort_keys=True)
     nats = {f"code_nats_{split}": values for split, values in drawn.code_nats.items()}
-    with atomic_path(output) as temporary:
-        np.savez(temporary, data=np.concatenate(generated), sampler=np.array(described), **nats)
-    print(f"Generated {settings['count']} images with the sampler {name}: {output}")
+    with atomic_path(files.output) as temporary:
+        arrays = {"data": np.concatenate(generated), "sampler": np.array(described), **nats}
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]  # none of them is called allow_pickle
+    print(f"Generated {settings.count} images with the sampler {name}: {files.output}")

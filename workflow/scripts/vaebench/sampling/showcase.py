@@ -13,25 +13,28 @@ from vaebench.models.inference import decode, encode, reconstruct
 from vaebench.models.interface import Autoencoder
 from vaebench.models.posterior import Posterior
 from vaebench.models.storage import load_model
+from vaebench.sampling.sampling_settings import ShowcaseSettings
 
 REACH = 3.0  # standard deviations to either side
 REFERENCE_IMAGES = 512  # held-out images that tell which dimensions matter, and how far they vary
 INTERPOLATION_STEPS = 8
 
 
-def make_showcase(model: Path, test_data: Path, output: Path, settings: dict, seed: int, threads: int) -> None:
+def make_showcase(
+    model: Path, test_data: Path, output: Path, settings: ShowcaseSettings, seed: int, threads: int
+) -> None:
     """Write showcase.npz: index, originals, reconstructions, traversal (with _dims and _values), interpolation.
 
     All images are uint8. The held-out images are chosen by `seed` alone, so every run shows the same. A model of codes
     has no traversal, and the array is empty.
     """
-    device = prepare_torch(threads, settings["device"])
+    device = prepare_torch(threads, settings.device)
     network = load_model(model, device)
     images = open_array(test_data)
-    index = choose_images(len(images), settings["images"], seed)
+    index = choose_images(len(images), settings.images, seed)
     x = to_float(images[index], device)
     traversal, dims, values = traverse(network, x[:1], to_float(images[:REFERENCE_IMAGES], device), settings)
-    pairs = min(settings["interpolations"], len(x) // 2)
+    pairs = min(settings.interpolations, len(x) // 2)
     arrays = {
         "index": index,
         "originals": images[index],
@@ -52,7 +55,7 @@ def choose_images(available: int, wanted: int, seed: int) -> np.ndarray:
 
 
 def traverse(
-    model: Autoencoder, x: Tensor, reference: Tensor, settings: dict
+    model: Autoencoder, x: Tensor, reference: Tensor, settings: ShowcaseSettings
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Decode the first image's latent with one dimension at a time moved from -3 to 3 standard deviations.
 
@@ -60,13 +63,13 @@ def traverse(
     moves in units of its prior, another in those of the latents of the `reference` images, around their mean. The
     dimensions of a grid are its numbers, counted through.
     """
-    values = np.linspace(-REACH, REACH, settings["traversal_steps"])
+    values = np.linspace(-REACH, REACH, settings.traversal_steps)
     posterior = encode(model, reference)
-    if posterior.codes is not None or not settings["traversal_dims"]:
+    if posterior.codes is not None or not settings.traversal_dims:
         return np.empty((0, len(values), *x.shape[1:]), np.uint8), np.empty(0, np.int64), values
     modes = posterior.mode()
     latents, shape = modes.flatten(1), modes.shape[1:]
-    dims = informative_dimensions(posterior, latents)[: settings["traversal_dims"]]
+    dims = informative_dimensions(posterior, latents)[: settings.traversal_dims]
     gaussian = posterior.kl_per_dimension() is not None
     start = encode(model, x).mode().flatten(1)
     rows = []

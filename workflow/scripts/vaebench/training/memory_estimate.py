@@ -1,12 +1,11 @@
 """How much GPU memory a training will take, found out without a GPU and without training."""
 
-from collections.abc import Mapping
-
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from vaebench.models.building import build_model
 from vaebench.models.interface import Moment
+from vaebench.models.run_spec import RunSpec
 
 CONTEXT_MB = 800  # CUDA context, cuDNN and cuBLAS workspaces
 COPIES = 4  # of each parameter: weights, gradient, and Adam's two moments
@@ -14,7 +13,7 @@ SLACK = 1.3  # fragmentation, temporaries of the backward pass
 PROBE = 4  # images of the trial batch
 
 
-def training_memory_mb(spec: Mapping, input_shape: tuple[int, int, int]) -> float:
+def training_memory_mb(spec: RunSpec, input_shape: tuple[int, int, int]) -> float:
     """Estimated GPU memory in MB for training the run `spec` on images (C, H, W).
 
     One batch of four random images goes through the model on the CPU. What autograd keeps of it for the backward pass
@@ -37,5 +36,5 @@ def training_memory_mb(spec: Mapping, input_shape: tuple[int, int, int]) -> floa
 
         with saved_tensors_hooks(keep, lambda tensor: tensor):
             model.losses(images, Moment(1, PROBE))
-    activations = sum(kept.values()) / PROBE * spec["training"]["batch_size"]
+    activations = sum(kept.values()) / PROBE * spec.training.batch_size
     return CONTEXT_MB + SLACK * (COPIES * parameters + activations) / 2**20

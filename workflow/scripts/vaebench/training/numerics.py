@@ -11,13 +11,14 @@ from torch._functorch import config as functorch
 from vaebench.base.malloc import keep_freed_memory
 from vaebench.base.platforms import peak_memory_bytes
 from vaebench.models.interface import Autoencoder
+from vaebench.models.run_spec import TrainingSettings
 from vaebench.training.precision import compute_in_bfloat16
 
 Answer = Mapping[str, Tensor] | Tensor
 
 
 @contextmanager
-def numerics(training: Mapping, device: torch.device, threads: int) -> Iterator[None]:
+def numerics(training: TrainingSettings, device: torch.device, threads: int) -> Iterator[None]:
     """Within the block torch uses `threads` threads, and computes as `training` says (deterministic, precision)."""
     keep_freed_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA needs to be deterministic
@@ -32,11 +33,11 @@ def numerics(training: Mapping, device: torch.device, threads: int) -> Iterator[
     )
     try:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(training["deterministic"], warn_only=True)
+        torch.use_deterministic_algorithms(training.deterministic, warn_only=True)
         # Deterministic torch fills every fresh tensor with NaN, hundreds a step, although no operation reads them.
         torch.utils.deterministic.fill_uninitialized_memory = False
-        torch.backends.cudnn.benchmark = not training["deterministic"]
-        tf32 = training["precision"] != "fp32" and device.type == "cuda"
+        torch.backends.cudnn.benchmark = not training.deterministic
+        tf32 = training.precision != "fp32" and device.type == "cuda"
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
         torch.backends.cudnn.allow_tf32 = tf32
         if device.type == "cuda":
@@ -52,20 +53,20 @@ def numerics(training: Mapping, device: torch.device, threads: int) -> Iterator[
         torch.utils.deterministic.fill_uninitialized_memory = former[6]
 
 
-def prepare(model: Autoencoder, training: Mapping, device: torch.device) -> Autoencoder:
+def prepare(model: Autoencoder, training: TrainingSettings, device: torch.device) -> Autoencoder:
     """Move a freshly built model to the device, in the layout, precision and compilation that `training` asks for.
 
     Its parameters stay float32 and keep their names. With bf16 the networks compute in bfloat16 (see `precision`).
     """
     model = model.to(device)
-    if training["gradients"] == "exact":
+    if training.gradients == "exact":
         model.prepare_training()
-        if training["channels_last"]:
+        if training.channels_last:
             for network in model.networks().values():
                 network.to(memory_format=torch.channels_last)
-    if training["precision"] == "bf16":
+    if training.precision == "bf16":
         compute_in_bfloat16(model.networks(), device)
-    for network in model.networks().values() if training["compile"] else ():
+    for network in model.networks().values() if training.compile else ():
         network.forward = _compiled(network.forward, model.answer)
     return model
 

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from vaebench.base.errors import UserError
 from vaebench.config.optimizers import make_optimizer, make_scheduler, step_scheduler
 from vaebench.models.interface import Autoencoder, Losses, Objective
+from vaebench.models.run_spec import TrainingSettings
 
 Value = TypeVar("Value")
 
@@ -53,25 +54,25 @@ class Optimized:
         return float(self.optimizer.param_groups[0]["lr"])
 
 
-def make_objectives(model: Autoencoder, training: Mapping) -> list[Optimized]:
+def make_objectives(model: Autoencoder, training: TrainingSettings) -> list[Optimized]:
     """The objectives of `model` with their optimizers, in the order in which these step.
 
-    `training` is the resolved training block; `training["components"]` overrides learning rate, optimizer and scheduler
+    `training` is the resolved training block; `training.components` overrides learning rate, optimizer and scheduler
     by component. Raises `UserError` for a component the model does not have, or an optimizer that torch does not have.
     """
     objectives = model.objectives()
     names = [objective.name for objective in objectives] if len(objectives) > 1 else []
-    unknown = sorted(set(training["components"]) - set(names))
+    unknown = sorted(set(training.components) - set(names))
     if unknown:
         known = ", ".join(names) or "none: it has a single optimizer"
         raise UserError(f"training.components: {model.name} has no {', '.join(unknown)} (it has {known})")
     made = []
     for objective in objectives:
-        settings = {**training, **training["components"].get(objective.name, {})}
+        settings = training.of(objective.name)
         options = dict(objective.options)
-        optimizer = make_optimizer(objective.parameters, settings, options, fused=training["gradients"] == "exact")
+        optimizer = make_optimizer(objective.parameters, settings, options, fused=training.gradients == "exact")
         trained = [parameter for parameter in objective.parameters if parameter.requires_grad]
-        made.append(Optimized(objective, trained, optimizer, make_scheduler(optimizer, settings["scheduler"])))
+        made.append(Optimized(objective, trained, optimizer, make_scheduler(optimizer, settings.scheduler)))
     return made
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vaebench.models.lookup import info_of
+from vaebench.models.run_spec import RunSpec
 
 Answer = Mapping[str, Tensor] | Tensor
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
@@ -31,7 +32,7 @@ def multiplies_in_bfloat16(device: torch.device) -> bool:
 
 
 def choose_precision(
-    spec: Mapping,
+    spec: RunSpec,
     device: torch.device,
     former: Sequence[str] = (),
     multiplies: Callable[[torch.device], bool] = multiplies_in_bfloat16,
@@ -43,11 +44,11 @@ def choose_precision(
     convolutions `compute_in_bfloat16` cannot check; and for a training that went through fp32 before, of which `former`
     holds the precisions of its earlier attempts.
     """
-    training = spec["training"]
-    if training["precision"] != "auto":
-        return training["precision"]
-    exempt = training["gradients"] == "pythae" or info_of(spec["model"]).needs_float32
-    unchecked = training["compile"] and device.type == "cpu"
+    training = spec.training
+    if training.precision != "auto":
+        return training.precision
+    exempt = training.gradients == "pythae" or info_of(spec.model_name).needs_float32
+    unchecked = training.compile and device.type == "cpu"
     return "fp32" if exempt or unchecked or "fp32" in former or not multiplies(device) else "bf16"
 
 

@@ -4,32 +4,35 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from vaebench.base.durable import durable_path
+from vaebench.base.values import as_dict
 from vaebench.models.catalog import HOW_TO_TRAIN
+from vaebench.models.run_spec import RunSpec
 
 
-def training_key(spec: Mapping, seed: int, code: str, data: Mapping[str, str]) -> str:
+def training_key(spec: RunSpec, seed: int, code: str, data: Mapping[str, str]) -> str:
     """A fingerprint of all that decides the result."""
-    training = {name: value for name, value in spec["training"].items() if name not in HOW_TO_TRAIN}
-    parts = {name: spec[name] for name in ("model", "nets", "config")} | {"training": training}
+    training = {name: value for name, value in as_dict(spec.training).items() if name not in HOW_TO_TRAIN}
+    parts = {"model": spec.model, "nets": spec.nets, "config": spec.config, "training": training}
     text = json.dumps({**parts, "seed": seed, "code": code, "data": data}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_history(rows: Sequence[Mapping], path: Path) -> None:
+def write_history(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """The rows (epoch, split, term, value) as history.csv."""
     with durable_path(path) as temporary:
         lines = [f"{row['epoch']},{row['split']},{row['term']},{row['value']!r}" for row in rows]
         temporary.write_text("\n".join(["epoch,split,term,value", *lines]) + "\n")
 
 
-def memory_advice(spec: Mapping, device: torch.device) -> str:
+def memory_advice(spec: RunSpec, device: torch.device) -> str:
     """What to do when the memory of a device does not suffice for a run."""
-    training = spec["training"]
+    training = spec.training
     return (
-        f"{spec['run']}: out of memory on {device} with training.batch_size {training['batch_size']} and "
-        f"training.eval_batch_size {training['eval_batch_size']}; lower them, or set training.precision to bf16"
+        f"{spec.run}: out of memory on {device} with training.batch_size {training.batch_size} and "
+        f"training.eval_batch_size {training.eval_batch_size}; lower them, or set training.precision to bf16"
     )

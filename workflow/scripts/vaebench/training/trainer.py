@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -31,6 +32,7 @@ from vaebench.models.finiteness import ProbabilityGuard, means_no_numbers, not_f
 from vaebench.models.inference import reconstruct
 from vaebench.models.interface import Autoencoder, Moment
 from vaebench.models.lookup import info_of
+from vaebench.models.run_spec import RunSpec
 from vaebench.models.storage import kept_state, restore_model, save_model
 from vaebench.training.checkpoint import Checkpoint, Progress, seed_everything
 from vaebench.training.minibatches import Minibatches
@@ -46,23 +48,26 @@ CHECK_EVERY = 64  # steps between two looks at the losses; each look waits for t
 DIVERGED = 1e10  # pythae stops at the same value
 
 
-def train(
-    spec: Mapping,
-    seed: int,
-    train_data: Path,
-    eval_data: Path,
-    output: Path,
-    history: Path,
-    provenance: Path,
-    state: Path,
-    code: str,
-    threads: int,
-    tracking: str = "none",
-) -> None:
-    """Train the run `spec` with `seed` and write `output` (the model's folder), `history` and `provenance`.
+@dataclass(frozen=True)
+class TrainingFiles:
+    """What a training reads and writes.
 
-    `train_data` and `eval_data` are npz files of uint8 images (n, C, H, W). `state` is a folder for the resumable
-    state, which is used again only with the same specification, seed, `code` (a fingerprint) and data. On SIGTERM,
+    `train` and `eval` are npz files of uint8 images (n, C, H, W), `output` is the model's folder, `state` that of the
+    resumable state.
+    """
+
+    train: Path
+    eval: Path
+    output: Path
+    history: Path
+    provenance: Path
+    state: Path
+
+
+def train(spec: RunSpec, seed: int, files: TrainingFiles, code: str, threads: int, tracking: str = "none") -> None:
+    """Train the run `spec` with `seed` and write the model, its history and its provenance.
+
+    The state is used again only with the same specification, seed, `code` (a fingerprint) and data. On SIGTERM,
     SIGUSR1 and SIGINT the state is saved and the process ends (`Interrupted`) with 128 + the signal's number; once the
     last epoch is done they are ignored. The last state stays: with it the results are written again without training,
     until `state_folder.forget` removes it. No two processes train with one state folder at a time. Precision
@@ -70,33 +75,33 @@ def train(
     wrong setting, a loss that is not finite or diverges (state/failure.json then names the term and the step), and when
     memory or the disk runs out.
     """
-    with full_disk_said(Path(state)), held(Path(state)):
-        for path in (output, history, provenance):
+    with full_disk_said(files.state), held(files.state):
+        for path in (files.output, files.history, files.provenance):
             remove_left_overs(path)
-        training = spec["training"]
-        device = choose_device(training["device"])
-        data = {"train": pixels_sha256(train_data), "eval": pixels_sha256(eval_data)}
-        checkpoint = Checkpoint(state, training_key(spec, seed, code, data))
+        training, record = spec.training, spec.as_record()
+        device = choose_device(training.device)
+        data = {"train": pixels_sha256(files.train), "eval": pixels_sha256(files.eval)}
+        checkpoint = Checkpoint(files.state, training_key(spec, seed, code, data))
         precision = choose_precision(spec, device, checkpoint.precisions())
-        resolved = {**spec, "training": {**training, "precision": precision}}
-        with numerics(resolved["training"], device, threads), Interruption() as interruption:
-            trainer = Trainer(resolved, seed, train_data, eval_data, device, checkpoint, interruption)
+        resolved = replace(spec, training=replace(training, precision=precision))
+        with numerics(resolved.training, device, threads), Interruption() as interruption:
+            trainer = Trainer(resolved, seed, (files.train, files.eval), device, checkpoint, interruption)
             attempt = {"resumed_at_epoch": trainer.progress.epoch, "precision": precision}
             attempts = checkpoint.begin_attempt({**environment(str(device)), **attempt})
-            with open_tracker(tracking, Path(state) / "tracking", f"{spec['run']}-seed{seed}", spec) as tracker:
+            with open_tracker(tracking, files.state / "tracking", f"{spec.run}-seed{seed}", record) as tracker:
                 trainer.run_or_explain(tracker)
             interruption.finished = True
             best = trainer.best_model()
-            save_model(best, spec, output)
-            write_history(trainer.progress.rows, history)
+            save_model(best, record, files.output)
+            write_history(trainer.progress.rows, files.history)
             described = {
-                "spec": dict(spec),
+                "spec": record,
                 "seed": seed,
                 "code": code,
                 "data": data,
                 "parameters": sum(parameter.numel() for parameter in best.parameters() if parameter.requires_grad),
                 "kept_epoch": trainer.progress.best["epoch"],
-                "kept_by": {"metric": training["select"], "value": trainer.progress.best["value"]},
+                "kept_by": {"metric": training.select, "value": trainer.progress.best["value"]},
                 "epochs": trainer.progress.epoch,
                 "steps": trainer.progress.steps,
                 "images_seen": trainer.progress.images_seen,
@@ -107,13 +112,13 @@ def train(
                 "environment": environment(str(device)),
                 "attempts": attempts,
             }
-            with durable_path(provenance) as temporary:
+            with durable_path(files.provenance) as temporary:
                 temporary.write_text(json.dumps(described, indent=2, sort_keys=True) + "\n")
             checkpoint.finish()
             print(
-                f"{spec['run']} seed {seed}: {trainer.progress.epoch} epochs in {trainer.progress.total_seconds:.0f} s "
-                f"({described['precision']}), kept epoch {trainer.progress.best['epoch']} ({training['select']}); "
-                f"model in {output}",
+                f"{spec.run} seed {seed}: {trainer.progress.epoch} epochs in {trainer.progress.total_seconds:.0f} s "
+                f"({described['precision']}), kept epoch {trainer.progress.best['epoch']} ({training.select}); "
+                f"model in {files.output}",
                 file=sys.stderr,
             )
 
@@ -126,48 +131,46 @@ class Trainer:
 
     def __init__(
         self,
-        spec: Mapping,
+        spec: RunSpec,
         seed: int,
-        train_data: Path,
-        eval_data: Path,
+        data: tuple[Path, Path],
         device: torch.device,
         checkpoint: Checkpoint,
         interruption: Interruption,
     ) -> None:
         self.spec, self.seed, self.device = spec, seed, device
-        self.training = spec["training"]
-        self.info = info_of(spec["model"])
-        self.as_pythae = self.training["gradients"] == "pythae"
+        self.training = spec.training
+        self.info = info_of(spec.model_name)
+        self.as_pythae = self.training.gradients == "pythae"
         self.checkpoint, self.interruption = checkpoint, interruption
         self._check_select()
-        images = open_array(train_data)
+        images, validation = map(open_array, data)
         self.input_shape = images.shape[1:]
         seed_everything(seed)
         self.model = prepare(build_model(spec, self.input_shape), self.training, device)
         self.guard = ProbabilityGuard(self.model)
         smallest = max(self.info.smallest_batch, 2 if has_batch_norm(self.model) else 1)
-        channels_last = self.training["channels_last"] and not self.as_pythae and device.type == "cuda"
-        self.train_set = Minibatches(images, self.training["batch_size"], device, self._smallest_step(), channels_last)
-        validation = open_array(eval_data)
-        self.eval_set = Minibatches(validation, self.training["eval_batch_size"], device, smallest, channels_last)
+        channels_last = self.training.channels_last and not self.as_pythae and device.type == "cuda"
+        self.train_set = Minibatches(images, self.training.batch_size, device, self._smallest_step(), channels_last)
+        self.eval_set = Minibatches(validation, self.training.eval_batch_size, device, smallest, channels_last)
         self._check_sizes()
         if self.as_pythae:
             self._warm_up_as_pythae()
         seed_everything(seed)
         self.objectives = make_objectives(self.model, self.training)
         self.progress = checkpoint.restore(self.model, self.objectives) or Progress()
-        if self.training["precision"] not in self.progress.precisions:
-            self.progress.precisions.append(self.training["precision"])
+        if self.training.precision not in self.progress.precisions:
+            self.progress.precisions.append(self.training.precision)
         self.saved_at = time.monotonic()
 
     def run(self, tracker: Tracker) -> None:
         """Train until the last epoch, or until the patience is over."""
-        epochs = self.training["epochs"]
+        epochs = self.training.epochs
         if not self.progress.rows:
             validation = self.validate(0, fixed_noise=True)
             self._check_validation(0, validation)
             self._record("eval", 0, validation, tracker)
-        with tqdm(total=epochs, initial=self.progress.epoch, unit="epoch", desc=self.spec["run"]) as bar:
+        with tqdm(total=epochs, initial=self.progress.epoch, unit="epoch", desc=self.spec.run) as bar:
             while not self._is_over():
                 self.train_epoch(tracker)
                 bar.set_postfix(self._summary())
@@ -178,7 +181,7 @@ class Trainer:
         try:
             self.run(tracker)
         except (torch.OutOfMemoryError, MemoryError) as error:
-            size = self.training["batch_size"]
+            size = self.training.batch_size
             self.checkpoint.fail({"reason": "out of memory", "batch_size": size, "error": str(error)})
             raise UserError(memory_advice(self.spec, self.device)) from error
         except Exception as error:
@@ -219,7 +222,7 @@ class Trainer:
         progress.epoch, progress.order, progress.position = epoch, [], 0
         progress.records, progress.seconds = [], 0.0
         self._save()
-        self.checkpoint.report({"epoch": epoch, "epochs": self.training["epochs"], **rates, **self._summary()})
+        self.checkpoint.report({"epoch": epoch, "epochs": self.training.epochs, **rates, **self._summary()})
         if not self._is_over():
             self._stop_if_asked()
 
@@ -240,7 +243,7 @@ class Trainer:
 
     def _can_record(self) -> bool:
         """Whether steps can be recorded: on a GPU, where neither the model nor an optimizer waits for the device."""
-        wanted = self.training["record_steps"] and not self.training["compile"] and not self.as_pythae
+        wanted = self.training.record_steps and not self.training.compile and not self.as_pythae
         fused = all(objective.optimizer.defaults.get("fused") for objective in self.objectives)
         return wanted and fused and self.device.type == "cuda" and self.info.recordable
 
@@ -286,7 +289,7 @@ class Trainer:
 
     def _look_after(self, epoch: int) -> None:
         """Between two steps: look for diverging losses now and then, save when it is time, stop when asked."""
-        due = time.monotonic() - self.saved_at > 60 * self.training["checkpoint_minutes"]
+        due = time.monotonic() - self.saved_at > 60 * self.training.checkpoint_minutes
         if due or self.interruption.asked or self.progress.position % CHECK_EVERY == 0:
             self._check_finite(epoch)
         if due or self.interruption.asked:
@@ -296,7 +299,7 @@ class Trainer:
     def _stop_if_asked(self) -> None:
         if self.interruption.asked:
             steps = f" and {self.progress.position} steps" if self.progress.position else ""
-            done = f"{self.progress.epoch} of {self.training['epochs']} epochs{steps}"
+            done = f"{self.progress.epoch} of {self.training.epochs} epochs{steps}"
             raise self.interruption.end(f"the state is saved, and the training goes on from there ({done})")
 
     def _save(self) -> None:
@@ -329,7 +332,7 @@ class Trainer:
     def fail_diverged(self, term: str, value: float | str, epoch: int, step: int | None = None) -> NoReturn:
         """Record that `term` diverged in an epoch, perhaps in a step of it, and raise `UserError`."""
         self.checkpoint.fail({"reason": "diverged", "term": term, "value": str(value), "epoch": epoch, "step": step})
-        name = f"{self.spec['run']} seed {self.seed}"
+        name = f"{self.spec.run} seed {self.seed}"
         if not self.progress.steps:
             raise UserError(
                 f"{name}: {term} is {value} in the first validation; nothing was trained: look at the networks and the "
@@ -364,17 +367,17 @@ class Trainer:
         tracker.log({f"{split}/{term}": value for term, value in values.items()}, epoch)
 
     def _keep_if_best(self, epoch: int, validation: Mapping[str, float]) -> None:
-        value = validation.get(self.training["select"])
+        value = validation.get(self.training.select)
         best = self.progress.best.get("value")
         if value is None or best is None or value < best:
             state = None if value is None else kept_state(self.model)
             self.progress.best = {"epoch": epoch, "value": value, "state": state}
 
     def _is_over(self) -> bool:
-        return self.progress.epoch >= self.training["epochs"] or self._patience_is_over()
+        return self.progress.epoch >= self.training.epochs or self._patience_is_over()
 
     def _patience_is_over(self) -> bool:
-        patience, best = self.training["patience"], self.progress.best
+        patience, best = self.training.patience, self.progress.best
         return patience is not None and bool(best) and self.progress.epoch - best["epoch"] >= patience
 
     def _summary(self) -> dict[str, float]:
@@ -382,9 +385,9 @@ class Trainer:
         return {"mse": round(last["mse"], 6), "loss": round(last["loss"], 3)}
 
     def _check_select(self) -> None:
-        if reason := why_not_select(self.info, self.training["select"]):
+        if reason := why_not_select(self.info, self.training.select):
             raise UserError(f"training.select: {reason}")
-        if self.training["select"] == "last" and self.training["patience"] is not None:
+        if self.training.select == "last" and self.training.patience is not None:
             raise UserError("training.patience needs a metric to watch; set training.select to one, such as mse")
 
     def _smallest_step(self) -> int:
@@ -397,9 +400,9 @@ class Trainer:
     def _check_sizes(self) -> None:
         for batches, name in ((self.train_set, "training"), (self.eval_set, "validation")):
             if len(batches) < batches.smallest:
-                raise UserError(f"{self.spec['model']} needs at least {batches.smallest} {name} images")
-        if self.training["batch_size"] < self.train_set.smallest:
-            raise UserError(f"training.batch_size: {self.spec['model']} needs at least {self.train_set.smallest}")
+                raise UserError(f"{self.spec.model_name} needs at least {batches.smallest} {name} images")
+        if self.training.batch_size < self.train_set.smallest:
+            raise UserError(f"training.batch_size: {self.spec.model_name} needs at least {self.train_set.smallest}")
         if self.eval_set.images.shape[1:] != self.input_shape:
             raise UserError(
                 f"training images are {self.input_shape}, validation images {self.eval_set.images.shape[1:]}"

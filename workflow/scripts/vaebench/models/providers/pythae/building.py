@@ -13,28 +13,29 @@ from vaebench.base.plain_tensors import one_line
 from vaebench.models.networks.compact import build
 from vaebench.models.providers.pythae.catalog import MODELS
 from vaebench.models.providers.pythae.model import PythaeModel, adopt
+from vaebench.models.run_spec import ModelSpec, RunSpec
 
 # Names of networks that only imported models have: pythae's own multi-layer perceptron, and one kept as a pickle.
 DEFAULT, PICKLED = "default", "pickled"
 LATENT_DISCRIMINATOR = "Adversarial_AE"  # its discriminator judges latents; pythae brings one, a user may bring another
 
 
-def build_pythae(spec: Mapping, shape: tuple[int, int, int]) -> PythaeModel:
+def build_pythae(spec: ModelSpec, shape: tuple[int, int, int]) -> PythaeModel:
     """The model of a run's specification for images of `shape` (C, H, W).
 
     Raises `UserError` for an unknown field or network, and for values that pythae refuses.
     """
-    name = spec["model"]
-    config = build_config(name, spec["config"], shape)
+    name = spec.model_name
+    config = build_config(name, spec.config, shape)
     networks = {role: build_network(role, _named(spec, role), name, config) for role in roles_of(name)}
     try:
         model = adopt(getattr(pythae_models, name)(config, **networks))
     except (AssertionError, AttributeError, TypeError, RuntimeError, ZeroDivisionError) as error:
-        raise UserError(f"{name} cannot be built with config {dict(spec['config'])}: {one_line(error)}") from error
+        raise UserError(f"{name} cannot be built with config {dict(spec.config)}: {one_line(error)}") from error
     model.device = torch.device("cpu")
-    training = spec.get("training", {})
-    model.as_stock = training.get("gradients") == "pythae"
-    model.vq_scale = training.get("vq_scale", "per_image")
+    if isinstance(spec, RunSpec):
+        model.as_stock = spec.training.gradients == "pythae"
+        model.vq_scale = spec.training.vq_scale
     return model
 
 
@@ -72,10 +73,10 @@ def load_trusted(folder: Path) -> PythaeModel:
     return adopt(pythae_models.AutoModel.load_from_folder(str(folder)))
 
 
-def _named(spec: Mapping, role: str) -> str:
-    name = spec["nets"].get(role)
-    if name is None and role == "discriminator" and spec["model"] == LATENT_DISCRIMINATOR:
+def _named(spec: ModelSpec, role: str) -> str:
+    name = spec.nets.get(role)
+    if name is None and role == "discriminator" and spec.model == LATENT_DISCRIMINATOR:
         return DEFAULT
     if name is None:
-        raise UserError(f"{spec['run']}: {spec['model']} needs a network under nets.{role}")
+        raise UserError(f"{spec.run}: {spec.model} needs a network under nets.{role}")
     return name

@@ -9,6 +9,7 @@ from vaebench.models.catalog import ModelInfo
 from vaebench.models.networks.code import code_of_networks
 from vaebench.models.provider import Provider, Shape
 from vaebench.models.providers.pythae.catalog import DIAGNOSTICS, IN_ORIGINAL_STUDY, MODELS, SPECIAL
+from vaebench.models.run_spec import ModelSpec
 
 if TYPE_CHECKING:
     from vaebench.models.interface import Autoencoder
@@ -30,7 +31,7 @@ class Pythae(Provider):
     library = "pythae"
     how_to_open = HOW_TO_OPEN
 
-    def build(self, spec: Mapping, shape: Shape) -> "Autoencoder":
+    def build(self, spec: ModelSpec, shape: Shape) -> "Autoencoder":
         """The model, with the settings of `training` that decide about its losses."""
         from vaebench.models.providers.pythae.building import build_pythae
 
@@ -40,30 +41,30 @@ class Pythae(Provider):
         """As pythae does: `AutoModel.load_from_folder` opens it."""
         model.save(str(folder))
 
-    def load(self, folder: Path, spec: Mapping, shape: Shape) -> "Autoencoder":
+    def load(self, folder: Path, spec: ModelSpec, shape: Shape) -> "Autoencoder":
         """From the specification; pickled networks are opened only where it says so."""
         from vaebench.models.providers.pythae.building import PICKLED, load_trusted
 
-        if PICKLED in spec["nets"].values():
+        if PICKLED in spec.nets.values():
             return load_trusted(folder)
         return super().load(folder, spec, shape)
 
-    def code_of(self, spec: Mapping) -> Code:
+    def code_of(self, spec: ModelSpec) -> Code:
         """What all of its models share, the module of this one, and its networks."""
         special = _modules(SPECIAL[name] for name in _names(spec) if name in SPECIAL)
         facts = "\n".join(MODELS[name].decisive() for name in _names(spec))
         return code_of_networks(spec).joined(Code(special | {f"{PACKAGE}.building"}, facts=facts))
 
-    def measuring_code_of(self, spec: Mapping) -> Code:
+    def measuring_code_of(self, spec: ModelSpec) -> Code:
         """The metrics of this model's own, and the original study's arithmetic."""
         own = _modules(DIAGNOSTICS[name] for name in _names(spec) if name in DIAGNOSTICS)
         studied = set(_names(spec)) & set(IN_ORIGINAL_STUDY)
         return Code(own | _modules(["original_study"] if studied else []))
 
 
-def _names(spec: Mapping) -> list[str]:
+def _names(spec: ModelSpec) -> list[str]:
     """The model of a run; all where only a download can name it."""
-    return [*MODELS] if spec["model"] is None else [spec["model"]]
+    return [*MODELS] if spec.model is None else [spec.model]
 
 
 def _modules(names: Iterable[str]) -> frozenset[str]:

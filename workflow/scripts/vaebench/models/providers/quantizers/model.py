@@ -1,6 +1,6 @@
 """An autoencoder whose grid of vectors is quantised."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -15,6 +15,7 @@ from vaebench.models.networks.compact import build
 from vaebench.models.posterior import Codes, Posterior
 from vaebench.models.providers.quantizers.catalog import MODELS, chosen
 from vaebench.models.providers.quantizers.quantizer import Quantizer
+from vaebench.models.run_spec import ModelSpec
 
 
 class QuantizedAE(Autoencoder):
@@ -72,21 +73,21 @@ class QuantizedAE(Autoencoder):
         return self.quantizer(grid).vectors
 
 
-def build_quantized(spec: Mapping, shape: tuple[int, int, int]) -> QuantizedAE:
+def build_quantized(spec: ModelSpec, shape: tuple[int, int, int]) -> QuantizedAE:
     """The model of a run's specification; `UserError` for fields and networks that cannot be."""
-    info = MODELS[spec["model"]]
-    for field, value in spec["config"].items():
+    info = MODELS[spec.model_name]
+    for field, value in spec.config.items():
         if field not in info.fields:
             raise UserError(f"{info.name} has no field {field!r}; it has {', '.join(info.fields)}")
         if reason := info.check(field, value):
             raise UserError(f"{info.name}: {field}: {reason}")
-    fields = {**info.fields, **spec["config"]}
+    fields = {**info.fields, **spec.config}
     config = SimpleNamespace(input_dim=tuple(shape), **fields)
     networks = []
     for role in info.nets:
-        if not spec["nets"].get(role):
+        if not spec.nets.get(role):
             raise UserError(f"{spec['run']}: {info.name} needs a network under nets.{role}")
-        networks.append(build(role, spec["nets"][role], info, config))
+        networks.append(build(role, spec.nets[role], info, config))
     name, options = chosen(fields["quantizer"])
     try:
         quantizer = import_module(f"vaebench.models.providers.quantizers.{name}").BUILD(fields["latent_dim"], options)

@@ -1,0 +1,46 @@
+"""What is measured of a trained model, and on which images.
+
+The Snakefile reads this module, so that nothing heavy is imported here.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SetSettings:
+    """How sets of images are compared: in which networks' features, with how many neighbours, on how many images."""
+
+    features: tuple[str, ...]
+    neighbours: int
+    limit: int
+
+
+@dataclass(frozen=True)
+class LikelihoodSettings:
+    """Importance samples of an image, and the number of images whose likelihood is bounded."""
+
+    samples: int
+    images: int
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """The section `evaluation`, and the device: `auto`, `cuda`, `mps` or `cpu`.
+
+    `split` is the one that is reported, its first `limit` images or all (None). `lpips` names backbones, `factors`
+    columns of the label file. `samples_per_image` posterior draws are reconstructed where it is not 0, and bounds are
+    means over `elbo_draws`. No value depends on `batch_size`.
+    """
+
+    split: str
+    batch_size: int
+    limit: int | None
+    suites: tuple[str, ...]
+    protocol: str
+    lpips: tuple[str, ...]
+    factors: tuple[str, ...]
+    samples_per_image: int
+    elbo_draws: int
+    distribution: SetSettings
+    likelihood: LikelihoodSettings
+    device: str = "auto"

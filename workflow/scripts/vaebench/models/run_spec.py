@@ -1,0 +1,107 @@
+"""What a run is: its model, networks, training and sampler, as they were resolved from the configuration.
+
+The Snakefile reads this module, so that nothing heavy is imported here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from vaebench.base.errors import UserError
+from vaebench.base.values import as_dict, from_dict
+
+
+@dataclass(frozen=True)
+class Named:
+    """Something by its name with options: an optimizer, a schedule, a sampler."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """One optimizer, its learning rate, and its schedule, if any."""
+
+    learning_rate: float
+    optimizer: Named
+    scheduler: Named | None
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """The section `training` with what an entry under `models` overrides.
+
+    `components` has what single optimizers do differently, by name. The settings with a default are absent where they
+    do not concern a model.
+    """
+
+    epochs: int
+    batch_size: int
+    eval_batch_size: int
+    learning_rate: float
+    optimizer: Named
+    scheduler: Named | None
+    components: Mapping[str, Mapping[str, Any]]
+    gradients: str
+    precision: str
+    channels_last: bool
+    compile: bool
+    deterministic: bool
+    select: str
+    patience: int | None
+    checkpoint_minutes: float
+    record_steps: bool
+    device: str
+    vq_scale: str = "per_image"
+    tuning_trials: int | None = None
+
+    def of(self, component: str | None) -> OptimizerSettings:
+        """The settings of one of the model's optimizers; None: of its only one."""
+        common = {"learning_rate": self.learning_rate, "optimizer": self.optimizer, "scheduler": self.scheduler}
+        return from_dict(OptimizerSettings, common | dict(self.components.get(component or "", {})))
+
+
+@dataclass(frozen=True)
+class PretrainedSource:
+    """A model on the Hugging Face Hub, or a folder that pythae saved, and whether its pickles may run code."""
+
+    hf_hub: str | None = None
+    path: str | None = None
+    trust_pickle: bool = False
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The model of a run: what it is built from. `model` is None where only the files of a pretrained one tell it."""
+
+    run: str
+    entry: str
+    model: str | None
+    nets: Mapping[str, str | None]
+    config: Mapping[str, Any]
+    pretrained: PretrainedSource | None = None
+
+    @classmethod
+    def recorded(cls, spec: Mapping[str, Any]) -> Self:
+        """The model in the specification that lies beside a saved one, which may be of an older version."""
+        return cls(spec.get("run", ""), spec.get("entry", ""), spec["model"], spec["nets"], spec["config"])
+
+    @property
+    def model_name(self) -> str:
+        """The name of the model; `UserError` where the configuration does not say it."""
+        if self.model is None:
+            raise UserError(f"{self.run}: the configuration names no model")
+        return self.model
+
+    def as_record(self) -> dict[str, Any]:
+        """The specification as it is written beside a model."""
+        return {key: value for key, value in as_dict(self).items() if key != "sampler"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec(ModelSpec):
+    """A run: the model, how it is trained, and what its images are drawn with."""
+
+    training: TrainingSettings
+    sampler: Named = field(default_factory=lambda: Named("auto"))
