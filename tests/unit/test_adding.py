@@ -20,7 +20,7 @@ from training_cases import make_spec, read_history, run, write_data
 
 from vaebench.base.errors import UserError
 from vaebench.base.plugin_files import added, plugins_in_use, use_plugins
-from vaebench.config.resolve import complete, input_shape, load_schema, networks
+from vaebench.config.resolve import complete, input_shape, load_schema, networks, shipped_weights
 from vaebench.data.demo.added_images import make_images
 from vaebench.data.sources import weights_places
 from vaebench.figures.drawing import draw, draw_all
@@ -444,7 +444,7 @@ def test_the_configuration_knows_the_names_of_plugins(plugin):
     config = complete(study(["coarse"]), load_schema())
     assert networks(config) == ["alexnet", "coarse", "vgg16"]
     assert config["weights"]["coarse"] == {"source": [{"path": "mine.pt"}], "sha256": None}
-    (place,) = weights_places(["coarse"], config["weights"], {}).values()
+    (place,) = weights_places(["coarse"], config["weights"], shipped_weights(load_schema())).values()
     assert re.fullmatch("[0-9a-f]{8}/coarse", place), "another source is another place"
     config = complete(study(["coarse"], weights={"coarse": {"source": [{"path": "other.pt"}]}}), load_schema())
     assert config["weights"]["coarse"]["source"] == [{"path": "other.pt"}]

@@ -9,7 +9,7 @@ import pytest
 from vaebench.base.errors import UserError
 from vaebench.base.files import md5_of
 from vaebench.base.folders import folder_state
-from vaebench.config.resolve import load_schema, shipped
+from vaebench.config.resolve import load_schema, shipped_weights
 from vaebench.data import sources
 from vaebench.data.sources import content_of, kept_in, origin, weights_places
 from vaebench.download.fetch import fetch
@@ -134,7 +134,7 @@ def test_any_file_in_a_folder_counts(tmp_path, change):
 
 def test_weights_from_elsewhere_have_a_place_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    defaults = shipped(load_schema(SCHEMA), "weights")
+    defaults = shipped_weights(load_schema(SCHEMA))
     assert weights_places(["vgg16"], defaults, defaults) == {"vgg16": "vgg16"}
     own = tmp_path / "vgg16.pth"
     own.write_bytes(b"1")

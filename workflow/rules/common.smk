@@ -102,7 +102,7 @@ MEASURING = files_that_add("metric") | files_that_add(
     "feature_network", wanted_features(resolve.evaluation_settings(config))
 )
 WEIGHTS = weights_places(
-    NETWORKS, config["weights"], resolve.shipped(SCHEMA, "weights"), NOTES
+    NETWORKS, config["weights"], resolve.shipped_weights(SCHEMA), NOTES
 )
 PACKAGES = ("gan_face_generate", "mlxtend")
 STAGES = (

@@ -250,10 +250,10 @@ def _dotted(numbers: tuple[int, ...]) -> str:
 
 def needs_of(config: Mapping[str, Any], disks: Iterable[Disk], folder: Path = Path()) -> Needs:
     """What the study needs of the machine it is started on."""
-    from vaebench.config.resolve import load_schema, networks, shipped
+    from vaebench.config.resolve import load_schema, networks, shipped_weights
     from vaebench.data.sources import weights_places
 
-    data, defaults = folder / config["data_dir"], shipped(load_schema(), "weights")
+    data, defaults = folder / config["data_dir"], shipped_weights(load_schema())
     places = weights_places(networks(config), config["weights"], defaults, data / "downloads/sources.json")
     weights = [data / "weights" / f"{place}.pt" for place in places.values()]
     missing = tuple(str(path) for path in weights if not path.is_file())

@@ -100,11 +100,11 @@ def images_kept(config: Mapping[str, Any]) -> int | None:
     return images
 
 
-def shipped(schema: dict[str, Any], section: str) -> dict[str, Any]:
-    """The defaults of one section of the configuration."""
+def shipped_weights(schema: dict[str, Any]) -> dict[str, Any]:
+    """The defaults of the section `weights` for the package's own networks, by network."""
     defaults: dict[str, Any] = {}
-    fill_defaults(defaults, schema["properties"][section], schema)
-    return defaults
+    fill_defaults(defaults, schema["properties"]["weights"], schema)
+    return {network: settings for network, settings in defaults.items() if network in FEATURE_NETWORKS.own}
 
 
 def expand_runs(config: Mapping[str, Any]) -> dict[str, RunSpec]:
