@@ -19,7 +19,7 @@ INSTALLED := $(shell cat .venv/installed 2>/dev/null)
 LOCK := $(or $(if $(filter 12,$(CUDA)),requirements-cuda12.lock),$(if $(CUDA),requirements.lock),$(INSTALLED),$(shell \
 	$(PYTHON) workflow/scripts/vaebench/installation/locks.py 2>/dev/null),requirements.lock)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25
 UV_VERSION := 0.13.9
 unexport PYTHONDONTWRITEBYTECODE
 

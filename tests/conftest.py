@@ -13,6 +13,21 @@ from vaebench.metrics.features.weights import obtain_weights
 ROOT = Path(__file__).parents[1]
 
 
+# The files that take longest, begun first, so that two processes end at about the same time.
+LONG = ("test_real_runs.py", "test_staleness.py", "test_real_images.py", "test_make.py", "test_sources.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files: the long ones, the other runs of the pipeline, all else."""
+
+    def place(item: pytest.Item) -> int:
+        if item.path.name in LONG:
+            return LONG.index(item.path.name)
+        return len(LONG) + (item.path.parent.name != "workflow")
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> None:
     """Let SIGINT end what the tests start: a shell's job in the background ignores it, and so do all its children."""

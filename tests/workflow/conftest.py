@@ -10,7 +10,12 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from filelock import FileLock
+
+from vaebench.base.npz import open_array
 
 ROOT = Path(__file__).parents[2]
 CODE = ("Snakefile", "workflow", "config", "profiles", "environment.yml")
@@ -121,16 +126,47 @@ def make(folder, target, *flags, **variables):
     )
 
 
-@pytest.fixture(scope="session")
-def small_study(tmp_path_factory, digit_package, perceptual_weights):
-    """A finished small study; tests that change it work on a copy."""
-    project = new_project(tmp_path_factory.mktemp("study") / "project")
-    (project.root / "study.yaml").write_text(SMALL_STUDY)
-    for file in (digit_package, *perceptual_weights.values()):
+def shipped_study(name, folder, package, weights, settings):
+    """A shipped study as make runs it, in a fresh clone that has the archive and the weights already."""
+    project = Project(fresh_clone(folder / "project"))
+    for file in (package, weights):
         target = project.root / file.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.symlink_to(file)
-    project.snakemake()
+        shutil.copy2(file, target)
+    (project.root / "fewer.yaml").write_text(settings)
+    result = make(project.root, name, CONFIG="fewer.yaml")
+    assert result.returncode == 0, result.stdout
+    return project
+
+
+def mean_over_seeds(project, dataset):
+    """Mean over seeds of each metric: a table run x metric."""
+    values = pd.read_csv(project.root / f"results/{dataset}/tables/runs.csv")
+    return values.groupby(["run", "metric"])["value"].mean().unstack()
+
+
+def mse_of_the_mean_image(project, dataset):
+    """Error of answering every test image with the mean training image, all in [0, 1]."""
+    train, test = (open_array(project.root / f"data/{dataset}/{split}_data.npz") / 255 for split in ("train", "test"))
+    return float(np.mean((test - train.mean(0)) ** 2))
+
+
+@pytest.fixture(scope="session")
+def small_study(tmp_path_factory, digit_package, perceptual_weights):
+    """A finished small study, made once for all of xdist's processes; tests that change it work on a copy."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    project = Project(folder / "small_study")
+    with FileLock(folder / "small_study.lock"):
+        if not project.root.exists():
+            made = new_project(folder / "small_study.part")
+            (made.root / "study.yaml").write_text(SMALL_STUDY)
+            for file in (digit_package, *perceptual_weights.values()):
+                target = made.root / file.relative_to(ROOT)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.symlink_to(file)
+            made.snakemake()
+            made.root.rename(project.root)
     return project
 
 

@@ -1,0 +1,66 @@
+"""Shipped studies on other images: the demo's synthetic faces, and Fashion-MNIST."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+
+from vaebench.base.npz import open_array
+from vaebench.data.demo.fashion import CLASSES
+
+from .conftest import mean_over_seeds, mse_of_the_mean_image, new_project, shipped_study
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+
+RUNS = ["vae", "beta_vae-beta0.5", "beta_vae-beta4", "vqvae", "vaegan"]
+# Trained for half as long as shipped, which .ci/run does in full.
+FEWER = "training: {epochs: 3}\nevaluation: {distribution: {limit: 50}}\nsamples: {count: 50}\n"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory, face_package, perceptual_weights):
+    return shipped_study("demo", tmp_path_factory.mktemp("demo"), face_package, perceptual_weights["alexnet"], FEWER)
+
+
+def test_demo_compares_four_families_on_synthetic_faces(demo):
+    table = mean_over_seeds(demo, "demo")
+    baseline = mse_of_the_mean_image(demo, "demo")
+    assert set(RUNS) == set(table.index)
+    assert (table.loc[RUNS[:-1], "mse"] < baseline / 2).all()
+    assert table.loc["vaegan", "mse"] < 0.7 * baseline  # it minimises the discriminator's features, not pixels
+    assert (table.loc[RUNS, "lpips_alex"] > 0.001).all()
+    page = (demo.root / "results/demo/report.html").read_text()
+    assert "synthetic" in page
+    assert all(name in page for name in RUNS)
+    summary = json.loads((demo.root / "results/demo/validation/summary.json").read_text())
+    assert (summary["images"], summary["bad"]) == (3005, 5)
+    manifest = json.loads((demo.root / "data/demo/train_data.json").read_text())
+    assert len(manifest["ids"]) == 2400
+    assert len(manifest["skipped"]) == 5
+
+
+PART_OF_FASHION = """
+preprocessing: {limit: {images: 1000, seed: 0}}
+seeds: [0]
+evaluation: {distribution: {features: []}}
+"""
+
+
+def test_probes_of_real_photographs(tmp_path, fashion_files):
+    """From the published files to the probes of the ten classes, on a random part of the images."""
+    project = new_project(tmp_path / "project")
+    shutil.copytree(fashion_files, project.root / "data/packages/fashion-mnist")
+    (project.root / "part.yaml").write_text(PART_OF_FASHION)
+    place = "results/fashion/runs/vae/seed0/metrics/latent.csv"
+    project.snakemake(place, configfiles=("config/fashion.yaml", "part.yaml"))
+    latent = pd.read_csv(project.root / place).set_index("metric")["value"]
+    probes = latent[latent.index.str.startswith("probe_auc/")]
+    assert sorted(probes.index.str.removeprefix("probe_auc/")) == sorted(CLASSES)
+    assert latent["probe_auc"] == pytest.approx(probes.mean())
+    assert probes["probe_auc/Trouser"] > 0.9
+    assert probes.mean() > 0.75
+    assert [len(open_array(project.root / f"data/fashion/{split}_data.npz")) for split in ("train", "test")] == [
+        1000,
+        1000,
+    ]
