@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vaebench.base.errors import UserError
-from vaebench.base.fingerprint import Code, code_fingerprint
+from vaebench.base.fingerprint import Code, code_fingerprint, with_neighbours
 from vaebench.base.plugin_files import Registry, added, files_that_add, read_plugin, use_plugins
 
 MAE = """
@@ -162,6 +162,38 @@ def test_what_a_plugin_means_is_in_the_fingerprint(write, tmp_path, old, new, co
         first, second = (code_fingerprint(script, also=Code(files=files), shown=shown) for files in (former, changed))
         assert (first != second) == differs
     assert code_fingerprint(script, also=Code(files=former)) != code_fingerprint(script)
+
+
+@pytest.mark.parametrize("place", ["", "site-packages/"])
+def test_what_a_plugin_imports_from_its_own_package_counts(tmp_path, place):
+    lab = tmp_path / f"{place}lab"
+    (lab / "deep").mkdir(parents=True)
+    for name, text in {
+        "__init__.py": "",
+        "deep/__init__.py": "",
+        "deep/errors.py": "import other\nfrom lab import scale\nfrom . import parts\n" + MAE,
+        "deep/parts.py": "HALF = 2\n",
+        "scale.py": "from lab.unit import ONE\n",
+        "unit.py": "ONE = 1\n",
+        "unused.py": "ZERO = 0\n",
+        "../other.py": "OTHER = 0\n",
+    }.items():
+        (lab / name).write_text(text)
+    found = {path.relative_to(lab.parent).as_posix() for path in with_neighbours([lab / "deep/errors.py"])}
+    own = {
+        "lab/__init__.py",
+        "lab/deep/__init__.py",
+        "lab/deep/errors.py",
+        "lab/deep/parts.py",
+        "lab/scale.py",
+        "lab/unit.py",
+    }
+    assert found - own == (set() if place else {"other.py"}), "what else is installed does not count"
+    assert own - found <= {"lab/__init__.py", "lab/deep/__init__.py"}, "which are run, but are empty"
+    (tmp_path / "script.py").write_text("print(1)\n")
+    before = code_fingerprint(tmp_path / "script.py", also=Code(files=frozenset({lab / "deep/errors.py"})))
+    (lab / "unit.py").write_text("ONE = 2\n")
+    assert code_fingerprint(tmp_path / "script.py", also=Code(files=frozenset({lab / "deep/errors.py"}))) != before
 
 
 def test_reading_plugins_loads_nothing_heavy():

@@ -8,8 +8,8 @@ that only a change of meaning makes a result stale.
 import ast
 import hashlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -74,10 +74,10 @@ def code_fingerprint(
 
     Files beside a module or in the package's folder (templates, styles) count as part of it when it names them, or
     their folder, in a string. Left out are `HARMLESS` modules and those of `without` (dotted names). What
-    is named by `also` counts with what it imports from `package`; unless `shown`, how the files in it present what they
-    add does not. Raises `SyntaxError` for code that Python cannot parse.
+    is named by `also` counts with what it imports from `package`, its files with what they import from beside them;
+    unless `shown`, how they present what they add does not. Raises `SyntaxError` for code that Python cannot parse.
     """
-    script, package = Path(script), Path(package)
+    script, package, also = Path(script), Path(package), replace(also, files=with_neighbours(also.files))
     found = files_of(script, package, without, also)
     digest = hashlib.sha256(also.facts.encode())
     for text in sorted(file.read_text(encoding="utf-8") for file in also.files):
@@ -88,6 +88,34 @@ def code_fingerprint(
         content = canonical(text, name.startswith(SHOWN)) if path.suffix == ".py" else text
         digest.update(f"\n{name}\n{content}".encode())
     return digest.hexdigest()
+
+
+def with_neighbours(files: Iterable[Path]) -> frozenset[Path]:
+    """The files and what they import, transitively, from their own folder or from the package that they belong to."""
+    found: set[Path] = set()
+    left = [file.absolute() for file in files]
+    while left:
+        file = left.pop()
+        if file not in found:
+            found.add(file)
+            left += _neighbours(file)
+    return frozenset(found)
+
+
+def _neighbours(file: Path) -> Iterator[Path]:
+    """What one file imports from its own folder and package; of an installed module only what is of its package."""
+    root = file.parent
+    while (root / "__init__.py").is_file():
+        root = root.parent
+    module = file.relative_to(root).with_suffix("").parts
+    installed = bool({"site-packages", "dist-packages"} & set(root.parts))
+    for name in imported_modules(file.read_text(encoding="utf-8"), ".".join(module)):
+        steps = name.split(".")
+        if not steps[0] or (installed and steps[0] != module[0]):
+            continue
+        for folder in {root, file.parent}:
+            stem = folder.joinpath(*steps)
+            yield from filter(Path.is_file, (stem / "__init__.py", stem.with_name(f"{stem.name}.py")))
 
 
 @cache
