@@ -25,6 +25,7 @@ from vaebench.data.demo.added_images import make_images
 from vaebench.data.sources import weights_places
 from vaebench.figures.drawing import draw, draw_all
 from vaebench.figures.listing import FIGURES
+from vaebench.metrics.added_values import latent_values
 from vaebench.metrics.features.weights import obtain_weights
 from vaebench.metrics.registry import describe
 from vaebench.metrics.trial import mistakes_in_measuring
@@ -330,6 +331,9 @@ def test_a_metric_of_latents(tmp_path, measure):
     assert values_in(paths["latent.csv"])["length"] == pytest.approx(expected, rel=cases.FLOAT32)
     frame = pd.read_csv(measure("VQVAE", folder="vq", num_embeddings=8)[1]["latent.csv"]).set_index("metric")
     assert frame.loc["length", "note"] == "defined for models with a vector latent only"
+    (value,) = latent_values(np.array([[0.0, 1.0], [np.nan, 0.0]])).values()
+    assert np.isnan(value.value)
+    assert value.note == "the latent means of 1 images are not finite"
     use_plugins(())
 
 

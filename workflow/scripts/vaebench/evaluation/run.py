@@ -80,8 +80,7 @@ def evaluate(
     suites = Suites(named, settings, task.pairs.skipped, len(images), features)
     suites.add_per_image(columns, len(images), task.pairs.notes | rate_notes(network, posterior, task))
     suites.add(summary.metrics(), len(images))
-    if (means := summary.arrays().get("posterior_means")) is not None:
-        suites.add(latent_values(means.astype(np.float64)), len(images))
+    suites.add(latent_values(summary.means()), len(images))
     add_rate(suites, columns)
     if "generation" in settings.suites:
         add_generation(task, suites, held_out)

@@ -25,9 +25,14 @@ def set_values(features: str, generated: np.ndarray, real: np.ndarray, note: str
     }
 
 
-def latent_values(means: np.ndarray) -> dict[str, Value]:
-    """Each metric of latents, from the latent means (n, L) of the first held-out images, float64."""
+def latent_values(means: np.ndarray | None) -> dict[str, Value]:
+    """Each metric of latents, from the latent means (n, L) of the first held-out images, float64; none for codes."""
+    if means is None:
+        return {}
     note = f"of the latent means of {len(means)} images"
+    if bad := int((~np.isfinite(means)).any(1).sum()):
+        missing = Value(np.nan, len(means), note=f"the latent means of {bad} images are not finite")
+        return {addition.name: missing for addition in metrics_of(LATENTS)}
     return {addition.name: Value(_number(addition, means), len(means), note=note) for addition in metrics_of(LATENTS)}
 
 

@@ -110,6 +110,10 @@ class LatentSummary:
         """Which dimensions are active, (L,) bool."""
         return self.location.variance > ACTIVE_VARIANCE
 
+    def means(self) -> np.ndarray | None:
+        """The kept latent means, (n, L) float64, of the first images; None for codes."""
+        return np.concatenate(self.kept_means).astype(np.float64) if self.kept_means else None
+
     def arrays(self) -> dict[str, np.ndarray]:
         """What latent.npz holds; keys that do not apply are absent, and all are where an encoding was not finite."""
         if self.not_finite:
