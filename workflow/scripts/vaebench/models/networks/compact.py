@@ -35,7 +35,8 @@ def build(role: str, name: str, model: ModelInfo, config: object) -> nn.Module:
     """
     if "." in name:
         return import_network(name)(config)
-    reason = NETS[name].check(role, model, config.input_dim, vars(config)) if name in NETS else "no such network"
+    unknown = f"no such network; there are {', '.join(NETS)}, and those of plugins in use (docs/adding-a-network.md)"
+    reason = NETS[name].check(role, model, config.input_dim, vars(config)) if name in NETS else unknown
     if reason:
         raise UserError(f"{role} {name} for {model.name}: {reason}")
     if role in NETS[name].added:
