@@ -9,7 +9,7 @@ from .conftest import ROOT, new_project
 
 pytestmark = pytest.mark.slow
 
-PAGES = ("metric", "feature-network", "network", "data-set", "table", "figure")
+PAGES = ("metric", "feature-network", "network", "sampler", "data-set", "table", "figure")
 STUDY = """
 plugins: [PLUGINS]
 dataset:
@@ -26,6 +26,8 @@ models:
   vqvae: null
   vaegan: null
   small: {model: VAE, nets: {encoder: small, decoder: small}, config: {latent_dim: 4}}
+  grid: {model: own_models.GridVAE, config: {channels: 2}, sampler: {name: cooled}}
+  fsq: {model: QuantizedAE, nets: {encoder: compact, decoder: compact}, config: {quantizer: {fsq: {levels: [5, 5]}}}}
 samples: {count: 32, showcase: {images: 4, traversal_dims: 2, traversal_steps: 3, interpolations: 1}}
 evaluation: {distribution: {features: [coarse], limit: 32}}
 """

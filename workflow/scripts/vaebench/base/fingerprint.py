@@ -35,6 +35,7 @@ HARMLESS = frozenset(
         "data.sources",
         "models.provider",
         "models.lookup",
+        "models.sampler_names",
         "sampling.choice",
         "training.state_folder",
         "training.tracking",

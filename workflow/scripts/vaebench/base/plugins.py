@@ -59,8 +59,13 @@ def network(name: str, role: str, *, heads: tuple[str, ...] = ("vector", "gaussi
     return _unchanged
 
 
+def model(name: str) -> Mark:
+    """A class derived from `models.interface.Autoencoder`, called with (C, H, W) and the fields of `config`."""
+    return _unchanged
+
+
 def sampler(name: str) -> Mark:
-    """A sampler of generated images."""
+    """A function of a `sampling.request.Request` that gives latents (count, ...) as the model's decoder takes them."""
     return _unchanged
 
 
@@ -94,6 +99,7 @@ KINDS: dict[str, Callable[..., Mark]] = {
     "metric": metric,
     "feature_network": feature_network,
     "network": network,
+    "model": model,
     "sampler": sampler,
     "data_set": data_set,
     "table": table,

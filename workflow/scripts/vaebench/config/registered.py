@@ -6,8 +6,13 @@ from typing import Any
 
 from vaebench.data.demo.generators import GENERATORS
 from vaebench.models.feature_networks import FEATURE_NETWORKS
+from vaebench.models.sampler_names import SAMPLERS
 
-REGISTRIES: dict[str, Mapping[str, Any]] = {"feature_network": FEATURE_NETWORKS, "generator": GENERATORS}
+REGISTRIES: dict[str, Mapping[str, Any]] = {
+    "feature_network": FEATURE_NETWORKS,
+    "generator": GENERATORS,
+    "sampler": SAMPLERS,
+}
 
 
 def with_registered_names(schema: dict[str, Any]) -> dict[str, Any]:

@@ -348,7 +348,7 @@ def _net_mistakes(path: str, spec: RunSpec, shape: tuple[int, int, int] | None, 
     """Nets that are missing, unknown, not to be found or unable to give the latent shape for these images."""
     info = MODELS[spec.model_name]
     if info.is_open:
-        if find_networks and (reason := why_not_importable(spec.model_name)):
+        if "." in spec.model_name and find_networks and (reason := why_not_importable(spec.model_name)):
             yield f"{path}.model: {spec.model}: {reason}"
         if any(spec.nets.values()):
             yield f"{path}.nets: {spec.model} brings its own networks; leave nets out"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from vaebench.metrics.metric import BERNOULLI, DISTRIBUTION, FACTORS, GAUSSIAN, LABELS, VQ, Metric
+from vaebench.metrics.metric import BERNOULLI, CODEBOOK, DISTRIBUTION, FACTORS, GAUSSIAN, LABELS, VQ, Metric
 
 
 def latent() -> list[Metric]:
@@ -93,7 +93,7 @@ def latent() -> list[Metric]:
             None,
             "[0, ∞)",
             "Σ ‖z_e - e‖² over the code grid of one image",
-            VQ,
+            CODEBOOK,
             per_image=True,
         ),
         metric(

@@ -1,7 +1,7 @@
 """The models that a configuration can name, by provider.
 
 Found are: the modules in `models/providers`, the entry points `vaebench.models` of installed packages, each a
-`Provider`, and classes by their dotted path. Nothing here imports torch.
+`Provider`, classes that plugins add, and classes by their dotted path. Nothing here imports torch.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,6 +14,7 @@ from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import Code
 from vaebench.models import providers
 from vaebench.models.catalog import ModelInfo
+from vaebench.models.own_models import OWN_CLASSES
 from vaebench.models.provider import Provider
 from vaebench.models.run_spec import ModelSpec
 
@@ -21,15 +22,14 @@ GROUP = "vaebench.models"
 
 
 def provider_of(model: str) -> Provider:
-    """The provider of a model; raises `UserError` for a name that none has."""
-    if "." in model:
-        from vaebench.models.own_models import OWN_CLASSES
-
-        return OWN_CLASSES
-    for provider in found_providers():
-        if model in provider.catalog:
-            return provider
-    raise UserError(f"there is no model {model!r}; choose from {', '.join(Models())}, or a dotted path")
+    """The provider of a model; raises `UserError` for a name that none has, or that two have."""
+    found = [provider for provider in (*found_providers(), OWN_CLASSES) if model in provider.catalog]
+    if not found:
+        known = ", ".join(Models())
+        raise UserError(f"there is no model {model!r}; choose from {known}, a dotted path, or name its file in plugins")
+    if len(found) > 1:
+        raise UserError(f"two providers offer a model {model!r}; rename the one of the plugin")
+    return found[0]
 
 
 def info_of(model: str) -> ModelInfo:
@@ -57,10 +57,10 @@ class Models(Mapping[str, ModelInfo]):
             raise KeyError(name) from None
 
     def __iter__(self) -> Iterator[str]:
-        return (name for provider in found_providers() for name in provider.catalog)
+        return (name for provider in (*found_providers(), OWN_CLASSES) for name in provider.catalog)
 
     def __len__(self) -> int:
-        return sum(len(provider.catalog) for provider in found_providers())
+        return sum(len(provider.catalog) for provider in (*found_providers(), OWN_CLASSES))
 
 
 MODELS = Models()
@@ -78,10 +78,4 @@ def found_providers() -> tuple[Provider, ...]:
         if not isinstance(provider, Provider):
             raise UserError(f"the entry point {entry.name} of {GROUP} ({entry.value}) is no Provider")
         found.append(provider)
-    taken: dict[str, Provider] = {}
-    for provider in found:
-        for name in provider.catalog:
-            if name in taken:
-                raise UserError(f"two providers offer a model {name!r}: {type(taken[name])} and {type(provider)}")
-            taken[name] = provider
     return tuple(found)

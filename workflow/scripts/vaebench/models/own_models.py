@@ -1,4 +1,4 @@
-"""Classes of a user's own, named by their dotted path: `model: package.module.Class`."""
+"""Classes of a user's own: added by a plugin, or named by their dotted path, `model: package.module.Class`."""
 
 import importlib
 from collections.abc import Iterator, Mapping
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import Code
 from vaebench.base.importable import source_file
+from vaebench.base.plugin_files import Added, added
 from vaebench.models.catalog import ModelInfo
 from vaebench.models.provider import Provider, Shape
 from vaebench.models.run_spec import ModelSpec
@@ -15,50 +16,63 @@ if TYPE_CHECKING:
     from vaebench.models.interface import Autoencoder
 
 
-class _AnyPath(Mapping[str, ModelInfo]):
-    """What is known of a class without importing it: its path."""
+class _OwnClasses(Mapping[str, ModelInfo]):
+    """What is known of a class without importing it: its name. One named by its path is not listed, but found."""
 
-    def __getitem__(self, path: str) -> ModelInfo:
-        return ModelInfo(path, nets=(), sampler="", terms=(), is_open=True)
+    def __getitem__(self, name: str) -> ModelInfo:
+        if "." not in name and name not in list(self):
+            raise KeyError(name)
+        return ModelInfo(name, nets=(), sampler="", terms=(), is_open=True)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(())
+        return (entry.name for entry in added("model"))
 
     def __len__(self) -> int:
-        return 0
+        return len(added("model"))
 
 
 class OwnClasses(Provider):
-    """Each class derives from `interface.Autoencoder` and is called with the shape of the images and the `config`."""
+    """Classes that plugins add, and those named by a path, which derive from `interface.Autoencoder`.
 
-    catalog = _AnyPath()
+    Each is called with the shape of the images and the fields of `config`, and brings its own networks.
+    """
+
+    catalog = _OwnClasses()
 
     def build(self, spec: ModelSpec, shape: Shape) -> "Autoencoder":
         """`Class((C, H, W), **config)`."""
         from vaebench.models.interface import Autoencoder
 
-        path = spec.model_name
-        module, _, attribute = path.rpartition(".")
-        try:
-            found = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            raise UserError(
-                f"the model {path} cannot be imported ({error}); give package.module.Class with the package on "
-                "PYTHONPATH"
-            ) from error
+        name = spec.model_name
+        found = _import(name) if "." in name else _added(name).load()
         if not (isinstance(found, type) and issubclass(found, Autoencoder)):
-            raise UserError(f"the model {path} is no class derived from vaebench.models.interface.Autoencoder")
+            raise UserError(f"the model {name} is no class derived from vaebench.models.interface.Autoencoder")
         try:
             model = found(tuple(shape), **spec.config)
         except TypeError as error:
-            raise UserError(f"{path} cannot be built with config {dict(spec.config)}: {error}") from error
+            raise UserError(f"{name} cannot be built with config {dict(spec.config)}: {error}") from error
         model.input_shape = tuple(shape)
         return model
 
     def code_of(self, spec: ModelSpec) -> Code:
         """Its source file, and what that imports from this package."""
-        file = source_file(spec.model_name.rpartition(".")[0])
+        name = spec.model_name
+        file = source_file(name.rpartition(".")[0]) if "." in name else _added(name).file
         return Code(frozenset({__name__}), frozenset() if file is None else frozenset({file}))
+
+
+def _added(name: str) -> Added:
+    return next(entry for entry in added("model") if entry.name == name)
+
+
+def _import(path: str) -> object:
+    module, _, attribute = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"the model {path} cannot be imported ({error}); give package.module.Class with the package on PYTHONPATH"
+        ) from error
 
 
 OWN_CLASSES = OwnClasses()

@@ -13,8 +13,9 @@ from vaebench.models.run_spec import ModelSpec, RunSpec
 
 def own_networks(spec: ModelSpec) -> list[str]:
     """A run's model and networks that are not of this package: dotted paths, and families that plugins add."""
-    names = (spec.model, *spec.nets.values())
-    return [name for name in names if name and ("." in name or (name in NETS and NETS[name].added))]
+    own = [spec.model] if spec.model and info_of(spec.model).is_open else []
+    names = [name for name in spec.nets.values() if name]
+    return own + [name for name in names if "." in name or (name in NETS and NETS[name].added)]
 
 
 def mistakes_of(specs: Iterable[RunSpec], input_shape: tuple[int, int, int] | None) -> list[str]:

@@ -1,22 +1,26 @@
-"""The samplers by name: a module each, imported where it is used; a model's own priors come with the model."""
+"""The samplers by name: a module each, imported where it is used; a model's own priors come with the model.
+
+A plugin adds a function from a `Request` to latents.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import Code
+from vaebench.base.plugin_files import added
 from vaebench.models.lookup import MODELS
 from vaebench.models.run_spec import Named, RunSpec
+from vaebench.models.sampler_names import AUTO, CONTINUOUS, OF_CODES, SAMPLERS
 
 if TYPE_CHECKING:
-    from vaebench.models.interface import Autoencoder
-    from vaebench.sampling.request import Drawn, Request
+    from torch import Tensor
 
-AUTO = "auto"
-CONTINUOUS = {name: f"vaebench.sampling.{name}" for name in ("normal", "gaussian_mixture", "aggregate_posterior")}
-OF_CODES = {name: f"vaebench.sampling.{name}" for name in ("pixelcnn", "uniform_codes")}
+    from vaebench.models.interface import Autoencoder, Prior
+    from vaebench.sampling.request import Drawn, Request
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,6 @@ class Sampler:
     options: Mapping[str, object]
 
 
-def sampler_names() -> list[str]:
-    """Every name that the configuration can have, models' own priors included."""
-    own = [info.sampler for info in MODELS.values() if info.sampler]
-    return list(dict.fromkeys([AUTO, *CONTINUOUS, *own, *OF_CODES]))
-
-
 def code_of_sampler(spec: RunSpec) -> Code:
     """The module of the run's sampler; those of all, where only the model itself knows which one it is."""
     name = spec.sampler.name
@@ -41,6 +39,9 @@ def code_of_sampler(spec: RunSpec) -> Code:
     known = CONTINUOUS | OF_CODES
     if name in known:
         return Code(frozenset({known[name]}))
+    files = [entry.file for entry in added("sampler") if entry.name == name]
+    if files:
+        return Code(files=frozenset(files))
     return Code() if name else Code(frozenset(known.values()))
 
 
@@ -56,17 +57,30 @@ def resolve_sampler(model: "Autoencoder", sampler: Named) -> tuple[str, dict[str
 
 def find_sampler(model: "Autoencoder", name: str) -> Sampler:
     """The sampler of this name for a model; `UserError` for one that is unknown or does not fit."""
-    from vaebench.sampling.request import Drawn
-
     own = model.priors().get(name)
     if own is not None:
-        return Sampler(lambda request: Drawn(own.draw(request.count, request.options, request.generator)), own.options)
-    if name not in sampler_names():
-        raise UserError(f"sampler.name: {name!r} is not known; choose {', '.join(sampler_names())}")
+        return Sampler(partial(_draw_by_model, own), own.options)
+    for entry in added("sampler"):
+        if entry.name == name:
+            return Sampler(partial(_draw_by_plugin, entry.load()), {})
+    if name not in SAMPLERS:
+        raise UserError(f"sampler.name: {name!r} is not known; choose {', '.join(SAMPLERS)}")
     if reason := _misfit(model, name):
         raise UserError(f"sampler.name: {name} does not fit {model.name}: {reason}")
     module = import_module((CONTINUOUS | OF_CODES)[name])
     return Sampler(module.draw, module.OPTIONS)
+
+
+def _draw_by_model(prior: "Prior", request: "Request") -> "Drawn":
+    from vaebench.sampling.request import Drawn
+
+    return Drawn(prior.draw(request.count, request.options, request.generator))
+
+
+def _draw_by_plugin(function: "Callable[[Request], Tensor]", request: "Request") -> "Drawn":
+    from vaebench.sampling.request import Drawn
+
+    return Drawn(function(request))
 
 
 def _misfit(model: "Autoencoder", name: str) -> str | None:

@@ -1,0 +1,234 @@
+"""A model in one file of a user's own, added by a plugin or named by its path; its latent is a grid of Gaussians."""
+
+import math
+import re
+from importlib.metadata import EntryPoint
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from evaluation_cases import SAMPLES, SETTINGS, result_paths, smooth_images
+from evaluation_cases import write_data as write_splits
+from test_adding import example
+from test_configuration import merged
+from test_resume import assert_equal, in_a_process, result, train_and_kill
+from training_cases import TRAINING, run, write_data
+
+from vaebench.base.errors import UserError
+from vaebench.base.fingerprint import code_fingerprint
+from vaebench.base.plugin_files import use_plugins
+from vaebench.config.resolve import complete, load_schema
+from vaebench.evaluation.run import evaluate
+from vaebench.models import lookup
+from vaebench.models.building import build_model
+from vaebench.models.inference import decode, encode, latents_of
+from vaebench.models.lookup import MODELS, code_of_run, provider_of
+from vaebench.models.own_networks import mistakes_of
+from vaebench.models.storage import load_model
+from vaebench.sampling.choice import code_of_sampler
+from vaebench.sampling.samplers import sample
+from vaebench.sampling.showcase import make_showcase
+
+SHAPE, GRID = (1, 32, 32), (4, 8, 8)
+SCRIPTS = "workflow/scripts"
+
+
+def spec(model="grid_vae", sampler="auto", config=None, **training):
+    return {
+        "run": "own",
+        "entry": "own",
+        "model": model,
+        "nets": {"encoder": None, "decoder": None, "discriminator": None},
+        "config": config or {},
+        "training": {**TRAINING, **training},
+        "sampler": {"name": sampler, "options": {}},
+        "pretrained": None,
+    }
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    """Saves the example of docs/adding-a-model.md, and uses it."""
+    path = tmp_path / "grid_vae.py"
+    path.write_text(example("adding-a-model.md"))
+    use_plugins([str(path)])
+    yield path
+    use_plugins(())
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """The same as a module, whose name no other test has imported; gives its file and the path of the class."""
+    name = f"models_{tmp_path.name.replace('-', '_')}"
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / f"{name}.py"
+    path.write_text(example("adding-a-model.md"))
+    return path, f"{name}.GridVAE"
+
+
+def test_a_plugins_model_is_trained_and_goes_on_after_a_kill(plugin, tmp_path):
+    data, chosen = write_data(tmp_path), spec(epochs=2, checkpoint_minutes=1e-9, config={"beta": 0.5})
+    run(chosen, data, tmp_path / "whole")
+    assert in_a_process(train_and_kill, chosen, data, tmp_path / "killed", 9, 2, 2) == -9
+    run(chosen, data, tmp_path / "killed")
+    assert_equal(result(tmp_path / "killed"), result(tmp_path / "whole"))
+
+
+def test_a_model_named_by_its_path_is_sampled_measured_and_shown(module, tmp_path):
+    _, path = module
+    images = smooth_images(60, SHAPE)
+    data = write_splits(tmp_path, {"train": images[:40], "eval": images[40:50], "test": images[50:]})
+    paths = run(spec(path, epochs=2), {"train_data": data["train"], "eval_data": data["eval"]}, tmp_path)
+    model = load_model(paths["output"])
+    assert model.latent_shape == GRID
+    x = torch.from_numpy(images[50:]).float() / 255
+    mean, log_variance = model.encoder(x).detach().double().chunk(2, dim=1)
+    samples = tmp_path / "samples.npz"
+    for name in ("gaussian_mixture", "aggregate_posterior", "auto"):
+        sample(paths["output"], data, samples, {"name": name, "options": {}}, SAMPLES, 0, 1)
+        with np.load(samples) as archive:
+            assert archive["data"].shape == (12, *SHAPE), name
+    results = result_paths(tmp_path)
+    results["latent.csv"].parent.mkdir()
+    settings = SETTINGS | {"suites": ["reconstruction", "generation", "latent", "likelihood"], "samples_per_image": 1}
+    evaluate(paths["output"], spec(path), 0, "x", data, samples, {}, settings, None, results, 1)
+    found = pd.concat([pd.read_csv(results[f"{suite}.csv"]) for suite in settings["suites"]]).set_index("metric")
+    kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).flatten(1)
+    assert found.value["kl"] == pytest.approx(float(kl.sum(1).mean()), rel=1e-5)
+    assert found.value["rate"] == pytest.approx(float(kl.sum(1).mean()), rel=1e-5)
+    assert found.value["kl_per_dim"] == pytest.approx(float(kl.mean()), rel=1e-5)
+    assert found.value["active_units"] == (mean.flatten(1).var(0, correction=0) > 0.01).sum()
+    bound = found.value["log_likelihood_gaussian"]
+    assert bound > -found.value["neg_elbo"] - 512 * math.log(2 * math.pi) - 5 * found.value["neg_elbo_draw_error"]
+    with np.load(results["latent.npz"]) as arrays:
+        np.testing.assert_allclose(arrays["posterior_means"], mean.flatten(1), rtol=1e-4, atol=1e-6)
+    make_showcase(paths["output"], data["test"], tmp_path / "show.npz", SAMPLES["showcase"], 1, 1)
+    with np.load(tmp_path / "show.npz") as shown:
+        assert shown["traversal"].shape == (3, 5, *SHAPE)
+        z = encode(model, torch.from_numpy(shown["originals"][:1]).float() / 255).mode().clone()
+        z.flatten(1)[0, shown["traversal_dims"][0]] = shown["traversal_values"][1]
+        expected = decode(model, z)[0] * 255
+        assert (torch.from_numpy(shown["traversal"][0, 1]) - expected).abs().max() < 1
+
+
+def test_the_sampler_of_a_plugin_draws(tmp_path):
+    paths = [tmp_path / "grid_vae.py", tmp_path / "cooled.py"]
+    for path, page in zip(paths, ("adding-a-model.md", "adding-a-sampler.md"), strict=True):
+        path.write_text(example(page))
+    use_plugins(map(str, paths))
+    try:
+        images = smooth_images(30, SHAPE)
+        data = write_splits(tmp_path, {"train": images[:20], "eval": images[20:25], "test": images[25:]})
+        chosen = spec(sampler="cooled", epochs=1)
+        model = run(chosen, {"train_data": data["train"], "eval_data": data["eval"]}, tmp_path)["output"]
+        drawn = {}
+        for name in ("cooled", "normal"):
+            sample(model, data, tmp_path / f"{name}.npz", chosen["sampler"] | {"name": name}, SAMPLES, 0, 1)
+            drawn[name] = np.load(tmp_path / f"{name}.npz")
+        network = load_model(model)
+        scale = latents_of(network, images[:20]).std(ddof=1)
+        stream = np.random.default_rng([SAMPLES["seed"], 0])
+        stream.integers(2**63)
+        z = torch.from_numpy(stream.standard_normal((12, *GRID), dtype=np.float32))
+        for name, factor in (("cooled", float(scale)), ("normal", 1.0)):
+            expected = decode(network, factor * z).numpy() * 255
+            assert np.abs(drawn[name]["data"] - expected).max() < 1, name
+        assert code_of_sampler(chosen).files == {paths[1]}
+        assert code_of_run(chosen).files == {paths[0]}
+    finally:
+        use_plugins(())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "stale"), [("32, 4, 4", "16, 4, 4", True), ("# (C, H", "# the shape (C, H", False)]
+)
+def test_an_edit_of_the_file_makes_its_runs_stale(module, old, new, stale):
+    file, path = module
+
+    def fingerprint(model):
+        also = code_of_run(spec(model) | ({"nets": {"encoder": "compact"}} if model == "VAE" else {}))
+        return code_fingerprint(f"{SCRIPTS}/train.py", also=also)
+
+    before = {model: fingerprint(model) for model in (path, "VAE")}
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+    assert (fingerprint(path) != before[path]) == stale
+    assert fingerprint("VAE") == before["VAE"]
+
+
+def mistakes(entry, plugin):
+    """What the configuration says against an entry."""
+    config = merged({"plugins": [str(plugin)], "models": {"own": entry}})
+    try:
+        complete(config, load_schema())
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def test_the_configuration_takes_the_name_and_the_path(plugin, module):
+    for model in ("grid_vae", module[1]):
+        assert mistakes({"model": model, "config": {"beta": 2.0}, "sweep": {"channels": [2, 4]}}, plugin) == ""
+    assert "grid_vae" in MODELS
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"model": "grid_vea"}, "models.own.model: unknown model 'grid_vea'; did you mean grid_vae?"),
+        (
+            {"model": "no_such_module.Model"},
+            "models.own.model: no_such_module.Model: there is no module no_such_module",
+        ),
+        ({"model": "MODULE.GridVea"}, "has no GridVea; did you mean GridVAE?"),
+        ({"model": "grid_vae", "nets": {"encoder": "compact"}}, "models.own.nets: grid_vae brings its own networks"),
+        ({"model": "grid_vae", "training": {"select": "psnr"}}, "'psnr' cannot choose the epoch of grid_vae"),
+    ],
+)
+def test_mistakes_are_told_before_a_job(entry, message, plugin, module):
+    entry = entry | {"model": entry["model"].replace("MODULE", module[1].partition(".")[0])}
+    assert message in mistakes(entry, plugin)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("(Autoencoder)", "(nn.Module)", "is no class derived from vaebench.models.interface.Autoencoder"),
+        ("beta=1.0", "gamma=1.0", "cannot be built with config {'beta': 2.0}: .*unexpected keyword argument 'beta'"),
+        ("shape[0], 32", "shape[7], 32", "IndexError: tuple index out of range"),
+        ("    def decode(", "    def decoded(", "abstract"),
+    ],
+)
+def test_a_class_that_cannot_be_built_is_one_line_before_the_first_job(old, new, reason, module):
+    file, path = module
+    file.write_text(file.read_text().replace(old, new))
+    (mistake,) = mistakes_of([spec(path, config={"beta": 2.0})], SHAPE)
+    assert mistake.startswith(f"own: {path}: ")
+    assert re.search(reason, mistake), mistake
+
+
+def test_a_model_of_a_plugin_that_is_not_in_use_is_not_known():
+    with pytest.raises(UserError, match="there is no model 'grid_vae'.* or name its file in plugins"):
+        build_model(spec(), SHAPE)
+
+
+def test_an_entry_point_brings_a_provider(monkeypatch):
+    """An installed package's provider, and one that is none."""
+    provider = "vaebench.models.providers.quantizers.provider"
+    other = f"{provider}:Quantizers"
+    point = EntryPoint("mine", f"{provider}:PROVIDER", lookup.GROUP)
+    monkeypatch.setattr(lookup, "entry_points", lambda group: [point] if group == lookup.GROUP else [])
+    lookup.found_providers.cache_clear()
+    try:
+        assert lookup.found_providers().count(point.load()) == 2
+        with pytest.raises(UserError, match="two providers offer a model 'QuantizedAE'"):
+            provider_of("QuantizedAE")
+        point = EntryPoint("mine", other, lookup.GROUP)
+        lookup.found_providers.cache_clear()
+        with pytest.raises(UserError, match=r"the entry point mine of vaebench\.models .* is no Provider"):
+            provider_of("VAE")
+    finally:
+        monkeypatch.undo()
+        lookup.found_providers.cache_clear()
