@@ -210,7 +210,7 @@ def test_a_class_that_cannot_be_built_is_one_line_before_the_first_job(old, new,
 
 
 def test_a_model_of_a_plugin_that_is_not_in_use_is_not_known():
-    with pytest.raises(UserError, match="there is no model 'grid_vae'.* or name its file in plugins"):
+    with pytest.raises(UserError, match=r"there is no model 'grid_vae'.* or name its file in plugins"):
         build_model(spec(), SHAPE)
 
 
