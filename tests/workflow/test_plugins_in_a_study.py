@@ -34,12 +34,21 @@ evaluation: {distribution: {features: [coarse], limit: 32}}
 SETTINGS = ("config/mnist.yaml", "study.yaml")
 LATER = {"figures": 1, "report": 1}
 TABLES = {"runs_table": 1, "summary": 1, "added_tables": 1} | LATER
+RUNS = ["vae", "small", "grid", "fsq"]
 RUN = {"train": 1, "sample": 1, "showcase": 1, "evaluate": 1, "budget": 1}
 
 
 def example(kind):
     page = (ROOT / f"docs/adding-a-{kind}.md").read_text()
     return re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def here_on_the_path():
+    """The folder in which Snakemake runs is searched for `own_models`, which a run names by its dotted path."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", ".")
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +58,7 @@ def finished(tmp_path_factory):
     for kind in PAGES:
         (project.root / f"{kind.replace('-', '_')}.py").write_text(example(kind))
     files = ", ".join(f"{kind.replace('-', '_')}.py" for kind in PAGES)
+    (project.root / "own_models.py").write_text(example("model"))
     (project.root / "study.yaml").write_text(STUDY.replace("PLUGINS", files))
     project.snakemake(configfiles=SETTINGS)
     return project
@@ -63,14 +73,14 @@ def study(finished, tmp_path):
 def test_everything_that_is_added_is_in_the_results(finished):
     results = finished.root / "results/rings"
     values = pd.read_csv(results / "tables/runs.csv").set_index(["run", "metric"])["value"]
-    for run in ("vae", "small"):
+    for run in RUNS:
         assert values[run, "mae"] == pytest.approx(
             pd.read_parquet(results / f"runs/{run}/seed0/metrics/per_image.parquet")["mae"].mean()
         )
         assert values[run, "self_mae"] > 0
         assert values[run, "fd_coarse"] > 0
     assert "mae_mean" in pd.read_csv(results / "tables/comparison.csv")
-    assert pd.read_csv(results / "tables/error_per_nat.csv")["run"].tolist() == ["vae", "small"]
+    assert pd.read_csv(results / "tables/error_per_nat.csv")["run"].tolist() == RUNS
     assert (results / "figures/errors.png").stat().st_size > 1000
     report = (results / "report.html").read_text()
     for words in ("The images on this page are rings", "Error and rate of each run", "The mean over seeds, with its"):
@@ -81,10 +91,18 @@ def test_everything_that_is_added_is_in_the_results(finished):
 @pytest.mark.parametrize(
     ("file", "old", "new", "jobs"),
     [
-        ("metric.py", ".abs()", ".abs().sqrt()", {"evaluate": 2} | TABLES),
+        ("metric.py", ".abs()", ".abs().sqrt()", {"evaluate": 4} | TABLES),
         ("metric.py", 'label="MAE"', 'label="mean absolute error"', TABLES),
-        ("feature_network.py", "images, 4", "images, 2", {"evaluate": 2} | TABLES),
+        ("feature_network.py", "images, 4", "images, 2", {"evaluate": 4} | TABLES),
         ("network.py", "64)", "63)", RUN | TABLES),
+        ("own_models.py", "32, 4, 4", "16, 4, 4", RUN | TABLES),
+        ("sampler.py", ":1000", ":100", {"sample": 1, "evaluate": 1} | TABLES),
+        (
+            "workflow/scripts/vaebench/models/providers/quantizers/fsq.py",
+            "codes.long()",
+            "codes.long() + 0",
+            RUN | TABLES,
+        ),
         ("data_set.py", "0.8)", "0.7)", None),
         ("data_set.py", "rings, drawn", "circles, drawn", {"report": 1}),
         ("table.py", '/ found["rate"]', '* found["rate"]', {"added_tables": 1, "report": 1}),
@@ -97,7 +115,7 @@ def test_an_edit_makes_again_what_uses_it(study, file, old, new, jobs):
     (study.root / file).write_text(text.replace(old, new))
     planned = study.planned(configfiles=SETTINGS)
     if jobs is None:
-        assert planned.items() >= {"added_images": 1, "preprocess": 1, "train": 2}.items()
+        assert planned.items() >= {"added_images": 1, "preprocess": 1, "train": 4}.items()
     else:
         assert planned == jobs
 
@@ -109,7 +127,7 @@ def renamed(kind, old, new):
 @pytest.mark.parametrize(
     ("texts", "jobs"),
     [
-        ([renamed("metric", "mae", "mae2")], {"evaluate": 2} | TABLES),
+        ([renamed("metric", "mae", "mae2")], {"evaluate": 4} | TABLES),
         ([renamed("feature-network", "coarse", "coarse2"), renamed("network", "small", "small2")], {}),  # of no use yet
         (
             [renamed("table", "error_per_nat", "other"), renamed("figure", "errors", "errors2")],
