@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -51,7 +52,7 @@ class Task:
     pairs: PairMetrics
     weights: Mapping[str, Path]
     device: str
-    networks: dict[str, FeatureFunction] = field(default_factory=dict)
+    networks: dict[str, FeatureFunction] = field(default_factory=dict[str, Any])
 
     @property
     def limit(self) -> int:

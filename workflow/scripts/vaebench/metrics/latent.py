@@ -1,6 +1,7 @@
 """Diagnostics of the latent space: KL, activity of the dimensions, aggregate posterior, use of the codebook."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -19,8 +20,8 @@ class Moments:
     """Streaming mean and variance over images, in float64, merged batch by batch (Chan et al. 1979)."""
 
     count: int = 0
-    mean: np.ndarray | float = 0.0
-    squares: np.ndarray | float = 0.0
+    mean: Any = 0.0
+    squares: Any = 0.0
 
     def update(self, values: np.ndarray) -> None:
         """Take in (B, L) values."""

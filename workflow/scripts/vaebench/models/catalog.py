@@ -6,6 +6,7 @@ The Snakefile reads this module on every start, so it must not import torch or p
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
+from typing import Any
 
 from vaebench.base.errors import UserError
 from vaebench.base.plugin_files import Added, Registry
@@ -20,6 +21,7 @@ COMPONENTS = {
     COUPLED_ADVERSARIAL: ("encoder", "decoder", "discriminator"),
 }
 
+Shape = tuple[int, int, int]  # of images: channels, height, width
 ROLES = ("encoder", "decoder", "discriminator")
 
 # What an encoder gives: a vector, the mean and log variance of a Gaussian, the direction and concentration of a von
@@ -103,9 +105,9 @@ class ModelInfo:
         why = f" ({self.why})" if self.why and name in {*self.ranges, *self.choices} else ""
         values = value if isinstance(value, list | tuple) else [value]
         if name in CHOICES:
-            allowed = self.choices.get(name, CHOICES[name])
-            wrong = [item for item in values if item not in allowed]
-            return f"{wrong[0]!r} is not allowed; choose from {', '.join(allowed)}{why}" if wrong else None
+            words = self.choices.get(name, CHOICES[name])
+            wrong = [item for item in values if item not in words]
+            return f"{wrong[0]!r} is not allowed; choose from {', '.join(words)}{why}" if wrong else None
         allowed = self.ranges.get(name, RANGES.get(name, Range()))
         for item in values:
             if isinstance(item, bool) or (allowed == Range() and name not in WHOLE):
@@ -118,7 +120,7 @@ class ModelInfo:
                 return f"{item!r} must be {allowed}{why}"
         return None if values else "it must not be empty"
 
-    def head(self, config: Mapping) -> str:
+    def head(self, config: Mapping[str, Any]) -> str:
         """What its encoder must give, one of `VECTOR`, `GAUSSIAN`, `SPHERE`, `GRID`, with this configuration."""
         return SPHERE if config.get("posterior_distribution") == "riemannian_normal" else self.encoder
 
@@ -142,7 +144,9 @@ class NetInfo:
     batch_norm: tuple[str, ...] = ()
     added: Mapping[str, Added] = field(default_factory=dict)
 
-    def check(self, role: str, model: ModelInfo, input_shape: tuple[int, int, int], config: Mapping) -> str | None:
+    def check(
+        self, role: str, model: ModelInfo, input_shape: tuple[int, int, int], config: Mapping[str, Any]
+    ) -> str | None:
         """Why this family cannot be the `role` of `model` for images of `input_shape` (C, H, W); None when it can."""
         channels, height, width = input_shape
         size = f"{height}x{width} images with {channels} channel{'s' if channels > 1 else ''}"
@@ -166,7 +170,7 @@ class NetInfo:
             return self._check_layer(model, config)
         return None
 
-    def _check_added(self, role: str, model: ModelInfo, side: int, config: Mapping) -> str | None:
+    def _check_added(self, role: str, model: ModelInfo, side: int, config: Mapping[str, Any]) -> str | None:
         options = self.added[role].options
         if side < options["smallest"]:
             return f"{self.name} takes images of at least {options['smallest']}x{options['smallest']}"

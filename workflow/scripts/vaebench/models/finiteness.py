@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from vaebench.models.interface import Autoencoder
 
@@ -17,7 +19,7 @@ NO_NUMBERS = re.compile(
 )
 
 
-def not_finite(state: Mapping) -> str | None:
+def not_finite(state: Mapping[str, Any]) -> str | None:
     """The name of a tensor in nested mappings that holds a value that is no finite number; None when there is none.
 
     The device is waited for once.
@@ -31,7 +33,7 @@ def not_finite(state: Mapping) -> str | None:
 
 def means_no_numbers(error: Exception) -> bool:
     """Whether an exception in a step is one that numbers beyond all bounds lead to."""
-    kinds = (ArithmeticError, AssertionError, torch.linalg.LinAlgError)
+    kinds = (ArithmeticError, AssertionError, LinAlgError)
     return isinstance(error, kinds) or bool(NO_NUMBERS.search(str(error)))
 
 
@@ -56,8 +58,8 @@ class ProbabilityGuard:
         record = torch.stack([loss.detach().float() for loss in losses.values()])
         return record.masked_fill(torch.stack(self._bad).any(), torch.nan) if self._bad else record
 
-    def _watched(self, forward: Callable, key: str) -> Callable:
-        def wrapped(*arguments: object, **options: object) -> Mapping[str, Tensor]:
+    def _watched(self, forward: Callable[..., Any], key: str) -> Callable[..., Any]:
+        def wrapped(*arguments: object, **options: object) -> Any:
             output = forward(*arguments, **options)
             if key in output:
                 bad = ~((output[key] >= 0) & (output[key] <= 1))  # NaN is neither
@@ -68,7 +70,7 @@ class ProbabilityGuard:
         return wrapped
 
 
-def _floating(state: Mapping, prefix: str = "") -> list[tuple[str, Tensor]]:
+def _floating(state: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Tensor]]:
     found = []
     for name, value in state.items():
         if isinstance(value, Mapping):

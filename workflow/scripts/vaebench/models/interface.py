@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -152,20 +153,20 @@ class Autoencoder(nn.Module, ABC):
     def end_epoch(self) -> None:
         """Called after the last step of each epoch."""
 
-    def live_state(self) -> dict:
+    def live_state(self) -> dict[str, Any]:
         """All tensors that make up the model, in nested mappings, not copied."""
         return {"model_state_dict": self.state_dict()}
 
-    def resumable_state(self) -> dict:
+    def resumable_state(self) -> dict[str, Any]:
         """Copies of `live_state`, and of whatever else a training needs to go on within an epoch."""
         return map_tensors(self.live_state(), lambda tensor: tensor.detach().clone())
 
-    def restore(self, state: Mapping) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `live_state` or `resumable_state` gave."""
         self.load_state_dict(state["model_state_dict"])
 
 
-def map_tensors(state: Mapping, change: Callable[[Tensor], Tensor]) -> dict:
+def map_tensors(state: Mapping[str, Any], change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
     """The same nested mappings with every tensor changed."""
     return {
         name: map_tensors(value, change) if isinstance(value, Mapping) else change(value)

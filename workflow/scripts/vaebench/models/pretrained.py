@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaebench.base.errors import UserError
 from vaebench.base.failures import reason_of_error
@@ -112,7 +112,7 @@ def _download(name: str, trust: bool) -> Path:
         ) from error
 
 
-def _read_config(folder: Path) -> dict:
+def _read_config(folder: Path) -> dict[str, Any]:
     missing = [name for name in PLAIN_FILES if not (folder / name).exists()]
     if missing:
         raise UserError(f"pretrained: {folder} has no {', '.join(missing)}; give a folder that pythae saved")
@@ -128,7 +128,7 @@ def _read_config(folder: Path) -> dict:
     return described
 
 
-def _what_it_is(described: Mapping, folder: Path) -> tuple[str, dict, tuple[int, ...]]:
+def _what_it_is(described: Mapping[str, Any], folder: Path) -> tuple[str, dict[str, Any], Shape]:
     """Model name, configuration fields and input shape from pythae's model_config.json."""
     path = folder / "model_config.json"
     name = str(described.get("name", "")).removesuffix("Config").removesuffix("_")

@@ -8,7 +8,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import Code
@@ -67,7 +67,7 @@ class Provider(ABC):
         return model
 
 
-def read_specification(folder: Path) -> dict | None:
+def read_specification(folder: Path) -> dict[str, Any] | None:
     """What `vaebench.json` in a model's folder says, `spec` and `input_shape`; None where there is none."""
     path = folder / SPECIFICATION
     try:

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path
@@ -38,10 +39,11 @@ def publish(model: Path, provenance: Path, dataset: str, repository: str, privat
     operations = [CommitOperationAdd(str(path.relative_to(model)), path) for path in files]
     operations.append(CommitOperationAdd("README.md", card.encode()))
     hub = HfApi()
+    refusals: tuple[Any, ...] = HfHubHTTPError.__bases__  # its HTTP library's too
     try:
         hub.create_repo(repository, private=private, exist_ok=True)
         commit = hub.create_commit(repository, operations, commit_message="Model trained by vaebench")
-    except (*HfHubHTTPError.__bases__, HFValidationError, LocalTokenNotFoundError) as error:  # its HTTP library's too
+    except (*refusals, HFValidationError, LocalTokenNotFoundError) as error:
         raise UserError(
             f"push.hf_hub: the Hub did not take {repository}: {error}; log in with `hf auth login`, "
             "or set HF_TOKEN to a token that may write there"
@@ -51,7 +53,7 @@ def publish(model: Path, provenance: Path, dataset: str, repository: str, privat
     print(f"{len(operations)} files are in {commit.commit_url}", file=sys.stderr)
 
 
-def model_card(provenance: Mapping, dataset: str, repository: str) -> str:
+def model_card(provenance: Mapping[str, Any], dataset: str, repository: str) -> str:
     """The README.md of the repository, from the provenance.json of a training."""
     spec = provenance["spec"]
     provider = provider_of(spec["model"])

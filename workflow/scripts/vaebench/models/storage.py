@@ -64,21 +64,21 @@ def load_model(folder: Path | str, device: str = "cpu") -> Autoencoder:
     return model.to(device).eval()
 
 
-def load_weights(path: Path) -> dict:
+def load_weights(path: Path) -> dict[str, Any]:
     """The content of a `model.pt`, read as tensors only; `UserError` for a pickle that would run code."""
-    content = load_plain(path)
+    content: Any = load_plain(path)
     weights = content.get("model_state_dict") if isinstance(content, dict) else None
     if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise UserError(f"{path} holds no `model_state_dict` of tensors")
     return dict(content)
 
 
-def kept_state(model: Autoencoder) -> dict:
+def kept_state(model: Autoencoder) -> dict[str, Any]:
     """Copies of what a finished model consists of, on the CPU."""
     return map_tensors(model.live_state(), lambda tensor: tensor.detach().clone().cpu())
 
 
-def restore_model(model: Autoencoder, state: Mapping) -> None:
+def restore_model(model: Autoencoder, state: Mapping[str, Any]) -> None:
     """Put a state of a model into `model`, in place; `UserError` if it does not fit."""
     try:
         model.restore(state)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,9 +44,9 @@ class Progress:
     images_seen: int = 0
     seconds: float = 0.0
     total_seconds: float = 0.0
-    rows: list[dict] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
     precisions: list[str] = field(default_factory=list)
-    best: dict = field(default_factory=dict)
+    best: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 class Checkpoint:
@@ -108,7 +109,7 @@ class Checkpoint:
         progress.records = [record.to(device) for record in progress.records]
         return progress
 
-    def begin_attempt(self, description: Mapping) -> list[dict]:
+    def begin_attempt(self, description: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Add one to the list of attempts, and give the list."""
         attempts = [*self._earlier_attempts(), dict(description)]
         written = {"key": self.key, "attempts": attempts}
@@ -117,12 +118,12 @@ class Checkpoint:
         (self.folder / FAILURE).unlink(missing_ok=True)
         return attempts
 
-    def report(self, progress: Mapping) -> None:
+    def report(self, progress: Mapping[str, Any]) -> None:
         """Report the training's progress."""
         with atomic_path(self.folder / PROGRESS) as temporary:
             temporary.write_text(_text(progress))
 
-    def fail(self, failure: Mapping) -> None:
+    def fail(self, failure: Mapping[str, Any]) -> None:
         """Record why the training cannot go on; the last good state stays."""
         with durable_path(self.folder / FAILURE) as temporary:
             temporary.write_text(_text(failure))
@@ -133,7 +134,7 @@ class Checkpoint:
             (self.folder / name).unlink(missing_ok=True)
         self._remove_bests(but=self._bests)
 
-    def _last_good_state(self) -> dict | None:
+    def _last_good_state(self) -> dict[str, Any] | None:
         """The newest state that is whole; what is damaged, or belongs to another training, is removed and said."""
         damaged = False
         for path in (self.folder / STATE, self.folder / PREVIOUS):
@@ -160,7 +161,7 @@ class Checkpoint:
             self._discard()
         return None
 
-    def _load(self, path: Path) -> dict:
+    def _load(self, path: Path) -> dict[str, Any]:
         """A state with the weights of its kept epoch; raises as `load_sealed`."""
         state = load_sealed(path)
         if not isinstance(state, dict) or set(state) != PARTS:
@@ -185,11 +186,11 @@ class Checkpoint:
         for former in set(self.folder.glob(BEST.format("*"))) - but:
             former.unlink()
 
-    def _best_path(self, best: Mapping) -> Path | None:
+    def _best_path(self, best: Mapping[str, Any]) -> Path | None:
         """Where the weights of the kept epoch are; None when there is none yet, or when the last epoch is kept."""
         return None if best.get("value") is None else self.folder / BEST.format(best["epoch"])
 
-    def _earlier_attempts(self) -> list[dict]:
+    def _earlier_attempts(self) -> list[dict[str, Any]]:
         path = self.folder / ATTEMPTS
         try:
             written = json.loads(path.read_text())
@@ -203,9 +204,10 @@ class Checkpoint:
         return []
 
 
-def random_state(device: torch.device) -> dict:
+def random_state(device: torch.device) -> dict[str, Any]:
     """The states of the global random generators, in types that load as plain data; of GPUs that of `device` only."""
-    name, keys, position, has_gauss, cached = np.random.get_state()
+    legacy: Any = np.random.get_state()
+    name, keys, position, has_gauss, cached = legacy
     return {
         "python": random.getstate(),
         "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
@@ -214,7 +216,7 @@ def random_state(device: torch.device) -> dict:
     }
 
 
-def set_random_state(state: Mapping, device: torch.device) -> None:
+def set_random_state(state: Mapping[str, Any], device: torch.device) -> None:
     """Put the global random generators into a state that `random_state` gave, perhaps for another device."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
@@ -231,7 +233,7 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _objective_state(objective: Optimized) -> dict:
+def _objective_state(objective: Optimized) -> dict[str, Any]:
     scheduler = objective.scheduler
     return {
         "optimizer": objective.optimizer.state_dict(),

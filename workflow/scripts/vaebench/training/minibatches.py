@@ -9,6 +9,7 @@ import os
 import queue
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ class Minibatches:
         self.smallest = smallest
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         whole_file = isinstance(images.base, mmap.mmap)  # and no view of a part
-        self._file = os.open(images.filename, os.O_RDONLY) if whole_file else None
+        self._file = os.open(_map_of(images).filename, os.O_RDONLY) if whole_file else None
         self.resident = self._resident()
 
     def __len__(self) -> int:
@@ -71,8 +72,8 @@ class Minibatches:
     def load(self, order: list[np.ndarray]) -> Iterator[Tensor]:
         """The images of each batch of `order`, on the device."""
         if self.resident is not None and order:
-            indices = torch.from_numpy(np.concatenate(order)).to(self.device)
-            for chosen in indices.split([len(batch) for batch in order]):
+            all_of_them = torch.from_numpy(np.concatenate(order)).to(self.device)
+            for chosen in all_of_them.split([len(batch) for batch in order]):
                 yield self._to_float(self.resident[chosen])
         elif self.device.type == "cuda":
             for batch in _ahead(self._gather(indices).pin_memory() for indices in order):
@@ -84,12 +85,13 @@ class Minibatches:
     def _gather(self, indices: np.ndarray) -> Tensor:
         if self._file is None:
             return torch.from_numpy(self.images[indices])
+        mapped = _map_of(self.images)
         batch = np.empty((len(indices), *self.images.shape[1:]), np.uint8)
         for row, index in zip(batch, indices, strict=True):  # pages of the map would count as this process's memory
             try:
-                read_row(self._file, row, self.images.offset + int(index) * row.nbytes)
+                read_row(self._file, row, mapped.offset + int(index) * row.nbytes)
             except (EOFError, OSError) as error:
-                raise UserError(f"{self.images.filename} cannot be read: {error}; delete it and run again") from error
+                raise UserError(f"{mapped.filename} cannot be read: {error}; delete it and run again") from error
         return torch.from_numpy(batch)
 
     def _to_float(self, batch: Tensor) -> Tensor:
@@ -106,13 +108,18 @@ class Minibatches:
         return resident
 
 
+def _map_of(images: np.ndarray) -> Any:
+    """The memory map that `images` is, with its `filename` and `offset`."""
+    return images
+
+
 def _random_int64() -> int:
     return int(torch.empty((), dtype=torch.int64).random_().item())
 
 
 def _ahead(items: Iterator[Tensor]) -> Iterator[Tensor]:
     """Yield `items`, made in a thread up to `AHEAD` before they are needed; an error there is raised here."""
-    made: queue.Queue = queue.Queue(maxsize=AHEAD)
+    made: queue.Queue[Any] = queue.Queue(maxsize=AHEAD)
     stopped = threading.Event()
 
     def put(item: object) -> None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ def numerics(training: TrainingSettings, device: torch.device, threads: int) -> 
     """Within the block torch uses `threads` threads, and computes as `training` says (deterministic, precision)."""
     keep_freed_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA needs to be deterministic
+    filling: Any = torch.utils.deterministic
     former = (
         torch.get_num_threads(),
         torch.are_deterministic_algorithms_enabled(),
@@ -29,7 +31,7 @@ def numerics(training: TrainingSettings, device: torch.device, threads: int) -> 
         torch.backends.cudnn.benchmark,
         torch.get_float32_matmul_precision(),
         torch.backends.cudnn.allow_tf32,
-        torch.utils.deterministic.fill_uninitialized_memory,
+        filling.fill_uninitialized_memory,
     )
     try:
         torch.set_num_threads(threads)
@@ -50,7 +52,7 @@ def numerics(training: TrainingSettings, device: torch.device, threads: int) -> 
         torch.backends.cudnn.benchmark = former[3]
         torch.set_float32_matmul_precision(former[4])
         torch.backends.cudnn.allow_tf32 = former[5]
-        torch.utils.deterministic.fill_uninitialized_memory = former[6]
+        filling.fill_uninitialized_memory = former[6]
 
 
 def prepare(model: Autoencoder, training: TrainingSettings, device: torch.device) -> Autoencoder:

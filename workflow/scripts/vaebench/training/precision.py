@@ -6,8 +6,9 @@ fast. The parameters, the optimizer, the latent variables and every loss stay fl
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from vaebench.models.lookup import info_of
 from vaebench.models.run_spec import RunSpec
 
-Answer = Mapping[str, Tensor] | Tensor
+Answer = MutableMapping[str, Tensor] | Tensor
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 # Values of ONEDNN_MAX_CPU_ISA under which oneDNN computes bfloat16 by other instructions, slower than float32.
 WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
@@ -62,15 +63,15 @@ def compute_in_bfloat16(networks: Mapping[str, nn.Module], device: torch.device)
     for name, network in networks.items():
         modules = list(network.modules())
         if isinstance(modules[-1], nn.Sigmoid):
-            modules[-1].forward = _sigmoid_in_float32
+            modules[-1].forward = _sigmoid_in_float32  # type: ignore[method-assign,assignment]
         if name == "discriminator":
             layers = [module for module in modules if isinstance(module, nn.Linear | nn.Conv2d)]
             if layers:
-                layers[-1].forward = _in_float32(layers[-1].forward, device.type)
+                layers[-1].forward = _in_float32(layers[-1].forward, device.type)  # type: ignore[method-assign]
         if device.type == "cpu":
             for path, module in network.named_modules(prefix=name):
                 if isinstance(module, CONVOLUTIONS):
-                    module.forward = _checked(module, path)
+                    module.forward = _checked(module, path)  # type: ignore[method-assign]
         network.forward = _in_bfloat16(network.forward, device.type)
 
 
@@ -132,5 +133,5 @@ def _results(module: nn.Module, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, 
     copied = deepcopy(module).to(torch.bfloat16).to(dtype)
     vars(copied).pop("forward", None)
     x = x.detach().to(torch.bfloat16).to(dtype).requires_grad_()
-    output = copied(x)
-    return output.detach(), *torch.autograd.grad(output, [x, copied.weight], output.detach())
+    output, weight = copied(x), copied.get_parameter("weight")
+    return output.detach(), *torch.autograd.grad(output, [x, weight], output.detach())

@@ -6,6 +6,7 @@ is asked for at once. It runs the same kernels on the same numbers, so that noth
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,10 +23,12 @@ class RecordedStep:
     nor depend on anything that changes between calls other than tensors. `record(step, x, stream)` makes the replay.
     """
 
-    def __init__(self, step: Step, record: "Callable[[Step, Tensor, torch.cuda.Stream], Step] | None" = None) -> None:
+    def __init__(self, step: Step, record: "Callable[[Step, Tensor, Any], Step] | None" = None) -> None:
         self._step, self._record = step, record or record_cuda_graph
-        self._stream = torch.cuda.Stream() if record is None else None
-        self._steps, self._shape, self._replay = 0, None, None
+        self._stream: Any = torch.cuda.Stream() if record is None else None
+        self._steps = 0
+        self._shape: torch.Size | None = None
+        self._replay: Step | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         """The record of the losses of one step on the batch `x`."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 from vaebench.base.errors import UserError
 
@@ -27,7 +27,7 @@ class NoTracker:
 
 
 @contextmanager
-def open_tracker(name: str, folder: Path, run: str, description: Mapping) -> Iterator[Tracker]:
+def open_tracker(name: str, folder: Path, run: str, description: Mapping[str, Any]) -> Iterator[Tracker]:
     """The tracker `name` (none, wandb, tensorboard), writing below `folder`; closed at the end of the block.
 
     Raises `UserError` for an unknown tracker or one whose package is not installed.
@@ -63,7 +63,7 @@ class Lenient:
             self._record = lambda values, epoch: None
 
 
-def _wandb(folder: Path, run: str, description: Mapping) -> Iterator[Tracker]:
+def _wandb(folder: Path, run: str, description: Mapping[str, Any]) -> Iterator[Tracker]:
     try:
         import wandb
     except ImportError as error:
@@ -81,7 +81,7 @@ def _wandb(folder: Path, run: str, description: Mapping) -> Iterator[Tracker]:
             session.finish()
 
 
-def _wandb_session(wandb: ModuleType, folder: Path, run: str, description: Mapping) -> object | None:
+def _wandb_session(wandb: ModuleType, folder: Path, run: str, description: Mapping[str, Any]) -> Any:
     """A session with the service; without a key, or out of its reach, one that is recorded in `folder`, or None."""
     limits = {"init_timeout": WAIT, "login_timeout": WAIT, "finish_timeout": 4 * WAIT}
     known = {name: value for name, value in limits.items() if name in wandb.Settings.model_fields}

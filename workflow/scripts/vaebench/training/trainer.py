@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -343,10 +343,10 @@ class Trainer:
             "lower training.learning_rate, or use precision fp32. The last good state is kept."
         )
 
-    def _means(self, records: Sequence[Tensor], order: Sequence) -> dict[str, float]:
+    def _means(self, records: Sequence[Tensor], order: Sequence[Any]) -> dict[str, float]:
         return dict(zip(self.progress.terms, self._average(records, order), strict=True))
 
-    def _average(self, records: Sequence[Tensor], order: Sequence) -> list[float]:
+    def _average(self, records: Sequence[Tensor], order: Sequence[Any]) -> list[float]:
         """Means over the images; over the batches, whatever their sizes, where pythae is repeated."""
         weights = torch.tensor([1 if self.as_pythae else len(indices) for indices in order], dtype=torch.float64)
         return ((weights[:, None] * torch.stack(list(records)).cpu().double()).sum(0) / weights.sum()).tolist()

@@ -9,6 +9,7 @@ can open a saved model without it.
 import importlib
 from itertools import pairwise
 from math import ceil
+from typing import Any
 
 import torch
 from pythae.models.base.base_utils import ModelOutput
@@ -26,7 +27,7 @@ EDGES = 16  # channels at full size with which the discriminator begins
 COARSEST = 4  # a flat latent is read off a grid of at most this side
 
 
-def build(role: str, name: str, model: ModelInfo, config: object) -> nn.Module:
+def build(role: str, name: str, model: ModelInfo, config: Any) -> nn.Module:
     """The network `name` as the `role` (encoder, decoder, discriminator) of `model`.
 
     `config` is an object such as pythae's configurations with `input_dim` (C, H, W) and `latent_dim`. `name` is a
@@ -110,7 +111,8 @@ def keep_energy(convolution: nn.Conv2d) -> None:
     """Set the weights so that, after half of the outputs are rectified, a sum of squares is about that of the input."""
     numbers = convolution.out_channels / (convolution.in_channels * convolution.stride[0] * convolution.stride[1])
     nn.init.normal_(convolution.weight, std=(2 / (numbers * convolution.weight[0].numel())) ** 0.5)
-    nn.init.zeros_(convolution.bias)
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)
 
 
 class Residual(nn.Module):
@@ -181,7 +183,7 @@ class Pixels(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images of the grid x, cut to size."""
-        convolution, shuffle, sigmoid = self.layers
+        convolution, shuffle, sigmoid = list(self.layers)
         numbers = convolution(x)
         batch, _, height, width = numbers.shape
         side = shuffle.upscale_factor
@@ -289,7 +291,8 @@ class CompactDiscriminator(BaseDiscriminator):
                 nn.Sequential(nn.Flatten(), nn.Linear(WIDTHS[0] * height * width, 1), nn.Sigmoid()),
             ]
         )
-        for convolution, _ in list(self.layers)[:3]:
+        layers: list[Any] = list(self.layers)
+        for convolution, _ in layers[:3]:
             keep_energy(convolution)
         self.depth = len(self.layers)
 

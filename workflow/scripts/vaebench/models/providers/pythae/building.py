@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from pythae import models as pythae_models
@@ -50,7 +51,7 @@ def build_network(role: str, name: str, model: str, config: BaseAEConfig) -> nn.
     return None if name == DEFAULT else build(role, name, MODELS[model], config)
 
 
-def build_config(name: str, fields: Mapping, input_shape: tuple[int, int, int]) -> BaseAEConfig:
+def build_config(name: str, fields: Mapping[str, Any], input_shape: tuple[int, int, int]) -> BaseAEConfig:
     """pythae's configuration object; unlike pythae it refuses fields that the model does not have."""
     if name not in MODELS:
         raise UserError(f"{name!r} is no model of pythae 0.1.2; choose from {', '.join(MODELS)}")

@@ -4,6 +4,7 @@ The values are copied from its classes, and a test compares them.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from vaebench.models.catalog import (
     ADVERSARIAL,
@@ -38,13 +39,13 @@ DIAGNOSTICS = {"VAEGAN": "vaegan_terms"}
 IN_ORIGINAL_STUDY = ("VAE", "BetaVAE", "VQVAE", "VAEGAN")
 
 
-def _vae(name: str, fields: Mapping[str, object] | None = None, **settings: object) -> ModelInfo:
-    return ModelInfo(name, fields=VAE_FIELDS | (fields or {}), **settings)
+def _vae(name: str, fields: Mapping[str, object] | None = None, **settings: Any) -> ModelInfo:
+    return ModelInfo(name, fields={**VAE_FIELDS, **(fields or {})}, **settings)
 
 
-def _autoencoder(name: str, fields: Mapping[str, object] | None = None, **settings: object) -> ModelInfo:
-    defaults = {"encoder": VECTOR, "posterior": "none", "prior": "none", "sampler": "gaussian_mixture"}
-    return ModelInfo(name, fields={"latent_dim": 10} | (fields or {}), **(defaults | settings))
+def _autoencoder(name: str, fields: Mapping[str, object] | None = None, **settings: Any) -> ModelInfo:
+    defaults: dict[str, Any] = {"encoder": VECTOR, "posterior": "none", "prior": "none", "sampler": "gaussian_mixture"}
+    return ModelInfo(name, fields={"latent_dim": 10, **(fields or {})}, **(defaults | settings))
 
 
 MODELS: dict[str, ModelInfo] = {

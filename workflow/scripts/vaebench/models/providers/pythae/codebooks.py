@@ -3,6 +3,8 @@
 The codes, the losses and the state are pythae's; the arithmetic and the memory are a fraction of it.
 """
 
+from typing import Any
+
 import torch
 from pythae.models.base.base_utils import ModelOutput
 from pythae.models.vq_vae.vq_vae_utils import Quantizer, QuantizerEMA
@@ -79,7 +81,7 @@ class _Lookup(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: torch.autograd.function.FunctionCtx,
+        ctx: Any,
         z: Tensor,
         codebook: Tensor,
         indices: Tensor,
@@ -95,7 +97,7 @@ class _Lookup(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: torch.autograd.function.FunctionCtx, codes: Tensor, loss: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, codes: Tensor, loss: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of z and the codebook, from those of the codes and of the loss."""
         difference, indices = ctx.saved_tensors
         to_z, to_codebook = (loss * (2 * factor / difference.numel()) for factor in ctx.factors)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from pythae.models import BaseAE
@@ -50,6 +50,11 @@ class PythaeModel(Autoencoder):
     answer = ModelOutput
     as_stock: bool = False
     ignores_reconstruction_loss: bool = False
+
+    if TYPE_CHECKING:  # what the stock class has, which is not typed
+        device: Any
+
+        def __getattr__(self, name: str) -> Any: ...
 
     @property
     def info(self) -> ModelInfo:
@@ -132,7 +137,8 @@ def adopt(model: BaseAE) -> PythaeModel:
     """The same object, with the interface: its class becomes one that is derived from the interface and its own."""
     if isinstance(model, PythaeModel):
         return model
-    model.__class__ = class_of(type(model), model.model_name)
+    stock: Any = type(model)
+    model.__class__ = class_of(stock, model.model_name)
     model.input_shape = tuple(model.model_config.input_dim)
     model.sampler = MODELS[model.model_name].sampler
     loss = getattr(model.model_config, "reconstruction_loss", "mse")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vaebench.base.fingerprint import Code
 from vaebench.models.catalog import ModelInfo
@@ -39,7 +39,8 @@ class Pythae(Provider):
 
     def save(self, model: "Autoencoder", folder: Path) -> None:
         """As pythae does: `AutoModel.load_from_folder` opens it."""
-        model.save(str(folder))
+        stock: Any = model
+        stock.save(str(folder))
 
     def load(self, folder: Path, spec: ModelSpec, shape: Shape) -> "Autoencoder":
         """From the specification; pickled networks are opened only where it says so."""

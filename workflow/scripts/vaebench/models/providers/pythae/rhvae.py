@@ -2,10 +2,12 @@
 
 from collections import deque
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from vaebench.models.interface import Prior
 from vaebench.models.posterior import Posterior
@@ -32,15 +34,15 @@ class Model(HamiltonianModel):
 
         return RHVAESampler(self, RHVAESamplerConfig(**options)).hmc_sampling(count).detach()
 
-    def live_state(self) -> dict:
+    def live_state(self) -> dict[str, Any]:
         """With the metric."""
         return super().live_state() | {"M": self.M_tens, "centroids": self.centroids_tens}
 
-    def resumable_state(self) -> dict:
+    def resumable_state(self) -> dict[str, Any]:
         """With what was gathered for the metric in this epoch."""
         return super().resumable_state() | {"metric_queue": [list(self.M), list(self.centroids)]}
 
-    def restore(self, state: Mapping) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """With the metric."""
         super().restore(state)
         if "M" not in state:
@@ -66,7 +68,7 @@ class Model(HamiltonianModel):
         """The steps for some images; NaN for those whose path leaves the finite numbers, at which torch stops."""
         try:
             return self._leapfrog(x, start, momentum)
-        except (ValueError, torch.linalg.LinAlgError):
+        except (ValueError, LinAlgError):
             if len(start) == 1:
                 return torch.full_like(start, torch.nan), torch.full_like(start[:, 0], torch.nan, dtype=torch.float64)
             singles = zip(*(part.split(1) for part in (x, start, momentum)), strict=True)

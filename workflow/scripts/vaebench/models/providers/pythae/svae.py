@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ class VonMisesFisher(Posterior):
         """From the uniform distribution on the sphere."""
         return sphere_divergence(self.concentration, self.mean.shape[1])
 
-    def between(self, other: Posterior, weight: float) -> Tensor:
+    def between(self, other: Self, weight: float) -> Tensor:
         """The line, put back on the sphere."""
         return functional.normalize(super().between(other, weight))
 
@@ -58,10 +59,10 @@ class VonMisesFisher(Posterior):
         concentration = self.concentration.double().cpu().numpy()
         uniform = generator.random((len(self.mean), 2 * PROPOSALS + size - 1))
         proposed, tested, tangent = np.split(uniform, [PROPOSALS, 2 * PROPOSALS], axis=1)
-        cosine = vmf_cosine(concentration, size, proposed, tested)
+        found = vmf_cosine(concentration, size, proposed, tested)
         direction = torch.from_numpy(ndtri(tangent.clip(1e-16))).to(self.mean)
         direction = functional.normalize(direction)
-        cosine = torch.from_numpy(cosine).to(self.mean)
+        cosine = torch.from_numpy(found).to(self.mean)
         z = torch.cat([cosine, torch.sqrt((1 - cosine.square()).clamp(0)) * direction], dim=1)
         return self.rotate(self.mean, z)
 

@@ -1,8 +1,11 @@
 """VQVAE (van den Oord et al. 2017, arXiv 1711.00937): a codebook of vectors."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from pythae.models.base.base_utils import ModelOutput
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaebench.models.posterior import Codes, Posterior
 from vaebench.models.providers.pythae.codebooks import look_codes_up
@@ -16,7 +19,7 @@ class Model(PythaeModel):
     the paper (eq. 3), which is on the scale of the reconstruction term.
     """
 
-    quantizer: nn.Module
+    quantizer: Any
     vq_scale: str = "per_image"
 
     @property
@@ -62,5 +65,5 @@ class Model(PythaeModel):
         """Codes are looked up, where pythae multiplies one-hot vectors with the whole book."""
         look_codes_up(self)
 
-    def _quantise_as(self, shape: torch.Size):
+    def _quantise_as(self, shape: torch.Size) -> Callable[[Tensor], Tensor]:
         return lambda grid: self.quantizer(grid.permute(0, 2, 3, 1)).quantized_vector.reshape(-1, *shape)

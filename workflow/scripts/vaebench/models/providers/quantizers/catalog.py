@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from vaebench.models.catalog import GRID, ModelInfo
 
@@ -20,7 +21,7 @@ class QuantizedInfo(ModelInfo):
         return _check_quantizer(value) if name == "quantizer" else super().check(name, value)
 
 
-def chosen(value: Mapping) -> tuple[str, dict]:
+def chosen(value: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The quantiser's name and its options, defaults among them, of a sound field `quantizer`."""
     ((name, options),) = value.items()
     return name, {**QUANTIZERS[name], **(options or {})}

@@ -1,6 +1,7 @@
 """Finite scalar quantisation (Mentzer et al. 2024, arXiv 2309.15505): each number of a vector is rounded to a level."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 from vector_quantize_pytorch import FSQ
@@ -11,7 +12,7 @@ from vaebench.models.providers.quantizers.quantizer import Quantised, Quantizer
 class FiniteScalar(Quantizer):
     """The package's FSQ; where the grid has another number of channels than `levels`, linear maps lie between."""
 
-    def __init__(self, channels: int, options: Mapping) -> None:
+    def __init__(self, channels: int, options: Mapping[str, Any]) -> None:
         super().__init__()
         self.layer = FSQ(levels=list(options["levels"]), dim=channels)
 

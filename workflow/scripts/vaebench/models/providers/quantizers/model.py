@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from importlib import import_module
 from types import SimpleNamespace
+from typing import Any
 
 from pythae.models.base.base_utils import ModelOutput
 from torch import Tensor, nn
@@ -93,4 +94,4 @@ def build_quantized(spec: ModelSpec, shape: tuple[int, int, int]) -> QuantizedAE
         quantizer = import_module(f"vaebench.models.providers.quantizers.{name}").BUILD(fields["latent_dim"], options)
     except (AssertionError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"the quantiser {name} cannot be built with {options}: {one_line(error)}") from error
-    return QuantizedAE(tuple(shape), (networks[0], networks[1]), quantizer, fields["reconstruction_loss"])
+    return QuantizedAE(shape, (networks[0], networks[1]), quantizer, fields["reconstruction_loss"])
