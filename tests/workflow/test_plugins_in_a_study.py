@@ -1,5 +1,6 @@
 """A study that adds one thing of every kind, as docs/adding-*.md do: made, and what an edit makes again."""
 
+import os
 import re
 
 import pandas as pd
@@ -47,7 +48,7 @@ def example(kind):
 def here_on_the_path():
     """The folder in which Snakemake runs is searched for `own_models`, which a run names by its dotted path."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", ".")
+        patch.setenv("PYTHONPATH", ".", prepend=os.pathsep)
         yield
 
 
