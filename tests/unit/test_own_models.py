@@ -2,49 +2,41 @@
 
 import math
 import re
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from evaluation_cases import SAMPLES, SETTINGS, result_paths, smooth_images
+from evaluation_cases import SAMPLES, SETTINGS, evaluate, make_showcase, result_paths, sample, smooth_images
 from evaluation_cases import write_data as write_splits
+from run_specs import run_spec
 from test_adding import example
 from test_configuration import merged
 from test_resume import assert_equal, in_a_process, result, train_and_kill
-from training_cases import TRAINING, run, write_data
+from training_cases import run, write_data
 
 from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import code_fingerprint
 from vaebench.base.plugin_files import use_plugins
 from vaebench.config.resolve import complete, load_schema
-from vaebench.evaluation.run import evaluate
 from vaebench.models import lookup
 from vaebench.models.building import build_model
 from vaebench.models.inference import decode, encode, latents_of
 from vaebench.models.lookup import MODELS, code_of_run, provider_of
 from vaebench.models.own_networks import mistakes_of
+from vaebench.models.run_spec import Named
 from vaebench.models.storage import load_model
 from vaebench.sampling.choice import code_of_sampler
-from vaebench.sampling.samplers import sample
-from vaebench.sampling.showcase import make_showcase
 
 SHAPE, GRID = (1, 32, 32), (4, 8, 8)
 SCRIPTS = "workflow/scripts"
 
 
 def spec(model="grid_vae", sampler="auto", config=None, **training):
-    return {
-        "run": "own",
-        "entry": "own",
-        "model": model,
-        "nets": {"encoder": None, "decoder": None, "discriminator": None},
-        "config": config or {},
-        "training": {**TRAINING, **training},
-        "sampler": {"name": sampler, "options": {}},
-        "pretrained": None,
-    }
+    nets = dict.fromkeys(("encoder", "decoder", "discriminator"))
+    return replace(run_spec(model, nets, config, training), run="own", sampler=Named(sampler))
 
 
 @pytest.fixture
@@ -124,7 +116,7 @@ def test_the_sampler_of_a_plugin_draws(tmp_path):
         model = run(chosen, {"train_data": data["train"], "eval_data": data["eval"]}, tmp_path)["output"]
         drawn = {}
         for name in ("cooled", "normal"):
-            sample(model, data, tmp_path / f"{name}.npz", chosen["sampler"] | {"name": name}, SAMPLES, 0, 1)
+            sample(model, data, tmp_path / f"{name}.npz", {"name": name, "options": {}}, SAMPLES, 0, 1)
             drawn[name] = np.load(tmp_path / f"{name}.npz")
         network = load_model(model)
         scale = latents_of(network, images[:20]).std(ddof=1)
@@ -147,7 +139,7 @@ def test_an_edit_of_the_file_makes_its_runs_stale(module, old, new, stale):
     file, path = module
 
     def fingerprint(model):
-        also = code_of_run(spec(model) | ({"nets": {"encoder": "compact"}} if model == "VAE" else {}))
+        also = code_of_run(run_spec(model) if model == "VAE" else spec(model))
         return code_fingerprint(f"{SCRIPTS}/train.py", also=also)
 
     before = {model: fingerprint(model) for model in (path, "VAE")}

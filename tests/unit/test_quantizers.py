@@ -6,41 +6,31 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from evaluation_cases import SAMPLES, SETTINGS, result_paths, smooth_images
+from evaluation_cases import SAMPLES, SETTINGS, evaluate, make_showcase, result_paths, sample, smooth_images
 from evaluation_cases import write_data as write_splits
+from run_specs import run_spec
 from test_resume import assert_equal, in_a_process, result, train_and_kill
-from training_cases import TRAINING, outputs, read_history, run, write_data
+from training_cases import outputs, read_history, run, write_data
 from vector_quantize_pytorch import FSQ
 
 from vaebench.base.errors import UserError
-from vaebench.evaluation.run import evaluate
 from vaebench.models.building import build_model
 from vaebench.models.inference import decode, encode, reconstruct
 from vaebench.models.lookup import MODELS, code_of_run
 from vaebench.models.storage import load_model
-from vaebench.sampling.samplers import sample
-from vaebench.sampling.showcase import make_showcase
 
 SHAPE, LEVELS = (1, 32, 32), [5, 4, 3]
 QUICK = {"epochs": 3, "channels": 8, "layers": 1, "batch_size": 16, "learning_rate": 5e-3, "patience": 3}
 
 
-def spec(levels=LEVELS, **training):
-    return {
-        "run": "fsq",
-        "entry": "fsq",
-        "model": "QuantizedAE",
-        "nets": {"encoder": "compact", "decoder": "compact", "discriminator": None},
-        "config": {"latent_dim": 6, "quantizer": {"fsq": {"levels": levels}}},
-        "training": {**TRAINING, **training},
-        "sampler": {"name": "auto", "options": QUICK},
-        "pretrained": None,
-    }
+def spec(levels=LEVELS, config=None, **training):
+    fields = {"latent_dim": 6, "quantizer": {"fsq": {"levels": levels}}} | (config or {})
+    return run_spec("QuantizedAE", config=fields, training=training)
 
 
 def built(**changes):
     torch.manual_seed(0)
-    model = build_model(spec() | changes, SHAPE).eval()
+    model = build_model(spec(**changes), SHAPE).eval()
     for parameter in model.encoder.layers[-1].parameters():
         parameter.data.mul_(20)  # grids that reach all levels
     return model
@@ -67,7 +57,7 @@ def test_codes_and_vectors_are_the_packages_for_the_same_grid():
 
 def test_codes_are_levels_counted_through():
     """Without linear maps a vector's numbers are its levels, -1 to 1, and the code counts them, the first fastest."""
-    model = built(config={"latent_dim": 3, "quantizer": {"fsq": {"levels": LEVELS}}})
+    model = built(config={"latent_dim": 3})
     assert model.codebook_size == math.prod(LEVELS) == 60
     codes = torch.arange(60).reshape(1, 6, 10)
     vectors = model.embed_codes(codes)
@@ -103,8 +93,7 @@ def test_an_image_without_an_answer_has_no_code():
 @pytest.mark.parametrize("loss", ["mse", "bce"])
 def test_the_loss_is_the_error_of_the_reconstruction(loss, tmp_path, float64):
     data = write_data(tmp_path)
-    chosen = spec(epochs=1)
-    chosen["config"]["reconstruction_loss"] = loss
+    chosen = spec(config={"reconstruction_loss": loss}, epochs=1)
     paths = run(chosen, data, tmp_path)
     model = load_model(paths["output"])
     x = torch.from_numpy(np.load(data["eval_data"])["data"] / np.float32(255)).double()
@@ -178,7 +167,7 @@ def test_it_is_sampled_measured_and_shown(tmp_path):
 def test_a_quantiser_that_cannot_be_is_refused_before_and_when_it_is_built(quantizer, reason):
     assert reason in MODELS["QuantizedAE"].check("quantizer", quantizer)
     with pytest.raises(UserError, match="QuantizedAE: quantizer: "):
-        build_model(spec() | {"config": {"quantizer": quantizer}}, SHAPE)
+        build_model(spec(config={"quantizer": quantizer}), SHAPE)
 
 
 def test_its_fingerprint_is_its_own():

@@ -184,7 +184,7 @@ class NetInfo:
         """Whether this family's network for the role normalises over the batch (of discriminators only CelebA's)."""
         return role in self.batch_norm and (role != "discriminator" or tuple(input_shape) == CELEBA)
 
-    def _check_layer(self, model: ModelInfo, config: Mapping) -> str | None:
+    def _check_layer(self, model: ModelInfo, config: Mapping[str, Any]) -> str | None:
         layer = config.get("reconstruction_layer", model.fields.get("reconstruction_layer", 1))
         if 1 <= layer < self.discriminator_depth:
             return None

@@ -9,7 +9,6 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pkgutil import iter_modules
-from typing import Any
 
 from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import Code

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import Code
@@ -48,10 +48,10 @@ class OwnClasses(Provider):
         if not (isinstance(found, type) and issubclass(found, Autoencoder)):
             raise UserError(f"the model {name} is no class derived from vaebench.models.interface.Autoencoder")
         try:
-            model = found(tuple(shape), **spec.config)
+            model = found(shape, **spec.config)
         except TypeError as error:
             raise UserError(f"{name} cannot be built with config {dict(spec.config)}: {error}") from error
-        model.input_shape = tuple(shape)
+        model.input_shape = shape
         return model
 
     def code_of(self, spec: ModelSpec) -> Code:

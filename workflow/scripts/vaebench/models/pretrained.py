@@ -165,32 +165,33 @@ def _find_networks(
     spec: ModelSpec, shape: Shape, described: Mapping[str, Any], weights: Mapping[str, Tensor]
 ) -> dict[str, str]:
     """The name of a network for each role whose parameters fit the weights; `UserError` when none does."""
-    config = build_config(spec.model, spec.config, shape)
+    config = build_config(spec.model_name, spec.config, shape)
     chosen = {}
-    for role in roles_of(spec.model):
+    for role in roles_of(spec.model_name):
         expected = _shapes({key: value for key, value in weights.items() if key.startswith(f"{role}.")}, f"{role}.")
         named = spec.nets.get(role)
         known = [named] if named else [*NETS.own]
         candidates = [DEFAULT] if described.get(f"uses_default_{role}", False) else known
-        chosen[role] = next((name for name in candidates if _fits(role, name, spec, config, expected)), None)
-        if chosen[role] is None:
+        found = next((name for name in candidates if _fits(role, name, spec, config, expected)), None)
+        if found is None:
             raise UserError(
                 f"{spec.run}: no network among {', '.join(candidates)} has the parameters of this model's {role} "
                 f"({len(expected)} tensors, first {next(iter(expected.items()), None)}). Its own network is a pickle, "
                 "which can run any code and is not opened. Write the network as a class and name it under nets "
                 f"({role}: package.module.Class), or set pretrained.trust_pickle: true if you trust its author"
             )
+        chosen[role] = found
     return chosen
 
 
-def _fits(role: str, name: str, spec: ModelSpec, config: object, expected: Mapping) -> bool:
+def _fits(role: str, name: str, spec: ModelSpec, config: Any, expected: Mapping[str, Any]) -> bool:
     if name == DEFAULT:
         return True
-    if name in NETS and NETS[name].check(role, MODELS[spec.model], config.input_dim, vars(config)):
+    if name in NETS and NETS[name].check(role, MODELS[spec.model_name], config.input_dim, vars(config)):
         return False
     with torch.random.fork_rng(devices=[]):
-        network: nn.Module = build_network(role, name, spec.model, config)
-    return _shapes(network.state_dict()) == expected
+        network = build_network(role, name, spec.model_name, config)
+    return network is not None and _shapes(network.state_dict()) == expected
 
 
 def _shapes(tensors: Mapping[str, Tensor], prefix: str = "") -> dict[str, tuple[int, ...]]:

@@ -1,7 +1,6 @@
 """The images that the figures show: reconstructions, latent traversals and interpolations, the same for every run."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch

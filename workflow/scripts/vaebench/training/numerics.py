@@ -37,7 +37,7 @@ def numerics(training: TrainingSettings, device: torch.device, threads: int) -> 
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(training.deterministic, warn_only=True)
         # Deterministic torch fills every fresh tensor with NaN, hundreds a step, although no operation reads them.
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        filling.fill_uninitialized_memory = False
         torch.backends.cudnn.benchmark = not training.deterministic
         tf32 = training.precision != "fp32" and device.type == "cuda"
         torch.set_float32_matmul_precision("high" if tf32 else "highest")

@@ -7,7 +7,7 @@ and `step_as_pythae` repeats theirs, for comparison.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from torch import Tensor, nn
 from torch.optim import Optimizer

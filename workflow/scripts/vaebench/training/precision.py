@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from copy import deepcopy
-from typing import Any
 
 import torch
 from torch import Tensor, nn

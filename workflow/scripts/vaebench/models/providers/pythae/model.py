@@ -49,6 +49,7 @@ class PythaeModel(Autoencoder):
     model_name: str
     answer = ModelOutput
     as_stock: bool = False
+    vq_scale: str = "per_image"
     ignores_reconstruction_loss: bool = False
 
     if TYPE_CHECKING:  # what the stock class has, which is not typed

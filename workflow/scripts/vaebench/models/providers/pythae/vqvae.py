@@ -20,7 +20,6 @@ class Model(PythaeModel):
     """
 
     quantizer: Any
-    vq_scale: str = "per_image"
 
     @property
     def codebook_size(self) -> int:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from importlib import import_module
 from types import SimpleNamespace
-from typing import Any
 
 from pythae.models.base.base_utils import ModelOutput
 from torch import Tensor, nn
@@ -86,9 +85,10 @@ def build_quantized(spec: ModelSpec, shape: tuple[int, int, int]) -> QuantizedAE
     config = SimpleNamespace(input_dim=tuple(shape), **fields)
     networks = []
     for role in info.nets:
-        if not spec.nets.get(role):
-            raise UserError(f"{spec['run']}: {info.name} needs a network under nets.{role}")
-        networks.append(build(role, spec.nets[role], info, config))
+        network = spec.nets.get(role)
+        if not network:
+            raise UserError(f"{spec.run}: {info.name} needs a network under nets.{role}")
+        networks.append(build(role, network, info, config))
     name, options = chosen(fields["quantizer"])
     try:
         quantizer = import_module(f"vaebench.models.providers.quantizers.{name}").BUILD(fields["latent_dim"], options)

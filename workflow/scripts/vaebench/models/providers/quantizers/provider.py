@@ -1,7 +1,7 @@
 """Autoencoders with a quantiser of the package vector-quantize-pytorch."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vaebench.base.fingerprint import Code
 from vaebench.models.catalog import ModelInfo
