@@ -105,7 +105,7 @@ def test_provenance_says_what_auto_was(hardware, expected, tmp_path, monkeypatch
     spec = make_spec("VAE", precision="auto")
     run(spec, data, tmp_path / "auto")
     assert provenance(tmp_path / "auto")["precision"] == expected
-    assert provenance(tmp_path / "auto")["spec"] == spec
+    assert provenance(tmp_path / "auto")["spec"] == spec.as_record()
     assert [attempt["precision"] for attempt in provenance(tmp_path / "auto")["attempts"]] == [expected]
     run(make_spec("VAE", precision=expected), data, tmp_path / "named")
     assert_equal(result(tmp_path / "auto"), result(tmp_path / "named"))
