@@ -201,6 +201,14 @@ def test_a_class_that_cannot_be_built_is_one_line_before_the_first_job(old, new,
     assert re.search(reason, mistake), mistake
 
 
+@pytest.mark.parametrize("text", [None, "raise OSError('no licence')\n"])
+def test_without_the_images_size_the_class_is_imported_only(text, module):
+    file, path = module
+    file.write_text(text or file.read_text().replace("super().__init__()", "1 / 0"))
+    found = mistakes_of([spec(path)], None)
+    assert found == ([f"own: {path}: OSError: no licence"] if text else [])
+
+
 def test_a_model_of_a_plugin_that_is_not_in_use_is_not_known():
     with pytest.raises(UserError, match=r"there is no model 'grid_vae'.* or name its file in plugins"):
         build_model(spec(), SHAPE)

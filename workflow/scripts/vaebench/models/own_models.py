@@ -1,7 +1,7 @@
 """Classes of a user's own: added by a plugin, or named by their dotted path, `model: package.module.Class`."""
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from vaebench.base.errors import UserError
@@ -41,14 +41,9 @@ class OwnClasses(Provider):
 
     def build(self, spec: ModelSpec, shape: Shape) -> "Autoencoder":
         """`Class((C, H, W), **config)`."""
-        from vaebench.models.interface import Autoencoder
-
         name = spec.model_name
-        found = _import(name) if "." in name else _added(name).load()
-        if not (isinstance(found, type) and issubclass(found, Autoencoder)):
-            raise UserError(f"the model {name} is no class derived from vaebench.models.interface.Autoencoder")
         try:
-            model = found(shape, **spec.config)
+            model = own_class(name)(shape, **spec.config)
         except TypeError as error:
             raise UserError(f"{name} cannot be built with config {dict(spec.config)}: {error}") from error
         model.input_shape = shape
@@ -59,6 +54,16 @@ class OwnClasses(Provider):
         name = spec.model_name
         file = source_file(name.rpartition(".")[0]) if "." in name else _added(name).file
         return Code(frozenset({__name__}), frozenset() if file is None else frozenset({file}))
+
+
+def own_class(name: str) -> "Callable[..., Autoencoder]":
+    """The class itself, imported; `UserError` for one that cannot be, or that is no model."""
+    from vaebench.models.interface import Autoencoder
+
+    found = _import(name) if "." in name else _added(name).load()
+    if not (isinstance(found, type) and issubclass(found, Autoencoder)):
+        raise UserError(f"the model {name} is no class derived from vaebench.models.interface.Autoencoder")
+    return found
 
 
 def _added(name: str) -> Added:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from vaebench.base.errors import UserError
 from vaebench.models.catalog import NETS
 from vaebench.models.lookup import info_of
+from vaebench.models.own_models import own_class
 from vaebench.models.run_spec import ModelSpec, RunSpec
 
 
@@ -41,6 +42,8 @@ def _build(spec: RunSpec, input_shape: tuple[int, int, int] | None) -> None:
         if spec.training.batch_size < (smallest := info_of(spec.model_name).smallest_step(batch_norm)):
             raise UserError(f"training.batch_size must be at least {smallest} for {spec.model} with batch norm")
         return
+    if spec.model is not None and info_of(spec.model).is_open:
+        own_class(spec.model)
     for role, name in spec.nets.items():
         if name in own_networks(spec):
             NETS[name].added[role].load() if name in NETS else import_network(name)
