@@ -31,8 +31,6 @@ from statistics import median
 
 import psutil
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "workflow" / "scripts"
-sys.path.insert(0, str(SCRIPTS))
 SIZE, CROP, SPLITS = 64, 148, ("train", "eval", "test")
 SHARES = (0.80, 0.10, 0.10)
 EXTRACTED, ARCHIVE, PARTITION, TABLE = "extracted", "images.zip", "partition.txt", "images.csv"

@@ -22,7 +22,6 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "workflow/scripts"))
 RATIOS = (
     ("ours / limit", "ours", "limit", "pairs/s, at least 0.90"),
     ("ours / plain", "ours", "plain", "pairs/s, more than 1"),

@@ -26,8 +26,6 @@ from statistics import median
 from types import SimpleNamespace
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "workflow/scripts"))
-sys.path.insert(0, str(ROOT / "benchmarks"))
 LIMITS = {"tests": 130, "training": 150, "data": 75, "evaluation": 110}  # seconds
 SHAPE = (3, 64, 64)
 CELEBA = {"train": 162_770, "eval": 19_867, "test": 19_962}

@@ -3,8 +3,9 @@
 `gpu_bundle.py pack FOLDER`, where there is a network, gathers the wheels that such a machine lacks (in the versions of
 this environment, for the Python named by --python), the demo's face generator, and the weights of the perceptual
 metrics as float16. `gpu_bundle.py unpack FOLDER`, on the other machine and in the root of the checkout, installs the
-wheels into FOLDER/site, for PYTHONPATH, and puts the rest where the pipeline has it. The weights are rounded to
-float16: good for measuring time and for comparing one device with another, not for results.
+wheels into FOLDER/site, puts the rest where the pipeline has it, and prints the line that sets PYTHONPATH, with which
+check_gpu.py runs there. The weights are rounded to float16: good for measuring time and for comparing one device with
+another, not for results.
 """
 
 import argparse
@@ -95,6 +96,7 @@ def unpack(folder: Path) -> None:
     for network in ("vgg16", "alexnet"):
         weights = torch.load(folder / f"{network}.pt", weights_only=True)
         torch.save({name: value.float() for name, value in weights.items()}, ROOT / f"data/weights/{network}.pt")
+    print(f"export PYTHONPATH={(folder / 'site').resolve()}:{ROOT / 'workflow/scripts'}")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,12 @@
 """What the measurements of training share: the description of a run, and a short training."""
 
 import csv
-import sys
 from argparse import ArgumentTypeError
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow/scripts"))
-
 from pythae.models import BaseAE
 
 from vaebench.base.npz import open_array, write_array

@@ -1,23 +1,35 @@
 """A whole results folder made from arithmetic instead of training: what figures, report and paper are tested on."""
 
-import csv
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
 
-from vaebench.metrics.registry import METRICS
+from vaebench.base.evaluation_settings import EvaluationSettings, LikelihoodSettings, SetSettings
+from vaebench.base.formats import stamped, write_npz
+from vaebench.base.npz import write_manifest
+from vaebench.base.provenance import write_provenance
+from vaebench.metrics.metric import Value
 from vaebench.results.budget import budget
 from vaebench.results.statistics import StatisticsSettings
 from vaebench.results.study import StudyPlan
-from vaebench.results.suite_files import COLUMNS, write_per_image
+from vaebench.results.suite_files import Suites, TrainingIdentity, write_per_image
 from vaebench.results.tables import Expected, runs_table, summary
+from vaebench.training.checkpoint import Checkpoint
+from vaebench.training.record import write_history
 
 DATASET = "fake"
+SUITES = ("reconstruction", "generation", "latent")
 HELD_OUT = 40
 NOTES = {"fd_vgg16": "40 generated against 40 held-out images, fewer than the 512 features"}
+MEASURED = EvaluationSettings(
+    split="test", batch_size=8, limit=None, suites=SUITES, protocol="standard", lpips=("alex", "vgg"), factors=(),
+    samples_per_image=0, elbo_draws=1, distribution=SetSettings(("vgg16",), 5, 100),
+    likelihood=LikelihoodSettings(8, 8),
+)  # fmt: skip
 STATISTICS = StatisticsSettings(confidence=0.95, baseline="vae")
 
 
@@ -101,14 +113,11 @@ def build_study(
 
 
 def _write_failure(path: Path) -> None:
-    (path / "training_state").mkdir(parents=True)
-    failure = {"reason": "the loss is not a number", "term": "kl", "step": 130}
-    (path / "training_state" / "failure.json").write_text(json.dumps(failure))
+    Checkpoint(path / "training_state", "").fail({"reason": "the loss is not a number", "term": "kl", "step": 130})
 
 
 def _write_training(path: Path, fake: Fake, seed: int, images: np.ndarray) -> None:
     (path / "final_model").mkdir(parents=True)
-    (path / "final_model" / "vaebench.json").write_text(json.dumps(fake.spec))
     rng = np.random.default_rng(seed)
     terms = {"loss": 900.0, "reconstruction_loss": 700.0, "vq" if fake.codes else "kl": 60.0}
     if fake.model == "VAEGAN":
@@ -126,8 +135,8 @@ def _write_training(path: Path, fake: Fake, seed: int, images: np.ndarray) -> No
                 (epoch, "train", "peak_memory_mb", 800 + 300 * fake.badness),
                 (epoch, "train", "seconds", 2400 / speed),
             ]
-    with open(path / "history.csv", "w", newline="") as file:
-        csv.writer(file).writerows([("epoch", "split", "term", "value"), *rows])
+    names = ("epoch", "split", "term", "value")
+    write_history([dict(zip(names, (*row[:3], float(row[3])), strict=True)) for row in rows], path / "history.csv")
     environment = {
         "git": {"commit": "0123456789abcdef", "dirty": False}, "time": "2026-11-22T12:00:00+00:00",
         "python": "3.11.9", "packages": {"torch": "2.15.0", "pythae": "0.1.2"}, "host": "node7",
@@ -138,7 +147,7 @@ def _write_training(path: Path, fake: Fake, seed: int, images: np.ndarray) -> No
         "images_seen": 19_200, "seconds": 40.0 + seed, "threads": 1, "precision": "bf16",
         "environment": environment,
     }  # fmt: skip
-    (path / "provenance.json").write_text(json.dumps(provenance))
+    write_provenance(path / "provenance.json", provenance)
     k, steps, dims, pairs = min(10, len(images)), 7, 8, 4
     reconstructions = blurred(images, fake.badness, seed)
     weights = np.linspace(0, 1, steps)[None, :, None, None, None]
@@ -154,11 +163,10 @@ def _write_training(path: Path, fake: Fake, seed: int, images: np.ndarray) -> No
         shifts = 8 * values[None, :, None, None, None] * np.exp(-np.arange(dims) / 3)[:, None, None, None, None]
         traversal = np.clip(reconstructions[0].astype(float) + shifts, 0, 255).astype(np.uint8)
         arrays |= {"traversal": traversal, "traversal_dims": np.arange(dims)[::-1], "traversal_values": values}
-    np.savez(path / "showcase.npz", **arrays)
+    write_npz("showcase", path / "showcase.npz", arrays)
     sampled = blurred(np.roll(images, seed + 1, axis=0)[:, :, ::-1], fake.badness, seed)
-    np.savez(
-        path / "samples.npz", data=sampled, sampler=np.array(json.dumps({"name": "normal", "options": {}, "seed": 999}))
-    )
+    sampler = json.dumps({"name": "normal", "options": {}, "seed": 999})
+    write_npz("samples", path / "samples.npz", {"data": sampled, "sampler": np.array(sampler)})
 
 
 def _write_metrics(path: Path, fake: Fake, seed: int, images: np.ndarray) -> None:
@@ -187,7 +195,7 @@ def _write_metrics(path: Path, fake: Fake, seed: int, images: np.ndarray) -> Non
         per_image |= {"kl": kl.sum() + rng.normal(0, 1, len(images))}
         per_image |= {"rate": per_image["kl"]}
         scalars |= {"active_units": float(arrays["active"].sum())}
-    np.savez(path / "latent.npz", **arrays)
+    write_npz("metrics", path / "latent.npz", arrays)
     if "rate" in per_image:
         per_image |= {"neg_elbo": per_image["rate"] + per_image["distortion"]}
     ids = [f"{number:06d}.jpg" for number in range(len(images))]
@@ -197,37 +205,23 @@ def _write_metrics(path: Path, fake: Fake, seed: int, images: np.ndarray) -> Non
     write_per_image(path / "per_image.parquet", ids, per_image, context)
     ends = {"best": np.argsort(mse)[:8], "worst": np.argsort(-mse)[:8]}
     parts = {"index": np.arange(len(images)), "original": images, "reconstruction": reconstructions}
-    np.savez(
-        path / "extremes.npz",
-        **{f"{end}_{key}": value[order] for end, order in ends.items() for key, value in parts.items()},
+    extremes = {f"{end}_{key}": value[order] for end, order in ends.items() for key, value in parts.items()}
+    write_npz("metrics", path / "extremes.npz", extremes)
+    suites = Suites(TrainingIdentity(DATASET, fake.name, fake.model, seed), MEASURED, {}, len(images), ["vgg16"])
+    suites.add_per_image(per_image, len(images))
+    errors = {"fd_vgg16": 1.5, "kd_vgg16": 0.004}
+    n = len(images)
+    suites.add(
+        {key: Value(value, n, errors.get(key, math.nan), NOTES.get(key, "")) for key, value in scalars.items()}, n
     )
-    values = {name: float(column.mean()) for name, column in per_image.items()} | scalars
-    errors = {name: float(column.std(ddof=1) / len(column) ** 0.5) for name, column in per_image.items()}
-    errors |= {"fd_vgg16": 1.5, "kd_vgg16": 0.004}
-    _write_suites(path, fake, seed, values, errors, len(images))
-
-
-def _write_suites(
-    path: Path, fake: Fake, seed: int, values: dict[str, float], errors: dict[str, float], n: int
-) -> None:
-    for suite in ("reconstruction", "generation", "latent"):
-        rows = []
-        for name, metric in METRICS.items():
-            applies = name in values
-            if metric.suite == suite and (applies or metric.headline):
-                note = NOTES.get(name, "") if applies else f"not applicable: {metric.applies_to}"
-                value = values[name] if applies else ""
-                error = errors.get(name, "")
-                rows.append([DATASET, fake.name, fake.model, seed, "test", suite, name, value, error, n, note])
-        with open(path / f"{suite}.csv", "w", newline="") as file:
-            csv.writer(file).writerows([COLUMNS, *rows])
+    for suite in SUITES:
+        suites.write(suite, path / f"{suite}.csv")
 
 
 def _write_tables(results: Path, fakes: tuple[Fake, ...], seeds: tuple[int, ...]) -> None:
     done = [results / "runs" / fake.name / f"seed{seed}" for fake in fakes for seed in seeds if seed not in fake.failed]
     tables = results / "tables"
-    suites = ("reconstruction", "generation", "latent")
-    runs_table([path / "metrics" / f"{suite}.csv" for path in done for suite in suites], tables / "runs.csv")
+    runs_table([path / "metrics" / f"{suite}.csv" for path in done for suite in SUITES], tables / "runs.csv")
     failures = [
         {"run": fake.name, "seed": seed, "stage": "train", "reason": "the loss is not a number (term kl, step 130)"}
         for fake in fakes
@@ -242,13 +236,13 @@ def _write_data(folder: Path, results: Path, images: np.ndarray) -> None:
     folder.mkdir(parents=True)
     skipped = [{"image": "000017.jpg", "reason": "truncated: 118 of 9000 bytes"}]
     for split in ("train", "eval", "test"):
-        manifest = {
+        array = folder / f"{split}_data.npz"
+        facts = {
             "sha256": "ab" * 32, "split": split, "shape": list(images.shape),
-            "ids": [f"{number:06d}.jpg" for number in range(len(images))],
             "skipped": skipped if split == "train" else [], "crop": {"center": 148}, "size": list(images.shape[2:]),
             "filter": "lanczos", "mean": [0.5] * images.shape[1], "std": [0.2] * images.shape[1],
             "sources": {"images": {"file": "img_align_celeba.zip", "md5": "00d2"}}, "versions": {"pillow": "11.0"},
         }  # fmt: skip
-        (folder / f"{split}_data.json").write_text(json.dumps(manifest))
+        write_manifest(array, facts, [f"{number:06d}.jpg" for number in range(len(images))])
     (results / "validation").mkdir()
-    (results / "validation" / "summary.json").write_text(json.dumps({"images": 41, "bad": 1}))
+    (results / "validation" / "summary.json").write_text(json.dumps(stamped("validation", {"images": 41, "bad": 1})))

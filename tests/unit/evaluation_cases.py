@@ -1,6 +1,5 @@
 """Small models, images and settings for the tests of the evaluation."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from run_specs import run_spec
 
 from vaebench.base.evaluation_settings import EvaluationSettings
 from vaebench.base.files import sha256_of
+from vaebench.base.npz import write_array, write_manifest
 from vaebench.base.values import from_dict
 from vaebench.evaluation import run as evaluation
 from vaebench.models.building import build_model
@@ -111,14 +111,9 @@ def write_data(folder: Path, images: dict[str, np.ndarray]) -> dict[str, Path]:
     paths = {}
     for split, array in images.items():
         paths[split] = folder / f"{split}_data.npz"
-        np.savez(paths[split], data=array)
-        manifest = {
-            "sha256": sha256_of(paths[split]),
-            "split": split,
-            "shape": list(array.shape),
-            "ids": [f"{split}_{i:03d}.png" for i in range(len(array))],
-        }
-        paths[split].with_suffix(".json").write_text(json.dumps(manifest))
+        write_array(paths[split], array)
+        facts = {"sha256": sha256_of(paths[split]), "split": split, "shape": list(array.shape)}
+        write_manifest(paths[split], facts, [f"{split}_{i:03d}.png" for i in range(len(array))])
     return paths
 
 

@@ -1,6 +1,5 @@
 """Models from specifications, and models on disk."""
 
-import json
 import os
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import torch
 from training_cases import make_spec
 
 from vaebench.base.errors import UserError
+from vaebench.base.formats import read_json
 from vaebench.models.building import build_model
 from vaebench.models.storage import load_model, load_weights, restore_model, save_model
 
@@ -80,7 +80,7 @@ def test_loading_opens_no_pickle_and_keeps_the_random_numbers(tmp_path):
     assert not loaded.training
     x = torch.rand(2, *SHAPE)
     assert torch.equal(loaded.encoder(x).embedding, network.encoder(x).embedding)
-    described = json.loads((tmp_path / "final_model/vaebench.json").read_text())
+    described = read_json("model", tmp_path / "final_model/vaebench.json")
     assert described == {"spec": make_spec("VAE").as_record(), "input_shape": list(SHAPE)}
 
 

@@ -4,7 +4,6 @@ A rule that writes a large file writes its digest beside it, and a rule that rea
 A new date alone (a copied checkout, a file written again with equal bytes) makes nothing stale, and other bytes do.
 """
 
-import json
 import os
 import time
 from collections.abc import Iterable
@@ -14,6 +13,7 @@ from pathlib import Path
 from vaebench.base.disk import read_errors
 from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path, md5_of, sha256_of
+from vaebench.base.formats import read_json
 
 
 def digest_path(path: Path | str) -> Path:
@@ -84,7 +84,7 @@ def check_unchanged(path: Path) -> None:
         return
     with read_errors(path):
         sha256 = sha256_of(path)
-    if sha256 != json.loads(manifest.read_text())["sha256"]:
+    if sha256 != read_json("array", manifest)["sha256"]:
         raise UserError(
             f"{path} is not what preprocessing wrote: it was changed or damaged. Delete it; the next run that needs "
             "it makes it again"

@@ -27,6 +27,7 @@ HARMLESS = frozenset(
         "base.errors",
         "base.failures",
         "base.files",
+        "base.formats",
         "base.log",
         "base.plugin_files",
         "base.plugins",

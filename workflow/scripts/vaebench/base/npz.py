@@ -1,16 +1,17 @@
 """The npz files of images: pythae's format (key `data`, uint8, n x C x H x W), written as a stream, read as a map."""
 
+import hashlib
 import json
 import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self, TypedDict
+from typing import IO, Any, Self, TypedDict, cast
 
 import numpy as np
 from numpy.lib import format as npy
@@ -18,6 +19,7 @@ from numpy.lib import format as npy
 from vaebench.base.digests import content_digest
 from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path, sha256_of
+from vaebench.base.formats import read_json, stamped
 
 MEMBER = "data.npy"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # np.savez writes no time either: the same array is the same file
@@ -148,6 +150,18 @@ def manifest_path(path: Path | str) -> Path:
     return Path(path).with_suffix(".json")
 
 
+def write_manifest(path: Path | str, facts: Mapping[str, Any], ids: Iterable[str]) -> str:
+    """The manifest beside the npz at `path`; the ids are written one by one, since they can be many. Their SHA-256."""
+    sha256 = hashlib.sha256()
+    with atomic_path(manifest_path(path)) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write(json.dumps(stamped("array", facts), indent=2).removesuffix("\n}") + ',\n  "ids": [')
+        for row, name in enumerate(ids):
+            file.write((",\n    " if row else "\n    ") + json.dumps(name))
+            sha256.update(json.dumps(name).encode())
+        file.write("\n  ]\n}\n")
+    return sha256.hexdigest()
+
+
 def pixels_sha256(path: Path | str) -> str:
     """SHA-256 of the pixels in the npz at `path`, from the digest beside it, else of the file."""
     digest = content_digest(path)
@@ -158,8 +172,7 @@ def read_manifest(path: Path | str) -> Manifest:
     """The manifest beside the npz at `path`; UserError when it is missing or damaged."""
     manifest = manifest_path(path)
     try:
-        content: Manifest = json.loads(manifest.read_text(encoding="utf-8"))
-        return content
+        return cast(Manifest, read_json("array", manifest))
     except (OSError, ValueError) as error:
         raise UserError(
             f"cannot read {manifest}, the manifest of {path}: {error}; run `snakemake data` again"

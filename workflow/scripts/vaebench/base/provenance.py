@@ -1,12 +1,17 @@
 """Where a result came from: the code, the libraries and the machine."""
 
+import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
+
+from vaebench.base.durable import durable_path
+from vaebench.base.formats import stamped
 
 PACKAGES = ("torch", "torchvision", "pythae", "lpips", "piq", "numpy", "pandas", "pillow", "snakemake")
 
@@ -40,6 +45,12 @@ class Environment(TypedDict):
     git: GitState
     device: DeviceFacts
     slurm_job: str | None
+
+
+def write_provenance(path: Path, content: Mapping[str, Any]) -> None:
+    """The record of a training beside its model and history; it is on the disk for good then."""
+    with durable_path(path) as temporary:
+        temporary.write_text(json.dumps(stamped("training", content), indent=2, sort_keys=True) + "\n")
 
 
 def environment(device: str = "cpu") -> Environment:

@@ -1,12 +1,13 @@
 """How long a study still takes, from the jobs that were timed, and a training's own count of its epochs."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+from vaebench.base.errors import UserError
+from vaebench.base.formats import read_json
 from vaebench.cluster.efficiency import from_benchmarks
 
 
@@ -63,11 +64,10 @@ def seconds_to_go(progress: Mapping[str, Any] | None) -> float | None:
 
 
 def read_progress(run_folder: Path) -> dict[str, Any] | None:
-    """What a training last wrote of its progress: epoch, epochs, seconds of an epoch; None when it wrote nothing."""
+    """What a training last wrote of its progress: epoch, epochs, seconds of an epoch; None when none can be read."""
     try:
-        progress: dict[str, Any] = json.loads((run_folder / "training_state" / "progress.json").read_text())
-        return progress
-    except (OSError, ValueError):
+        return read_json("state", run_folder / "training_state" / "progress.json")
+    except (OSError, ValueError, UserError):
         return None
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import json
 import math
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 
 from vaebench.base.disk import Disk
 from vaebench.base.errors import UserError
+from vaebench.base.formats import read_json
 from vaebench.base.layout import SPLITS, runs_folder, training_folder
 from vaebench.config import resolve
 from vaebench.config.yaml_files import read_configfile
@@ -164,7 +164,7 @@ def _speeds(every: Iterable[Training]) -> dict[str, float]:
 def _shapes(config: Mapping[str, Any], folder: Path) -> dict[str, tuple[int, ...]]:
     """Shape of each split's array, from the manifests that exist already."""
     paths = {split: folder / config["data_dir"] / config["dataset"]["name"] / f"{split}_data.json" for split in SPLITS}
-    return {split: tuple(json.loads(path.read_text())["shape"]) for split, path in paths.items() if path.is_file()}
+    return {split: tuple(read_json("array", path)["shape"]) for split, path in paths.items() if path.is_file()}
 
 
 def _bytes(config: Mapping[str, Any], folder: Path, remaining: Iterable[Training]) -> tuple[float, float]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ from vaebench.base.digests import content_digest, known_md5
 from vaebench.base.disk import disk_errors, need_space
 from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path, sha256_of
-from vaebench.base.npz import manifest_path
+from vaebench.base.npz import write_manifest
 from vaebench.data.archive import packed_names
 from vaebench.data.archive.decoding import Memory, decode
 from vaebench.data.archive.image_file import ImageError
@@ -262,7 +261,7 @@ class Work:
 
 
 def _write_manifest(job: Job, facts: Mapping[str, object]) -> str:
-    """The card of the split's data; the ids are written in pieces, since they can be many. Their SHA-256."""
+    """The card of the split's data; the SHA-256 of its ids."""
     mean, deviation = job.array.mean_and_deviation()
     facts = {
         **facts,
@@ -273,12 +272,4 @@ def _write_manifest(job: Job, facts: Mapping[str, object]) -> str:
         "std": deviation,
         "skipped": job.images.skipped,
     }
-    temporary, sha256 = job.array.aside("manifest"), hashlib.sha256()
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(json.dumps(facts, indent=2).removesuffix("\n}") + ',\n  "ids": [')
-        for row, name in enumerate(packed_names.unpack(job.images.names)):
-            file.write((",\n    " if row else "\n    ") + json.dumps(name))
-            sha256.update(json.dumps(name).encode())
-        file.write("\n  ]\n}\n")
-    os.replace(temporary, manifest_path(job.array.path))
-    return sha256.hexdigest()
+    return write_manifest(job.array.path, facts, packed_names.unpack(job.images.names))

@@ -11,8 +11,10 @@ import numpy as np
 
 from vaebench.base.disk import read_errors
 from vaebench.base.errors import UserError
+from vaebench.base.formats import FORMATS
 from vaebench.data.archive import packed_names
 from vaebench.data.archive.images import ImageSource, keys, read_partition
+from vaebench.data.image_table import COLUMNS
 
 
 class RandomChoice(TypedDict):
@@ -86,7 +88,8 @@ def _usable(table: Path, columns: dict[str, Columns], limit: int | None) -> Iter
     count = 0
     with read_errors(table), open(table, encoding="utf-8", newline="") as file:
         rows = csv.reader(file)
-        next(rows)  # the header
+        if next(rows, None) != list(COLUMNS):
+            raise UserError(f"{table} has other columns than this vaebench writes: {FORMATS['validation'].remedy}")
         for name, split, status, reason, _, width, height in rows:
             column = columns.get(split)
             if column is None or (limit is not None and len(column.rows) >= limit):

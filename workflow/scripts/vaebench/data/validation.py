@@ -15,6 +15,7 @@ from tqdm import tqdm
 from vaebench.base.disk import disk_errors
 from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path, sha256_of
+from vaebench.base.formats import stamped
 from vaebench.base.layout import SPLITS
 from vaebench.data.archive import packed_names
 from vaebench.data.archive.decoding import Memory, examine
@@ -22,9 +23,9 @@ from vaebench.data.archive.image_file import Header, ImageError, Reading
 from vaebench.data.archive.images import ImageSource, keys, open_images, read_partition
 from vaebench.data.archive.similar import similar
 from vaebench.data.cropping import Crop, crop_box
+from vaebench.data.image_table import COLUMNS
 from vaebench.data.worker_pool import in_order, no_memory, worker_pool
 
-COLUMNS = ("file", "split", "status", "reason", "bytes", "width", "height")
 BATCH = 256
 LISTED, SHOWN = 20, 5  # bad images named in the summary's examples, and in the message that there are too many
 BAD_LIST = "bad_images.csv"  # beside the table, when there are too many
@@ -95,7 +96,7 @@ def validate(
         bad_list.unlink(missing_ok=True)
     result = {"images": listed, "bad": bad, "max_bad_fraction": allowed, **tally.as_dict(), "table": sha256_of(table)}
     with disk_errors(summary.parent), atomic_path(summary) as temporary:
-        temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(stamped("validation", result), indent=2) + "\n", encoding="utf-8")
     small = f", {tally.counts['small']} too small" if tally.counts["small"] else ""
     tqdm.write(
         f"validate: {tally.counts['ok']} of {listed} images are sound, {bad} are not{small}: {table}", file=sys.stderr

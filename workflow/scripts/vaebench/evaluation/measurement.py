@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from vaebench.base.errors import UserError
 from vaebench.base.evaluation_settings import EvaluationSettings
+from vaebench.base.formats import check_npz
 from vaebench.base.npz import open_array
 from vaebench.metrics.features.extractors import AddedFeatures, InceptionFeatures, inception_name
 from vaebench.metrics.pairs import PairMetrics
@@ -67,6 +68,7 @@ class Task:
     @cached_property
     def samples(self) -> np.ndarray:
         """The generated images."""
+        check_npz("samples", self.drawn)
         return open_array(self.drawn)
 
     @cached_property

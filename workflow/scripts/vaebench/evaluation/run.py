@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vaebench.base.evaluation_settings import EvaluationSettings
+from vaebench.base.formats import write_npz
 from vaebench.base.npz import open_array, pixels_sha256, read_manifest
 from vaebench.evaluation.generated import memorisation, pass_over_samples, set_values
 from vaebench.evaluation.held_out import pass_over_images, rate_notes
@@ -22,7 +23,7 @@ from vaebench.models.batches import prepare_torch, to_bytes, to_float
 from vaebench.models.feature_networks import FEATURE_NETWORKS, wanted_features
 from vaebench.models.inference import encode, reconstruct
 from vaebench.models.storage import load_model
-from vaebench.results.suite_files import Suites, TrainingIdentity, write_npz, write_per_image
+from vaebench.results.suite_files import Suites, TrainingIdentity, write_per_image
 
 EXTREMES = 8
 
@@ -94,7 +95,7 @@ def evaluate(
         add_legacy(task, suites)
     arrays = {"latent.npz": summary.arrays(), "extremes.npz": extremes(task, columns["mse"])}
     for file, content in arrays.items():
-        write_npz(outputs[file], content)
+        write_npz("metrics", outputs[file], content)
     write_results(task, suites, columns, files, outputs)
 
 

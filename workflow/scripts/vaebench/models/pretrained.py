@@ -22,7 +22,7 @@ from vaebench.base.failures import reason_of_error
 from vaebench.base.files import atomic_path, remove_left_overs, sha256_of
 from vaebench.base.npz import open_array
 from vaebench.base.plain_tensors import one_line
-from vaebench.base.provenance import environment
+from vaebench.base.provenance import environment, write_provenance
 from vaebench.base.values import as_dict
 from vaebench.models.building import build_model
 from vaebench.models.catalog import NETS
@@ -91,8 +91,7 @@ def import_pretrained(spec: ModelSpec, eval_data: Path, output: Path, history: P
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "environment": environment(),
     }
-    with atomic_path(provenance) as temporary:
-        temporary.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
+    write_provenance(provenance, record)
     print(f"{spec.run}: {model_name} with {resolved.nets}, validation MSE {mse:.5f}; {output}", file=sys.stderr)
 
 

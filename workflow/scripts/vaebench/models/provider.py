@@ -4,7 +4,6 @@ The Snakefile reads the catalogs of all providers on every start: a provider's m
 packages that its models come from before they are needed.
 """
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import Code
+from vaebench.base.formats import read_json
 from vaebench.models.catalog import ModelInfo
 from vaebench.models.run_spec import ModelSpec
 
@@ -71,6 +71,6 @@ def read_specification(folder: Path) -> dict[str, Any] | None:
     """What `vaebench.json` in a model's folder says, `spec` and `input_shape`; None where there is none."""
     path = folder / SPECIFICATION
     try:
-        return json.loads(path.read_text()) if path.is_file() else None
+        return read_json("model", path) if path.is_file() else None
     except ValueError as error:
         raise UserError(f"{path} is not JSON ({error})") from error

@@ -8,6 +8,7 @@ from typing import Any
 
 from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path
+from vaebench.base.formats import read_json
 from vaebench.models.lookup import provider_of
 
 CARD = """---
@@ -34,7 +35,7 @@ def publish(model: Path, provenance: Path, dataset: str, repository: str, privat
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
-    card = model_card(json.loads(provenance.read_text()), dataset, repository)
+    card = model_card(read_json("training", provenance), dataset, repository)
     files = [path for path in sorted(model.rglob("*")) if path.is_file()]
     operations = [CommitOperationAdd(str(path.relative_to(model)), path) for path in files]
     operations.append(CommitOperationAdd("README.md", card.encode()))

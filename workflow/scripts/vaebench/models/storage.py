@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vaebench.base.durable import sync, sync_tree
 from vaebench.base.errors import UserError
+from vaebench.base.formats import stamped
 from vaebench.base.plain_tensors import load_plain, one_line
 from vaebench.models.interface import Autoencoder, map_tensors
 from vaebench.models.lookup import provider_of
@@ -33,7 +34,7 @@ def save_model(model: Autoencoder, record: Mapping[str, Any], folder: Path) -> N
     try:
         provider_of(record["model"]).save(model, temporary)
         described = {"spec": dict(record), "input_shape": list(model.input_shape)}
-        (temporary / SPECIFICATION).write_text(json.dumps(described, indent=2, sort_keys=True) + "\n")
+        (temporary / SPECIFICATION).write_text(json.dumps(stamped("model", described), indent=2, sort_keys=True) + "\n")
         temporary.chmod(0o755)
         sync_tree(temporary)
         former = temporary.with_name(f"{temporary.name}.former")

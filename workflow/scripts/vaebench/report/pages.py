@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 import numpy as np
 import pandas as pd
 
+from vaebench.base.formats import check_npz
 from vaebench.figures.style import Look
 from vaebench.figures.training_curves import band, costs, loss_terms, terms
 from vaebench.metrics.registry import METRICS, Metric, describe
@@ -173,6 +174,7 @@ def _sampler(run: Run) -> dict[str, Any]:
     path = run.first("samples.npz")
     if path is None:
         return {}
+    check_npz("samples", path)
     with np.load(path) as archive:
         recorded: dict[str, Any] = json.loads(str(archive["sampler"]))
         return recorded

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from vaebench.base.formats import stamped
 from vaebench.base.layout import runs_folder, training_folder
 from vaebench.base.log import last_line
 from vaebench.base.plugin_files import PluginError
@@ -106,5 +107,5 @@ def only_finished(finished: Mapping[tuple[str, int], Path], failures: Sequence[F
         for entry in failures:
             state = training_folder(runs, entry["run"], entry["seed"]) / "training_state"
             state.mkdir(parents=True)
-            (state / "failure.json").write_text(json.dumps({"reason": entry["reason"]}))
+            (state / "failure.json").write_text(json.dumps(stamped("state", {"reason": entry["reason"]})))
         yield runs

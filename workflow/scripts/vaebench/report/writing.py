@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
 from vaebench.base.files import atomic_path
+from vaebench.base.formats import read_json
 from vaebench.data.demo.generators import GENERATORS
 from vaebench.figures.listing import FIGURES, FigureInfo
 from vaebench.figures.style import arrow, looks
@@ -67,7 +68,7 @@ def write_report(study: Study, sources: Sources, output: Path) -> None:
     pages = run_pages(study, look)
     shown = originals(study)
     recorded = next((page.run for page in pages if page.run.provenance), None)
-    data = [json.loads(Path(path).read_text()) for path in sources.manifests]
+    data = [read_json("array", Path(path)) for path in sources.manifests]
     measured = list(study.values["metric"].unique()) if "metric" in study.values else []
     confidence = sources.confidence
     found = verdicts(study, confidence)
@@ -95,7 +96,7 @@ def write_report(study: Study, sources: Sources, output: Path) -> None:
         "manifests": data,
         "manifest_facts": lambda manifest: {key: manifest[key] for key in HOW_MADE if key in manifest},
         "skipped": [image | {"split": manifest["split"]} for manifest in data for image in manifest["skipped"]],
-        "validation": json.loads(sources.validation.read_text()) if sources.validation.exists() else {},
+        "validation": read_json("validation", sources.validation) if sources.validation.exists() else {},
         "provenance": recorded.provenance if recorded else {},
         "provenance_run": recorded.name if recorded else "",
         "provenance_words": provenance_words(study),

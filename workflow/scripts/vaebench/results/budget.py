@@ -3,7 +3,6 @@
 The provenance of the trainings says it, except for the tuning trials, which only the configuration can tell.
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from vaebench.base.files import atomic_path
+from vaebench.base.formats import read_json
 from vaebench.models.lookup import MODELS
 from vaebench.results.study import records
 from vaebench.results.table_pages import Page, bold, escape, latex_page, markdown_page
@@ -71,7 +71,7 @@ def budget(provenances: Sequence[Path], tuning_trials: Mapping[str, int | None],
     `provenances` are the files that the trainings wrote; `tuning_trials` gives for every planned run how many settings
     were tried to choose its own, None where it is not declared.
     """
-    trainings = [json.loads(Path(path).read_text()) for path in provenances]
+    trainings = [read_json("training", Path(path)) for path in provenances]
     frame = budget_table(trainings, tuning_trials)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / "budget.csv") as temporary:

@@ -1,7 +1,6 @@
 """A finished study in a notebook: its runs, tables, models and images, from the results folder alone."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from vaebench.base.errors import UserError
+from vaebench.base.formats import check_npz, read_json
 from vaebench.base.layout import runs_folder, training_folder
 from vaebench.base.npz import open_array
 from vaebench.results.study import Run
+from vaebench.results.suite_files import read_context
 
 if TYPE_CHECKING:
     from vaebench.models.interface import Autoencoder
@@ -60,6 +61,7 @@ class OpenedStudy:
     def samples(self, run: str, count: int | None = None, seed: int | None = None) -> np.ndarray:
         """Generated images of one training, (count, C, H, W) uint8; all of them when `count` is None."""
         path = self._path(run, seed, "samples.npz")
+        check_npz("samples", path)
         if count is not None:
             return np.array(open_array(path)[:count])
         with np.load(path) as arrays:
@@ -68,7 +70,9 @@ class OpenedStudy:
 
     def metrics(self, run: str, seed: int | None = None) -> pd.DataFrame:
         """The metrics of every measured image of one training, a row an image."""
-        return pd.read_parquet(self._path(run, seed, "metrics", "per_image.parquet"))
+        path = self._path(run, seed, "metrics", "per_image.parquet")
+        read_context(path)
+        return pd.read_parquet(path)
 
     def model(self, run: str, seed: int | None = None, device: str = "cpu") -> "Autoencoder":
         """The trained model, in evaluation mode on `device`; `seed` None is the first."""
@@ -106,7 +110,7 @@ def open_study(folder: Path | str) -> OpenedStudy:
     runs, place = {}, runs_folder(folder)
     for name in sorted(found, key=_order_of(folder / "tables" / "runs.csv")):
         seeds = tuple(sorted(found[name]))
-        recorded = json.loads((training_folder(place, name, seeds[0]) / "provenance.json").read_text())
+        recorded = read_json("training", training_folder(place, name, seeds[0]) / "provenance.json")
         runs[name] = Run(name, recorded["spec"], place / name, seeds)
     return OpenedStudy(folder, runs)
 

@@ -1,6 +1,5 @@
 """What a study left on disk, read for figures, report and paper: planned runs, their files and the tables."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vaebench.base.formats import check_npz, read_json, read_npz
 from vaebench.base.layout import runs_folder, training_folder
 from vaebench.base.npz import open_array
 
@@ -56,17 +56,22 @@ class Run:
         path = self.first(*parts)
         if path is None:
             return {}
-        with np.load(path) as archive:
-            return dict(archive)
+        return read_npz("showcase" if parts[-1] == "showcase.npz" else "metrics", path)
 
     def generated(self, count: int) -> np.ndarray | None:
         """The first `count` generated images of the first seed, (count, C, H, W) uint8, without reading the others."""
         path = self.first("samples.npz")
-        return None if path is None else np.array(open_array(path)[:count])
+        if path is None:
+            return None
+        check_npz("samples", path)
+        return np.array(open_array(path)[:count])
 
     @cached_property
     def history(self) -> pd.DataFrame:
         """history.csv of every trained seed, with a column `seed`; no rows when nothing was trained."""
+        for seed in self.trained:
+            if (recorded := self.path(seed, "provenance.json")).exists():  # which tells the format of both
+                read_json("training", recorded)
         frames = [pd.read_csv(self.path(seed, "history.csv")).assign(seed=seed) for seed in self.trained]
         return pd.concat(frames) if frames else pd.DataFrame(columns=["epoch", "split", "term", "value", "seed"])
 
@@ -84,7 +89,7 @@ class Run:
         path = self.path(seed, "training_state", "failure.json")
         if not path.exists():
             return NOT_FINISHED
-        failure = json.loads(path.read_text())
+        failure = read_json("state", path)
         where = [f"{key} {failure[key]}" for key in ("term", "epoch", "step") if failure.get(key) is not None]
         return f"{failure.get('reason', 'failed')}" + (f" ({', '.join(where)})" if where else "")
 
@@ -92,7 +97,7 @@ class Run:
     def provenance(self) -> dict[str, Any]:
         """provenance.json of the first seed; empty when there is none."""
         path = self.first("provenance.json")
-        return json.loads(path.read_text()) if path else {}
+        return read_json("training", path) if path else {}
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import numpy as np
 
 from vaebench.base.errors import UserError
 from vaebench.base.evaluation_settings import EvaluationSettings
 from vaebench.base.files import atomic_path
+from vaebench.base.formats import read_json, stamped, unstamped
 from vaebench.base.provenance import Environment, environment
 from vaebench.metrics.metric import SUITES, Value
 from vaebench.metrics.registry import METRICS, describe
@@ -128,7 +129,7 @@ class Suites:
     def context(self, model: Path, data: dict[str, str], device: str) -> Context:
         """What two results must share to be compared: data, protocol, and the environments that made them."""
         provenance = model.parent / "provenance.json"
-        trained = json.loads(provenance.read_text(encoding="utf-8")) if provenance.exists() else {}
+        trained = read_json("training", provenance) if provenance.exists() else {}
         return {
             "dataset": self.training.dataset,
             "run": self.training.run,
@@ -211,20 +212,14 @@ def write_per_image(path: Path, ids: list[str], columns: Mapping[str, np.ndarray
     import pyarrow.parquet as pq
 
     table = pa.table({"image": list(ids), "index": np.arange(len(ids)), **columns})
-    table = table.replace_schema_metadata({CONTEXT_KEY: json.dumps(context, sort_keys=True)})
+    table = table.replace_schema_metadata({CONTEXT_KEY: json.dumps(stamped("metrics", context), sort_keys=True)})
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary)
 
 
 def read_context(path: Path) -> Context:
-    """The context that `write_per_image` stored in a table."""
+    """The context that `write_per_image` stored in a table; UserError when that is of another format."""
     import pyarrow.parquet as pq
 
-    content: Context = json.loads(pq.read_schema(path).metadata[CONTEXT_KEY])
-    return content
-
-
-def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """An npz of arrays, whole or absent."""
-    with atomic_path(path) as temporary:
-        np.savez(temporary, **arrays)  # type: ignore[arg-type]  # none of them is called allow_pickle
+    content = json.loads(pq.read_schema(path).metadata[CONTEXT_KEY])
+    return cast(Context, unstamped("metrics", content, path))

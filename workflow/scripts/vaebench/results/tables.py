@@ -201,6 +201,8 @@ def _row_notes(
 
 
 def _read_values(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    if (sidecar := path.with_name("per_image.parquet")).exists():  # which tells the format of both
+        read_context(sidecar)
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     missing = [column for column in columns if column not in frame]
     if missing:

@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from vaebench.base.errors import UserError
-from vaebench.base.files import atomic_path
+from vaebench.base.formats import write_npz
 from vaebench.base.npz import open_array
 from vaebench.models.batches import aligned_rows, prepare_torch, to_bytes
 from vaebench.models.inference import decode
@@ -56,7 +56,5 @@ def sample(files: SamplingFiles, sampler: Named, settings: SamplingSettings, see
     seeds = {"seed": settings.seed, "training_seed": seed}
     described = json.dumps({"name": name, "options": options} | seeds, sort_keys=True)
     nats = {f"code_nats_{split}": values for split, values in drawn.code_nats.items()}
-    with atomic_path(files.output) as temporary:
-        arrays = {"data": np.concatenate(generated), "sampler": np.array(described), **nats}
-        np.savez(temporary, **arrays)  # type: ignore[arg-type]  # none of them is called allow_pickle
+    write_npz("samples", files.output, {"data": np.concatenate(generated), "sampler": np.array(described), **nats})
     print(f"Generated {settings.count} images with the sampler {name}: {files.output}")

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaebench.base.files import atomic_path
+from vaebench.base.formats import write_npz
 from vaebench.base.npz import open_array
 from vaebench.models.batches import prepare_torch, to_bytes, to_float
 from vaebench.models.inference import decode, encode, reconstruct
@@ -44,8 +44,7 @@ def make_showcase(
         "traversal_values": values,
         "interpolation": interpolations(network, x[:pairs], x[pairs : 2 * pairs], INTERPOLATION_STEPS),
     }
-    with atomic_path(output) as temporary:
-        np.savez(temporary, **arrays)
+    write_npz("showcase", output, arrays)
     print(f"Showed {len(index)} images, {len(dims)} traversals and {pairs} interpolations: {output}")
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from vaebench.base import devices
 from vaebench.base.durable import Damaged, durable_path, load_sealed, save_sealed
 from vaebench.base.files import atomic_path
+from vaebench.base.formats import stamped, unstamped
 from vaebench.models.interface import Autoencoder
 from vaebench.models.storage import restore_model
 from vaebench.training.objectives import Optimized
@@ -83,7 +84,7 @@ class Checkpoint:
                 save_sealed(progress.best["state"], temporary)
         path = self.folder / STATE
         with durable_path(path) as temporary:
-            save_sealed(state, temporary)
+            save_sealed(stamped("state", state), temporary)
             if path.exists():
                 path.replace(self.folder / PREVIOUS)
         self._remove_bests(but={best, *self._bests})
@@ -112,7 +113,7 @@ class Checkpoint:
     def begin_attempt(self, description: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Add one to the list of attempts, and give the list."""
         attempts = [*self._earlier_attempts(), dict(description)]
-        written = {"key": self.key, "attempts": attempts}
+        written = stamped("state", {"key": self.key, "attempts": attempts})
         with durable_path(self.folder / ATTEMPTS) as temporary:
             temporary.write_text(_text(written | {"sha256": _digest(written)}))
         (self.folder / FAILURE).unlink(missing_ok=True)
@@ -121,12 +122,12 @@ class Checkpoint:
     def report(self, progress: Mapping[str, Any]) -> None:
         """Report the training's progress."""
         with atomic_path(self.folder / PROGRESS) as temporary:
-            temporary.write_text(_text(progress))
+            temporary.write_text(_text(stamped("state", progress)))
 
     def fail(self, failure: Mapping[str, Any]) -> None:
         """Record why the training cannot go on; the last good state stays."""
         with durable_path(self.folder / FAILURE) as temporary:
-            temporary.write_text(_text(failure))
+            temporary.write_text(_text(stamped("state", failure)))
 
     def finish(self) -> None:
         """The results are written: keep what is needed to write them again, until somebody has accepted them."""
@@ -162,9 +163,12 @@ class Checkpoint:
         return None
 
     def _load(self, path: Path) -> dict[str, Any]:
-        """A state with the weights of its kept epoch; raises as `load_sealed`."""
+        """A state with the weights of its kept epoch; raises as `load_sealed`, and UserError for another format."""
         state = load_sealed(path)
-        if not isinstance(state, dict) or set(state) != PARTS:
+        if not isinstance(state, dict):
+            raise Damaged("it holds no mapping")
+        state = unstamped("state", state, path)
+        if set(state) != PARTS:
             raise Damaged(f"it must hold {', '.join(sorted(PARTS))}")
         best = self._best_path(state["progress"]["best"])
         if best is not None:
@@ -195,6 +199,7 @@ class Checkpoint:
         try:
             written = json.loads(path.read_text())
             if written.pop("sha256") == _digest(written):
+                written = unstamped("state", written, path)
                 return written["attempts"] if written["key"] == self.key else []
         except FileNotFoundError:
             return []

@@ -4,7 +4,6 @@ pythae's trainers cannot resume, seed after the model is built, wait for the dev
 This loop does none of that; with `gradients: pythae` it repeats their arithmetic number for number, to be compared.
 """
 
-import json
 import math
 import sys
 import time
@@ -19,13 +18,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vaebench.base.devices import choose_device, random_numbers_kept, sum_in_float64
-from vaebench.base.durable import durable_path
 from vaebench.base.errors import UserError
 from vaebench.base.failures import full_disk_said
 from vaebench.base.files import remove_left_overs
 from vaebench.base.interruption import Interruption
 from vaebench.base.npz import open_array, pixels_sha256
-from vaebench.base.provenance import environment
+from vaebench.base.provenance import environment, write_provenance
 from vaebench.config.training_settings import why_not_select
 from vaebench.models.building import build_model, has_batch_norm, has_batch_norm_of_single_pixels
 from vaebench.models.finiteness import ProbabilityGuard, means_no_numbers, not_finite
@@ -112,8 +110,7 @@ def train(spec: RunSpec, seed: int, files: TrainingFiles, code: str, threads: in
                 "environment": environment(str(device)),
                 "attempts": attempts,
             }
-            with durable_path(files.provenance) as temporary:
-                temporary.write_text(json.dumps(described, indent=2, sort_keys=True) + "\n")
+            write_provenance(files.provenance, described)
             checkpoint.finish()
             print(
                 f"{spec.run} seed {seed}: {trainer.progress.epoch} epochs in {trainer.progress.total_seconds:.0f} s "
