@@ -1,8 +1,9 @@
-"""What identifies a training, and what it leaves beside its model."""
+"""What identifies a training, its files, and what it leaves beside its model."""
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,22 @@ from vaebench.base.durable import durable_path
 from vaebench.base.values import as_dict
 from vaebench.models.catalog import HOW_TO_TRAIN
 from vaebench.models.run_spec import RunSpec
+
+
+@dataclass(frozen=True)
+class TrainingFiles:
+    """What a training reads and writes.
+
+    `train` and `eval` are npz files of uint8 images (n, C, H, W), `output` is the model's folder, `state` that of the
+    resumable state.
+    """
+
+    train: Path
+    eval: Path
+    output: Path
+    history: Path
+    provenance: Path
+    state: Path
 
 
 def training_key(spec: RunSpec, seed: int, code: str, data: Mapping[str, str]) -> str:

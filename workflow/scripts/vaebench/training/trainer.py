@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -37,29 +37,13 @@ from vaebench.training.minibatches import Minibatches
 from vaebench.training.numerics import numerics, peak_memory_mb, prepare
 from vaebench.training.objectives import make_objectives, step, step_as_pythae, step_schedulers
 from vaebench.training.precision import choose_precision
-from vaebench.training.record import memory_advice, training_key, write_history
+from vaebench.training.record import TrainingFiles, memory_advice, training_key, write_history
 from vaebench.training.state_folder import held
 from vaebench.training.steps import RecordedStep, Step
 from vaebench.training.tracking import Tracker, open_tracker
 
 CHECK_EVERY = 64  # steps between two looks at the losses; each look waits for the device
 DIVERGED = 1e10  # pythae stops at the same value
-
-
-@dataclass(frozen=True)
-class TrainingFiles:
-    """What a training reads and writes.
-
-    `train` and `eval` are npz files of uint8 images (n, C, H, W), `output` is the model's folder, `state` that of the
-    resumable state.
-    """
-
-    train: Path
-    eval: Path
-    output: Path
-    history: Path
-    provenance: Path
-    state: Path
 
 
 def train(spec: RunSpec, seed: int, files: TrainingFiles, code: str, threads: int, tracking: str = "none") -> None:
