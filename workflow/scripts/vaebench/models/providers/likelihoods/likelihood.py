@@ -1,0 +1,75 @@
+"""What a likelihood p(x|z) is to the model around it."""
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+# The variance of rounding to 256 levels of grey: no density of such images means anything on a finer scale.
+ROUNDING = (1 / 255) ** 2 / 12
+MOMENTUM = 0.01  # of the running mean by which an optimal scale is remembered
+
+
+class Likelihood(nn.Module, ABC):
+    """metric: the registered metric that the negative ELBO under this likelihood is. kind: `gaussian`, or `bernoulli`
+    where the decoder's answers must be probabilities.
+    """
+
+    metric: str = "neg_elbo_density"
+    kind: str = "gaussian"
+
+    @abstractmethod
+    def nats(self, x: Tensor, y: Tensor) -> Tensor:
+        """-ln p(x|z) of each image where the decoder answers y, with every constant: (B, C, H, W) twice -> (B,)."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """`nats` for training, where a scale may follow the batch."""
+        return self.nats(x, y)
+
+
+class Scaled(Likelihood):
+    """A density with one scale for all pixels: a number, `learned` with the networks, or `optimal`.
+
+    The optimal scale is the one under which a batch is most likely, in closed form, and the gradient goes through it
+    (Rybkin et al. 2021, arXiv 2006.13202). For images outside training its running mean over the batches is kept.
+    """
+
+    def __init__(self, scale: str | float, smallest: float) -> None:
+        super().__init__()
+        self.how = scale
+        self.smallest = smallest
+        if scale == "learned":
+            self.log_scale = nn.Parameter(torch.tensor(math.log(0.1)))
+        elif scale == "optimal":
+            self.register_buffer("running", torch.tensor(math.nan))
+        else:
+            self.register_buffer("fixed", torch.tensor(float(scale)))
+
+    @abstractmethod
+    def best(self, x: Tensor, y: Tensor) -> Tensor:
+        """The scale under which x is most likely, a scalar."""
+
+    @abstractmethod
+    def nats_at(self, x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
+        """`nats` at a given scale."""
+
+    @property
+    def scale(self) -> Tensor:
+        """The scale for images outside training; an optimal one is 1 before the first batch."""
+        if self.how == "learned":
+            return self.log_scale.exp()
+        return self.running.nan_to_num(1.0) if self.how == "optimal" else self.fixed
+
+    def nats(self, x: Tensor, y: Tensor) -> Tensor:
+        """At `scale`."""
+        return self.nats_at(x, y, self.scale)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """At the batch's best scale, which the running mean takes up, while the model trains; at `scale` else."""
+        if not (self.training and self.how == "optimal"):
+            return self.nats(x, y)
+        best = self.best(x, y).clamp(min=self.smallest)
+        with torch.no_grad():
+            self.running.copy_(torch.where(self.running.isnan(), best, self.running.lerp(best, MOMENTUM)))
+        return self.nats_at(x, y, best)

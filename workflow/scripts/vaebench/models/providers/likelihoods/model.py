@@ -1,0 +1,95 @@
+"""A variational autoencoder with a Gaussian posterior, a standard normal prior, and a likelihood that is chosen."""
+
+import math
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from types import SimpleNamespace
+
+import torch
+from pythae.models.base.base_utils import ModelOutput
+from torch import Tensor, nn
+
+from vaebench.base.errors import UserError
+from vaebench.models.interface import Autoencoder, Losses, Moment
+from vaebench.models.kl import kl_per_dimension
+from vaebench.models.networks.compact import build
+from vaebench.models.posterior import Gaussian, Posterior
+from vaebench.models.providers.likelihoods.catalog import LEARNED, MODELS, chosen
+from vaebench.models.providers.likelihoods.likelihood import Likelihood
+
+
+class LikelihoodVAE(Autoencoder):
+    """`encoder` gives `embedding` and `log_covariance`, (B, L) each; `decoder` gives `reconstruction`.
+
+    The loss is -ln p(x|z) of one draw of z, with every constant, plus beta times the KL divergence. variance: of the
+    posterior, the same for all images (CV-VAE, Ghosh et al. 2020, arXiv 1903.12436); None: the encoder's.
+    """
+
+    answer = ModelOutput
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        networks: tuple[nn.Module, nn.Module],
+        likelihood: Likelihood,
+        beta: float = 1.0,
+        variance: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.input_shape = shape
+        self.encoder, self.decoder = networks
+        self.p = likelihood
+        self.beta, self.variance = beta, variance
+        self.likelihood = likelihood.kind
+
+    def losses(self, x: Tensor, moment: Moment) -> Losses:
+        """loss, reconstruction_loss and kl, in nats an image."""
+        mean, log_variance = self._gaussian(x)
+        z = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
+        nats = self.p(x, self.decode(z)).mean()
+        kl = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).flatten(1).sum(1).mean()
+        return Losses({"loss": nats + self.beta * kl, "reconstruction_loss": nats, "kl": kl})
+
+    def encode(self, x: Tensor) -> Posterior:
+        """A Gaussian."""
+        return Gaussian(*self._gaussian(x))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The decoder's answer."""
+        return self.decoder(z).reconstruction
+
+    def own_nats(self, x: Tensor, y: Tensor) -> Mapping[str, Tensor] | None:
+        """Under the chosen likelihood; that of a Bernoulli is known to whoever asks."""
+        return None if self.likelihood == "bernoulli" else {self.p.metric: self.p.double().nats(x.double(), y.double())}
+
+    def probabilities(self) -> Sequence[tuple[nn.Module, str]]:
+        """The decoder, where it is trained on cross-entropy."""
+        return [(self.decoder, "reconstruction")] if self.likelihood == "bernoulli" else []
+
+    def _gaussian(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and ln σ² of the posterior."""
+        output = self.encoder(x)
+        if self.variance is None:
+            return output.embedding, output.log_covariance
+        return output.embedding, torch.full_like(output.embedding, math.log(self.variance))
+
+
+def build_likelihood_vae(spec: Mapping, shape: tuple[int, int, int]) -> LikelihoodVAE:
+    """The model of a run's specification; `UserError` for fields and networks that cannot be."""
+    info = MODELS[spec["model"]]
+    for field, value in spec["config"].items():
+        if field not in info.fields:
+            raise UserError(f"{info.name} has no field {field!r}; it has {', '.join(info.fields)}")
+        if reason := info.check(field, value):
+            raise UserError(f"{info.name}: {field}: {reason}")
+    fields = {**info.fields, **spec["config"]}
+    config = SimpleNamespace(input_dim=tuple(shape), **fields)
+    networks = []
+    for role in info.nets:
+        if not spec["nets"].get(role):
+            raise UserError(f"{spec['run']}: {info.name} needs a network under nets.{role}")
+        networks.append(build(role, spec["nets"][role], info, config))
+    name, options = chosen(fields["likelihood"])
+    likelihood = import_module(f"vaebench.models.providers.likelihoods.{name}").BUILD(options)
+    variance = None if fields["posterior_variance"] == LEARNED else float(fields["posterior_variance"])
+    return LikelihoodVAE(tuple(shape), (networks[0], networks[1]), likelihood, float(fields["beta"]), variance)
