@@ -46,17 +46,19 @@ def rate_notes(model: Autoencoder, posterior: Posterior, task: Task) -> dict[str
             rate = "the samples hold no prior of the codes: generate them again"
         elif task.settings.split == "eval" and task.sampler == "pixelcnn":
             rate += ", which these images helped to choose"
-        return dict.fromkeys(("rate", "rate_bits", "neg_elbo"), rate)
+        return dict.fromkeys(("rate", "rate_bits", "neg_elbo", "neg_elbo_density"), rate)
     if posterior.is_point:
         return {}
-    notes = {"neg_elbo": drawn, "neg_elbo_bernoulli": drawn, "distortion": drawn}
-    if model.likelihood == "bernoulli":
-        notes["neg_elbo"] += "; the model was trained on the Bernoulli likelihood"
+    bounds = ("neg_elbo", "neg_elbo_bernoulli", "neg_elbo_density", "bits_per_dim")
+    notes = dict.fromkeys((*bounds, "distortion"), drawn)
+    if model.likelihood != "gaussian":
+        notes["neg_elbo"] += f"; the model was trained on the {model.likelihood.title()} likelihood"
     if posterior.kl() is not None:
         return notes
     rate = f"{posterior.estimate}, {drawn}"
     if unknown := posterior.why_no_rate():
-        rate = notes["neg_elbo"] = notes["neg_elbo_bernoulli"] = unknown
+        rate = unknown
+        notes |= dict.fromkeys(bounds, unknown)
     return notes | {"rate": rate, "rate_bits": rate}
 
 

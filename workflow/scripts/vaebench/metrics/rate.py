@@ -5,7 +5,7 @@ over the posterior's draws is taken, never the value at its mode, which bounds n
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -23,8 +23,8 @@ def bound_terms(
 ) -> dict[str, Tensor]:
     """rate, distortion, neg_elbo and neg_elbo_draw_error of each image in nats, (B,) float64 by metric.
 
-    One draw per generator. `distortion` and `neg_elbo` are those of N(x̂(z), I) up to the constant ½ D ln 2π; a model
-    trained on cross-entropy also gets `neg_elbo_bernoulli`. The rate is exact where the divergence has a closed form,
+    One draw per generator. `distortion` and `neg_elbo` are those of N(x̂(z), I) up to the constant ½ D ln 2π; besides
+    comes the bound under the likelihood that the model was trained on (`own_nats`). The rate is exact where the divergence has a closed form,
     else the mean over the draws of ln q(z|x) - ln p(z). neg_elbo_draw_error: the standard error of the image's mean
     over draws, absent for a single draw. Models whose code is a point have a distortion alone, and the rate of codes is
     not known here (`code_terms`).
@@ -32,34 +32,53 @@ def bound_terms(
     if posterior.is_point:
         return {"distortion": half_squared_error(x, decode(model, posterior.mode(), clamp=False))}
     exact = posterior.kl()
-    bernoulli = model.likelihood == "bernoulli"
-    rates, distortions, entropies = [], [], []
+    rates, distortions = [], []
+    own: dict[str, list[Tensor]] = {}
     for generator in generators:
         z, ratio = posterior.draw(generator) if exact is None else (posterior.sample(generator), exact)
         y = decode(model, z, clamp=False)
         rates.append(ratio)
         distortions.append(half_squared_error(x, y))
-        if bernoulli:
-            entropies.append(-bernoulli_log_mass(x, y))
+        for name, nats in own_nats(model, x, y).items():
+            own.setdefault(name, []).append(ratio + nats)
     rate, distortion = torch.stack(rates), torch.stack(distortions)
     totals = rate + distortion
     terms = {"rate": rate.mean(0), "distortion": distortion.mean(0), "neg_elbo": totals.mean(0)}
     if len(generators) > 1:
         terms["neg_elbo_draw_error"] = totals.std(0) / math.sqrt(len(generators))
-    if bernoulli:
-        terms["neg_elbo_bernoulli"] = (rate + torch.stack(entropies)).mean(0)
-    return terms
+    return terms | {name: torch.stack(bounds).mean(0) / _unit(name, x) for name, bounds in own.items()}
 
 
 @torch.no_grad()
 def code_terms(model: Autoencoder, x: Tensor, posterior: Posterior, code_nats: Tensor) -> dict[str, Tensor]:
-    """rate, distortion and neg_elbo of a model whose posterior is one code grid: no draws, and no error of draws.
+    """rate, distortion and bounds of a model whose posterior is one code grid: no draws, and no error of draws.
 
     code_nats: -ln p(codes) of each image under the prior that draws the codes, (B,) float64; NaN where it is not known.
     """
-    distortion = half_squared_error(x, decode(model, posterior.mode(), clamp=False))
+    y = decode(model, posterior.mode(), clamp=False)
+    distortion = half_squared_error(x, y)
     code_nats = code_nats.to(distortion)
-    return {"rate": code_nats, "distortion": distortion, "neg_elbo": distortion + code_nats}
+    own = {name: (code_nats + nats) / _unit(name, x) for name, nats in own_nats(model, x, y).items()}
+    return {"rate": code_nats, "distortion": distortion, "neg_elbo": distortion + code_nats} | own
+
+
+def own_nats(model: Autoencoder, x: Tensor, y: Tensor) -> Mapping[str, Tensor]:
+    """-ln p(x|z) under the likelihood that the model was trained on, with its constants, (B,) float64.
+
+    By the metric that it becomes with the rate: `neg_elbo_density` of a density, `neg_elbo_bernoulli`, or
+    `bits_per_dim` of a mass of each of 256 levels.
+    """
+    found = model.own_nats(x, y)
+    if found is not None:
+        return found
+    if model.likelihood == "bernoulli":
+        return {"neg_elbo_bernoulli": -bernoulli_log_mass(x, y)}
+    return {"neg_elbo_density": half_squared_error(x, y) + 0.5 * x[0].numel() * math.log(2 * math.pi)}
+
+
+def _unit(metric: str, x: Tensor) -> float:
+    """How many nats an image are one unit of the metric."""
+    return x[0].numel() * math.log(2) if metric == "bits_per_dim" else 1.0
 
 
 def half_squared_error(x: Tensor, y: Tensor) -> Tensor:

@@ -77,8 +77,9 @@ class Autoencoder(nn.Module, ABC):
 
     input_shape: (C, H, W) of its images, float32 in [0, 1]. name: of its class in tables. sampler: where its images
     come from when the configuration says `auto`. codebook_size: how many codes there are, for a model whose posterior
-    is `Codes`; None for others. likelihood: `gaussian`, or `bernoulli` for a model trained on cross-entropy. answer:
-    the mapping in which its networks give several tensors.
+    is `Codes`; None for others. likelihood: `gaussian` for the one with variance 1, `bernoulli`
+    for a model trained on cross-entropy, or the name of one of the model's own (`own_nats`). answer: the mapping in which
+    its networks give several tensors.
     """
 
     input_shape: tuple[int, int, int]
@@ -117,6 +118,14 @@ class Autoencoder(nn.Module, ABC):
     ) -> dict[str, Tensor]:
         """Registered metrics of the model's own, (B,) float64 each, of images x and their reconstructions y."""
         return {}
+
+    def own_nats(self, x: Tensor, y: Tensor) -> Mapping[str, Tensor] | None:
+        """-ln p(x|z) of images x under a likelihood of the model's own, where its decoder answers y: (B,) float64.
+
+        By the registered metric that this becomes with the rate. None: the likelihood is what `likelihood` says, with
+        variance 1 where it is Gaussian.
+        """
+        return None
 
     def embed_codes(self, codes: Tensor) -> Tensor:
         """Codes (B, h, w) as the decoder takes them; of models with a `codebook_size` only."""

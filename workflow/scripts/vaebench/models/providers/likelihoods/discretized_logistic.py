@@ -19,6 +19,7 @@ class DiscretizedLogistic(Scaled):
     """scale: of the logistic distribution, in units of the range of values; a number, or learned."""
 
     metric = "bits_per_dim"
+    kind = "discretized logistic"
 
     def __init__(self, options: Mapping) -> None:
         super().__init__(options["scale"], LEVEL / 16)

@@ -13,6 +13,7 @@ class Gaussian(Scaled):
 
     def __init__(self, options: Mapping) -> None:
         super().__init__(options["sigma"], ROUNDING**0.5)
+        self.kind = "gaussian" if options["sigma"] == 1 else "calibrated Gaussian"
 
     def best(self, x: Tensor, y: Tensor) -> Tensor:
         """sqrt(mean (x - y)²)."""

@@ -11,6 +11,8 @@ from vaebench.models.providers.likelihoods.likelihood import ROUNDING, Scaled
 class Laplace(Scaled):
     """scale: see `Scaled`; the optimal one is the mean absolute error."""
 
+    kind = "Laplace"
+
     def __init__(self, options: Mapping) -> None:
         super().__init__(options["scale"], (ROUNDING / 2) ** 0.5)
 

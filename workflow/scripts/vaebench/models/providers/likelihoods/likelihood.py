@@ -12,12 +12,10 @@ MOMENTUM = 0.01  # of the running mean by which an optimal scale is remembered
 
 
 class Likelihood(nn.Module, ABC):
-    """metric: the registered metric that the negative ELBO under this likelihood is. kind: `gaussian`, or `bernoulli`
-    where the decoder's answers must be probabilities.
-    """
+    """metric: the registered metric that the negative ELBO under this likelihood is. kind: see `Autoencoder.likelihood`."""
 
     metric: str = "neg_elbo_density"
-    kind: str = "gaussian"
+    kind: str
 
     @abstractmethod
     def nats(self, x: Tensor, y: Tensor) -> Tensor:
@@ -63,7 +61,7 @@ class Scaled(Likelihood):
 
     def nats(self, x: Tensor, y: Tensor) -> Tensor:
         """At `scale`."""
-        return self.nats_at(x, y, self.scale)
+        return self.nats_at(x, y, self.scale.to(x))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """At the batch's best scale, which the running mean takes up, while the model trains; at `scale` else."""
@@ -71,5 +69,6 @@ class Scaled(Likelihood):
             return self.nats(x, y)
         best = self.best(x, y).clamp(min=self.smallest)
         with torch.no_grad():
-            self.running.copy_(torch.where(self.running.isnan(), best, self.running.lerp(best, MOMENTUM)))
+            now = best.to(self.running)
+            self.running.copy_(torch.where(self.running.isnan(), now, self.running.lerp(now, MOMENTUM)))
         return self.nats_at(x, y, best)

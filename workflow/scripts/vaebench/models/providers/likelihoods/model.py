@@ -60,7 +60,7 @@ class LikelihoodVAE(Autoencoder):
 
     def own_nats(self, x: Tensor, y: Tensor) -> Mapping[str, Tensor] | None:
         """Under the chosen likelihood; that of a Bernoulli is known to whoever asks."""
-        return None if self.likelihood == "bernoulli" else {self.p.metric: self.p.double().nats(x.double(), y.double())}
+        return None if self.likelihood == "bernoulli" else {self.p.metric: self.p.nats(x.double(), y.double())}
 
     def probabilities(self) -> Sequence[tuple[nn.Module, str]]:
         """The decoder, where it is trained on cross-entropy."""

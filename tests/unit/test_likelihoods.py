@@ -1,0 +1,187 @@
+"""The likelihoods of a VAE against torch's and SciPy's distributions, pythae's VAE, and closed forms."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from vaebench.base.errors import UserError
+from vaebench.metrics.rate import bound_terms
+from vaebench.models.building import build_model
+from vaebench.models.inference import encode
+from vaebench.models.interface import Moment
+from vaebench.models.providers.likelihoods.bernoulli import Bernoulli
+from vaebench.models.providers.likelihoods.catalog import MODELS
+from vaebench.models.providers.likelihoods.discretized_logistic import DiscretizedLogistic
+from vaebench.models.providers.likelihoods.gaussian import Gaussian
+from vaebench.models.providers.likelihoods.laplace import Laplace
+from vaebench.models.storage import load_model, save_model
+
+SHAPE = (1, 28, 28)
+NUMBERS = torch.Generator().manual_seed(0)
+LEVELS = torch.randint(0, 256, (5, *SHAPE), generator=NUMBERS)
+X = LEVELS.double() / 255
+Y = torch.rand(5, *SHAPE, generator=NUMBERS, dtype=torch.float64)
+
+
+def vae(model="LikelihoodVAE", **config):
+    torch.manual_seed(0)
+    spec = {"run": "a", "model": model, "nets": {"encoder": "compact", "decoder": "compact"}, "config": config}
+    return build_model(spec | {"training": {"gradients": "exact", "vq_scale": "per_image"}}, SHAPE)
+
+
+def per_image(log_density):
+    return -log_density.flatten(1).sum(1)
+
+
+@pytest.mark.parametrize("scale", [1, 0.07, 3.5])
+def test_densities_are_torchs(scale):
+    normal, laplace = torch.distributions.Normal(Y, scale), torch.distributions.Laplace(Y, scale)
+    torch.testing.assert_close(Gaussian({"sigma": scale}).nats(X, Y), per_image(normal.log_prob(X)), rtol=1e-6, atol=0)
+    torch.testing.assert_close(Laplace({"scale": scale}).nats(X, Y), per_image(laplace.log_prob(X)), rtol=1e-6, atol=0)
+    bernoulli = torch.distributions.Bernoulli(Y, validate_args=False)
+    torch.testing.assert_close(Bernoulli({}).nats(X, Y), per_image(bernoulli.log_prob(X)))
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.05, 0.004])
+def test_the_mass_of_a_level_is_scipys(scale):
+    likelihood = DiscretizedLogistic({"scale": scale}).double()
+    logistic = stats.logistic(Y.numpy(), scale)
+    levels = LEVELS.numpy()
+    above = np.where(levels == 255, 0, logistic.sf((levels + 0.5) / 255))
+    below = np.where(levels == 0, 0, logistic.cdf((levels - 0.5) / 255))
+    # Of the two ways to write a mass the one that subtracts small numbers loses the fewest digits.
+    upper = np.where(levels == 0, 1, logistic.sf((levels - 0.5) / 255)) - above
+    lower = np.where(levels == 255, 1, logistic.cdf((levels + 0.5) / 255)) - below
+    expected = -np.log(np.where(levels / 255 > Y.numpy(), upper, lower)).reshape(5, -1).sum(1)
+    likelihood.fixed.copy_(torch.tensor(scale, dtype=torch.float64))
+    np.testing.assert_allclose(likelihood.nats(X, Y).numpy(), expected, rtol=1e-9)
+
+
+def test_the_masses_of_all_levels_are_one():
+    likelihood = DiscretizedLogistic({"scale": 0.02}).double()
+    every = (torch.arange(256, dtype=torch.float64) / 255).view(256, 1, 1, 1)
+    for mean in (-0.2, 0.0, 0.31, 1.0):
+        assert torch.exp(-likelihood.nats(every, torch.full_like(every, mean))).sum().item() == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize(("build", "option"), [(Gaussian, "sigma"), (Laplace, "scale")])
+def test_the_optimal_scale_is_the_likeliest(build, option):
+    optimal = build({option: "optimal"})
+    found = optimal(X, Y).sum()
+    for factor in (0.97, 1.03):
+        assert build({option: optimal.running.item() * factor}).nats(X, Y).sum() > found
+    assert build({option: optimal.running.item()}).nats(X, Y).sum().item() == pytest.approx(found.item(), rel=1e-7)
+
+
+def test_the_gradient_goes_through_the_optimal_variance():
+    """Rybkin et al. 2021, eq. 8: with it the loss of a batch is ½ D ln MSE, up to a constant, times the images."""
+    y, again = Y.clone().requires_grad_(), Y.clone().requires_grad_()
+    Gaussian({"sigma": "optimal"})(X, y).mean().backward()
+    (0.5 * X[0].numel() * (X - again).square().mean().log()).backward()
+    torch.testing.assert_close(y.grad, again.grad, rtol=1e-9, atol=0)
+
+
+def test_an_optimal_scale_is_remembered_for_other_images():
+    likelihood = Gaussian({"sigma": "optimal"})
+    likelihood(X, Y)
+    first = (X - Y).square().mean().sqrt().item()
+    assert likelihood.scale.item() == pytest.approx(first)
+    likelihood(X, X)  # a perfect batch: the scale is the one of rounding to levels, not 0
+    assert likelihood.scale.item() == pytest.approx(0.99 * first + 0.01 / 255 / math.sqrt(12))
+    likelihood.eval()
+    kept = likelihood.scale.item()
+    likelihood(X, Y)
+    assert likelihood.scale.item() == kept
+    torch.testing.assert_close(
+        likelihood(X, Y), per_image(torch.distributions.Normal(Y, kept).log_prob(X)), rtol=1e-7, atol=0
+    )
+
+
+def test_with_variance_1_it_is_pythaes_vae():
+    ours, theirs = vae(likelihood={"gaussian": {"sigma": 1}}, latent_dim=4), vae("VAE", latent_dim=4)
+    assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
+    theirs.encoder.load_state_dict(ours.encoder.state_dict())
+    theirs.decoder.load_state_dict(ours.decoder.state_dict())
+    found = []
+    for model in (ours.double(), theirs.double()):
+        torch.manual_seed(1)
+        losses = model.losses(X, Moment()).terms
+        losses["loss"].backward()
+        found.append((losses["loss"].item(), losses["kl"].item(), model.encoder.embedding.weight.grad))
+    constant = 0.5 * X[0].numel() * math.log(2 * math.pi)
+    assert found[0][0] - constant == pytest.approx(found[1][0], rel=1e-12)
+    assert found[0][1] == pytest.approx(found[1][1], rel=1e-12)
+    torch.testing.assert_close(found[0][2], found[1][2], rtol=1e-9, atol=1e-12)
+
+
+def test_beta_weighs_the_divergence():
+    model = vae(beta=4.0, latent_dim=4).eval()
+    terms = model.losses(X.float(), Moment()).terms
+    assert terms["loss"].item() == pytest.approx(terms["reconstruction_loss"].item() + 4 * terms["kl"].item())
+
+
+def test_a_constant_posterior_variance_holds_for_every_image():
+    posterior = encode(vae(posterior_variance=0.25, latent_dim=4).eval(), X.float())
+    assert torch.equal(posterior.log_variance, torch.full((5, 4), math.log(0.25)))
+    expected = 0.5 * (posterior.mean.double().square() + 0.25 - math.log(0.25) - 1).sum(1)
+    torch.testing.assert_close(posterior.kl(), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_bits_per_dimension_of_a_known_model():
+    """An encoder that says nothing and a decoder that answers one grey: the bits are those of the levels' masses."""
+    model = vae(likelihood={"discretized_logistic": {"scale": 0.1}}, latent_dim=4).eval()
+    with torch.no_grad():
+        for layer in (model.encoder.embedding, model.encoder.heads["log_covariance"]):
+            layer.weight.zero_()
+            layer.bias.zero_()
+        model.decoder.last.layers[0].weight.zero_()
+        model.decoder.last.layers[0].bias.zero_()  # a sigmoid's 0.5
+    posterior = encode(model, X.float())
+    found = bound_terms(model, X.float(), posterior, [np.random.default_rng(0)])
+    masses = np.diff(stats.logistic(0.5, 0.1).cdf(np.r_[-np.inf, (np.arange(255) + 0.5) / 255, np.inf]))
+    expected = -np.log2(masses)[LEVELS.numpy()].reshape(5, -1).mean(1)
+    np.testing.assert_allclose(found["bits_per_dim"].numpy(), expected, rtol=1e-6)
+    assert "neg_elbo_density" not in found
+
+
+def test_the_bound_is_of_the_models_own_density():
+    model = vae(likelihood={"gaussian": {"sigma": 0.05}}, latent_dim=4).eval()
+    posterior = encode(model, X.float())
+    found = bound_terms(model, X.float(), posterior, [np.random.default_rng(0)])
+    distortion = found["distortion"] / 0.05**2 + X[0].numel() * math.log(0.05 * math.sqrt(2 * math.pi))
+    torch.testing.assert_close(found["neg_elbo_density"], found["rate"] + distortion, rtol=1e-6, atol=0)
+    stock = vae("VAE", latent_dim=4).eval()
+    plain = bound_terms(stock, X.float(), encode(stock, X.float()), [np.random.default_rng(0)])
+    constant = 0.5 * X[0].numel() * math.log(2 * math.pi)
+    torch.testing.assert_close(plain["neg_elbo_density"], plain["neg_elbo"] + constant)
+
+
+def test_a_saved_model_has_its_scale(tmp_path):
+    model = vae(latent_dim=4)
+    model.losses(X.float(), Moment())
+    spec = {"run": "a", "model": "LikelihoodVAE", "nets": {"encoder": "compact", "decoder": "compact"}}
+    save_model(model, spec | {"config": {"latent_dim": 4}}, tmp_path / "model")
+    again = load_model(tmp_path / "model")
+    assert again.p.scale.item() == model.p.scale.item() != 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("likelihood", "gaussian", "must name one likelihood"),
+        ("likelihood", {"gauss": {}}, "no likelihood 'gauss'"),
+        ("likelihood", {"gaussian": {"variance": 1}}, "no option 'variance'; it has sigma"),
+        ("likelihood", {"gaussian": {"sigma": "best"}}, "'best' must be learned or optimal"),
+        ("likelihood", {"gaussian": {"sigma": 0}}, "0 must be"),
+        ("likelihood", {"discretized_logistic": {"scale": "optimal"}}, "'optimal' must be learned"),
+        ("posterior_variance", -1, "-1 must be learned"),
+        ("beta", -1, "at least 0"),
+    ],
+)
+def test_what_cannot_be_is_said(field, value, words):
+    assert words in MODELS["LikelihoodVAE"].check(field, value)
+    with pytest.raises(UserError, match=f"LikelihoodVAE: {field}: "):
+        vae(**{field: value})
