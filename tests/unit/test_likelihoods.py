@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from run_specs import run_spec
 from scipy import stats
 
 from vaebench.base.errors import UserError
@@ -28,8 +29,7 @@ Y = torch.rand(5, *SHAPE, generator=NUMBERS, dtype=torch.float64)
 
 def vae(model="LikelihoodVAE", **config):
     torch.manual_seed(0)
-    spec = {"run": "a", "model": model, "nets": {"encoder": "compact", "decoder": "compact"}, "config": config}
-    return build_model(spec | {"training": {"gradients": "exact", "vq_scale": "per_image"}}, SHAPE)
+    return build_model(run_spec(model, config=config), SHAPE)
 
 
 def per_image(log_density):
@@ -64,7 +64,9 @@ def test_the_masses_of_all_levels_are_one():
     likelihood = DiscretizedLogistic({"scale": 0.02}).double()
     every = (torch.arange(256, dtype=torch.float64) / 255).view(256, 1, 1, 1)
     for mean in (-0.2, 0.0, 0.31, 1.0):
-        assert torch.exp(-likelihood.nats(every, torch.full_like(every, mean))).sum().item() == pytest.approx(1, abs=1e-9)
+        assert torch.exp(-likelihood.nats(every, torch.full_like(every, mean))).sum().item() == pytest.approx(
+            1, abs=1e-9
+        )
 
 
 @pytest.mark.parametrize(("build", "option"), [(Gaussian, "sigma"), (Laplace, "scale")])
@@ -162,8 +164,7 @@ def test_the_bound_is_of_the_models_own_density():
 def test_a_saved_model_has_its_scale(tmp_path):
     model = vae(latent_dim=4)
     model.losses(X.float(), Moment())
-    spec = {"run": "a", "model": "LikelihoodVAE", "nets": {"encoder": "compact", "decoder": "compact"}}
-    save_model(model, spec | {"config": {"latent_dim": 4}}, tmp_path / "model")
+    save_model(model, run_spec("LikelihoodVAE", config={"latent_dim": 4}), tmp_path / "model")
     again = load_model(tmp_path / "model")
     assert again.p.scale.item() == model.p.scale.item() != 1
 

@@ -2,13 +2,16 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from pythae import models as pythae_models
+from scipy import fft
 
 from vaebench.base.errors import UserError
 from vaebench.models.catalog import GRID, NETS, grid_size
 from vaebench.models.networks.compact import CompactDiscriminator, build, keep_energy
+from vaebench.models.networks.spectral import Spectrum
 from vaebench.models.providers.pythae.building import build_config
 from vaebench.models.providers.pythae.catalog import MODELS
 
@@ -39,6 +42,39 @@ def test_compact_encoder_and_decoder_fit_every_size(model, shape):
     assert images.shape == (2, *shape)
     assert images.min() >= 0
     assert images.max() <= 1
+
+
+@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize("model", HEADS)
+def test_spectral_encoder_and_decoder_fit_every_size(model, shape):
+    config = config_for(model, shape)
+    encoder, decoder = (build(role, "spectral", MODELS[model], config).eval() for role in ("encoder", "decoder"))
+    output = encoder(torch.rand(2, *shape))
+    assert list(output) == HEADS[model]
+    assert output.embedding.shape == (2, 6)
+    images = decoder(output.embedding).reconstruction
+    assert images.shape == (2, *shape)
+    assert images.min() >= 0
+    assert images.max() <= 1
+
+
+@pytest.mark.parametrize("shape", SIZES)
+def test_the_spectrum_is_scipys(shape):
+    spectrum = Spectrum(shape).double()
+    x = torch.rand(2, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    rows, columns = (min(side, max(28, math.ceil(side / 2))) for side in shape[1:])
+    expected = fft.dctn(x.numpy(), axes=(2, 3), norm="ortho")[:, :, :rows, :columns]
+    found = spectrum(x).reshape(2, shape[0], rows, columns) * spectrum.amplitude
+    torch.testing.assert_close(found, torch.from_numpy(expected), rtol=1e-5, atol=1e-4)  # the waves are float32
+    full = np.zeros(x.shape)
+    full[:, :, :rows, :columns] = expected
+    back = torch.from_numpy(fft.idctn(full, axes=(2, 3), norm="ortho"))
+    torch.testing.assert_close(spectrum.inverse(spectrum(x)), back, rtol=1e-5, atol=1e-4)
+
+
+def test_spectral_networks_give_no_grids():
+    with pytest.raises(UserError, match="use resnet or compact"):
+        build("encoder", "spectral", MODELS["VQVAE"], config_for("VQVAE", (3, 64, 64)))
 
 
 @pytest.mark.parametrize("shape", SIZES)

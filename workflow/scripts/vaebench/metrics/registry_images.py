@@ -184,8 +184,8 @@ def objectives() -> list[Metric]:
             False,
             "reconstruction",
             "(-∞, ∞)",
-            f"-ln p(x|z) + rate, of the density that the model was trained on, with its constants: N(x̂(z), I) unless it "
-            f"has a scale of its own; {mean}",
+            f"-ln p(x|z) + rate, of the density that the model was trained on, with its constants: N(x̂(z), I) unless "
+            f"it has a scale of its own; {mean}",
             "models trained on a Gaussian or Laplace density; none on cross-entropy",
             headline=True,
             per_image=True,

@@ -225,6 +225,13 @@ OWN_NETS = {
             discriminator_depth=4,
             batch_norm=("encoder", "decoder"),
         ),
+        NetInfo(
+            "spectral",
+            ("encoder", "decoder"),
+            None,
+            heads=(VECTOR, GAUSSIAN, SPHERE),
+            batch_norm=("encoder", "decoder"),
+        ),
     )
 }
 

@@ -77,9 +77,9 @@ class Autoencoder(nn.Module, ABC):
 
     input_shape: (C, H, W) of its images, float32 in [0, 1]. name: of its class in tables. sampler: where its images
     come from when the configuration says `auto`. codebook_size: how many codes there are, for a model whose posterior
-    is `Codes`; None for others. likelihood: `gaussian` for the one with variance 1, `bernoulli`
-    for a model trained on cross-entropy, or the name of one of the model's own (`own_nats`). answer: the mapping in which
-    its networks give several tensors.
+    is `Codes`; None for others. likelihood: `gaussian` for the one with variance 1,
+    `bernoulli` for a model trained on cross-entropy, or the name of one of the model's own (`own_nats`). answer: the
+    mapping in which its networks give several tensors.
     """
 
     input_shape: tuple[int, int, int]

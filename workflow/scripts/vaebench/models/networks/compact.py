@@ -9,6 +9,7 @@ can open a saved model without it.
 import importlib
 from itertools import pairwise
 from math import ceil
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from torch.nn import functional
 
 from vaebench.base.errors import UserError
 from vaebench.models.catalog import CELEBA, CIFAR, GAUSSIAN, GRID, MNIST, NETS, SPHERE, VECTOR, ModelInfo, grid_size
+from vaebench.models.run_spec import ModelSpec
 
 PATCH = 4  # pixels of the image per cell of the grid, in either direction
 STEM = 48  # channels on that grid
@@ -43,6 +45,10 @@ def build(role: str, name: str, model: ModelInfo, config: Any) -> nn.Module:
     if role in NETS[name].added:
         return NETS[name].added[role].load()(config)
     head = model.head(vars(config))
+    second = {VECTOR: None, GAUSSIAN: "log_covariance", SPHERE: "log_concentration"}.get(head)
+    if name == "spectral":  # an import statement would make it part of the fingerprint of models without it
+        module = importlib.import_module("vaebench.models.networks.spectral")
+        return module.build_spectral(role, tuple(config.input_dim), config.latent_dim, second)
     if name != "compact":
         return _benchmark_class(role, name, head, tuple(config.input_dim))(config)
     if role == "discriminator":
@@ -52,8 +58,27 @@ def build(role: str, name: str, model: ModelInfo, config: Any) -> nn.Module:
         return network(config.input_dim, config.latent_dim, grid_size(config.input_dim[1:]))
     if role == "decoder":
         return CompactDecoder(config.input_dim, config.latent_dim)
-    second = {VECTOR: None, GAUSSIAN: "log_covariance", SPHERE: "log_concentration"}[head]
     return CompactEncoder(config.input_dim, config.latent_dim, second)
+
+
+def build_around(
+    spec: ModelSpec, info: ModelInfo, shape: tuple[int, int, int]
+) -> tuple[dict[str, Any], dict[str, nn.Module]]:
+    """The fields of a run's model, defaults among them, and its networks by role, for images of `shape` (C, H, W).
+
+    Raises `UserError` for fields and networks that cannot be.
+    """
+    for field, value in spec.config.items():
+        if field not in info.fields:
+            raise UserError(f"{info.name} has no field {field!r}; it has {', '.join(info.fields)}")
+        if reason := info.check(field, value):
+            raise UserError(f"{info.name}: {field}: {reason}")
+    fields = {**info.fields, **spec.config}
+    config = SimpleNamespace(input_dim=tuple(shape), **fields)
+    for role in info.nets:
+        if not spec.nets.get(role):
+            raise UserError(f"{spec.run}: {info.name} needs a network under nets.{role}")
+    return fields, {role: build(role, spec.nets[role], info, config) for role in info.nets}
 
 
 def import_network(path: str) -> type[nn.Module]:

@@ -12,7 +12,7 @@ MOMENTUM = 0.01  # of the running mean by which an optimal scale is remembered
 
 
 class Likelihood(nn.Module, ABC):
-    """metric: the registered metric that the negative ELBO under this likelihood is. kind: see `Autoencoder.likelihood`."""
+    """metric: the registered metric that the negative ELBO under it is. kind: see `Autoencoder.likelihood`."""
 
     metric: str = "neg_elbo_density"
     kind: str

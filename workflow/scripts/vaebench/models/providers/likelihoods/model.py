@@ -3,19 +3,17 @@
 import math
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from types import SimpleNamespace
 
 import torch
 from pythae.models.base.base_utils import ModelOutput
 from torch import Tensor, nn
 
-from vaebench.base.errors import UserError
 from vaebench.models.interface import Autoencoder, Losses, Moment
-from vaebench.models.kl import kl_per_dimension
-from vaebench.models.networks.compact import build
+from vaebench.models.networks.compact import build_around
 from vaebench.models.posterior import Gaussian, Posterior
 from vaebench.models.providers.likelihoods.catalog import LEARNED, MODELS, chosen
 from vaebench.models.providers.likelihoods.likelihood import Likelihood
+from vaebench.models.run_spec import ModelSpec
 
 
 class LikelihoodVAE(Autoencoder):
@@ -74,22 +72,11 @@ class LikelihoodVAE(Autoencoder):
         return output.embedding, torch.full_like(output.embedding, math.log(self.variance))
 
 
-def build_likelihood_vae(spec: Mapping, shape: tuple[int, int, int]) -> LikelihoodVAE:
+def build_likelihood_vae(spec: ModelSpec, shape: tuple[int, int, int]) -> LikelihoodVAE:
     """The model of a run's specification; `UserError` for fields and networks that cannot be."""
-    info = MODELS[spec["model"]]
-    for field, value in spec["config"].items():
-        if field not in info.fields:
-            raise UserError(f"{info.name} has no field {field!r}; it has {', '.join(info.fields)}")
-        if reason := info.check(field, value):
-            raise UserError(f"{info.name}: {field}: {reason}")
-    fields = {**info.fields, **spec["config"]}
-    config = SimpleNamespace(input_dim=tuple(shape), **fields)
-    networks = []
-    for role in info.nets:
-        if not spec["nets"].get(role):
-            raise UserError(f"{spec['run']}: {info.name} needs a network under nets.{role}")
-        networks.append(build(role, spec["nets"][role], info, config))
+    fields, networks = build_around(spec, MODELS[spec.model_name], shape)
     name, options = chosen(fields["likelihood"])
     likelihood = import_module(f"vaebench.models.providers.likelihoods.{name}").BUILD(options)
     variance = None if fields["posterior_variance"] == LEARNED else float(fields["posterior_variance"])
-    return LikelihoodVAE(tuple(shape), (networks[0], networks[1]), likelihood, float(fields["beta"]), variance)
+    parts = networks["encoder"], networks["decoder"]
+    return LikelihoodVAE(tuple(shape), parts, likelihood, float(fields["beta"]), variance)

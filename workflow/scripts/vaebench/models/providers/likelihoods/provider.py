@@ -8,6 +8,7 @@ from vaebench.models.catalog import ModelInfo
 from vaebench.models.networks.code import code_of_networks
 from vaebench.models.provider import Provider, Shape
 from vaebench.models.providers.likelihoods.catalog import MODELS, chosen
+from vaebench.models.run_spec import ModelSpec
 
 if TYPE_CHECKING:
     from vaebench.models.interface import Autoencoder
@@ -20,16 +21,16 @@ class Likelihoods(Provider):
 
     catalog: Mapping[str, ModelInfo] = MODELS
 
-    def build(self, spec: Mapping, shape: Shape) -> "Autoencoder":
+    def build(self, spec: ModelSpec, shape: Shape) -> "Autoencoder":
         """Encoder, decoder and likelihood."""
         from vaebench.models.providers.likelihoods.model import build_likelihood_vae
 
         return build_likelihood_vae(spec, shape)
 
-    def code_of(self, spec: Mapping) -> Code:
+    def code_of(self, spec: ModelSpec) -> Code:
         """The model, its likelihood's module, and its networks."""
-        info = MODELS[spec["model"]]
-        name, options = chosen({**info.fields, **spec["config"]}["likelihood"])
+        info = MODELS[spec.model_name]
+        name, options = chosen({**info.fields, **spec.config}["likelihood"])
         facts = f"{info.decisive()} {sorted(options.items())}"
         own = Code(frozenset({f"{PACKAGE}.model", f"{PACKAGE}.{name}"}), facts=facts)
         return code_of_networks(spec).joined(own)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from importlib import import_module
-from types import SimpleNamespace
 
 from pythae.models.base.base_utils import ModelOutput
 from torch import Tensor, nn
@@ -11,7 +10,7 @@ from torch.nn import functional
 from vaebench.base.errors import UserError
 from vaebench.base.plain_tensors import one_line
 from vaebench.models.interface import Autoencoder, Losses, Moment
-from vaebench.models.networks.compact import build
+from vaebench.models.networks.compact import build_around
 from vaebench.models.posterior import Codes, Posterior
 from vaebench.models.providers.quantizers.catalog import MODELS, chosen
 from vaebench.models.providers.quantizers.quantizer import Quantizer
@@ -75,23 +74,11 @@ class QuantizedAE(Autoencoder):
 
 def build_quantized(spec: ModelSpec, shape: tuple[int, int, int]) -> QuantizedAE:
     """The model of a run's specification; `UserError` for fields and networks that cannot be."""
-    info = MODELS[spec.model_name]
-    for field, value in spec.config.items():
-        if field not in info.fields:
-            raise UserError(f"{info.name} has no field {field!r}; it has {', '.join(info.fields)}")
-        if reason := info.check(field, value):
-            raise UserError(f"{info.name}: {field}: {reason}")
-    fields = {**info.fields, **spec.config}
-    config = SimpleNamespace(input_dim=tuple(shape), **fields)
-    networks = []
-    for role in info.nets:
-        network = spec.nets.get(role)
-        if not network:
-            raise UserError(f"{spec.run}: {info.name} needs a network under nets.{role}")
-        networks.append(build(role, network, info, config))
+    fields, networks = build_around(spec, MODELS[spec.model_name], shape)
     name, options = chosen(fields["quantizer"])
     try:
         quantizer = import_module(f"vaebench.models.providers.quantizers.{name}").BUILD(fields["latent_dim"], options)
     except (AssertionError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"the quantiser {name} cannot be built with {options}: {one_line(error)}") from error
-    return QuantizedAE(shape, (networks[0], networks[1]), quantizer, fields["reconstruction_loss"])
+    parts = networks["encoder"], networks["decoder"]
+    return QuantizedAE(tuple(shape), parts, quantizer, fields["reconstruction_loss"])
