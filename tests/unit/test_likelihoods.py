@@ -7,6 +7,8 @@ import pytest
 import torch
 from run_specs import run_spec
 from scipy import stats
+from test_resume import assert_equal, in_a_process, result, train_and_kill
+from training_cases import outputs, read_history, run, write_data
 
 from vaebench.base.errors import UserError
 from vaebench.metrics.rate import bound_terms
@@ -167,6 +169,25 @@ def test_a_saved_model_has_its_scale(tmp_path):
     save_model(model, run_spec("LikelihoodVAE", config={"latent_dim": 4}), tmp_path / "model")
     again = load_model(tmp_path / "model")
     assert again.p.scale.item() == model.p.scale.item() != 1
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("networks", ["compact", "spectral"])
+def test_a_killed_training_ends_as_if_left_alone(networks, precision, tmp_path):
+    """The remembered scale is a part of the state."""
+    data = write_data(tmp_path)
+    roles = {"encoder": networks, "decoder": networks}
+    training = {"precision": precision, "checkpoint_minutes": 1e-9}
+    chosen = run_spec("LikelihoodVAE", nets=roles, config={"latent_dim": 4}, training=training)
+    run(chosen, data, tmp_path / "whole")
+    for number, epoch, position in ((15, 1, 2), (9, 2, 2)):
+        code = in_a_process(train_and_kill, chosen, data, tmp_path / "killed", number, epoch, position)
+        assert code == (-9 if number == 9 else 128 + number)
+    run(chosen, data, tmp_path / "killed")
+    assert_equal(result(tmp_path / "killed"), result(tmp_path / "whole"))
+    model = load_model(outputs(tmp_path / "whole")["output"])
+    history = read_history(outputs(tmp_path / "whole")["history"], "eval", "mse")
+    assert 0.5 < model.p.scale.item() / history[-1] ** 0.5 < 2, "the scale is that of the errors"
 
 
 @pytest.mark.parametrize(
