@@ -166,7 +166,7 @@ def test_the_bound_is_of_the_models_own_density():
 def test_a_saved_model_has_its_scale(tmp_path):
     model = vae(latent_dim=4)
     model.losses(X.float(), Moment())
-    save_model(model, run_spec("LikelihoodVAE", config={"latent_dim": 4}), tmp_path / "model")
+    save_model(model, run_spec("LikelihoodVAE", config={"latent_dim": 4}).as_record(), tmp_path / "model")
     again = load_model(tmp_path / "model")
     assert again.p.scale.item() == model.p.scale.item() != 1
 

@@ -75,10 +75,13 @@ def build_around(
             raise UserError(f"{info.name}: {field}: {reason}")
     fields = {**info.fields, **spec.config}
     config = SimpleNamespace(input_dim=tuple(shape), **fields)
+    networks = {}
     for role in info.nets:
-        if not spec.nets.get(role):
+        network = spec.nets.get(role)
+        if not network:
             raise UserError(f"{spec.run}: {info.name} needs a network under nets.{role}")
-    return fields, {role: build(role, spec.nets[role], info, config) for role in info.nets}
+        networks[role] = build(role, network, info, config)
+    return fields, networks
 
 
 def import_network(path: str) -> type[nn.Module]:

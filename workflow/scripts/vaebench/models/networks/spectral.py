@@ -22,10 +22,14 @@ HIDDEN = 512
 class Spectrum(nn.Module):
     """The orthonormal cosine transform of images (B, C, H, W), cut to low frequencies and scaled to one amplitude."""
 
+    rows: Tensor
+    columns: Tensor
+    amplitude: Tensor
+
     def __init__(self, shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.channels, *sides = shape
-        rows, columns = (cosines(side, min(side, max(FEWEST, math.ceil(side / 2)))) for side in sides)
+        rows, columns = [cosines(side, min(side, max(FEWEST, math.ceil(side / 2)))) for side in sides]
         self.register_buffer("rows", rows, persistent=False)
         self.register_buffer("columns", columns, persistent=False)
         frequency = torch.hypot(torch.arange(float(len(rows)))[:, None], torch.arange(float(len(columns))))
@@ -51,17 +55,19 @@ class Maps(nn.Module):
         self.straight = nn.Linear(inputs, outputs)
         nn.init.normal_(self.straight.weight, std=inputs**-0.5)
         nn.init.zeros_(self.straight.bias)
+        last = nn.Linear(HIDDEN, outputs)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
         self.bent = nn.Sequential(
             *(nn.Linear(inputs, HIDDEN, bias=False), nn.BatchNorm1d(HIDDEN), nn.ReLU()),
             *(nn.Linear(HIDDEN, HIDDEN, bias=False), nn.BatchNorm1d(HIDDEN), nn.ReLU()),
-            nn.Linear(HIDDEN, outputs),
+            last,
         )
-        nn.init.zeros_(self.bent[-1].weight)
-        nn.init.zeros_(self.bent[-1].bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs) to (B, outputs)."""
-        return self.straight(x) + self.bent(x)
+        mapped: Tensor = self.straight(x) + self.bent(x)
+        return mapped
 
 
 class SpectralEncoder(BaseEncoder):

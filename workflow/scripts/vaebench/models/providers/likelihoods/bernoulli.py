@@ -1,6 +1,7 @@
 """The mass of a product of Bernoullis: the decoder answers probabilities, and grey counts as a share of white."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 from torch.nn import functional
@@ -14,7 +15,7 @@ class Bernoulli(Likelihood):
     metric = "neg_elbo_bernoulli"
     kind = "bernoulli"
 
-    def __init__(self, options: Mapping) -> None:
+    def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__()
 
     def nats(self, x: Tensor, y: Tensor) -> Tensor:

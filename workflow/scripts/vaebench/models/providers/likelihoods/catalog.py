@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from vaebench.models.catalog import ModelInfo
 
@@ -32,7 +33,7 @@ class LikelihoodInfo(ModelInfo):
         return super().check(name, value)
 
 
-def chosen(value: Mapping) -> tuple[str, dict]:
+def chosen(value: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The likelihood's name and its options, defaults among them, of a sound field `likelihood`."""
     ((name, options),) = value.items()
     return name, {**LIKELIHOODS[name], **(options or {})}

@@ -5,6 +5,7 @@ dimension.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ class DiscretizedLogistic(Scaled):
     metric = "bits_per_dim"
     kind = "discretized logistic"
 
-    def __init__(self, options: Mapping) -> None:
+    def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options["scale"], LEVEL / 16)
 
     def best(self, x: Tensor, y: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -11,7 +12,7 @@ from vaebench.models.providers.likelihoods.likelihood import ROUNDING, Scaled
 class Gaussian(Scaled):
     """sigma: see `Scaled`; the optimal one is the root of the mean squared error."""
 
-    def __init__(self, options: Mapping) -> None:
+    def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options["sigma"], ROUNDING**0.5)
         self.kind = "gaussian" if options["sigma"] == 1 else "calibrated Gaussian"
 

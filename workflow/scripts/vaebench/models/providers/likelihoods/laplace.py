@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -13,7 +14,7 @@ class Laplace(Scaled):
 
     kind = "Laplace"
 
-    def __init__(self, options: Mapping) -> None:
+    def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options["scale"], (ROUNDING / 2) ** 0.5)
 
     def best(self, x: Tensor, y: Tensor) -> Tensor:

@@ -33,6 +33,9 @@ class Scaled(Likelihood):
     (Rybkin et al. 2021, arXiv 2006.13202). For images outside training its running mean over the batches is kept.
     """
 
+    running: Tensor
+    fixed: Tensor
+
     def __init__(self, scale: str | float, smallest: float) -> None:
         super().__init__()
         self.how = scale

@@ -79,4 +79,4 @@ def build_likelihood_vae(spec: ModelSpec, shape: tuple[int, int, int]) -> Likeli
     likelihood = import_module(f"vaebench.models.providers.likelihoods.{name}").BUILD(options)
     variance = None if fields["posterior_variance"] == LEARNED else float(fields["posterior_variance"])
     parts = networks["encoder"], networks["decoder"]
-    return LikelihoodVAE(tuple(shape), parts, likelihood, float(fields["beta"]), variance)
+    return LikelihoodVAE(shape, parts, likelihood, float(fields["beta"]), variance)

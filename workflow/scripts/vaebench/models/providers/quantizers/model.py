@@ -81,4 +81,4 @@ def build_quantized(spec: ModelSpec, shape: tuple[int, int, int]) -> QuantizedAE
     except (AssertionError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"the quantiser {name} cannot be built with {options}: {one_line(error)}") from error
     parts = networks["encoder"], networks["decoder"]
-    return QuantizedAE(tuple(shape), parts, quantizer, fields["reconstruction_loss"])
+    return QuantizedAE(shape, parts, quantizer, fields["reconstruction_loss"])
