@@ -104,6 +104,65 @@ def test_a_model_named_by_its_path_is_sampled_measured_and_shown(module, tmp_pat
         assert (torch.from_numpy(shown["traversal"][0, 1]) - expected).abs().max() < 1
 
 
+ADVERSARIAL = """
+from torch import nn
+
+from vaebench.models.interface import Autoencoder, Losses, Objective
+from vaebench.models.posterior import Point
+
+
+class Adversarial(Autoencoder):
+    def __init__(self, shape):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(1024, 6))
+        self.decoder = nn.Sequential(nn.Linear(6, 1024), nn.Unflatten(1, shape))
+        self.discriminator = nn.Sequential(nn.Flatten(), nn.Linear(1024, 1))
+
+    def encode(self, x):
+        return Point(self.encoder(x))
+
+    def decode(self, z):
+        return self.decoder(z)
+
+    def losses(self, x, moment):
+        y = self.decode(self.encoder(x))
+        ours = (y - x).square().mean() - self.discriminator(y).mean()
+        theirs = self.discriminator(y).mean() - self.discriminator(x).mean()
+        waiting = {"discriminator"} if moment.epoch == 1 else set()
+        return Losses({"loss": ours, "autoencoder_loss": ours, "discriminator_loss": theirs}, frozenset(waiting))
+
+    def objectives(self):
+        both = [*self.encoder.parameters(), *self.decoder.parameters()]
+        judge = list(self.discriminator.parameters())
+        return [
+            Objective("autoencoder", "autoencoder_loss", both),
+            Objective("discriminator", "discriminator_loss", judge),
+        ]
+"""
+
+
+def test_each_objective_of_a_model_moves_its_own_parameters_when_it_is_its_turn(module, tmp_path):
+    file, path = module
+    file.write_text(ADVERSARIAL)
+    path, data = path.replace("GridVAE", "Adversarial"), write_data(tmp_path)
+    sgd = {"name": "SGD", "options": {}}
+    states = []
+    for epochs in (1, 2):
+        slow = {"autoencoder": {"learning_rate": 1e-9}}  # so small that the judge sees the same images throughout
+        chosen = spec(path, epochs=epochs, batch_size=40, optimizer=sgd, select="last", components=slow)
+        states.append(load_model(run(chosen, data, tmp_path / str(epochs))["output"]))
+    torch.manual_seed(0)
+    first = build_model(spec(path), SHAPE)
+    one, two = states
+    assert torch.equal(one.discriminator[1].weight, first.discriminator[1].weight), "it waited"
+    x = torch.from_numpy(np.load(data["train_data"])["data"]).float() / 255
+    with torch.no_grad():
+        gradient = (one.decode(one.encoder(x)).mean(0) - x.mean(0)).flatten()
+    moved = (two.discriminator[1].weight - one.discriminator[1].weight)[0].detach()
+    torch.testing.assert_close(moved, -1e-3 * gradient, rtol=1e-3, atol=1e-7)
+    torch.testing.assert_close(two.encoder[1].weight, first.encoder[1].weight, rtol=0, atol=1e-6)
+
+
 def test_the_sampler_of_a_plugin_draws(tmp_path):
     paths = [tmp_path / "grid_vae.py", tmp_path / "cooled.py"]
     for path, page in zip(paths, ("adding-a-model.md", "adding-a-sampler.md"), strict=True):

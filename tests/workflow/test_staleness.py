@@ -50,9 +50,12 @@ def test_nothing_is_stale_after_a_run(study):
         ("report/findings.py", {"report": 1}),
         ("report/templates/report.css", {"report": 1}),
         ("models/networks/compact.py", runs(2)),
+        ("models/providers/pythae/model.py", runs(2)),
+        ("models/providers/pythae/original_study.py", {"evaluate": 2} | TABLES),
         ("models/building.py", runs(2)),
         ("training/trainer.py", runs(2)),
         ("sampling/samplers.py", {"sample": 2, "evaluate": 2} | TABLES),
+        ("sampling/normal.py", {"sample": 2, "evaluate": 2} | TABLES),
     ],
 )
 def test_edited_module(study, module, jobs):
@@ -60,13 +63,21 @@ def test_edited_module(study, module, jobs):
     assert study.planned() == jobs
 
 
+OTHER_FAMILIES = [
+    *(f"models/providers/pythae/{name}.py" for name in ("codebooks", "flows", "vaegan", "vaegan_terms", "vqvae")),
+    *(f"models/providers/quantizers/{name}.py" for name in ("fsq", "model", "quantizer")),
+]
+
+
 def test_edited_modules_that_decide_about_nothing_here(study):
     for module in (
-        "models/codebooks.py",  # of VQ models only, of which this study has none
+        *OTHER_FAMILIES,  # of which this study has none
+        "models/lookup.py",
         "sampling/pixelcnn.py",
         "training/tracking.py",
         "base/files.py",
     ):
+        assert (study.root / LIBRARY / module).is_file()
         study.append(f"{LIBRARY}/{module}", NEW_MEANING)
     assert study.planned() == {}
 
