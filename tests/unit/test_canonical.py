@@ -16,6 +16,11 @@ from vaebench.base.canonical import FUNCTIONS, canonical, rename_locals
 LIBRARY = Path(__file__).parents[2] / "workflow/scripts"
 MODULES = sorted(LIBRARY.rglob("*.py"))
 FUNCTION = "def f(x, k=1):\n    total = 0\n    for item in x:\n        total += item * k\n    return total\n"
+one_scope_a_comprehension = pytest.mark.skipif(
+    sys.version_info >= (3, 12),
+    reason="from Python 3.12 on the judge cannot tell the variables of a comprehension, which is inlined, apart; "
+    "the canonical form is the same on every version (below), and 3.11 judges it",
+)
 LOCALS = {"count", "key", "value", "a", "y", "last", "out"}
 NESTED = """
 def f(xs):
@@ -102,12 +107,14 @@ def test_words_of_errors_and_of_the_log_do_not_count():
     assert canonical('raise ImageError("a")') != canonical('raise ImageError("b")')  # a reason in images.csv
 
 
+@one_scope_a_comprehension
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(LIBRARY).as_posix())
 def test_renaming_keeps_what_the_compiler_makes_of_a_module(path):
     """The renamed module compiles to the same instructions; local variables correspond one to one."""
     check_renaming(path.read_text())
 
 
+@one_scope_a_comprehension
 def test_renaming_of_every_kind_of_scope():
     check_renaming(NESTED)
     tree = ast.parse(NESTED)

@@ -25,7 +25,9 @@ def project(folder):
 
 def make_install(folder, environment=os.environ, *arguments):
     """The exit status and the lines of `make install` in a folder, as from a shell also where `make test` runs this."""
-    environment = {name: value for name, value in environment.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    of_make = ("MAKE", "MFLAGS")  # and what was named on its command line: make test PYTHON=python3.12
+    environment = {name: value for name, value in environment.items() if not name.startswith(of_make)}
+    environment.pop("PYTHON", None)
     command = ["make", "install", *arguments]
     result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     said = [line for line in (result.stdout + result.stderr).splitlines() if not line.startswith("make: ")]

@@ -296,6 +296,12 @@ def array(split):
     return ancient(f"{DATA}/{split}_data.npz")
 
 
+def gigabytes(at_first, attempt):
+    """The memory of a job: as much as `at_first` more at each attempt."""
+    return f"{at_first * attempt}GB"
+
+
+
 def manifest(split):
     """What is said of a split's array, with the names of its images; `ids` stand for it."""
     return ancient(f"{DATA}/{split}_data.json")

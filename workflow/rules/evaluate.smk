@@ -18,7 +18,7 @@ rule sample:
         "../../environment.yml"
     threads: config["threads"]["sample"]
     resources:
-        mem=lambda wildcards, attempt: f"{8 * attempt}GB",
+        mem=lambda wildcards, attempt: gigabytes(8, attempt),
         runtime=lambda wildcards, attempt: 120 * attempt,
         gpu=1,
     params:
@@ -52,7 +52,7 @@ rule showcase:
         "../../environment.yml"
     threads: 1
     resources:
-        mem=lambda wildcards, attempt: f"{4 * attempt}GB",
+        mem=lambda wildcards, attempt: gigabytes(4, attempt),
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         code=code("showcase.py"),
@@ -95,7 +95,7 @@ rule evaluate:
         "../../environment.yml"
     threads: config["threads"]["evaluate"]
     resources:
-        mem=lambda wildcards, attempt: f"{8 * attempt}GB",
+        mem=lambda wildcards, attempt: gigabytes(8, attempt),
         runtime=lambda wildcards, attempt: 120 * attempt,
         gpu=1,
     params:

@@ -23,7 +23,7 @@ rule train:
         "../../environment.yml"
     threads: config["threads"]["train"]
     resources:
-        mem=lambda wildcards, attempt: f"{8 * attempt}GB",
+        mem=lambda wildcards, attempt: gigabytes(8, attempt),
         runtime=lambda wildcards, attempt: 720 * attempt,
         gpu=1,
     params:
