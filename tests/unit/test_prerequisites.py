@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -88,7 +89,7 @@ def test_no_python_is_one_line(tmp_path):
 def test_uvs_cache_on_a_small_disk_is_one_line(tmp_path):
     if MEMORY.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("needs a second file system")
-    environment = path_with(free(1e9, below=MEMORY), tmp_path / "bin") | {"UV_CACHE_DIR": f"{MEMORY}/no/such/folder"}
+    environment = path_with(free(1e9, below=MEMORY), tmp_path / "bin") | {"UV_CACHE_DIR": f"{MEMORY}/{uuid4()}/cache"}
     _, said = make_install(project(tmp_path / "study"), environment)
     assert len(said) == 1, said
     assert re.search(r"1\.0 GB are free at /dev/shm, .* set UV_CACHE_DIR to a folder on a larger disk", said[0])

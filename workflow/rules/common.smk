@@ -301,7 +301,6 @@ def gigabytes(at_first, attempt):
     return f"{at_first * attempt}GB"
 
 
-
 def manifest(split):
     """What is said of a split's array, with the names of its images; `ids` stand for it."""
     return ancient(f"{DATA}/{split}_data.json")
