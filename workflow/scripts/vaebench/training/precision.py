@@ -59,6 +59,7 @@ def compute_in_bfloat16(networks: Mapping[str, nn.Module], device: torch.device)
     network, and the last layer of a discriminator, stay float32. On a CPU each convolution is checked with the first
     batch of each shape: oneDNN 3.13 gets some wrong (16 channels, kernel and stride 4, on AMX). Those stay float32.
     """
+    # torch calls the `forward` that a module has of its own; mypy takes methods for fixed.
     for name, network in networks.items():
         modules = list(network.modules())
         if isinstance(modules[-1], nn.Sigmoid):
