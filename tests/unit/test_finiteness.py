@@ -56,7 +56,7 @@ def test_divergence_is_one_message_and_a_record(model, optimizer, rate, loss, da
         run(spec, data, tmp_path)
     failure = json.loads((outputs(tmp_path)["state"] / "failure.json").read_text())
     assert failure["reason"] == "diverged"
-    assert set(failure) == {"reason", "term", "value", "epoch", "step"}
+    assert set(failure) == {"format_version", "reason", "term", "value", "epoch", "step"}
     assert not outputs(tmp_path)["output"].exists()
     state = outputs(tmp_path)["state"] / "state.pt"
     assert not state.exists() or not_finite(torch.load(state, weights_only=True)["model"]) is None
