@@ -48,12 +48,17 @@ class Spectrum(nn.Module):
 
 
 class Maps(nn.Module):
-    """A linear map plus a perceptron, which starts as nothing."""
+    """A linear map plus a perceptron, which starts as nothing.
+
+    A step of an optimizer such as Adam changes the answer of many inputs by more than that of few; where there are more
+    than `HIDDEN`, they are scaled down, so that one learning rate does for all layers.
+    """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
+        self.scale = min(1, HIDDEN / inputs) ** 0.5
         self.straight = nn.Linear(inputs, outputs)
-        nn.init.normal_(self.straight.weight, std=inputs**-0.5)
+        nn.init.normal_(self.straight.weight, std=inputs**-0.5 / self.scale)
         nn.init.zeros_(self.straight.bias)
         last = nn.Linear(HIDDEN, outputs)
         nn.init.zeros_(last.weight)
@@ -66,7 +71,7 @@ class Maps(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs) to (B, outputs)."""
-        mapped: Tensor = self.straight(x) + self.bent(x)
+        mapped: Tensor = self.straight(self.scale * x) + self.bent(x)
         return mapped
 
 
