@@ -32,9 +32,7 @@ def test_demo_compares_families_of_models_on_synthetic_faces(demo):
     assert (table.loc[["sigma_vae", "vqvae", "fsq"], "mse"] < baseline / 4).all()
     assert table.loc[BETAS, "mse"].is_monotonic_increasing
     assert table.loc[BETAS, "rate"].is_monotonic_decreasing
-    assert table["neg_elbo_density"].idxmin() == "sigma_vae", (
-        "a density with the variance of the errors is the likeliest"
-    )
+    assert table["neg_elbo_density"].idxmin() == "sigma_vae", "the likeliest density has the variance of the errors"
     assert (table.loc[RUNS, "lpips_alex"] > 0.001).all()
     page = (demo.root / "results/demo/report.html").read_text()
     assert "synthetic" in page
