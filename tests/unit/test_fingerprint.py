@@ -232,6 +232,8 @@ def loaded_modules(model, folder):
         ("models/providers/pythae/original_study.py", set(), {"VAE", "BetaVAE", "VQVAE", "VAEGAN"}),
         ("models/providers/pythae/model.py", set(MODELS), set(MODELS)),
         ("models/networks/compact.py", set(MODELS), set(MODELS)),
+        ("models/networks/spectral.py", set(), set()),
+        ("models/networks/families.py", set(MODELS), set(MODELS)),
         ("models/lookup.py", set(), set()),
     ],
 )

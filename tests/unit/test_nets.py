@@ -10,7 +10,8 @@ from scipy import fft
 
 from vaebench.base.errors import UserError
 from vaebench.models.catalog import GRID, NETS, grid_size
-from vaebench.models.networks.compact import CompactDiscriminator, build, keep_energy
+from vaebench.models.networks.compact import CompactDiscriminator, keep_energy
+from vaebench.models.networks.families import build
 from vaebench.models.networks.spectral import Spectrum
 from vaebench.models.providers.pythae.building import build_config
 from vaebench.models.providers.pythae.catalog import MODELS

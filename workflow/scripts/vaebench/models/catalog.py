@@ -27,6 +27,8 @@ ROLES = ("encoder", "decoder", "discriminator")
 # What an encoder gives: a vector, the mean and log variance of a Gaussian, the direction and concentration of a von
 # Mises-Fisher distribution, or a grid of vectors.
 VECTOR, GAUSSIAN, SPHERE, GRID = "vector", "gaussian", "sphere", "grid"
+# The key under which an encoder gives its second answer.
+SECOND = {VECTOR: None, GAUSSIAN: "log_covariance", SPHERE: "log_concentration"}
 
 # The settings of a training that cannot change what it aims at: a state goes on, and a model stays valid, without them.
 HOW_TO_TRAIN = ("checkpoint_minutes", "device", "eval_batch_size", "record_steps", "tuning_trials")

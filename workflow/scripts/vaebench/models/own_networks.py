@@ -35,7 +35,7 @@ def mistakes_of(specs: Iterable[RunSpec], input_shape: tuple[int, int, int] | No
 
 def _build(spec: RunSpec, input_shape: tuple[int, int, int] | None) -> None:
     from vaebench.models.building import build_model, has_batch_norm
-    from vaebench.models.networks.compact import import_network
+    from vaebench.models.networks.families import import_network
 
     if input_shape is not None and spec.pretrained is None:
         batch_norm = has_batch_norm(build_model(spec, input_shape))

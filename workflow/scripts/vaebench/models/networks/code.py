@@ -4,13 +4,16 @@ from vaebench.base.fingerprint import Code
 from vaebench.base.importable import source_file
 from vaebench.models.run_spec import ModelSpec
 
-FAMILIES = "vaebench.models.networks.compact"
-SPECTRAL = "vaebench.models.networks.spectral"
+FAMILIES = "vaebench.models.networks.families"
+MODULES = {name: f"vaebench.models.networks.{name}" for name in ("compact", "spectral")}
 
 
 def code_of_networks(spec: ModelSpec) -> Code:
-    """The module of this package's families, and the files of networks that are named by a dotted path."""
+    """The modules of the families that a run names, and the files of networks that are named by a dotted path.
+
+    The networks of a pretrained model are found among all families.
+    """
     names = [name for name in spec.nets.values() if name]
-    modules = {FAMILIES} | ({SPECTRAL} if "spectral" in names else set())
+    modules = {module for name, module in MODULES.items() if name in names or spec.pretrained is not None}
     files = [source_file(name.rpartition(".")[0]) for name in names if "." in name]
-    return Code(frozenset(modules), frozenset(file for file in files if file is not None))
+    return Code(frozenset({FAMILIES, *modules}), frozenset(file for file in files if file is not None))

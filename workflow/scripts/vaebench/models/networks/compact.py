@@ -1,15 +1,12 @@
-"""Encoders, decoders and discriminators by name: pythae's benchmark networks, our compact family, or a user's class.
+"""The compact family: convolutional networks small enough to train on two CPU cores.
 
-The compact family takes images of any size from 28x28 on and is small enough to train on two CPU cores. It works on a
-grid of a quarter of the image's height and width: one strided convolution goes down to it, one convolution with a pixel
-shuffle (Shi et al. 2016, arXiv 1609.05158) comes back up. Its classes use nothing of this package, so that stock pythae
-can open a saved model without it.
+It takes images of any size from 28x28 on. It works on a grid of a quarter of the image's height and width: one strided
+convolution goes down to it, one convolution with a pixel shuffle (Shi et al. 2016, arXiv 1609.05158) comes back up. Its
+classes use nothing of this package, so that stock pythae can open a saved model without it.
 """
 
-import importlib
 from itertools import pairwise
 from math import ceil
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -18,9 +15,7 @@ from pythae.models.nn import BaseDecoder, BaseDiscriminator, BaseEncoder
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vaebench.base.errors import UserError
-from vaebench.models.catalog import CELEBA, CIFAR, GAUSSIAN, GRID, MNIST, NETS, SPHERE, VECTOR, ModelInfo, grid_size
-from vaebench.models.run_spec import ModelSpec
+from vaebench.models.catalog import GRID, SECOND, grid_size
 
 PATCH = 4  # pixels of the image per cell of the grid, in either direction
 STEM = 48  # channels on that grid
@@ -29,28 +24,8 @@ EDGES = 16  # channels at full size with which the discriminator begins
 COARSEST = 4  # a flat latent is read off a grid of at most this side
 
 
-def build(role: str, name: str, model: ModelInfo, config: Any) -> nn.Module:
-    """The network `name` as the `role` (encoder, decoder, discriminator) of `model`.
-
-    `config` is an object such as pythae's configurations with `input_dim` (C, H, W) and `latent_dim`. `name` is a
-    family of the catalog, or a dotted path package.module.Class; classes of the user's own are called with `config`.
-    Weights come from torch's global random numbers. Raises `UserError` for a network that is unknown or does not fit.
-    """
-    if "." in name:
-        return import_network(name)(config)
-    unknown = f"no such network; there are {', '.join(NETS)}, and those of plugins in use (docs/adding-a-network.md)"
-    reason = NETS[name].check(role, model, config.input_dim, vars(config)) if name in NETS else unknown
-    if reason:
-        raise UserError(f"{role} {name} for {model.name}: {reason}")
-    if role in NETS[name].added:
-        return NETS[name].added[role].load()(config)
-    head = model.head(vars(config))
-    second = {VECTOR: None, GAUSSIAN: "log_covariance", SPHERE: "log_concentration"}.get(head)
-    if name == "spectral":  # an import statement would make it part of the fingerprint of models without it
-        module = importlib.import_module("vaebench.models.networks.spectral")
-        return module.build_spectral(role, tuple(config.input_dim), config.latent_dim, second)
-    if name != "compact":
-        return _benchmark_class(role, name, head, tuple(config.input_dim))(config)
+def build_compact(role: str, head: str, config: Any) -> nn.Module:
+    """The network for the `role`, whose encoder gives what `head` says (`catalog.ModelInfo.head`)."""
     if role == "discriminator":
         return CompactDiscriminator(config.input_dim)
     if head == GRID:
@@ -58,53 +33,7 @@ def build(role: str, name: str, model: ModelInfo, config: Any) -> nn.Module:
         return network(config.input_dim, config.latent_dim, grid_size(config.input_dim[1:]))
     if role == "decoder":
         return CompactDecoder(config.input_dim, config.latent_dim)
-    return CompactEncoder(config.input_dim, config.latent_dim, second)
-
-
-def build_around(
-    spec: ModelSpec, info: ModelInfo, shape: tuple[int, int, int]
-) -> tuple[dict[str, Any], dict[str, nn.Module]]:
-    """The fields of a run's model, defaults among them, and its networks by role, for images of `shape` (C, H, W).
-
-    Raises `UserError` for fields and networks that cannot be.
-    """
-    for field, value in spec.config.items():
-        if field not in info.fields:
-            raise UserError(f"{info.name} has no field {field!r}; it has {', '.join(info.fields)}")
-        if reason := info.check(field, value):
-            raise UserError(f"{info.name}: {field}: {reason}")
-    fields = {**info.fields, **spec.config}
-    config = SimpleNamespace(input_dim=tuple(shape), **fields)
-    networks = {}
-    for role in info.nets:
-        network = spec.nets.get(role)
-        if not network:
-            raise UserError(f"{spec.run}: {info.name} needs a network under nets.{role}")
-        networks[role] = build(role, network, info, config)
-    return fields, networks
-
-
-def import_network(path: str) -> type[nn.Module]:
-    """The class at a dotted path; `UserError` when it cannot be imported."""
-    module, _, attribute = path.rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(
-            f"the network {path} cannot be imported ({error}); give package.module.Class with the package on PYTHONPATH"
-        ) from error
-
-
-def _benchmark_class(role: str, family: str, head: str, shape: tuple[int, int, int]) -> type[nn.Module]:
-    """The class of pythae.models.nn.benchmarks, whose names tell role, family, latent and data set."""
-    data_set = {MNIST: "mnist", CIFAR: "cifar", CELEBA: "celeba"}[shape]
-    kind = {"convnet": "Conv", "resnet": "ResNet"}[family]
-    latent = {VECTOR: "AE", GAUSSIAN: "VAE", SPHERE: "SVAE", GRID: "VQVAE"}[head]
-    if role == "decoder" and head != GRID:
-        latent = "AE"
-    middle = "" if role == "discriminator" else f"_{latent}"
-    module = importlib.import_module(f"pythae.models.nn.benchmarks.{data_set}")
-    return getattr(module, f"{role.capitalize()}_{kind}{middle}_{data_set.upper()}")
+    return CompactEncoder(config.input_dim, config.latent_dim, SECOND[head])
 
 
 def halvings(size: tuple[int, int]) -> list[tuple[int, int]]:
@@ -335,3 +264,6 @@ class CompactDiscriminator(BaseDiscriminator):
         if max(levels) == self.depth:
             output["embedding"] = x
         return output
+
+
+BUILD = build_compact

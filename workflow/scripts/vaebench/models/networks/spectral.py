@@ -8,11 +8,14 @@ images. The classes use nothing of this package, so that stock pythae can open a
 """
 
 import math
+from typing import Any
 
 import torch
 from pythae.models.base.base_utils import ModelOutput
 from pythae.models.nn import BaseDecoder, BaseEncoder
 from torch import Tensor, nn
+
+from vaebench.models.catalog import SECOND
 
 FEWEST = 28  # frequencies that are kept in each direction, at least; of larger images half of them
 CONTRAST = 0.1  # the amplitude of the lowest frequency, over the side of the image in pixels
@@ -119,8 +122,11 @@ def cosines(side: int, kept: int) -> Tensor:
     return waves
 
 
-def build_spectral(role: str, input_dim: tuple[int, int, int], latent_dim: int, second: str | None) -> nn.Module:
-    """The encoder or the decoder."""
+def build_spectral(role: str, head: str, config: Any) -> nn.Module:
+    """The encoder, which gives what `head` says (`catalog.ModelInfo.head`), or the decoder."""
     if role == "encoder":
-        return SpectralEncoder(input_dim, latent_dim, second)
-    return SpectralDecoder(input_dim, latent_dim)
+        return SpectralEncoder(config.input_dim, config.latent_dim, SECOND[head])
+    return SpectralDecoder(config.input_dim, config.latent_dim)
+
+
+BUILD = build_spectral

@@ -9,7 +9,7 @@ from pythae.models.base.base_utils import ModelOutput
 from torch import Tensor, nn
 
 from vaebench.models.interface import Autoencoder, Losses, Moment
-from vaebench.models.networks.compact import build_around
+from vaebench.models.networks.families import build_around
 from vaebench.models.posterior import Gaussian, Posterior
 from vaebench.models.providers.likelihoods.catalog import LEARNED, MODELS, chosen
 from vaebench.models.providers.likelihoods.likelihood import Likelihood

@@ -11,7 +11,7 @@ from torch import nn
 
 from vaebench.base.errors import UserError
 from vaebench.base.plain_tensors import one_line
-from vaebench.models.networks.compact import build
+from vaebench.models.networks.families import build
 from vaebench.models.providers.pythae.catalog import MODELS
 from vaebench.models.providers.pythae.model import PythaeModel, adopt
 from vaebench.models.run_spec import ModelSpec, RunSpec
@@ -47,7 +47,7 @@ def roles_of(model: str) -> tuple[str, ...]:
 
 
 def build_network(role: str, name: str, model: str, config: BaseAEConfig) -> nn.Module | None:
-    """The network `name` (see `networks.compact.build`); None, pythae's sign for its own, when it is `DEFAULT`."""
+    """The network `name` (see `networks.families.build`); None, pythae's sign for its own, when it is `DEFAULT`."""
     return None if name == DEFAULT else build(role, name, MODELS[model], config)
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 from vaebench.base.errors import UserError
 from vaebench.base.plain_tensors import one_line
 from vaebench.models.interface import Autoencoder, Losses, Moment
-from vaebench.models.networks.compact import build_around
+from vaebench.models.networks.families import build_around
 from vaebench.models.posterior import Codes, Posterior
 from vaebench.models.providers.quantizers.catalog import MODELS, chosen
 from vaebench.models.providers.quantizers.quantizer import Quantizer

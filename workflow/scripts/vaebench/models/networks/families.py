@@ -1,0 +1,79 @@
+"""Encoders, decoders and discriminators by name: pythae's benchmark networks, our families, or a user's class."""
+
+import importlib
+from types import SimpleNamespace
+from typing import Any
+
+from torch import nn
+
+from vaebench.base.errors import UserError
+from vaebench.models.catalog import CELEBA, CIFAR, GAUSSIAN, GRID, MNIST, NETS, SPHERE, VECTOR, ModelInfo
+from vaebench.models.networks.code import MODULES
+from vaebench.models.run_spec import ModelSpec
+
+
+def build(role: str, name: str, model: ModelInfo, config: Any) -> nn.Module:
+    """The network `name` as the `role` (encoder, decoder, discriminator) of `model`.
+
+    `config` is an object such as pythae's configurations with `input_dim` (C, H, W) and `latent_dim`. `name` is a
+    family of the catalog, or a dotted path package.module.Class; classes of the user's own are called with `config`.
+    Weights come from torch's global random numbers. Raises `UserError` for a network that is unknown or does not fit.
+    """
+    if "." in name:
+        return import_network(name)(config)
+    unknown = f"no such network; there are {', '.join(NETS)}, and those of plugins in use (docs/adding-a-network.md)"
+    reason = NETS[name].check(role, model, config.input_dim, vars(config)) if name in NETS else unknown
+    if reason:
+        raise UserError(f"{role} {name} for {model.name}: {reason}")
+    if role in NETS[name].added:
+        return NETS[name].added[role].load()(config)
+    head = model.head(vars(config))
+    if name in MODULES:  # by name: an import statement would make each part of the fingerprint of all
+        return importlib.import_module(MODULES[name]).BUILD(role, head, config)
+    return _benchmark_class(role, name, head, tuple(config.input_dim))(config)
+
+
+def build_around(
+    spec: ModelSpec, info: ModelInfo, shape: tuple[int, int, int]
+) -> tuple[dict[str, Any], dict[str, nn.Module]]:
+    """The fields of a run's model, defaults among them, and its networks by role, for images of `shape` (C, H, W).
+
+    Raises `UserError` for fields and networks that cannot be.
+    """
+    for field, value in spec.config.items():
+        if field not in info.fields:
+            raise UserError(f"{info.name} has no field {field!r}; it has {', '.join(info.fields)}")
+        if reason := info.check(field, value):
+            raise UserError(f"{info.name}: {field}: {reason}")
+    fields = {**info.fields, **spec.config}
+    config = SimpleNamespace(input_dim=tuple(shape), **fields)
+    networks = {}
+    for role in info.nets:
+        network = spec.nets.get(role)
+        if not network:
+            raise UserError(f"{spec.run}: {info.name} needs a network under nets.{role}")
+        networks[role] = build(role, network, info, config)
+    return fields, networks
+
+
+def import_network(path: str) -> type[nn.Module]:
+    """The class at a dotted path; `UserError` when it cannot be imported."""
+    module, _, attribute = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"the network {path} cannot be imported ({error}); give package.module.Class with the package on PYTHONPATH"
+        ) from error
+
+
+def _benchmark_class(role: str, family: str, head: str, shape: tuple[int, int, int]) -> type[nn.Module]:
+    """The class of pythae.models.nn.benchmarks, whose names tell role, family, latent and data set."""
+    data_set = {MNIST: "mnist", CIFAR: "cifar", CELEBA: "celeba"}[shape]
+    kind = {"convnet": "Conv", "resnet": "ResNet"}[family]
+    latent = {VECTOR: "AE", GAUSSIAN: "VAE", SPHERE: "SVAE", GRID: "VQVAE"}[head]
+    if role == "decoder" and head != GRID:
+        latent = "AE"
+    middle = "" if role == "discriminator" else f"_{latent}"
+    module = importlib.import_module(f"pythae.models.nn.benchmarks.{data_set}")
+    return getattr(module, f"{role.capitalize()}_{kind}{middle}_{data_set.upper()}")
