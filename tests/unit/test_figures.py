@@ -377,8 +377,8 @@ def test_first_four_hues_differ_to_every_eye(kind):
 
 
 def test_files_are_the_same_bytes_each_time_and_the_png_has_200_dpi(alone, tmp_path, monkeypatch):
-    few = {name: DRAWINGS[name] for name in ("reconstructions", "latent_dimensions")}
-    monkeypatch.setattr(drawing, "DRAWINGS", few)
+    few = {name: FIGURES[name] for name in ("reconstructions", "latent_dimensions")}
+    monkeypatch.setattr(drawing, "FIGURES", few)
     draw_all(alone, tmp_path / "all")
     written = sorted(path.name for path in (tmp_path / "all").iterdir())
     assert written == sorted(f"{name}.{suffix}" for name in few for suffix in ("png", "svg"))

@@ -15,8 +15,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 BETAS = ["beta_vae-beta0.5", "vae", "beta_vae-beta4"]
 RUNS = [*BETAS, "sigma_vae", "vqvae", "fsq", "vaegan"]
-# Trained for less than half as long as shipped, which .ci/run does in full.
-FEWER = "training: {epochs: 3}\nevaluation: {distribution: {limit: 50}}\nsamples: {count: 50}\n"
+# Trained for a quarter of the time, as .ci/run does in full.
+FEWER = "training: {epochs: 2}\nevaluation: {distribution: {limit: 50}}\nsamples: {count: 50}\n"
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def test_demo_compares_families_of_models_on_synthetic_faces(demo):
     baseline = mse_of_the_mean_image(demo, "demo")
     assert set(RUNS) == set(table.index)
     assert (table.loc[RUNS, "mse"] < 0.7 * baseline).all()
-    assert (table.loc[["sigma_vae", "vqvae", "fsq"], "mse"] < baseline / 4).all()
+    assert (table.loc[["sigma_vae", "vqvae", "fsq"], "mse"] < baseline / 3).all()
     assert table.loc[BETAS, "mse"].is_monotonic_increasing
     assert table.loc[BETAS, "rate"].is_monotonic_decreasing
     assert table["neg_elbo_density"].idxmin() == "sigma_vae", "the likeliest density has the variance of the errors"

@@ -93,7 +93,7 @@ def test_shown_configuration_is_sound(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
     for place, plugin in zip(
-        re.findall(r"[Ss]aved? (?:this )?as `(.*?)`", page.read_text()), blocks(page, "python"), strict=False
+        re.findall(r"[Ss]aved? (?:this[^`]* )?as `(.*?)`", page.read_text()), blocks(page, "python"), strict=False
     ):
         (tmp_path / place).write_text(plugin)
     for block in blocks(page, "yaml"):
