@@ -28,7 +28,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' Makefile
 
-demo: $(READY) ## compare four families of models on synthetic faces, in minutes, on this machine
+demo: $(READY) ## compare families of models on synthetic faces, in minutes, on this machine
 	$(SNAKEMAKE) --configfile config/demo.yaml $(CONFIG)
 
 mnist: $(READY) ## the same on 5,000 real MNIST digits
@@ -80,8 +80,8 @@ lock: $(READY) ## resolve the dependencies of pyproject.toml anew
 paper: $(READY) ## LaTeX tables and vector figures of a study for a manuscript (CONFIG=config/demo.yaml)
 	$(SNAKEMAKE) $(if $(CONFIG),--configfile $(CONFIG)) -- paper
 
-readme: demo ## the picture and the table in the README, from the demo
-	mkdir -p docs/figures && cp results/demo/figures/reconstructions.png docs/figures/
+readme: demo ## the pictures and the table in the README, from the demo
+	mkdir -p docs/figures && cp results/demo/figures/reconstructions.png results/demo/figures/generations.png docs/figures/
 	$(BIN)/python -m vaebench.report.generated_docs results/demo/tables/comparison.md
 
 check: $(READY) ## look at this machine and a study's plan before starting it (CONFIG=config/demo.yaml)

@@ -111,7 +111,7 @@ else:
         params:
             code=code("demo_images.py"),
         message:
-            "Drawing 3,000 synthetic faces in the layout of CelebA"
+            "Drawing synthetic faces in the layout of CelebA"
         script:
             "../scripts/demo_images.py"
 
