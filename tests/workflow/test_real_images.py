@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 BETAS = ["beta_vae-beta0.5", "vae", "beta_vae-beta4"]
 RUNS = [*BETAS, "sigma_vae", "vqvae", "fsq", "vaegan"]
-# Trained for a quarter of the time, as .ci/run does in full.
+# Trained for a quarter of the time.
 FEWER = "training: {epochs: 2}\nevaluation: {distribution: {limit: 50}}\nsamples: {count: 50}\n"
 
 
