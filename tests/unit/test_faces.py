@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vaebench.data.demo.faces import DAMAGE, damaged, draw_faces, encode_jpeg, load_generator, make_faces
+from vaebench.data.demo.faces import DAMAGE, TRUNCATION, damaged, draw_faces, encode_jpeg, load_generator, make_faces
 
 SPLITS = {0: 6, 1: 3, 2: 2}
 
@@ -44,7 +44,7 @@ def test_generator_is_the_published_network(face_package):
     assert sum(parameter.numel() for parameter in generator.parameters()) == 3576704
     faces = torch.from_numpy(np.stack(list(draw_faces(generator, 32, 0)))).float()
     assert 60 < faces.mean() < 160
-    assert faces.std(0).mean() > 25  # faces differ from each other
+    assert faces.std(0).mean() > 40 * TRUNCATION  # faces differ from each other, by less where the noise is less
 
 
 def test_cropping_the_jpeg_gives_the_face_back(face_package):

@@ -51,7 +51,7 @@ def test_the_same_command_goes_on_when_snakemake_was_killed(project):
     process.wait()
     for each in everyone[1:]:
         each.resume()
-    _, alive = psutil.wait_procs(everyone[1:], timeout=30)
+    _, alive = psutil.wait_procs(everyone[1:], timeout=10)
     assert not [each for each in alive if each.status() != psutil.STATUS_ZOMBIE], "nobody may collect a dead child here"
     done = journal(project)
     result = project.snakemake("data", configfiles=("mine.yaml",))

@@ -22,8 +22,8 @@ VECTORS = "models with a vector latent"
 def added_entries(found: Iterable[Added]) -> dict[str, Metric]:
     """The entries, by name, of the metrics and of the feature networks that plugins add.
 
-    A metric of pairs has entries for drawn latents and for generated images too, one of sets an entry for each feature
-    network, and a feature network an entry for each metric of sets. Raises `UserError` for a metric of nothing known.
+    For a metric of pairs: also of drawn latents and of generated images. For a metric of sets: one with each feature
+    network. For a feature network: one with each metric of sets. Raises `UserError` for a metric of an unknown kind.
     """
     entries: list[Metric] = []
     for addition in found:

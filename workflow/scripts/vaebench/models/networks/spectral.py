@@ -2,9 +2,9 @@
 
 An image is its lowest frequencies in each direction, each divided by the amplitude that it has in natural images, which
 falls as one over the frequency (Field 1987). So scaled, all coefficients are alike to an optimizer that gives every
-weight steps of one size, and a linear map to the latent and back, to which a perceptron of two hidden layers adds,
-learns within a few hundred steps what convolutions take thousands for. No grid of cells or patches is left in the
-images. The classes use nothing of this package, so that stock pythae can open a saved model without it.
+weight steps of one size. A linear map leads to the latent and back, and a perceptron of two hidden layers adds to it.
+No grid of cells or patches is left in the images. The classes use nothing of this package, so that stock pythae
+can open a saved model without it.
 """
 
 import math
