@@ -45,16 +45,17 @@ def test_study_has_the_planned_runs():
 
 @pytest.mark.parametrize("name", ["config", "demo", "mnist"])
 def test_shipped_studies_give_every_run_the_same_budget(name):
-    """README says "budget" among what all models share."""
+    """README says "budget" among what all models share: epochs, batches, optimizer and learning rate."""
     change = yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())
     runs = expand_runs(complete(merged(change), SCHEMA))
-    vae = runs["vae"]
     for run in runs.values():
-        assert run.training == vae.training, run.run
-        assert [run.nets[role] for role in ("encoder", "decoder")] == [vae.nets["encoder"]] * 2
-        assert run.config["latent_dim"] == vae.config["latent_dim"]
+        assert run.training == runs["vae"].training, run.run
+        assert run.nets["encoder"] == run.nets["decoder"]
         assert run.training.select == "last"
         assert run.config.get("beta") != 1, "the VAE is trained already"
+    same = {(run.nets["encoder"], run.config["latent_dim"]) for run in runs.values()}
+    # The demo's networks are chosen by the kind of latents; budget.csv marks what differs.
+    assert len(same) == (1 if name != "demo" else 3), same
 
 
 def test_patience_needs_something_to_watch():
@@ -294,7 +295,7 @@ def test_only_the_weights_that_are_used_are_fetched():
 def test_shipped_configurations_are_sound(name):
     config = complete(merged(yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())), SCHEMA)
     models = {spec.model for spec in expand_runs(config).values()}
-    assert {"VAE", "BetaVAE", "VQVAE", "VAEGAN"} == models
+    assert {"VAE", "BetaVAE", "VQVAE", "VAEGAN"} <= models
 
 
 @pytest.mark.parametrize("name", ["README.md", "config/README.md"])
