@@ -168,6 +168,7 @@ FINDING = {
         "base.fingerprint",
         "base.importable",
         "models.networks.code",
+        "models.options",
         "models.own_models",
         "models.providers.likelihoods",
         "models.providers.likelihoods.catalog",

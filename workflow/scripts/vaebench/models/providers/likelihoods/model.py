@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vaebench.models.interface import Autoencoder, Losses, Moment
 from vaebench.models.networks.families import build_around
 from vaebench.models.posterior import Gaussian, Posterior
-from vaebench.models.providers.likelihoods.catalog import LEARNED, MODELS, chosen
+from vaebench.models.providers.likelihoods.catalog import LEARNED, LIKELIHOODS, MODELS
 from vaebench.models.providers.likelihoods.likelihood import Likelihood
 from vaebench.models.run_spec import ModelSpec
 
@@ -75,7 +75,7 @@ class LikelihoodVAE(Autoencoder):
 def build_likelihood_vae(spec: ModelSpec, shape: tuple[int, int, int]) -> LikelihoodVAE:
     """The model of a run's specification; `UserError` for fields and networks that cannot be."""
     fields, networks = build_around(spec, MODELS[spec.model_name], shape)
-    name, options = chosen(fields["likelihood"])
+    name, options = LIKELIHOODS.chosen(fields["likelihood"])
     likelihood = import_module(f"vaebench.models.providers.likelihoods.{name}").BUILD(options)
     variance = None if fields["posterior_variance"] == LEARNED else float(fields["posterior_variance"])
     parts = networks["encoder"], networks["decoder"]

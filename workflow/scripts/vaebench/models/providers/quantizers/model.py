@@ -12,7 +12,7 @@ from vaebench.base.plain_tensors import one_line
 from vaebench.models.interface import Autoencoder, Losses, Moment
 from vaebench.models.networks.families import build_around
 from vaebench.models.posterior import Codes, Posterior
-from vaebench.models.providers.quantizers.catalog import MODELS, chosen
+from vaebench.models.providers.quantizers.catalog import MODELS, QUANTIZERS
 from vaebench.models.providers.quantizers.quantizer import Quantizer
 from vaebench.models.run_spec import ModelSpec
 
@@ -75,7 +75,7 @@ class QuantizedAE(Autoencoder):
 def build_quantized(spec: ModelSpec, shape: tuple[int, int, int]) -> QuantizedAE:
     """The model of a run's specification; `UserError` for fields and networks that cannot be."""
     fields, networks = build_around(spec, MODELS[spec.model_name], shape)
-    name, options = chosen(fields["quantizer"])
+    name, options = QUANTIZERS.chosen(fields["quantizer"])
     try:
         quantizer = import_module(f"vaebench.models.providers.quantizers.{name}").BUILD(fields["latent_dim"], options)
     except (AssertionError, TypeError, ValueError, RuntimeError) as error:

@@ -7,7 +7,7 @@ from vaebench.base.fingerprint import Code
 from vaebench.models.catalog import ModelInfo
 from vaebench.models.networks.code import code_of_networks
 from vaebench.models.provider import Provider, Shape
-from vaebench.models.providers.quantizers.catalog import MODELS, chosen
+from vaebench.models.providers.quantizers.catalog import MODELS, QUANTIZERS
 from vaebench.models.run_spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Quantizers(Provider):
     def code_of(self, spec: ModelSpec) -> Code:
         """The model, its quantiser's module, and its networks."""
         info = MODELS[spec.model_name]
-        name, options = chosen({**info.fields, **spec.config}["quantizer"])
+        name, options = QUANTIZERS.chosen({**info.fields, **spec.config}["quantizer"])
         facts = f"{info.decisive()} {sorted(options.items())}"
         own = Code(frozenset({f"{PACKAGE}.model", f"{PACKAGE}.{name}"}), facts=facts)
         return code_of_networks(spec).joined(own)
