@@ -102,6 +102,7 @@ def test_run_that_differs_in_one_thing_is_marked_for_that(name):
         "steps": {"steps": 7},
         "images_seen": {"images_seen": 81},
         "epoch_kept": {"training": {"select": "mse"}},
+        "augmentation": {"training": {"augmentation": {"horizontal_flip": True}}},
         "precision": {"precision": "bf16"},
         "tuning_trials": {},
         "device": {"threads": 2},
@@ -109,6 +110,15 @@ def test_run_that_differs_in_one_thing_is_marked_for_that(name):
     trials = {"a": 4, "b": 4, "other": 5 if name == "tuning_trials" else 4}
     found = table(made_up("a"), made_up("b"), made_up("other", **changes[name]), trials=trials)
     assert found["differs"].to_dict() == {"a": "", "b": "", "other": name}
+
+
+def test_averages_warm_up_and_steps_of_a_schedule_are_said():
+    cosine = {"name": "CosineAnnealingLR", "options": {}, "interval": "step"}
+    given = {"ema": {"decay": 0.999}, "scheduler": cosine, "warmup": {"steps": None, "epochs": 0.5}}
+    found = table(made_up("a", training=given), made_up("b", training={"warmup": {"steps": 100, "epochs": None}}))
+    assert found.loc["a", "epoch_kept"] == "last, average of decay 0.999"
+    assert found.loc["a", "scheduler"] == "CosineAnnealingLR by step, warm-up of 0.5 epochs"
+    assert found.loc["b", "scheduler"] == "constant, warm-up of 100 steps"
 
 
 def test_options_of_an_optimizer_are_a_difference():

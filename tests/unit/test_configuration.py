@@ -84,7 +84,11 @@ def test_every_key_of_the_schema_has_a_description_and_optional_ones_a_default()
             has_default
             or required
             or path.startswith(("models", "dataset.images", "dataset.partition"))
-            or (path.startswith(("training.optimizer", "training.components", "preprocessing.crop", "weights")))
+            or (
+                path.startswith(
+                    ("training.optimizer", "training.components", "training.warmup", "preprocessing.crop", "weights")
+                )
+            )
         ), f"{path} has no default"
 
 

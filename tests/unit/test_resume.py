@@ -31,6 +31,16 @@ CASES = {
         "VAEGAN", epochs=3, components={"discriminator": {"scheduler": {"name": "StepLR", "options": {"step_size": 1}}}}
     ),
     "metric": make_spec("RHVAE", epochs=3),
+    "averaged": make_spec("VAEGAN", epochs=3, select="last", ema={"decay": 0.9}),
+    "by_step": make_spec(
+        "VQVAE",
+        config={"use_ema": True},
+        epochs=3,
+        ema={"decay": 0.9},
+        warmup={"steps": 4},
+        scheduler={"name": "OneCycleLR", "options": {}, "interval": "step"},
+        augmentation={"horizontal_flip": True},
+    ),
 }
 
 

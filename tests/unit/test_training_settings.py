@@ -51,6 +51,10 @@ def named(kind, name, **options):
     return {kind: {"name": name, "options": options}}
 
 
+def by_step(name, **options):
+    return {"scheduler": {"name": name, "options": options, "interval": "step"}}
+
+
 @pytest.mark.parametrize(
     ("training", "expected"),
     [
@@ -76,6 +80,15 @@ def named(kind, name, **options):
         (named("scheduler", "LambdaLR", lr_lambda="x"), "LambdaLR"),
         (named("scheduler", "SequentialLR", schedulers=[], milestones=[]), "SequentialLR"),
         (named("scheduler", "LRScheduler"), "LRScheduler"),
+        (by_step("ReduceLROnPlateau"), "scheduler.interval: ReduceLROnPlateau goes by the validation"),
+        (by_step("ExponentialLR", gamma=1e200), "learning rate of inf after 2 steps"),
+        (by_step("StepLR", step_size=0), "scheduler: StepLR cannot be used, which is called after each step"),
+        ({"scheduler": {"name": "StepLR", "interval": "batch"}}, "scheduler.interval: 'batch' is not allowed"),
+        ({"warmup": {"steps": 3, "epochs": 1}}, "warmup: "),
+        ({"warmup": {}}, "warmup: "),
+        ({"warmup": {"steps": 0}}, "warmup.steps: 0"),
+        ({"ema": {"decay": 1.0}}, "ema.decay: 1.0"),
+        ({"augmentation": {"flip": True}}, "augmentation.flip: unknown key 'flip'"),
         ({"learning_rate": float("inf")}, "learning_rate: inf is no finite number"),
         ({"learning_rate": float("nan")}, "learning_rate: nan is no finite number"),
         ({"checkpoint_minutes": float("nan")}, "checkpoint_minutes: nan is no finite number"),

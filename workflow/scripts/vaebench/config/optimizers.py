@@ -12,9 +12,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from vaebench.base.errors import UserError
-from vaebench.models.run_spec import Named, OptimizerSettings
+from vaebench.models.run_spec import OptimizerSettings, Schedule
 
-MOST = 10_000  # epochs that a schedule is tried for, which takes a tenth of a second
+MOST = 10_000  # times that a schedule is stepped to try it, which takes a tenth of a second
+STEPS_TRIED = 10  # an epoch of a schedule by step, whose number of steps is known only when the images are
 
 
 def make_optimizer(
@@ -40,21 +41,48 @@ def make_optimizer(
         raise UserError(f"training.optimizer: {chosen.name} refuses {options}: {_line(error)}") from error
 
 
-def make_scheduler(optimizer: Optimizer, chosen: Named | None) -> LRScheduler | None:
-    """The schedule that `chosen` names; raises `UserError` as `make_optimizer`."""
+def make_scheduler(optimizer: Optimizer, chosen: Schedule | None, length: int) -> LRScheduler | None:
+    """The schedule that `chosen` names, for a training in which it is stepped `length` times.
+
+    Where its options leave out what torch has no default for, `T_max` or `total_steps` is the length, and `max_lr` the
+    learning rate. Raises `UserError` as `make_optimizer`, and for a `total_steps` that is shorter.
+    """
     if chosen is None:
         return None
     scheduler_class = getattr(torch.optim.lr_scheduler, chosen.name, None)
     if not (inspect.isclass(scheduler_class) and issubclass(scheduler_class, LRScheduler)):
         raise UserError(f"training.scheduler.name: torch.optim.lr_scheduler has no {chosen.name!r}")
+    options = {**_left_out(scheduler_class, optimizer, chosen.options, length), **chosen.options}
     try:
-        return scheduler_class(optimizer, **chosen.options)
+        scheduler: LRScheduler = scheduler_class(optimizer, **options)
     except Exception as error:
         raise UserError(f"training.scheduler: {chosen.name} refuses {dict(chosen.options)}: {_line(error)}") from error
+    total = getattr(scheduler, "total_steps", length)
+    if chosen.interval == "step" and total < length:
+        raise UserError(
+            f"training.scheduler: {chosen.name} ends after {total} steps, and the training has "
+            f"{length}; leave total_steps out for as many"
+        )
+    return scheduler
+
+
+def _left_out(
+    scheduler_class: type[LRScheduler], optimizer: Optimizer, options: Mapping[str, Any], length: int
+) -> dict[str, Any]:
+    """The length and the highest learning rate for a schedule that needs them and whose options lack them."""
+    known = inspect.signature(scheduler_class).parameters
+    filled: dict[str, Any] = {}
+    if "T_max" in known:
+        filled["T_max"] = length
+    if {"total_steps", "steps_per_epoch"} <= known.keys():
+        if not {"epochs", "steps_per_epoch"} & options.keys():
+            filled["total_steps"] = length
+        filled["max_lr"] = [group["lr"] for group in optimizer.param_groups]
+    return filled
 
 
 def step_scheduler(scheduler: LRScheduler | None, value: float) -> None:
-    """Move a schedule on after an epoch, where there is one; ReduceLROnPlateau goes by `value`, the validation's."""
+    """Move a schedule on, where there is one; ReduceLROnPlateau goes by `value`, the validation's."""
     if isinstance(scheduler, ReduceLROnPlateau):
         scheduler.step(value)
     elif scheduler is not None:
@@ -72,7 +100,7 @@ def mistakes_in_optimizer(
     options = {name: value for name, value in chosen.options.items() if name != "capturable"}
     settings = replace(settings, optimizer=replace(chosen, options=options))  # capturable is for GPUs only
     parameters = [nn.Parameter(torch.ones(shape)) for shape in ((2, 1, 3, 3), (2, 2), (2,))]
-    key, name = "optimizer", chosen.name
+    key, name, unit = "optimizer", chosen.name, "epochs"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -84,18 +112,28 @@ def mistakes_in_optimizer(
             if settings.scheduler is None:
                 return
             key, name = "scheduler", settings.scheduler.name
-            scheduler = make_scheduler(optimizer, settings.scheduler)
-            for epoch in range(min(epochs, MOST)):
+            by_step = settings.scheduler.interval == "step"
+            unit = "steps" if by_step else unit
+            length = min(epochs * STEPS_TRIED if by_step else epochs, MOST)
+            if by_step:
+                length = min(length, settings.scheduler.options.get("total_steps") or length)
+            scheduler = make_scheduler(optimizer, settings.scheduler, length)
+            if by_step and isinstance(scheduler, ReduceLROnPlateau):
+                yield "scheduler.interval", f"{name} goes by the validation after an epoch; set it to epoch"
+                return
+            for index in range(length):
                 step_scheduler(scheduler, 1.0)
                 rate = float(optimizer.param_groups[0]["lr"])
                 if not 0 <= rate < float("inf"):
-                    yield key, f"{name} gives a learning rate of {rate} after {epoch + 1} epochs"
+                    yield key, f"{name} gives a learning rate of {rate} after {index + 1} {unit}"
                     return
         except UserError as error:
             where, _, reason = str(error).partition(": ")
             yield where.removeprefix("training."), reason
         except Exception as error:  # a step of torch's: whatever it raises is the answer
-            how = "each step without a closure, with dense gradients" if key == "optimizer" else "after each epoch"
+            how = (
+                "each step without a closure, with dense gradients" if key == "optimizer" else f"after each {unit[:-1]}"
+            )
             yield key, f"{name} cannot be used, which is called {how}: {_line(error)}"
 
 

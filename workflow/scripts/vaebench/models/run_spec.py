@@ -20,12 +20,45 @@ class Named:
 
 
 @dataclass(frozen=True)
+class Schedule(Named):
+    """A learning-rate schedule; `interval` is what it is stepped after: `epoch` or `step`."""
+
+    interval: str = "epoch"
+
+
+@dataclass(frozen=True)
 class OptimizerSettings:
     """One optimizer, its learning rate, and its schedule, if any."""
 
     learning_rate: float
     optimizer: Named
-    scheduler: Named | None
+    scheduler: Schedule | None
+
+
+@dataclass(frozen=True)
+class Averaging:
+    """An exponential moving average of the weights; see `training.averaging`."""
+
+    decay: float = 0.999
+
+
+@dataclass(frozen=True)
+class Warmup:
+    """How long the learning rates rise linearly from 0 to what they are: so many steps, or epochs."""
+
+    steps: int | None = None
+    epochs: float | None = None
+
+    def length(self, steps_per_epoch: int) -> int:
+        """Its length in steps, at least one."""
+        return self.steps or max(1, round((self.epochs or 0) * steps_per_epoch))
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training images are varied. horizontal_flip: each is mirrored in every second epoch, by chance."""
+
+    horizontal_flip: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,7 +74,7 @@ class TrainingSettings:
     eval_batch_size: int
     learning_rate: float
     optimizer: Named
-    scheduler: Named | None
+    scheduler: Schedule | None
     components: Mapping[str, Mapping[str, Any]]
     gradients: str
     precision: str
@@ -55,6 +88,9 @@ class TrainingSettings:
     device: str
     vq_scale: str = "per_image"
     tuning_trials: int | None = None
+    ema: Averaging | None = None
+    warmup: Warmup | None = None
+    augmentation: Augmentation = Augmentation()
 
     def of(self, component: str | None) -> OptimizerSettings:
         """The settings of one of the model's optimizers; None: of its only one."""

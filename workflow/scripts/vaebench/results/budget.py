@@ -51,12 +51,13 @@ ASPECTS = {
     "parameters": Aspect("Parameters", lambda training: training["parameters"], ",.0f"),
     "optimizer": Aspect("Optimizer", lambda training: _by_component(training, "optimizer", _constructed)),
     "learning_rate": Aspect("Learning rate", lambda training: _by_component(training, "learning_rate", float)),
-    "scheduler": Aspect("Schedule", lambda training: _by_component(training, "scheduler", _constructed)),
+    "scheduler": Aspect("Schedule", lambda training: _schedule(training)),
     "batch_size": Aspect("Batch size", lambda training: training["spec"]["training"]["batch_size"]),
     "epochs": Aspect("Epochs", lambda training: training["epochs"]),
     "steps": Aspect("Steps", lambda training: training["steps"], ",.0f"),
     "images_seen": Aspect("Images seen", lambda training: training["images_seen"], ",.0f"),
-    "epoch_kept": Aspect("Epoch kept", lambda training: _kept(training["spec"]["training"]["select"])),
+    "epoch_kept": Aspect("Epoch kept", lambda training: _kept(training["spec"]["training"])),
+    "augmentation": Aspect("Augmentation", lambda training: _augmentation(training["spec"]["training"])),
     "precision": Aspect("Precision", lambda training: training["precision"]),
     "tuning_trials": Aspect("Tuning trials", lambda _: None),
     "device": Aspect("Device", lambda training: _device(training)),
@@ -196,11 +197,28 @@ def _constructed(chosen: Mapping[str, Any] | None) -> str:
     if chosen is None:
         return "constant"
     options = ", ".join(f"{name}={value}" for name, value in chosen.get("options", {}).items())
-    return f"{chosen['name']}({options})" if options else str(chosen["name"])
+    called = f"{chosen['name']}({options})" if options else str(chosen["name"])
+    return f"{called} by step" if chosen.get("interval") == "step" else called
 
 
-def _kept(select: str) -> str:
-    return select if select == "last" else f"lowest {select}"
+def _schedule(training: Provenance) -> str:
+    """The schedule of each optimizer, and the warm-up of all."""
+    schedules = str(_by_component(training, "scheduler", _constructed))
+    warmup = training["spec"]["training"].get("warmup")
+    told = [f"{length:g} {unit}" for unit, length in (warmup or {}).items() if length is not None]
+    return f"{schedules}, warm-up of {told[0]}" if told else schedules
+
+
+def _kept(settings: Mapping[str, Any]) -> str:
+    """Which epoch is kept, and whether its weights are averages."""
+    epoch = "last" if settings["select"] == "last" else f"lowest {settings['select']}"
+    average = settings.get("ema")
+    return f"{epoch}, average of decay {average['decay']:g}" if average else epoch
+
+
+def _augmentation(settings: Mapping[str, Any]) -> str:
+    flips = settings.get("augmentation", {}).get("horizontal_flip")
+    return "horizontal flips" if flips else "none"
 
 
 def _device(training: Provenance) -> str:

@@ -29,11 +29,12 @@ PARTS = {"key", "progress", "model", "objectives", "random"}
 class Progress:
     """How far a training has come.
 
-    `epoch` epochs are finished. Of the next one, `order` holds the image indices of each batch, `position` batches are
-    done, and `records` (position, terms) are their losses, on the device, named by `terms`. In all epochs the model was
-    updated `steps` times on `images_seen` images, repeated ones counted again. `rows` is the history so far. `best` is
-    the epoch that is kept: its number, the value of the metric it was chosen by, and its weights, or None where the
-    last epoch is kept, whose weights the model has.
+    `epoch` epochs are finished. Of the next one, `order` holds the image indices of each batch as `Minibatches` gives
+    them, `position` batches are done, and `records` (position, terms) are their losses, on the device, named by
+    `terms`. In all epochs the model was updated `steps` times on `images_seen` images, repeated ones counted again.
+    `rows` is the history so far. `best` is the epoch that is kept: its number, the value of the metric it was chosen
+    by, and its weights, or None where the last epoch is kept, whose weights the model has. `average` is that of the
+    weights (see `averaging`), on the device; empty where there is none.
     """
 
     epoch: int = 0
@@ -48,6 +49,7 @@ class Progress:
     rows: list[dict[str, Any]] = field(default_factory=list)
     precisions: list[str] = field(default_factory=list)
     best: dict[str, Any] = field(default_factory=dict[str, Any])
+    average: list[Tensor] = field(default_factory=list)
 
 
 class Checkpoint:
@@ -108,6 +110,7 @@ class Checkpoint:
         set_random_state(state["random"], device)
         progress = Progress(**state["progress"])
         progress.records = [record.to(device) for record in progress.records]
+        progress.average = [value.to(device) for value in progress.average]
         return progress
 
     def begin_attempt(self, description: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -52,16 +52,20 @@ class Minibatches:
         """Number of images."""
         return len(self.images)
 
-    def order(self, shuffle: bool) -> list[np.ndarray]:
+    def order(self, shuffle: bool, mirror: bool = False) -> list[np.ndarray]:
         """The image indices of each batch of one epoch.
 
         A shuffled order takes two numbers from torch's global random stream, as torch's own DataLoader does: the same
-        seed gives the batches that pythae's trainers see.
+        seed gives the batches that pythae's trainers see. With `mirror` every image is mirrored with probability one
+        half, which takes nothing more from that stream: for the mirrored image i stands -1 - i.
         """
         if shuffle:
             _random_int64()  # DataLoader draws the seed of its workers first
             generator = torch.Generator().manual_seed(_random_int64())
             indices = torch.randperm(len(self), generator=generator).numpy()
+            if mirror:
+                mirrored = torch.randint(2, (len(self),), generator=generator).numpy() == 1
+                indices = np.where(mirrored, -1 - indices, indices)
         else:
             indices = np.arange(len(self))
         batches = [indices[i : i + self.batch_size] for i in range(0, len(indices), self.batch_size)]
@@ -70,11 +74,13 @@ class Minibatches:
         return batches
 
     def load(self, order: list[np.ndarray]) -> Iterator[Tensor]:
-        """The images of each batch of `order`, on the device."""
+        """The images of each batch of `order`, on the device, those of negative indices mirrored."""
         if self.resident is not None and order:
             all_of_them = torch.from_numpy(np.concatenate(order)).to(self.device)
+            some_mirrored = bool((np.concatenate(order) < 0).any())
             for chosen in all_of_them.split([len(batch) for batch in order]):
-                yield self._to_float(self.resident[chosen])
+                batch = self.resident[unmirrored(chosen) if some_mirrored else chosen]
+                yield self._to_float(mirror_some(batch, chosen < 0) if some_mirrored else batch)
         elif self.device.type == "cuda":
             for batch in _ahead(self._gather(indices).pin_memory() for indices in order):
                 yield self._to_float(batch.to(self.device, non_blocking=True))
@@ -82,7 +88,14 @@ class Minibatches:
             for indices in order:
                 yield self._to_float(self._gather(indices).to(self.device))
 
-    def _gather(self, indices: np.ndarray) -> Tensor:
+    def _gather(self, chosen: np.ndarray) -> Tensor:
+        """The images of these indices, uint8, in memory."""
+        if not (chosen < 0).any():
+            return self._read(chosen)
+        indices = torch.from_numpy(chosen)
+        return mirror_some(self._read(unmirrored(indices).numpy()), indices < 0)
+
+    def _read(self, indices: np.ndarray) -> Tensor:
         if self._file is None:
             return torch.from_numpy(self.images[indices])
         mapped = _map_of(self.images)
@@ -103,9 +116,19 @@ class Minibatches:
             return None
         resident = torch.empty(self.images.shape, dtype=torch.uint8, device=self.device)
         for i in range(0, len(self.images), 4096):
-            rows = self._gather(np.arange(i, min(i + 4096, len(self.images))))
+            rows = self._read(np.arange(i, min(i + 4096, len(self.images))))
             resident[i : i + 4096] = rows.to(self.device)
         return resident
+
+
+def unmirrored(indices: Tensor) -> Tensor:
+    """Which images an order's indices mean."""
+    return torch.where(indices < 0, -1 - indices, indices)
+
+
+def mirror_some(images: Tensor, chosen: Tensor) -> Tensor:
+    """Images (B, C, H, W) with those that are `chosen`, (B,) bool, mirrored from left to right."""
+    return torch.where(chosen.view(-1, 1, 1, 1), images.flip(-1), images)
 
 
 def _map_of(images: np.ndarray) -> Any:

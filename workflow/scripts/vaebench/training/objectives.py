@@ -23,12 +23,18 @@ Value = TypeVar("Value")
 
 @dataclass
 class Optimized:
-    """An objective with its optimizer and scheduler; `parameters` are those of it that are trained."""
+    """An objective with its optimizer and scheduler; `parameters` are those of it that are trained.
+
+    by_step: whether the scheduler moves on with every step, and not with every epoch. warmth: the part of the scheduled
+    learning rate that this step takes, less than 1 during a warm-up.
+    """
 
     objective: Objective
     parameters: list[nn.Parameter]
     optimizer: Optimizer
     scheduler: LRScheduler | None
+    by_step: bool = False
+    warmth: float = 1.0
 
     @property
     def name(self) -> str:
@@ -51,14 +57,27 @@ class Optimized:
     @property
     def learning_rate(self) -> float:
         """The present learning rate of its first group of parameters."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        return float(self.optimizer.param_groups[0]["lr"]) * self.warmth
+
+    def update(self) -> None:
+        """Let the optimizer step."""
+        if self.warmth == 1:
+            self.optimizer.step()
+            return
+        scheduled = [group["lr"] for group in self.optimizer.param_groups]
+        for group, rate in zip(self.optimizer.param_groups, scheduled, strict=True):
+            group["lr"] = rate * self.warmth
+        self.optimizer.step()
+        for group, rate in zip(self.optimizer.param_groups, scheduled, strict=True):
+            group["lr"] = rate
 
 
-def make_objectives(model: Autoencoder, training: TrainingSettings) -> list[Optimized]:
+def make_objectives(model: Autoencoder, training: TrainingSettings, steps_per_epoch: int = 1) -> list[Optimized]:
     """The objectives of `model` with their optimizers, in the order in which these step.
 
     `training` is the resolved training block; `training.components` overrides learning rate, optimizer and scheduler
-    by component. Raises `UserError` for a component the model does not have, or an optimizer that torch does not have.
+    by component; schedules by step go by `steps_per_epoch`. Raises `UserError` for a component the model does not have,
+    or an optimizer that torch does not have.
     """
     objectives = model.objectives()
     names = [objective.name for objective in objectives] if len(objectives) > 1 else []
@@ -72,7 +91,10 @@ def make_objectives(model: Autoencoder, training: TrainingSettings) -> list[Opti
         options = dict(objective.options)
         optimizer = make_optimizer(objective.parameters, settings, options, fused=training.gradients == "exact")
         trained = [parameter for parameter in objective.parameters if parameter.requires_grad]
-        made.append(Optimized(objective, trained, optimizer, make_scheduler(optimizer, settings.scheduler)))
+        by_step = settings.scheduler is not None and settings.scheduler.interval == "step"
+        length = training.epochs * (steps_per_epoch if by_step else 1)
+        scheduler = make_scheduler(optimizer, settings.scheduler, length)
+        made.append(Optimized(objective, trained, optimizer, scheduler, by_step))
     return made
 
 
@@ -97,7 +119,7 @@ def step(objectives: Sequence[Optimized], losses: Losses) -> None:
             if other.mixture:
                 _mix(other.parameters, other.mixture[source.name], gradients)
     for objective in active:
-        objective.optimizer.step()
+        objective.update()
 
 
 def _take_gradients(objective: Optimized) -> list[Tensor | None]:
@@ -124,11 +146,22 @@ def step_as_pythae(objectives: Sequence[Optimized], losses: Losses) -> None:
         objective.optimizer.zero_grad()
         objective.loss(losses.terms).backward(retain_graph=len(active) > 1)
     for objective in active:
-        objective.optimizer.step()
+        objective.update()
+
+
+def prepare_step(objectives: Sequence[Optimized], number: int, warmup: int) -> None:
+    """Before the step of this number, counted from 1 for the first of the training: the learning rates that it takes.
+
+    Schedulers by step move on, except before the first step; during the first `warmup` steps the rates rise linearly.
+    """
+    for objective in objectives:
+        objective.warmth = min(1.0, number / warmup) if warmup else 1.0
+        if objective.by_step and objective.scheduler is not None and number > 1:
+            objective.scheduler.step()
 
 
 def step_schedulers(objectives: Sequence[Optimized], losses: Mapping[str, float]) -> None:
-    """After an epoch: every scheduler moves on, ReduceLROnPlateau by the validation value of its objective's loss."""
+    """After an epoch: every scheduler by epoch moves on, ReduceLROnPlateau by the validation value of its loss."""
     for objective in objectives:
-        if objective.scheduler is not None:
+        if objective.scheduler is not None and not objective.by_step:
             step_scheduler(objective.scheduler, objective.loss(losses))

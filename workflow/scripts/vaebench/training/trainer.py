@@ -32,10 +32,11 @@ from vaebench.models.interface import Autoencoder, Moment
 from vaebench.models.lookup import info_of
 from vaebench.models.run_spec import RunSpec
 from vaebench.models.storage import kept_state, restore_model, save_model
+from vaebench.training.averaging import averaged, begin_average, update_average
 from vaebench.training.checkpoint import Checkpoint, Progress, seed_everything
 from vaebench.training.minibatches import Minibatches
 from vaebench.training.numerics import numerics, peak_memory_mb, prepare
-from vaebench.training.objectives import make_objectives, step, step_as_pythae, step_schedulers
+from vaebench.training.objectives import make_objectives, prepare_step, step, step_as_pythae, step_schedulers
 from vaebench.training.precision import choose_precision
 from vaebench.training.record import TrainingFiles, memory_advice, training_key, write_history
 from vaebench.training.state_folder import held
@@ -138,8 +139,11 @@ class Trainer:
         if self.as_pythae:
             self._warm_up_as_pythae()
         seed_everything(seed)
-        self.objectives = make_objectives(self.model, self.training)
-        self.progress = checkpoint.restore(self.model, self.objectives) or Progress()
+        self.steps_per_epoch = len(self.train_set.order(shuffle=False))
+        self.objectives = make_objectives(self.model, self.training, self.steps_per_epoch)
+        warmup = self.training.warmup
+        self.warmup = warmup.length(self.steps_per_epoch) if warmup else 0
+        self.progress = checkpoint.restore(self.model, self.objectives) or self._start()
         if self.training.precision not in self.progress.precisions:
             self.progress.precisions.append(self.training.precision)
         self.saved_at = time.monotonic()
@@ -178,15 +182,19 @@ class Trainer:
         """Train one epoch (or the rest of one), validate, and save the state."""
         progress, epoch = self.progress, self.progress.epoch + 1
         if not progress.order:
-            progress.order = [torch.from_numpy(indices) for indices in self.train_set.order(shuffle=True)]
+            order = self.train_set.order(shuffle=True, mirror=self.training.augmentation.horizontal_flip)
+            progress.order = [torch.from_numpy(indices) for indices in order]
         order = [indices.numpy() for indices in progress.order]
         one_step = self.make_step(epoch)
         self.model.train()
         started, before = time.monotonic(), progress.seconds
         for x in self.train_set.load(order[progress.position :]):
+            prepare_step(self.objectives, progress.steps + 1, self.warmup)
             progress.records.append(one_step(x))
             progress.position += 1
             progress.steps += 1
+            if self.training.ema is not None:
+                update_average(progress.average, self.model, self.training.ema.decay, progress.steps)
             progress.images_seen += len(x)
             progress.seconds = before + time.monotonic() - started
             self._look_after(epoch)
@@ -223,16 +231,25 @@ class Trainer:
         return RecordedStep(one_step) if self._can_record() else one_step
 
     def _can_record(self) -> bool:
-        """Whether steps can be recorded: on a GPU, where neither the model nor an optimizer waits for the device."""
+        """Whether steps can be recorded: on a GPU, where neither the model nor an optimizer waits for the device.
+
+        A recording holds the learning rates, so that they must not change within the epoch.
+        """
         wanted = self.training.record_steps and not self.training.compile and not self.as_pythae
         fused = all(objective.optimizer.defaults.get("fused") for objective in self.objectives)
-        return wanted and fused and self.device.type == "cuda" and self.info.recordable
+        changing = self.progress.steps < self.warmup or any(objective.by_step for objective in self.objectives)
+        return wanted and fused and not changing and self.device.type == "cuda" and self.info.recordable
 
     def validate(self, epoch: int, fixed_noise: bool) -> dict[str, float]:
         """Means over the validation images of every loss term, and of `mse` for deterministic reconstructions.
 
-        With `fixed_noise` each validation draws the same noise and leaves the training's random numbers alone.
+        Where weights are averaged, it is of the averaged ones. With `fixed_noise` each validation draws the same noise
+        and leaves the training's random numbers alone.
         """
+        with averaged(self.model, self.progress.average):
+            return self._validate(epoch, fixed_noise)
+
+    def _validate(self, epoch: int, fixed_noise: bool) -> dict[str, float]:
         self.model.eval()
         records, squares = [], []
         with random_numbers_kept(self.device) if fixed_noise else nullcontext():
@@ -251,8 +268,16 @@ class Trainer:
         """The model of the kept epoch, on the CPU and as it was built."""
         with torch.random.fork_rng(devices=[]):
             model = build_model(self.spec, self.input_shape)
-        restore_model(model, self.progress.best["state"] or kept_state(self.model))
+        restore_model(model, self.progress.best["state"] or self._kept_state())
         return model
+
+    def _start(self) -> Progress:
+        return Progress(average=begin_average(self.model) if self.training.ema is not None else [])
+
+    def _kept_state(self) -> dict[str, Any]:
+        """What is kept of an epoch: the model as it is validated."""
+        with averaged(self.model, self.progress.average):
+            return kept_state(self.model)
 
     def _validation_losses(self, x: Tensor, epoch: int) -> dict[str, Tensor]:
         moment = Moment(epoch, len(self.eval_set))
@@ -351,7 +376,7 @@ class Trainer:
         value = validation.get(self.training.select)
         best = self.progress.best.get("value")
         if value is None or best is None or value < best:
-            state = None if value is None else kept_state(self.model)
+            state = None if value is None else self._kept_state()
             self.progress.best = {"epoch": epoch, "value": value, "state": state}
 
     def _is_over(self) -> bool:
