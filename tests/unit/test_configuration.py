@@ -295,7 +295,7 @@ def test_only_the_weights_that_are_used_are_fetched():
     assert networks(complete(merged({"evaluation": {"lpips": [], "suites": ["reconstruction"]}}), SCHEMA)) == []
 
 
-@pytest.mark.parametrize("name", ["demo", "mnist"])
+@pytest.mark.parametrize("name", ["demo", "mnist", "original"])
 def test_shipped_configurations_are_sound(name):
     config = complete(merged(yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())), SCHEMA)
     models = {spec.model for spec in expand_runs(config).values()}

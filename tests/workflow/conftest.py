@@ -126,9 +126,8 @@ def make(folder, target, *flags, **variables):
     )
 
 
-def shipped_study(name, folder, package, weights, settings):
-    """A shipped study as make runs it, in a fresh clone that has the archive and the weights already."""
-    project = Project(fresh_clone(folder / "project"))
+def shipped_study(name, project, package, weights, settings):
+    """A shipped study as make runs it, in a clone that has the archive and the weights already."""
     for file in (package, weights):
         target = project.root / file.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -151,23 +150,45 @@ def mse_of_the_mean_image(project, dataset):
     return float(np.mean((test - train.mean(0)) ** 2))
 
 
-@pytest.fixture(scope="session")
-def small_study(tmp_path_factory, digit_package, perceptual_weights):
-    """A finished small study, made once for all of xdist's processes; tests that change it work on a copy."""
+def made_once(tmp_path_factory, name, make_it):
+    """A project that the first of xdist's processes makes, in the folder that all of them see."""
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
-    project = Project(folder / "small_study")
-    with FileLock(folder / "small_study.lock"):
-        if not project.root.exists():
-            made = new_project(folder / "small_study.part")
-            (made.root / "study.yaml").write_text(SMALL_STUDY)
-            for file in (digit_package, *perceptual_weights.values()):
-                target = made.root / file.relative_to(ROOT)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.symlink_to(file)
-            made.snakemake()
-            made.root.rename(project.root)
-    return project
+    with FileLock(folder / f"{name}.lock"):
+        if not (folder / name).exists():
+            make_it(folder / f"{name}.part")
+            (folder / f"{name}.part").rename(folder / name)
+    return Project(folder / name)
+
+
+@pytest.fixture(scope="session")
+def small_study(tmp_path_factory, digit_package, perceptual_weights):
+    """A finished small study; tests that change it work on a copy."""
+
+    def make_it(folder):
+        project = new_project(folder)
+        (folder / "study.yaml").write_text(SMALL_STUDY)
+        for file in (digit_package, *perceptual_weights.values()):
+            target = folder / file.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(file)
+        project.snakemake()
+
+    return made_once(tmp_path_factory, "small_study", make_it)
+
+
+@pytest.fixture(scope="session")
+def clone_with_faces(tmp_path_factory, face_package):
+    """A fresh clone in which the demo's images were drawn and nothing else was made; tests work on a copy."""
+
+    def make_it(folder):
+        project = Project(fresh_clone(folder))
+        target = folder / face_package.relative_to(ROOT)
+        target.parent.mkdir(parents=True)
+        target.symlink_to(face_package)
+        project.snakemake("data/demo/raw/faces.zip", configfiles=("config/demo.yaml",))
+
+    return made_once(tmp_path_factory, "clone_with_faces", make_it)
 
 
 @pytest.fixture

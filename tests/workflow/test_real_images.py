@@ -15,13 +15,21 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 BETAS = ["beta_vae-beta0.5", "vae", "beta_vae-beta4"]
 RUNS = [*BETAS, "sigma_vae", "vqvae", "fsq", "vaegan"]
-# Trained for a quarter of the time.
-FEWER = "training: {epochs: 2}\nevaluation: {distribution: {limit: 50}}\nsamples: {count: 50}\n"
+# Trained for a quarter of the time, and the priors of codes for a fifteenth.
+FEWER = """
+training: {epochs: 2}
+evaluation: {distribution: {limit: 50}}
+samples: {count: 50}
+models:
+  vqvae: {sampler: {name: pixelcnn, options: {epochs: 1}}}
+  fsq: {sampler: {name: pixelcnn, options: {epochs: 1}}}
+"""
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory, face_package, perceptual_weights):
-    return shipped_study("demo", tmp_path_factory.mktemp("demo"), face_package, perceptual_weights["alexnet"], FEWER)
+def demo(tmp_path_factory, clone_with_faces, face_package, perceptual_weights):
+    clone = clone_with_faces.copy(tmp_path_factory.mktemp("demo") / "project")
+    return shipped_study("demo", clone, face_package, perceptual_weights["alexnet"], FEWER)
 
 
 def test_demo_compares_families_of_models_on_synthetic_faces(demo):
