@@ -23,7 +23,7 @@ from training_cases import digits, make_spec, read_history, run, with_training, 
 from vaebench.models.building import build_model
 from vaebench.models.interface import Moment
 from vaebench.models.providers.pythae.catalog import MODELS
-from vaebench.models.run_spec import Named
+from vaebench.models.run_spec import Schedule
 from vaebench.models.storage import load_weights
 from vaebench.training.checkpoint import seed_everything
 from vaebench.training.objectives import make_objectives, step
@@ -113,7 +113,7 @@ def test_pythae_mode_equals_pythaes_trainer(model, tmp_path, float64):
 def test_pythae_mode_equals_pythaes_trainer_for_both_codebooks(use_ema, tmp_path, float64):
     data = write_data(tmp_path)
     spec = make_spec("VQVAE", config={"use_ema": use_ema}, gradients="pythae", vq_scale="mean", select="last")
-    spec = with_training(spec, scheduler=Named("StepLR", {"step_size": 1, "gamma": 0.5}))
+    spec = with_training(spec, scheduler=Schedule("StepLR", {"step_size": 1, "gamma": 0.5}))
     ours = load_weights(run(spec, data, tmp_path / "ours", seed=SEED)["output"] / "model.pt")["model_state_dict"]
     theirs, _ = train_with_pythae(spec, data, tmp_path / "theirs")
     assert_close(ours, theirs.state_dict())
