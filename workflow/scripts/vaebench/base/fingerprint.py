@@ -163,25 +163,31 @@ def _add(name: str, package: Path, without: frozenset[str], found: dict[str, Pat
             _collect(file, package, without, found, dependency)
 
 
-def _files_of(name: str, package: Path) -> Iterator[tuple[str, Path]]:
+@cache
+def _files_of(name: str, package: Path) -> tuple[tuple[str, Path], ...]:
     """The files that importing the dotted `name` runs: the package's `__init__` files on the way, and the module."""
     parts = name.split(".")
     if parts[0] != package.name:
-        return
+        return ()
+    found = []
     for depth in range(1, len(parts) + 1):
         stem = package.joinpath(*parts[1:depth])
         for file in (stem / "__init__.py", stem.with_suffix(".py") if depth > 1 else None):
             if file is not None and file.is_file():
-                yield ".".join(parts[:depth]), file
+                found.append((".".join(parts[:depth]), file))
+    return tuple(found)
 
 
-def _data_files(source: str, folders: tuple[Path, ...]) -> Iterator[Path]:
+@cache
+def _data_files(source: str, folders: tuple[Path, ...]) -> tuple[Path, ...]:
     """Files in the folders that a module names in strings, or whose folder it names: templates, style sheets."""
+    found: list[Path] = []
     for candidate in (folder / name for name in _names_in_strings(source) for folder in folders):
         if candidate.is_file() and candidate.suffix != ".py":
-            yield candidate
+            found.append(candidate)
         elif candidate.is_dir() and not list(candidate.glob("*.py")):
-            yield from sorted(file for file in candidate.rglob("*") if file.is_file())
+            found += sorted(file for file in candidate.rglob("*") if file.is_file())
+    return tuple(found)
 
 
 @cache

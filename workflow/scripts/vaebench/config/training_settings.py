@@ -9,8 +9,9 @@ from vaebench.models.catalog import NETS, ModelInfo, NetInfo
 from vaebench.models.lookup import info_of
 from vaebench.models.run_spec import OptimizerSettings, RunSpec
 
-# With their defaults, and without a schedule, these can be used: no need to load torch and try them.
+# With their defaults these optimizers and schedules can be used: no need to load torch and try them.
 PROVEN = ("Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "SGD")
+PROVEN_SCHEDULES = ("CosineAnnealingLR",)
 
 
 def mistakes_in_training(
@@ -75,8 +76,7 @@ def _mistakes_in_optimizers(spec: RunSpec, tried: dict[str, list[tuple[str, str]
         own = training.components.get(name or "", {})
         settings = training.of(name)
         extra = {"weight_decay": 0.1} if name in info.decays else {}
-        usual = settings.optimizer.name in PROVEN and not settings.optimizer.options
-        if usual and settings.scheduler is None:
+        if _is_proven(settings):
             continue
         key = json.dumps([as_dict(settings), training.epochs, extra], sort_keys=True)
         if key not in tried:
@@ -84,6 +84,12 @@ def _mistakes_in_optimizers(spec: RunSpec, tried: dict[str, list[tuple[str, str]
         for place, reason in tried[key]:
             own_key = own and place.split(".")[0] in own
             yield (f"components.{name}.{place}" if own_key else place), reason
+
+
+def _is_proven(settings: OptimizerSettings) -> bool:
+    optimizer, schedule = settings.optimizer, settings.scheduler
+    usual = optimizer.name in PROVEN and not optimizer.options
+    return usual and (schedule is None or (schedule.name in PROVEN_SCHEDULES and not schedule.options))
 
 
 def _try(settings: OptimizerSettings, epochs: int, extra: Mapping[str, float]) -> list[tuple[str, str]]:
