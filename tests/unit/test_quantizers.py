@@ -1,4 +1,4 @@
-"""An autoencoder whose codes have no codebook, against the quantiser's own package and closed forms."""
+"""An autoencoder with finite scalar quantisation, against the quantiser's own package and closed forms."""
 
 import math
 
@@ -155,7 +155,7 @@ def test_it_is_sampled_measured_and_shown(tmp_path):
         ({}, "it must name one quantiser"),
         ("fsq", "it must name one quantiser"),
         ({"fsq": {}, "lfq": {}}, "it must name one quantiser"),
-        ({"vqq": {}}, "no quantiser 'vqq'; choose from fsq"),
+        ({"vqq": {}}, "no quantiser 'vqq'; choose from vq, residual_vq, fsq"),
         ({"fsq": {"level": [8]}}, "fsq has no option 'level'; it has levels"),
         ({"fsq": 8}, "fsq: 8 is no map of options"),
         ({"fsq": {"levels": []}}, "must be a list of whole numbers"),

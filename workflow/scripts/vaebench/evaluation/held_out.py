@@ -67,18 +67,28 @@ def _posterior_values(
 ) -> dict[str, Tensor]:
     """The values per image from the posterior of a batch, whose first image has the index `start`."""
     if posterior.codes is not None:
-        nats = torch.full((len(x),), torch.nan, dtype=torch.float64)
-        if task.code_nats is not None:
-            known = torch.from_numpy(task.code_nats[start : start + len(x)])
-            nats[: len(known)] = known
+        nats = _code_nats(task, start, len(x))
         commitment = posterior.commitment() if isinstance(posterior, Codes) else None
         values = {} if commitment is None else {"vq_commitment": commitment}
+        if nats.ndim == 2:
+            values |= {f"rate/level {number}": level for number, level in enumerate(nats.unbind(1), 1)}
+            nats = nats.sum(1)
         return values | code_terms(task.model, x, posterior, nats)
     values = bound_terms(task.model, x, posterior, bound)
     each = posterior.kl_per_dimension()
     if each is not None:
         values["kl"] = each.flatten(1).sum(1)
     return values
+
+
+def _code_nats(task: Task, start: int, count: int) -> Tensor:
+    """-ln p(codes) of `count` images from the index `start` on: (count,), or (count, levels); NaN where not known."""
+    if task.code_nats is None:
+        return torch.full((count,), torch.nan, dtype=torch.float64)
+    nats = torch.full((count, *task.code_nats.shape[1:]), torch.nan, dtype=torch.float64)
+    known = torch.from_numpy(task.code_nats[start : start + count])
+    nats[: len(known)] = known
+    return nats
 
 
 def _sampled(task: Task, x: Tensor, posterior: Posterior, draws: list[np.random.Generator]) -> dict[str, Tensor]:

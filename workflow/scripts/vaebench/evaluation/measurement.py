@@ -79,7 +79,10 @@ class Task:
 
     @cached_property
     def code_nats(self) -> np.ndarray | None:
-        """-ln p(codes) of each held-out image under the prior that drew the codes, (n,); None where there is none."""
+        """-ln p(codes) of each held-out image under the prior that drew the codes, (n,), or of each level (n, levels).
+
+        None where there is none.
+        """
         with np.load(self.drawn) as archive:
             key = f"code_nats_{self.settings.split}"
             return archive[key][: len(self.images)] if key in archive else None

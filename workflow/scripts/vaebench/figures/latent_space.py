@@ -116,7 +116,7 @@ def codebook(study: Study) -> Figure:
     figure = Figure(figsize=(PAGE, 2.1), layout="constrained")
     axes = figure.subplots()
     for name, (_, arrays) in found.items():
-        usage = np.sort(arrays["code_usage"])[::-1]
+        usage = np.sort(arrays["code_usage"].ravel())[::-1]  # of all levels
         share = usage / max(1, usage.sum())
         used = int((usage > 0).sum())
         perplexity = study.interval(name, "codebook_perplexity")

@@ -57,17 +57,19 @@ class LatentSummary:
         self.kept_means: list[np.ndarray] = []
         self.kept_log_variances: list[np.ndarray] = []
         self.kept = 0
-        self.code_usage = None if codebook is None else np.zeros(codebook, np.int64)
+        self.codebook = codebook
+        self.code_usage: np.ndarray | None = None
         self.images, self.not_finite = 0, 0
 
     def update(self, posterior: Posterior, latent: Tensor) -> None:
         """Take in a batch: its posterior, and the latents (B, ...) that were decoded."""
         self.images += len(latent)
-        if posterior.codes is not None and self.code_usage is not None:
-            codes = posterior.codes.flatten(1).cpu().numpy()
-            known = (codes >= 0).all(1)
+        if posterior.codes is not None and self.codebook is not None:
+            codes = posterior.codes.cpu().numpy()
+            known = (codes >= 0).reshape(len(codes), -1).all(1)
             self.not_finite += int((~known).sum())
-            self.code_usage += np.bincount(codes[known].ravel(), minlength=len(self.code_usage))
+            usage = code_usage(codes[known], self.codebook)
+            self.code_usage = usage if self.code_usage is None else self.code_usage + usage
             return
         valid = finite_rows(latent)
         self.location.update(latent.flatten(1).double().cpu().numpy())
@@ -133,10 +135,28 @@ class LatentSummary:
         return arrays
 
 
+def code_usage(codes: np.ndarray, size: int) -> np.ndarray:
+    """How often each of `size` codes occurs in grids (n, h, w): (size,); in (n, levels, h, w): (levels, size)."""
+    if codes.ndim == 3:
+        return np.bincount(codes.ravel(), minlength=size)
+    return np.stack([code_usage(level, size) for level in codes.swapaxes(0, 1)])
+
+
 def codebook_metrics(usage: np.ndarray) -> dict[str, float]:
-    """Perplexity, exp of the entropy of code use, and the number of codes used, from counts (K,)."""
-    shares = usage[usage > 0] / usage.sum()
-    return {
-        "codebook_perplexity": float(np.exp(-(shares * np.log(shares)).sum())),
-        "codes_used": int((usage > 0).sum()),
+    """Perplexity, exp of the entropy of code use, and the number of codes used, from counts (K,).
+
+    From counts (levels, K) those of each level besides, after a slash, and as a whole the geometric mean of the
+    perplexities and the sum of the codes used.
+    """
+    if usage.ndim == 1:
+        shares = usage[usage > 0] / usage.sum()
+        return {
+            "codebook_perplexity": float(np.exp(-(shares * np.log(shares)).sum())),
+            "codes_used": int((usage > 0).sum()),
+        }
+    levels = [codebook_metrics(level) for level in usage]
+    perplexities, used = ([level[name] for level in levels] for name in CODEBOOK)
+    whole = {"codebook_perplexity": float(np.exp(np.mean(np.log(perplexities)))), "codes_used": sum(used)}
+    return whole | {
+        f"{name}/level {number}": value for number, level in enumerate(levels, 1) for name, value in level.items()
     }

@@ -81,6 +81,10 @@ class ModelInfo:
         """The keys of the section `training` that cannot change what becomes of this model."""
         return (*HOW_TO_TRAIN, *self.meaningless)
 
+    def sampler_of(self, config: Mapping[str, Any]) -> str:
+        """`sampler` with this configuration."""
+        return self.sampler
+
     @property
     def components(self) -> tuple[str, ...]:
         """Names of its optimizers, as keys of `training.components`; none where one optimizer has all parameters."""
@@ -196,9 +200,12 @@ class NetInfo:
         )
 
 
-def grid_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of the compact family's grid of codes: a quarter of the image, an eighth from 48 pixels on."""
-    stride = 4 if max(size) < 48 else 8
+def grid_size(size: tuple[int, int], stride: int | None = None) -> tuple[int, int]:
+    """Height and width of the compact family's grid of codes, rounded up: the image's by `stride`.
+
+    Without one a quarter of the image, an eighth from 48 pixels on.
+    """
+    stride = stride or (4 if max(size) < 48 else 8)
     return ceil(size[0] / stride), ceil(size[1] / stride)
 
 

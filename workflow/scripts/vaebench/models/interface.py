@@ -76,14 +76,15 @@ class Autoencoder(nn.Module, ABC):
     """A model: subclasses give `losses`, `encode` and `decode`; the rest has defaults.
 
     input_shape: (C, H, W) of its images, float32 in [0, 1]. name: of its class in tables. sampler: where its images
-    come from when the configuration says `auto`. codebook_size: how many codes there are, for a model whose posterior
-    is `Codes`; None for others. likelihood: `gaussian` for the one with variance 1,
-    `bernoulli` for a model trained on cross-entropy, or the name of one of the model's own (`own_nats`). answer: the
-    mapping in which its networks give several tensors.
+    come from when the configuration says `auto`. codebook_size: how many codes there are, of each level, for a model
+    whose posterior is `Codes`; None for others. code_levels: how many codes a position of its grid has. likelihood:
+    `gaussian` for the one with variance 1, `bernoulli` for a model trained on cross-entropy, or the name of one of the
+    model's own (`own_nats`). answer: the mapping in which its networks give several tensors.
     """
 
     input_shape: tuple[int, int, int]
     sampler: str = "normal"
+    code_levels: int = 1
     likelihood: str = "gaussian"
     answer: type[Mapping[str, Tensor]] = dict
 
@@ -128,7 +129,10 @@ class Autoencoder(nn.Module, ABC):
         return None
 
     def embed_codes(self, codes: Tensor) -> Tensor:
-        """Codes (B, h, w) as the decoder takes them; of models with a `codebook_size` only."""
+        """Codes (B, h, w), of several levels (B, levels, h, w), as the decoder takes them.
+
+        Of models with a `codebook_size` only.
+        """
         raise NotImplementedError(f"{self.name} has no codes")
 
     def priors(self) -> Mapping[str, Prior]:

@@ -45,7 +45,7 @@ class Posterior(ABC):
 
     @property
     def codes(self) -> Tensor | None:
-        """The codes of each image, (B, h, w) int64; None where there are none."""
+        """The codes of each image, int64 (B, h, w), of several levels (B, levels, h, w); None where there are none."""
         return None
 
     def kl_per_dimension(self) -> Tensor | None:
@@ -165,7 +165,8 @@ class Gaussian(Posterior):
 
 @dataclass(frozen=True)
 class Codes(Posterior):
-    """One grid of codes an image: `indices` (B, h, w) int64, and `quantised`, what the decoder takes.
+    """A grid of codes an image: `indices` int64 (B, h, w), of several levels (B, levels, h, w), and `quantised`, what
+    the decoder takes.
 
     unquantised: the grid (B, D, h, w) that the encoder gives. quantise: from such a grid to what the decoder takes.
     nearest: whether a code is the vector nearest to the encoder's, so that their distance is the commitment.

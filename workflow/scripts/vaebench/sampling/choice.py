@@ -35,7 +35,7 @@ def code_of_sampler(spec: RunSpec) -> Code:
     """The module of the run's sampler; those of all, where only the model itself knows which one it is."""
     name = spec.sampler.name
     if name == AUTO:
-        name = MODELS[spec.model].sampler if spec.model is not None else ""
+        name = MODELS[spec.model].sampler_of(spec.config) if spec.model is not None else ""
     known = CONTINUOUS | OF_CODES
     if name in known:
         return Code(frozenset({known[name]}))
@@ -88,5 +88,7 @@ def _misfit(model: "Autoencoder", name: str) -> str | None:
         return "it draws codes of a VQ model"
     if model.codebook_size is not None and name not in OF_CODES:
         return f"a VQ model needs codes: {' or '.join(OF_CODES)}"
+    if name == "pixelcnn" and model.code_levels > 1:
+        return f"it draws one level of codes, not {model.code_levels}"
     owners = [other for other, info in MODELS.items() if info.sampler == name]
     return None if name in CONTINUOUS or name in OF_CODES else f"only {' and '.join(owners)} has this prior"

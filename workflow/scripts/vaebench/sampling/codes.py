@@ -11,7 +11,10 @@ from vaebench.models.interface import Autoencoder
 
 
 def image_codes(model: Autoencoder, images: np.ndarray, batch_size: int = 256) -> Tensor:
-    """The codes of uint8 images, (n, h, w) int64; UserError when the encoder's answer is not finite."""
+    """The codes of uint8 images, int64 (n, h, w), of several levels (n, levels, h, w).
+
+    Raises `UserError` when the encoder's answer is not finite.
+    """
     device = str(next(model.parameters()).device)
     found = [encode(model, x).codes for x in batches(images, batch_size, device)]
     codes = torch.cat([part for part in found if part is not None])

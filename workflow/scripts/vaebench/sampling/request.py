@@ -44,7 +44,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a sampler gives: latents (count, ...) as the decoder takes them, and for codes -ln p by held-out split."""
+    """What a sampler gives: latents (count, ...) as the decoder takes them, and for codes -ln p by held-out split.
+
+    code_nats: of each image, (n,) float64; of codes of several levels (n, levels), each level given what comes before.
+    """
 
     latents: Tensor
     code_nats: Mapping[str, np.ndarray] = field(default_factory=dict)

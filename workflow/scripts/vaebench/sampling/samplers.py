@@ -35,9 +35,9 @@ def sample(files: SamplingFiles, sampler: Named, settings: SamplingSettings, see
 
     seed: the training's, so that two trainings of one run do not share their draws. The npz holds
     `data`, uint8 (count, C, H, W), and `sampler`, a JSON text of the sampler's name, options and seeds; for a VQ model
-    also `code_nats_eval` and `code_nats_test`, float64 (n,): -ln p(codes) of the images of these splits under the prior
-    that the codes were drawn from. Raises UserError for a sampler that does not fit the model and for a model that
-    gives values that are not finite.
+    also `code_nats_eval` and `code_nats_test`, float64 (n,), or (n, levels) for codes of several levels:
+    -ln p(codes) of the images of these splits under the prior that the codes were drawn from. Raises UserError for a
+    sampler that does not fit the model and for a model that gives values that are not finite.
     """
     device = prepare_torch(threads, settings.device)
     network = load_model(files.model, device)

@@ -13,9 +13,9 @@ OPTIONS: dict[str, object] = {}
 
 def draw(request: Request) -> Drawn:
     """Independent codes."""
-    grid, size = image_codes(request.model, request.train[:1]).shape[1:], size_of(request.model)
+    grid, size = tuple(image_codes(request.model, request.train[:1]).shape[1:]), size_of(request.model)
     codes = request.generator.integers(size, size=(request.count, *grid))
-    each = math.prod(grid) * math.log(size)
-    nats = {split: np.full(len(request.images[split]), each) for split in request.held_out}
+    each, levels = math.prod(grid[-2:]) * math.log(size), grid[:-2]
+    nats = {split: np.full((len(request.images[split]), *levels), each) for split in request.held_out}
     with torch.no_grad():
         return Drawn(request.model.embed_codes(torch.from_numpy(codes).to(request.device)), nats)

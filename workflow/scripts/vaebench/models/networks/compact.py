@@ -30,7 +30,8 @@ def build_compact(role: str, head: str, config: Any) -> nn.Module:
         return CompactDiscriminator(config.input_dim)
     if head == GRID:
         network = GridEncoder if role == "encoder" else GridDecoder
-        return network(config.input_dim, config.latent_dim, grid_size(config.input_dim[1:]))
+        grid = grid_size(config.input_dim[1:], getattr(config, "downsampling", None))
+        return network(config.input_dim, config.latent_dim, grid)
     if role == "decoder":
         return CompactDecoder(config.input_dim, config.latent_dim)
     return CompactEncoder(config.input_dim, config.latent_dim, SECOND[head])
@@ -42,6 +43,14 @@ def halvings(size: tuple[int, int]) -> list[tuple[int, int]]:
     while max(sizes[-1]) > COARSEST:
         sizes.append((ceil(sizes[-1][0] / 2), ceil(sizes[-1][1] / 2)))
     return sizes
+
+
+def halvings_to(grid: tuple[int, int], size: tuple[int, int]) -> int:
+    """How often the grid of an image of `size` is halved until it is `grid`."""
+    sides, count = halvings(size)[0], 0
+    while sides != grid:
+        sides, count = (ceil(sides[0] / 2), ceil(sides[1] / 2)), count + 1
+    return count
 
 
 def widths(steps: int) -> list[int]:
@@ -202,7 +211,8 @@ class GridEncoder(BaseEncoder):
 
     def __init__(self, input_dim: tuple[int, int, int], latent_dim: int, grid: tuple[int, int]) -> None:
         super().__init__()
-        steps = [down(STEM, WIDTHS[0])] if grid != halvings(input_dim[1:])[0] else [same(STEM, WIDTHS[0])]
+        count = halvings_to(grid, input_dim[1:])
+        steps = [down(*pair) for pair in pairwise([STEM, *[WIDTHS[0]] * count])] or [same(STEM, WIDTHS[0])]
         self.layers = nn.Sequential(
             Patches(input_dim[0], STEM), *steps, Residual(WIDTHS[0]), nn.Conv2d(WIDTHS[0], latent_dim, 1)
         )
@@ -218,8 +228,9 @@ class GridDecoder(BaseDecoder):
     def __init__(self, input_dim: tuple[int, int, int], latent_dim: int, grid: tuple[int, int]) -> None:
         super().__init__()
         self.size = halvings(input_dim[1:])[0]
-        step = up(WIDTHS[0], STEM) if grid != self.size else same(WIDTHS[0], STEM)
-        self.layers = nn.Sequential(same(latent_dim, WIDTHS[0]), Residual(WIDTHS[0]), step)
+        count = halvings_to(grid, input_dim[1:])
+        steps = [up(*pair) for pair in pairwise([*[WIDTHS[0]] * count, STEM])] or [same(WIDTHS[0], STEM)]
+        self.layers = nn.Sequential(same(latent_dim, WIDTHS[0]), Residual(WIDTHS[0]), *steps)
         self.last = Pixels(STEM, input_dim)
 
     def forward(self, z: Tensor) -> ModelOutput:

@@ -1,12 +1,17 @@
-"""The autoencoder with a quantiser of vector-quantize-pytorch, without importing it or torch."""
+"""The autoencoder with a quantiser, without importing torch or vector-quantize-pytorch."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from vaebench.models.catalog import GRID, ModelInfo
-from vaebench.models.options import Alternatives, Option
+from vaebench.models.fields import FRACTION, NOT_NEGATIVE, POSITIVE, Range
+from vaebench.models.options import Alternatives, Option, number, switch, whole, word
 
 LARGEST = 2**16  # codes: the prior that is fitted to them has an output for each
+OF_LEVELS = "uniform_codes"  # the sampler of codes of several levels
+DOWNSAMPLING = (4, 8, 16, 32)  # pixels of the image per vector of the grid, in either direction
 
 
 def _why_no_levels(levels: object) -> str | None:
@@ -20,11 +25,63 @@ def _why_no_levels(levels: object) -> str | None:
     return None
 
 
-# The module beside this one of the same name builds a quantiser.
+def _why_no_power_of_two(size: object) -> str | None:
+    if isinstance(size, int) and not isinstance(size, bool) and 2 <= size <= LARGEST and not size & (size - 1):
+        return None
+    return f"{size!r} must be a power of 2, at least 2 and at most {LARGEST}"
+
+
+CODEBOOK_SIZE = whole(512, Range(2, LARGEST))
+THROUGH = word("straight", "rotation")
+DEPTH = Range(2, 16)
+CODEBOOK = {
+    "codebook_size": CODEBOOK_SIZE,
+    "update": word("ema", "gradient"),
+    "decay": number(0.99, FRACTION),
+    "commitment": number(0.25, NOT_NEGATIVE),
+    "normalised": switch(False),
+    "kmeans": switch(True),
+    "restart_below": number(0.0, NOT_NEGATIVE),
+    "through": THROUGH,
+}
+BITS = {
+    "codebook_size": Option(512, _why_no_power_of_two),
+    "entropy": number(0.1, NOT_NEGATIVE),
+    "diversity": number(1.0, NOT_NEGATIVE),
+    "commitment": number(0.0, NOT_NEGATIVE),
+}
+
+
+def _why_not_together(name: str, options: Mapping[str, Any]) -> str | None:
+    if options.get("normalised") and options["update"] == "gradient":
+        return "normalised codes follow moving averages only; leave update: gradient or normalised out"
+    return None
+
+
+# The module beside this one of the same name builds a quantiser; docs/adding-a-model.md says what each option does.
 QUANTIZERS = Alternatives(
     kind="quantiser",
     example="{fsq: {levels: [8, 5, 5, 5]}}",
-    options={"fsq": {"levels": Option((8, 5, 5, 5), _why_no_levels)}},
+    options={
+        "vq": {**CODEBOOK, "entropy": number(0.0, NOT_NEGATIVE)},
+        "residual_vq": {"depth": whole(4, DEPTH), **CODEBOOK},
+        "fsq": {"levels": Option((8, 5, 5, 5), _why_no_levels)},
+        "lfq": BITS,
+        "bsq": BITS,
+        "simvq": {"codebook_size": CODEBOOK_SIZE, "commitment": number(0.25, NOT_NEGATIVE), "through": THROUGH},
+        "hierarchical": {
+            "codebook_size": whole(64, Range(2, LARGEST)),
+            "depth": whole(4, DEPTH),
+            "kl": number(0.1, NOT_NEGATIVE),
+            "scale": number(1.0, POSITIVE),
+            "scale_decay": number(0.5, POSITIVE),
+            "norm_weight": number(0.5, NOT_NEGATIVE),
+            "norm_scale": number(1.5, POSITIVE),
+            "temperature_decay": number(33.3, POSITIVE),
+            "depth_drop": number(0.1, FRACTION),
+        },
+    },
+    together=_why_not_together,
 )
 
 
@@ -33,18 +90,33 @@ class QuantizedInfo(ModelInfo):
     """The entry of a model whose field `quantizer` names one of `QUANTIZERS`."""
 
     def check(self, name: str, value: object) -> str | None:
-        """As of any model; the field `quantizer` by the rules of its quantiser."""
-        return QUANTIZERS.why_not(value) if name == "quantizer" else super().check(name, value)
+        """As of any model; the fields `quantizer` and `downsampling` by rules of their own."""
+        if name == "quantizer":
+            return QUANTIZERS.why_not(value)
+        if name == "downsampling":
+            allowed = ", ".join(map(str, DOWNSAMPLING))
+            return None if value is None or value in DOWNSAMPLING else f"{value!r} must be one of {allowed}, or null"
+        return super().check(name, value)
+
+    def sampler_of(self, config: Mapping[str, Any]) -> str:
+        """One for several levels of codes where there are such."""
+        _, options = QUANTIZERS.chosen(config.get("quantizer", self.fields["quantizer"]))
+        return OF_LEVELS if "depth" in options else self.sampler
 
 
-MODELS: dict[str, ModelInfo] = {
-    "QuantizedAE": QuantizedInfo(
-        "QuantizedAE",
-        fields={"latent_dim": 64, "reconstruction_loss": "mse", "quantizer": {"fsq": {"levels": (8, 5, 5, 5)}}},
+def _model(name: str, quantizer: Mapping[str, Any]) -> QuantizedInfo:
+    return QuantizedInfo(
+        name,
+        fields={"latent_dim": 64, "reconstruction_loss": "mse", "downsampling": None, "quantizer": quantizer},
         encoder=GRID,
         posterior="codes",
         prior="codes",
         sampler="pixelcnn",
         terms=("reconstruction_loss",),
     )
+
+
+MODELS: dict[str, ModelInfo] = {
+    "QuantizedAE": _model("QuantizedAE", {"fsq": {"levels": (8, 5, 5, 5)}}),
+    "HRQVAE": _model("HRQVAE", {"hierarchical": {}}),
 }

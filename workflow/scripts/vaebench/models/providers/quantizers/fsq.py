@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 from vector_quantize_pytorch import FSQ
 
+from vaebench.models.interface import Moment
 from vaebench.models.providers.quantizers.quantizer import Quantised, Quantizer
 
 
@@ -21,8 +22,12 @@ class FiniteScalar(Quantizer):
         """The product of the levels."""
         return int(self.layer.codebook_size)
 
-    def forward(self, grid: Tensor) -> Quantised:
+    def forward(self, grid: Tensor, moment: Moment) -> Quantised:
         """There is no loss: the gradient goes straight through the rounding."""
+        return self.encode(grid)
+
+    def encode(self, grid: Tensor) -> Quantised:
+        """Round."""
         vectors, codes = self.layer(grid)
         return Quantised(vectors, codes.long())
 

@@ -23,7 +23,6 @@ class QuantizedAE(Autoencoder):
     The loss is the squared error, or the cross-entropy, summed over an image, and the quantiser's own.
     """
 
-    sampler = "pixelcnn"
     answer = ModelOutput
 
     def __init__(
@@ -32,7 +31,7 @@ class QuantizedAE(Autoencoder):
         super().__init__()
         self.input_shape = shape
         self.encoder, self.decoder = networks
-        self.quantizer = quantizer
+        self.quantizer, self.code_levels = quantizer, quantizer.levels
         self.likelihood = "bernoulli" if loss == "bce" else "gaussian"
 
     @property
@@ -42,7 +41,7 @@ class QuantizedAE(Autoencoder):
 
     def losses(self, x: Tensor, moment: Moment) -> Losses:
         """loss, reconstruction_loss, and `quantizer` where it has a loss."""
-        found = self.quantizer(self.encoder(x).embedding)
+        found = self.quantizer(self.encoder(x).embedding, moment)
         y = self.decode(found.vectors)
         compare = functional.binary_cross_entropy if self.likelihood == "bernoulli" else functional.mse_loss
         error = compare(y, x, reduction="none").flatten(1).sum(1).mean()
@@ -52,8 +51,8 @@ class QuantizedAE(Autoencoder):
 
     def encode(self, x: Tensor) -> Posterior:
         """Codes."""
-        grid = self.encoder(x).embedding
-        found = self.quantizer(grid)
+        grid = self.quantizer.compared(self.encoder(x).embedding)
+        found = self.quantizer.encode(grid)
         return Codes(found.codes, found.vectors, grid, self._quantise, self.quantizer.nearest)
 
     def decode(self, z: Tensor) -> Tensor:
@@ -69,16 +68,26 @@ class QuantizedAE(Autoencoder):
         return [(self.decoder, "reconstruction")] if self.likelihood == "bernoulli" else []
 
     def _quantise(self, grid: Tensor) -> Tensor:
-        return self.quantizer(grid).vectors
+        return self.quantizer.encode(grid).vectors
+
+
+class HRQVAE(QuantizedAE):
+    """A quantised autoencoder whose quantiser is `hierarchical` unless it is told otherwise."""
+
+
+CLASSES = {"QuantizedAE": QuantizedAE, "HRQVAE": HRQVAE}
 
 
 def build_quantized(spec: ModelSpec, shape: tuple[int, int, int]) -> QuantizedAE:
     """The model of a run's specification; `UserError` for fields and networks that cannot be."""
-    fields, networks = build_around(spec, MODELS[spec.model_name], shape)
+    info = MODELS[spec.model_name]
+    fields, networks = build_around(spec, info, shape)
     name, options = QUANTIZERS.chosen(fields["quantizer"])
     try:
         quantizer = import_module(f"vaebench.models.providers.quantizers.{name}").BUILD(fields["latent_dim"], options)
     except (AssertionError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"the quantiser {name} cannot be built with {options}: {one_line(error)}") from error
     parts = networks["encoder"], networks["decoder"]
-    return QuantizedAE(shape, parts, quantizer, fields["reconstruction_loss"])
+    model = CLASSES[spec.model_name](shape, parts, quantizer, fields["reconstruction_loss"])
+    model.sampler = info.sampler_of(fields)
+    return model
