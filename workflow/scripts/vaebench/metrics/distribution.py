@@ -101,7 +101,7 @@ def _groups(count: int) -> list[slice]:
     return [slice(start, None, groups) for start in range(groups)] if groups > 1 else []
 
 
-def jackknife_error(left_out: Sequence[float]) -> float:
+def jackknife_error(left_out: Sequence[float] | np.ndarray) -> float:
     """Standard error of a statistic from its values without each of G groups: √((G-1)/G Σ (θ_g - mean)²)."""
     if len(left_out) < 2:
         return float("nan")
