@@ -85,7 +85,7 @@ def test_values_in_range_pass():
 @pytest.mark.parametrize(
     ("net", "role", "model", "shape", "config", "part"),
     [
-        ("convnet", "encoder", "VQVAE", (3, 64, 64), {}, "use resnet or compact"),
+        ("convnet", "encoder", "VQVAE", (3, 64, 64), {}, "use resnet, compact or lapped"),
         ("convnet", "encoder", "VAE", (3, 96, 96), {}, "use compact"),
         ("resnet", "discriminator", "VAEGAN", (3, 64, 64), {"reconstruction_layer": 3}, "use convnet or compact"),
         ("convnet", "discriminator", "VAEGAN", (3, 64, 64), {}, "reconstruction_layer -1"),

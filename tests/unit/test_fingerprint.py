@@ -234,6 +234,7 @@ def loaded_modules(model, folder):
         ("models/providers/pythae/model.py", set(MODELS), set(MODELS)),
         ("models/networks/compact.py", set(MODELS), set(MODELS)),
         ("models/networks/spectral.py", set(), set()),
+        ("models/networks/lapped.py", set(), set()),
         ("models/networks/families.py", set(MODELS), set(MODELS)),
         ("models/lookup.py", set(), set()),
     ],

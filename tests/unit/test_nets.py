@@ -1,5 +1,6 @@
-"""Networks by name: shapes at every allowed size, and what the compact family promises."""
+"""Networks by name: shapes at every allowed size, and what our families promise."""
 
+import itertools
 import math
 
 import numpy as np
@@ -12,6 +13,7 @@ from vaebench.base.errors import UserError
 from vaebench.models.catalog import GRID, NETS, grid_size
 from vaebench.models.networks.compact import CompactDiscriminator, keep_energy
 from vaebench.models.networks.families import build
+from vaebench.models.networks.lapped import LappedDecoder, Windows
 from vaebench.models.networks.spectral import Spectrum
 from vaebench.models.providers.pythae.building import build_config
 from vaebench.models.providers.pythae.catalog import MODELS
@@ -25,20 +27,21 @@ def config_for(model, shape, **fields):
 
 
 def latent_shape(family, model, shape):
-    """A vector, or VQVAE's grid of vectors: pythae's of a fixed side, the compact family's by the image's size."""
+    """A vector, or VQVAE's grid of vectors: pythae's of a fixed side, our families' by the image's size."""
     if model != "VQVAE":
         return (6,)
-    return (6, *(grid_size(shape[1:]) if family == "compact" else 2 * ({28: 4, 32: 8, 64: 4}[shape[1]],)))
+    return (6, *(grid_size(shape[1:]) if family in ("compact", "lapped") else 2 * ({28: 4, 32: 8, 64: 4}[shape[1]],)))
 
 
 @pytest.mark.parametrize("shape", SIZES)
 @pytest.mark.parametrize("model", [*HEADS, "VQVAE"])
-def test_compact_encoder_and_decoder_fit_every_size(model, shape):
+@pytest.mark.parametrize("family", ["compact", "lapped"])
+def test_convolutional_encoder_and_decoder_fit_every_size(family, model, shape):
     config = config_for(model, shape)
-    encoder, decoder = (build(role, "compact", MODELS[model], config).eval() for role in ("encoder", "decoder"))
+    encoder, decoder = (build(role, family, MODELS[model], config).eval() for role in ("encoder", "decoder"))
     output = encoder(torch.rand(2, *shape))
     assert list(output) == HEADS.get(model, ["embedding"])
-    assert output.embedding.shape[1:] == latent_shape("compact", model, shape)
+    assert output.embedding.shape[1:] == latent_shape(family, model, shape)
     images = decoder(output.embedding).reconstruction
     assert images.shape == (2, *shape)
     assert images.min() >= 0
@@ -74,8 +77,30 @@ def test_the_spectrum_is_scipys(shape):
 
 
 def test_spectral_networks_give_no_grids():
-    with pytest.raises(UserError, match="use resnet or compact"):
+    with pytest.raises(UserError, match="use resnet, compact or lapped"):
         build("encoder", "spectral", MODELS["VQVAE"], config_for("VQVAE", (3, 64, 64)))
+
+
+@pytest.mark.parametrize(("latent", "grid"), [((32,), None), ((8, 8, 8), (8, 8)), ((8, 16, 16), (16, 16))])
+def test_no_cell_of_the_grid_shows_in_lapped_images(latent, grid):
+    """Neighbouring pixels differ as much across the border of two cells as within one, before any training."""
+    torch.manual_seed(0)
+    decoder = LappedDecoder((3, 64, 64), latent[0], grid)
+    images = decoder(torch.randn(64, *latent)).reconstruction.detach().double()
+    steps = (images[..., 1:] - images[..., :-1]).square().mean((0, 1, 2))
+    across = torch.arange(63) % 4 == 3
+    assert 0.75 < float(steps[across].mean() / steps[~across].mean()) < 1.25
+
+
+def test_overlapping_windows_are_the_sum_of_each_cells_own():
+    torch.manual_seed(0)
+    windows = Windows(5, 3).double()
+    grid = torch.randn(1, 5, 4, 4, dtype=torch.float64)
+    expected = torch.zeros(3, 4 * 4 + 4, 4 * 4 + 4, dtype=torch.float64)
+    for row, column in itertools.product(range(4), range(4)):
+        window = torch.einsum("i,icyx->cyx", grid[0, :, row, column], windows.layer.weight)
+        expected[:, 4 * row : 4 * row + 8, 4 * column : 4 * column + 8] += window
+    torch.testing.assert_close(windows(grid)[0], expected[:, 2:-2, 2:-2])
 
 
 @pytest.mark.parametrize("shape", SIZES)

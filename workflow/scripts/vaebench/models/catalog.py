@@ -170,7 +170,7 @@ class NetInfo:
         if role != "discriminator" and model.head(config) not in self.heads:
             return (
                 f"{self.name} gives {model.name} one flat vector, so that it would quantise single numbers; "
-                "use resnet or compact, which give it a grid of vectors"
+                "use resnet, compact or lapped, which give it a grid of vectors"
             )
         if role == "discriminator":
             return self._check_layer(model, config)
@@ -201,7 +201,7 @@ class NetInfo:
 
 
 def grid_size(size: tuple[int, int], stride: int | None = None) -> tuple[int, int]:
-    """Height and width of the compact family's grid of codes, rounded up: the image's by `stride`.
+    """Height and width of our families' grids of codes, rounded up: the image's by `stride`.
 
     Without one a quarter of the image, an eighth from 48 pixels on.
     """
@@ -241,6 +241,7 @@ OWN_NETS = {
             heads=(VECTOR, GAUSSIAN, SPHERE),
             batch_norm=("encoder", "decoder"),
         ),
+        NetInfo("lapped", ("encoder", "decoder"), None, batch_norm=("encoder", "decoder")),
     )
 }
 

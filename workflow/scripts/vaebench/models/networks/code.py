@@ -5,7 +5,7 @@ from vaebench.base.importable import source_file
 from vaebench.models.run_spec import ModelSpec
 
 FAMILIES = "vaebench.models.networks.families"
-MODULES = {name: f"vaebench.models.networks.{name}" for name in ("compact", "spectral")}
+MODULES = {name: f"vaebench.models.networks.{name}" for name in ("compact", "lapped", "spectral")}
 
 
 def code_of_networks(spec: ModelSpec) -> Code:
