@@ -86,6 +86,8 @@ class Windows(nn.Module):
         amplitude = 1 / (1 + frequency[:, None] ** 2 + frequency**2)
         numbers = torch.randn(inputs, channels, SIDE, SIDE) * amplitude / math.sqrt(2 * inputs)
         with torch.no_grad():
+            for parameter in self.layer.parameters():
+                parameter.zero_()
             self.layer.weight.copy_(torch.einsum("icuv,uy,vx->icyx", numbers, waves, waves))
 
     def forward(self, x: Tensor) -> Tensor:
