@@ -60,6 +60,12 @@ data/weights/%.pt: | $(READY)
 bench-data: data/packages/gan_face_generate.archive ## validation and preprocessing against the plain way and raw decoding
 	$(BIN)/python benchmarks/bench_data.py $(OPTIONS)
 
+data/demo/train_data.npz: | $(READY)
+	$(SNAKEMAKE) --configfile config/demo.yaml -- data
+
+bench-quality: data/demo/train_data.npz data/weights/alexnet.pt ## quality over training time against pythae's stock trainer
+	$(BIN)/python benchmarks/bench_quality.py $(OPTIONS)
+
 bench-train: $(READY) ## training against pythae's trainers
 	$(BIN)/python benchmarks/bench_train.py $(OPTIONS)
 
@@ -115,5 +121,5 @@ $(READY): $(LOCK) $(if $(filter-out $(LOCK),$(INSTALLED)),another-lock)
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@echo $(LOCK) > $@
 
-.PHONY: another-lock help demo mnist fashion test test-fast lint paper readme bench-data bench-train bench-eval check-gpu check status efficiency \
+.PHONY: another-lock help demo mnist fashion test test-fast lint paper readme bench-data bench-quality bench-train bench-eval check-gpu check status efficiency \
 	test-slurm test-slurm-accounting lock docs install

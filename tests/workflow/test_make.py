@@ -31,6 +31,7 @@ SMALLEST = {
     "test-slurm": {"TESTS": "tests/slurm --collect-only"},
     "test-slurm-accounting": {"TESTS": "tests/slurm/test_accounting.py --collect-only"},
     "bench-data": {"OPTIONS": "--images 20 --filters bilinear --output measured.csv"},
+    "bench-quality": {"OPTIONS": "--seconds 0.1 --output measured.csv --figure measured.png"},
     "bench-train": {"OPTIONS": "--only VAE-compact --images 64 --rounds 1 --output measured.csv"},
     "bench-eval": {"OPTIONS": "--pairs 2 --rounds 1 --memory-counts 2 --output measured.csv"},
     "check-gpu": {"OPTIONS": "--tiny --only training --cases VAE-compact --output measured"},
