@@ -13,8 +13,9 @@ from torchmetrics.functional.image.ssim import _ssim_update
 from vaebench.base.errors import UserError
 from vaebench.metrics import reconstruction
 from vaebench.metrics.pairs import PairMetrics
-from vaebench.metrics.perceptual import LAYOUTS, Perceptual, pooled
+from vaebench.metrics.perceptual import Perceptual, pooled
 from vaebench.metrics.registry import METRICS
+from vaebench.models.terms.lpips import LAYOUTS
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.rand(5, 3, 64, 64, generator=GENERATOR)

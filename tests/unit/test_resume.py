@@ -31,6 +31,11 @@ CASES = {
         "VAEGAN", epochs=3, components={"discriminator": {"scheduler": {"name": "StepLR", "options": {"step_size": 1}}}}
     ),
     "metric": make_spec("RHVAE", epochs=3),
+    "vqgan": make_spec(
+        "QuantizedAE",
+        config={"quantizer": {"fsq": {"levels": [4, 4]}}, "l1": 0.5, "adversarial": {"start": 4, "channels": 8}},
+        epochs=3,
+    ),
     "averaged": make_spec("VAEGAN", epochs=3, select="last", ema={"decay": 0.9}),
     "by_step": make_spec(
         "VQVAE",

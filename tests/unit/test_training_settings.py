@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 from torch.optim import Optimizer
-from training_cases import digits, make_spec
+from training_cases import digits, make_spec, outputs
 
 from vaebench.base.errors import UserError
 from vaebench.base.interruption import Interruption
@@ -24,6 +24,7 @@ from vaebench.models.interface import Moment
 from vaebench.models.providers.pythae.catalog import MODELS
 from vaebench.training.checkpoint import Checkpoint
 from vaebench.training.objectives import make_objectives, step
+from vaebench.training.record import TrainingFiles
 from vaebench.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
@@ -230,7 +231,7 @@ def test_a_last_batch_that_halves_to_single_images_is_merged_where_it_could_not_
     """Elsewhere it is trained on as it is, with the numbers that it always gave."""
     for name in ("train", "eval"):  # 28x28, which the convnets take
         np.savez(tmp_path / f"{name}.npz", data=digits(19)[:, :, 2:30, 2:30])
-    images = tmp_path / "train.npz", tmp_path / "eval.npz"
+    images = TrainingFiles(tmp_path / "train.npz", tmp_path / "eval.npz", **outputs(tmp_path))
     checkpoint = Checkpoint(tmp_path / "state", "key")
     spec = make_spec("FactorVAE", net=net)
     trainer = Trainer(spec, 0, images, torch.device("cpu"), checkpoint, Interruption())

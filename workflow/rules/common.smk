@@ -32,7 +32,7 @@ except ImportError:
 from snakemake_logger_plugin_vaebench import show_progress
 from vaebench.config import resolve
 from vaebench.models.catalog import HOW_TO_TRAIN
-from vaebench.models.lookup import MODELS, code_of_run
+from vaebench.models.lookup import MODELS, code_of_run, trained_on_by
 from vaebench.base.digests import check_unchanged, digest_path, renew_digest
 from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import Code, code_fingerprint
@@ -187,6 +187,16 @@ def how_to_train(run):
         training={key: getattr(SPECS[run].training, key) for key in HOW_TO_TRAIN},
         tracking=config["tracking"],
     )
+
+
+def weights_of(networks):
+    """The files of the weights of fixed networks."""
+    return [f"{KEPT_WEIGHTS}/{WEIGHTS[name]}.pt" for name in networks]
+
+
+def weights_to_train(run):
+    """The files of the fixed networks that the losses of a run need."""
+    return weights_of(trained_on_by(SPECS[run]))
 
 
 def device_of(run):

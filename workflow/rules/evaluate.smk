@@ -75,10 +75,8 @@ rule evaluate:
         ids=ids(*SPLITS),
         samples=ancient(f"{RUN}/samples.npz"),
         samples_digest=digest_path(f"{RUN}/samples.npz"),
-        weights=ancient(expand(f"{KEPT_WEIGHTS}/{{place}}.pt", place=WEIGHTS.values())),
-        weights_digests=digests(
-            *expand(f"{KEPT_WEIGHTS}/{{place}}.pt", place=WEIGHTS.values())
-        ),
+        weights=ancient(weights_of(resolve.measuring_networks(config))),
+        weights_digests=digests(*weights_of(resolve.measuring_networks(config))),
         labels=ancient(raw_if_given("labels")),
         labels_digest=digests(*raw_if_given("labels")),
     output:

@@ -9,6 +9,8 @@ rule train:
         train=array("train"),
         eval=array("eval"),
         pixels=pixels("train", "eval"),
+        weights=lambda wildcards: ancient(weights_to_train(wildcards.run)),
+        weights_digests=lambda wildcards: digests(*weights_to_train(wildcards.run)),
     output:
         model=directory(f"{RUN}/final_model"),
         history=f"{RUN}/history.csv",

@@ -20,6 +20,7 @@ with job(snakemake.log[0]):
         history=Path(snakemake.output.history),
         provenance=Path(snakemake.output.provenance),
         state=Path(snakemake.output.model).with_name("training_state"),
+        weights={Path(path).stem: Path(path) for path in snakemake.input.weights},
     )
     check_job(spec.training.device, spec, files.train)
     train(spec, int(snakemake.wildcards.seed), files, snakemake.params.code, snakemake.threads, how.tracking)

@@ -36,7 +36,7 @@ from vaebench.config.training_settings import mistakes_in_training
 from vaebench.download.file_source import FileSource
 from vaebench.models.catalog import NETS, ModelInfo
 from vaebench.models.feature_networks import FEATURE_NETWORKS, weights_needed
-from vaebench.models.lookup import MODELS
+from vaebench.models.lookup import MODELS, trained_on_by
 from vaebench.models.run_spec import RunSpec
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")  # a link to workflow/schemas
@@ -133,6 +133,12 @@ def suites(config: Mapping[str, Any]) -> list[str]:
 
 
 def networks(config: Mapping[str, Any]) -> list[str]:
+    """The fixed networks that metrics and losses need weights of."""
+    trained_on = {name for spec in expand_runs(config).values() for name in trained_on_by(spec)}
+    return sorted(trained_on.union(measuring_networks(config)))
+
+
+def measuring_networks(config: Mapping[str, Any]) -> list[str]:
     """The fixed networks that the metrics need weights of."""
     return weights_needed(evaluation_settings(config))
 

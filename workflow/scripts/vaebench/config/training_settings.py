@@ -22,7 +22,7 @@ def mistakes_in_training(
     `shape` (C, H, W) is that of the images, None when it is not known. `tried` remembers the optimizers and schedules
     that were tried, which loads torch; with None they are not.
     """
-    training, info = spec.training, info_of(spec.model_name)
+    training, info = spec.training, info_of(spec.model_name).of(spec.config)
     unknown = [name for name in training.components if name not in info.components and not info.is_open]
     for name in unknown:
         known = listing(info.components) or "none, it has one optimizer"
@@ -42,6 +42,8 @@ def mistakes_in_training(
             "compile",
             f"{spec.model} takes gradients of gradients, which compiled networks do not give; set it to false",
         )
+    if training.gradients == "pythae" and info.exact_only:
+        yield "gradients", f"{spec.model} has no trainer of pythae's with an adversarial term; set it to exact"
     if training.gradients == "pythae" and training.precision in ("bf16", "tf32"):
         yield "precision", "gradients: pythae repeats trainers that compute in float32; set it to auto or fp32"
     if tried is not None and not unknown:
@@ -71,7 +73,7 @@ def _has_batch_norm(net: NetInfo, role: str, shape: tuple[int, int, int] | None)
 def _mistakes_in_optimizers(spec: RunSpec, tried: dict[str, list[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
     """What torch says to the optimizers and schedules of a run, each combination tried once."""
     training = spec.training
-    info = info_of(spec.model_name)
+    info = info_of(spec.model_name).of(spec.config)
     for name in info.components or (None,):
         own = training.components.get(name or "", {})
         settings = training.of(name)

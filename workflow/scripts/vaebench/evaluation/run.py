@@ -23,6 +23,7 @@ from vaebench.models.batches import prepare_torch, to_bytes, to_float
 from vaebench.models.feature_networks import FEATURE_NETWORKS, wanted_features
 from vaebench.models.inference import encode, reconstruct
 from vaebench.models.storage import load_model
+from vaebench.models.terms.term_fields import TRAINED_ON
 from vaebench.results.suite_files import Suites, TrainingIdentity, write_per_image
 
 EXTREMES = 8
@@ -93,6 +94,7 @@ def evaluate(
         columns |= add_likelihood(task, suites)
     if settings.protocol == "legacy":
         add_legacy(task, suites)
+    suites.remark(network.trained_on, TRAINED_ON)
     arrays = {"latent.npz": summary.arrays(), "extremes.npz": extremes(task, columns["mse"])}
     for file, content in arrays.items():
         write_npz("metrics", outputs[file], content)

@@ -11,9 +11,10 @@ from vaebench.base.errors import UserError
 from vaebench.base.plugin_files import PluginError
 from vaebench.metrics import reconstruction
 from vaebench.metrics.added_values import pair_functions
-from vaebench.metrics.perceptual import LAYOUTS, Perceptual, pooled, too_small
+from vaebench.metrics.perceptual import Perceptual, pooled
 from vaebench.metrics.registry_images import fidelity
 from vaebench.models.posterior import finite_rows
+from vaebench.models.terms.lpips import LAYOUTS, too_small
 
 # Images that pass through a trunk together: enough to fill the device, few enough for its memory.
 CHUNK = {"cpu": 64, "cuda": 256}

@@ -6,7 +6,7 @@ The Snakefile reads this module on every start, so it must not import torch or p
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
-from typing import Any
+from typing import Any, Self
 
 from vaebench.base.errors import UserError
 from vaebench.base.plugin_files import Added, Registry
@@ -23,6 +23,7 @@ COMPONENTS = {
 
 Shape = tuple[int, int, int]  # of images: channels, height, width
 ROLES = ("encoder", "decoder", "discriminator")
+DOWNSAMPLING = (4, 8, 16, 32)  # pixels of the image per vector of a grid, in either direction
 
 # What an encoder gives: a vector, the mean and log variance of a Gaussian, the direction and concentration of a von
 # Mises-Fisher distribution, or a grid of vectors.
@@ -47,8 +48,9 @@ class ModelInfo:
     neither waits for the device nor depends on anything but tensors within an epoch, so that it can be recorded
     (`training.steps`). `needs_float32`: why precision auto is never bf16 for it; empty where bfloat16 does
     (docs/performance.md). `meaningless`: keys of the section `training` that cannot change what becomes of it.
-    `decays`: the components whose optimizer decays weights because of a field. `is_open`: a class of a user's own,
-    whose fields, components and terms are not known here.
+    `decays`: the components whose optimizer decays weights because of a field. `exact_only`: it cannot be trained with
+    `gradients: pythae`. `trained_on`: the fixed networks in whose features its loss compares images; their weights are
+    needed to train it. `is_open`: a class of a user's own, whose fields, components and terms are not known here.
     """
 
     name: str
@@ -70,7 +72,13 @@ class ModelInfo:
     needs_float32: str = ""
     meaningless: tuple[str, ...] = ("vq_scale",)
     decays: tuple[str, ...] = ()
+    exact_only: bool = False
+    trained_on: tuple[str, ...] = ()
     is_open: bool = False
+
+    def of(self, config: Mapping[str, Any]) -> Self:
+        """The entry of this model with a configuration, where that decides about objectives or terms."""
+        return self
 
     def decisive(self) -> str:
         """What of this entry decides results, as text; not what it allows a configuration to say, nor words."""
@@ -169,8 +177,8 @@ class NetInfo:
             )
         if role != "discriminator" and model.head(config) not in self.heads:
             return (
-                f"{self.name} gives {model.name} one flat vector, so that it would quantise single numbers; "
-                "use resnet, compact or lapped, which give it a grid of vectors"
+                f"{self.name} gives one flat vector, and {model.name} needs a grid of vectors here; use resnet, "
+                "compact or lapped, which give one"
             )
         if role == "discriminator":
             return self._check_layer(model, config)
@@ -207,6 +215,12 @@ def grid_size(size: tuple[int, int], stride: int | None = None) -> tuple[int, in
     """
     stride = stride or (4 if max(size) < 48 else 8)
     return ceil(size[0] / stride), ceil(size[1] / stride)
+
+
+def why_no_downsampling(value: object) -> str | None:
+    """Why `value` cannot be the field `downsampling` of a model whose latents are grids; None where it can."""
+    allowed = ", ".join(map(str, DOWNSAMPLING))
+    return None if value is None or value in DOWNSAMPLING else f"{value!r} must be one of {allowed}, or null"
 
 
 def _alternatives(role: str) -> str:

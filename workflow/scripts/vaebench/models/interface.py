@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,15 @@ NETWORKS = ("encoder", "decoder", "discriminator")
 
 @dataclass(frozen=True)
 class Moment:
-    """When in a training losses are computed: the epoch, counted from 1, and the number of images of the split."""
+    """When in a training losses are computed: the epoch, counted from 1, and the number of images of the split.
+
+    step: the number of the update that they are for, counted from 1 through all epochs; in a validation, of the last
+    one.
+    """
 
     epoch: int = 1
     images: int = 1
+    step: int = 1
 
 
 @dataclass(frozen=True)
@@ -79,13 +85,15 @@ class Autoencoder(nn.Module, ABC):
     come from when the configuration says `auto`. codebook_size: how many codes there are, of each level, for a model
     whose posterior is `Codes`; None for others. code_levels: how many codes a position of its grid has. likelihood:
     `gaussian` for the one with variance 1, `bernoulli` for a model trained on cross-entropy, or the name of one of the
-    model's own (`own_nats`). answer: the mapping in which its networks give several tensors.
+    model's own (`own_nats`). trained_on: the fixed networks in whose features its loss compares images. answer: the
+    mapping in which its networks give several tensors.
     """
 
     input_shape: tuple[int, int, int]
     sampler: str = "normal"
     code_levels: int = 1
     likelihood: str = "gaussian"
+    trained_on: tuple[str, ...] = ()
     answer: type[Mapping[str, Tensor]] = dict
 
     @property
@@ -159,6 +167,12 @@ class Autoencoder(nn.Module, ABC):
     def probabilities(self) -> Sequence[tuple[nn.Module, str]]:
         """The networks whose answers must be probabilities, each with the key of the tensor in its answer."""
         return []
+
+    def take_weights(self, files: Mapping[str, Path] | None) -> None:
+        """Called once before a training, with the files of the fixed networks that the losses need, by their names.
+
+        None: zeros will do, since only memory is to be estimated.
+        """
 
     def prepare_training(self) -> None:
         """Called once before optimizers are made: time to replace parts by faster ones with the same state."""

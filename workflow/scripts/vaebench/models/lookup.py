@@ -37,6 +37,11 @@ def info_of(model: str) -> ModelInfo:
     return provider_of(model).catalog[model]
 
 
+def trained_on_by(spec: ModelSpec) -> tuple[str, ...]:
+    """The fixed networks whose weights a training of the run needs."""
+    return () if spec.pretrained is not None else info_of(spec.model_name).of(spec.config).trained_on
+
+
 def code_of_run(spec: ModelSpec, measured: bool = False) -> Code:
     """The code that decides what becomes of a run's model, and if `measured` of its metrics.
 

@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from vaebench.base.formats import read_json, stamped, unstamped
 from vaebench.base.provenance import Environment, environment
 from vaebench.metrics.metric import SUITES, Value
 from vaebench.metrics.registry import METRICS, describe
+from vaebench.models.feature_networks import FEATURE_NETWORKS
 
 COLUMNS = (
     "dataset",
@@ -105,6 +106,13 @@ class Suites:
         notes: what qualifies a metric's value, or why it is absent, by metric.
         """
         self.add({name: mean_of(values, notes.get(name, "")) for name, values in columns.items()}, count)
+
+    def remark(self, networks: Collection[str], remark: str) -> None:
+        """Add `remark` to the note of each value that one of these fixed networks gave."""
+        backbones = tuple(f"lpips_{FEATURE_NETWORKS[name].backbone}" for name in networks)
+        for name, found in self.found.items():
+            if describe(name).features in networks or name.endswith(backbones):
+                self.found[name] = replace(found, note=f"{found.note}; {remark}" if found.note else remark)
 
     def rows(self, suite: str) -> list[dict[str, str | int]]:
         """The rows of one suite's CSV, in the registry's order."""

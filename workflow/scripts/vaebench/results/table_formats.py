@@ -1,7 +1,7 @@
 """The tables as Markdown and as LaTeX with booktabs: arrows for direction, units, bold where the best is certain."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,17 +15,22 @@ from vaebench.results.table_pages import Page, bold, escape, latex_page, markdow
 SIGNIFICANT = 4
 MOST_DECIMALS = 6
 SINGLE = "†"  # marks an interval that is not over seeds
+TRAINED = "‡"  # marks a metric that the model was trained on
 ARROWS = {True: ("↑", r"$\uparrow$"), False: ("↓", r"$\downarrow$"), None: ("", "")}
 
 
 @dataclass(frozen=True)
 class Table:
-    """One wide table: a row per run; for each metric the columns `{metric}_{part}`."""
+    """One wide table: a row per run; for each metric the columns `{metric}_{part}`.
+
+    trained_on: run and metric, where the run's model was trained on what the metric measures.
+    """
 
     name: str
     frame: pd.DataFrame
     metrics: list[str]
     best: dict[str, str]
+    trained_on: Collection[tuple[str, str]] = ()
 
 
 Shown = Table | pd.DataFrame  # a row per run, or the differences between runs
@@ -58,6 +63,7 @@ def legend(table: Shown, settings: StatisticsSettings) -> str:
         f"Mean over seeds ± half the {level} Student interval for other trainings; {SINGLE} a single seed: half the "
         "interval over images or samples, for this trained model. Bold: better than every other run, each difference "
         f"with p < {1 - confidence:.2g} (over trainings; with one seed, of these trained models)."
+        + (f" {TRAINED} measured by the network that the model was trained on." if table.trained_on else "")
     )
 
 
@@ -82,6 +88,8 @@ def _wide_cells(table: Table, style: str) -> tuple[list[str], list[list[str]]]:
         cells_of = zip(means, halves, frame[f"{metric}_n_seeds"], strict=True)
         mark = text(SINGLE)
         column = [number(m, half, digits, style) + mark * (n == 1 and half > 0) for m, half, n in cells_of]
+        trained = [text(TRAINED) * ((run, metric) in table.trained_on) for run in frame["run"]]
+        column = [cell + sign if cell else cell for cell, sign in zip(column, trained, strict=True)]
         winner = table.best.get(metric)
         columns.append(
             [bold(cell, style) if run == winner else cell for run, cell in zip(frame["run"], column, strict=True)]

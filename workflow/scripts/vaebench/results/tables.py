@@ -12,6 +12,7 @@ import pandas as pd
 from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path
 from vaebench.metrics.registry import METRICS, describe
+from vaebench.models.terms.term_fields import TRAINED_ON
 from vaebench.results.pairwise import pairwise, reach_notes, seed_notes, single_seed_note
 from vaebench.results.standing import standing
 from vaebench.results.statistics import StatisticsSettings, seed_summary
@@ -80,7 +81,8 @@ def summary(
     pairs = pairwise(values, per_image, contexts, order, settings)
     mixtures, lost = mixture_notes(contexts), seed_notes(values, order)
     notes = [*mixtures, *reach_notes(pairs, 1 - settings.confidence), *single_seed_note(values), *lost.values()]
-    notes += [*failure_notes(expected.failures, order, values), *precision_note(contexts)]
+    trained = trained_notes(values, order)
+    notes += [*failure_notes(expected.failures, order, values), *precision_note(contexts), *trained.values()]
     measured = Measured(values, pairs, order, settings)
     tables = [wide_table("comparison", [name for name, entry in METRICS.items() if entry.headline], measured)]
     for info in TABLES.values():
@@ -88,7 +90,8 @@ def summary(
             metrics = [name for name, entry in METRICS.items() if entry.suite in info.suites and not entry.long_only]
             tables.append(wide_table(info.name, metrics, measured))
     outputs_folder.mkdir(parents=True, exist_ok=True)
-    remarks = _row_notes(order, expected.failures, mixtures, values, lost)
+    own = {run: " ".join(told[run] for told in (lost, trained) if run in told) for run in {*lost, *trained}}
+    remarks = _row_notes(order, expected.failures, mixtures, values, own)
     for table in tables:
         frame = table.frame.assign(note=table.frame["run"].map(remarks))
         _write_csv(frame, outputs_folder / f"{table.name}.csv")
@@ -131,7 +134,8 @@ def wide_table(name: str, metrics: list[str], measured: Measured) -> Table:
         columns |= {f"{metric}_{part}": parts[part].to_numpy() for part in SUMMARY_PARTS}
         if found_order.winner:
             best[metric] = found_order.winner
-    return Table(name, pd.DataFrame(columns), metrics, best)
+    judged = found[found["note"].str.contains(TRAINED_ON, regex=False)]
+    return Table(name, pd.DataFrame(columns), metrics, best, set(zip(judged["run"], judged["metric"], strict=True)))
 
 
 def _summary(cell: pd.DataFrame | None, confidence: float) -> dict[str, float]:
@@ -161,6 +165,12 @@ def mixture_notes(contexts: Sequence[Context]) -> list[str]:
             told = "; ".join(f"{', '.join(key)}: {', '.join(members)}" for key, members in groups.items())
             notes.append(f"These results mix {len(groups)} {aspect}. {told}.")
     return notes
+
+
+def trained_notes(values: pd.DataFrame, order: list[str]) -> dict[str, str]:
+    """By run: that its model was trained on what a network measures it by."""
+    judged = set(values["run"][values["note"].str.contains(TRAINED_ON, regex=False)])
+    return {run: f"{run} was trained on the network of some of its metrics (‡)." for run in order if run in judged}
 
 
 def precision_note(contexts: Sequence[Context]) -> list[str]:

@@ -24,6 +24,7 @@ def training_memory_mb(spec: RunSpec, input_shape: tuple[int, int, int]) -> floa
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = build_model(spec, input_shape).train()
+        model.take_weights(None)
         parameters = sum(each.numel() * each.element_size() for each in model.parameters())
         owned = {each.data_ptr() for each in model.parameters()}
         kept: dict[int, int] = {}

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ class TrainingFiles:
     """What a training reads and writes.
 
     `train` and `eval` are npz files of uint8 images (n, C, H, W), `output` is the model's folder, `state` that of the
-    resumable state.
+    resumable state. `weights` are the files of the fixed networks that the losses need, by network.
     """
 
     train: Path
@@ -29,6 +29,7 @@ class TrainingFiles:
     history: Path
     provenance: Path
     state: Path
+    weights: Mapping[str, Path] = field(default_factory=dict)
 
 
 def training_key(spec: RunSpec, seed: int, code: str, data: Mapping[str, str]) -> str:

@@ -68,7 +68,7 @@ def train(spec: RunSpec, seed: int, files: TrainingFiles, code: str, threads: in
         precision = choose_precision(spec, device, checkpoint.precisions())
         resolved = replace(spec, training=replace(training, precision=precision))
         with numerics(resolved.training, device, threads), Interruption() as interruption:
-            trainer = Trainer(resolved, seed, (files.train, files.eval), device, checkpoint, interruption)
+            trainer = Trainer(resolved, seed, files, device, checkpoint, interruption)
             attempt = {"resumed_at_epoch": trainer.progress.epoch, "precision": precision}
             attempts = checkpoint.begin_attempt({**environment(str(device)), **attempt})
             with open_tracker(tracking, files.state / "tracking", f"{spec.run}-seed{seed}", record) as tracker:
@@ -115,21 +115,23 @@ class Trainer:
         self,
         spec: RunSpec,
         seed: int,
-        data: tuple[Path, Path],
+        files: TrainingFiles,
         device: torch.device,
         checkpoint: Checkpoint,
         interruption: Interruption,
     ) -> None:
         self.spec, self.seed, self.device = spec, seed, device
         self.training = spec.training
-        self.info = info_of(spec.model_name)
+        self.info = info_of(spec.model_name).of(spec.config)
         self.as_pythae = self.training.gradients == "pythae"
         self.checkpoint, self.interruption = checkpoint, interruption
         self._check_select()
-        images, validation = map(open_array, data)
+        images, validation = open_array(files.train), open_array(files.eval)
         self.input_shape = images.shape[1:]
         seed_everything(seed)
-        self.model = prepare(build_model(spec, self.input_shape), self.training, device)
+        model = build_model(spec, self.input_shape)
+        model.take_weights(self._weights(files))
+        self.model = prepare(model, self.training, device)
         self.guard = ProbabilityGuard(self.model)
         smallest = max(self.info.smallest_batch, 2 if has_batch_norm(self.model) else 1)
         channels_last = self.training.channels_last and not self.as_pythae and device.type == "cuda"
@@ -218,10 +220,10 @@ class Trainer:
     def make_step(self, epoch: int) -> Step:
         """A function that trains on one batch of this epoch and gives its losses, (terms,) on the device."""
         update = step_as_pythae if self.as_pythae else step
-        moment = Moment(epoch, len(self.train_set))
 
         def one_step(x: Tensor) -> Tensor:
             self.guard.begin()
+            moment = Moment(epoch, len(self.train_set), self.progress.steps + 1)
             with torch.autocast(self.device.type, enabled=False):  # networks within cast their weights once a step
                 losses = self.model.losses(x, moment)
             update(self.objectives, losses)
@@ -280,7 +282,7 @@ class Trainer:
             return kept_state(self.model)
 
     def _validation_losses(self, x: Tensor, epoch: int) -> dict[str, Tensor]:
-        moment = Moment(epoch, len(self.eval_set))
+        moment = Moment(epoch, len(self.eval_set), self.progress.steps)
         if self.info.differentiates and self.as_pythae:
             with torch.no_grad(), suppress(RuntimeError):  # pythae tries this first, which takes random numbers
                 self.model.losses(x, moment)
@@ -389,6 +391,12 @@ class Trainer:
     def _summary(self) -> dict[str, float]:
         last = {row["term"]: row["value"] for row in self.progress.rows if row["split"] == "eval"}
         return {"mse": round(last["mse"], 6), "loss": round(last["loss"], 3)}
+
+    def _weights(self, files: TrainingFiles) -> Mapping[str, Path]:
+        """The files of the fixed networks that the losses need."""
+        if missing := [name for name in self.info.trained_on if name not in files.weights]:
+            raise UserError(f"{self.spec.model_name} needs the weights of {missing[0]}, which were not given")
+        return files.weights
 
     def _check_select(self) -> None:
         if reason := why_not_select(self.info, self.training.select):

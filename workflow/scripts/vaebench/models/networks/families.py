@@ -1,6 +1,7 @@
 """Encoders, decoders and discriminators by name: pythae's benchmark networks, our families, or a user's class."""
 
 import importlib
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,11 +35,12 @@ def build(role: str, name: str, model: ModelInfo, config: Any) -> nn.Module:
 
 
 def build_around(
-    spec: ModelSpec, info: ModelInfo, shape: tuple[int, int, int]
+    spec: ModelSpec, info: ModelInfo, shape: tuple[int, int, int], times: Mapping[str, int] | None = None
 ) -> tuple[dict[str, Any], dict[str, nn.Module]]:
     """The fields of a run's model, defaults among them, and its networks by role, for images of `shape` (C, H, W).
 
-    Raises `UserError` for fields and networks that cannot be.
+    times: by role, how many times `latent_dim` wide its latents are; 1 where left out. Raises `UserError` for fields
+    and networks that cannot be.
     """
     for field, value in spec.config.items():
         if field not in info.fields:
@@ -46,13 +48,13 @@ def build_around(
         if reason := info.check(field, value):
             raise UserError(f"{info.name}: {field}: {reason}")
     fields = {**info.fields, **spec.config}
-    config = SimpleNamespace(input_dim=tuple(shape), **fields)
     networks = {}
     for role in info.nets:
         network = spec.nets.get(role)
         if not network:
             raise UserError(f"{spec.run}: {info.name} needs a network under nets.{role}")
-        networks[role] = build(role, network, info, config)
+        width = {"latent_dim": fields["latent_dim"] * (times or {}).get(role, 1)}
+        networks[role] = build(role, network, info, SimpleNamespace(input_dim=tuple(shape), **{**fields, **width}))
     return fields, networks
 
 

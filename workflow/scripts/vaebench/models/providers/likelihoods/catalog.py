@@ -1,10 +1,13 @@
 """The variational autoencoder whose likelihood is chosen, without importing torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
-from vaebench.models.catalog import ModelInfo
+from vaebench.models.catalog import GAUSSIAN, GRID, ModelInfo, why_no_downsampling
 from vaebench.models.fields import Range
 from vaebench.models.options import Alternatives, number, why_no_number
+from vaebench.models.terms.term_fields import FIELDS, why_no_term, with_terms
 
 LEARNED, OPTIMAL = "learned", "optimal"
 ABOVE_ZERO = Range(0, open_low=True)
@@ -25,8 +28,20 @@ LIKELIHOODS = Alternatives(
 class LikelihoodInfo(ModelInfo):
     """The entry of a model whose field `likelihood` names one of `LIKELIHOODS`."""
 
+    def of(self, config: Mapping[str, Any]) -> Self:
+        """With the added terms."""
+        return with_terms(self, config)
+
+    def head(self, config: Mapping[str, Any]) -> str:
+        """A grid of moments where the latents are to be one."""
+        return GRID if config.get("spatial") else GAUSSIAN
+
     def check(self, name: str, value: object) -> str | None:
         """As of any model; `likelihood` and `posterior_variance` by rules of their own."""
+        if name in FIELDS:
+            return why_no_term(name, value)
+        if name == "downsampling":
+            return why_no_downsampling(value)
         if name == "likelihood":
             return LIKELIHOODS.why_not(value)
         if name == "posterior_variance":
@@ -44,6 +59,9 @@ MODELS: dict[str, ModelInfo] = {
             "beta": 1.0,
             "likelihood": {"gaussian": {"sigma": OPTIMAL}},
             "posterior_variance": LEARNED,
+            "spatial": False,
+            "downsampling": None,
+            **FIELDS,
         },
         recordable=True,
     )

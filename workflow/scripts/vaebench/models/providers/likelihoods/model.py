@@ -3,24 +3,27 @@
 import math
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from typing import Any
 
 import torch
 from pythae.models.base.base_utils import ModelOutput
 from torch import Tensor, nn
 
-from vaebench.models.interface import Autoencoder, Losses, Moment
+from vaebench.models.interface import Losses, Moment
 from vaebench.models.networks.families import build_around
 from vaebench.models.posterior import Gaussian, Posterior
 from vaebench.models.providers.likelihoods.catalog import LEARNED, LIKELIHOODS, MODELS
 from vaebench.models.providers.likelihoods.likelihood import Likelihood
 from vaebench.models.run_spec import ModelSpec
+from vaebench.models.terms.added_terms import AddedTerms, ModelWithTerms
 
 
-class LikelihoodVAE(Autoencoder):
+class LikelihoodVAE(ModelWithTerms):
     """`encoder` gives `embedding` and `log_covariance`, (B, L) each; `decoder` gives `reconstruction`.
 
-    The loss is -ln p(x|z) of one draw of z, with every constant, plus beta times the KL divergence. variance: of the
-    posterior, the same for all images (CV-VAE, Ghosh et al. 2020, arXiv 1903.12436); None: the encoder's.
+    Where latents are grids, the encoder gives both in one `embedding`, (B, 2 D, h, w). The loss is -ln p(x|z) of one
+    draw of z, with every constant, plus beta times the KL divergence, and what is added. variance: of the posterior,
+    the same for all images (CV-VAE, Ghosh et al. 2020, arXiv 1903.12436); None: the encoder's.
     """
 
     answer = ModelOutput
@@ -30,23 +33,23 @@ class LikelihoodVAE(Autoencoder):
         shape: tuple[int, int, int],
         networks: tuple[nn.Module, nn.Module],
         likelihood: Likelihood,
-        beta: float = 1.0,
-        variance: float | None = None,
+        fields: Mapping[str, Any],
     ) -> None:
-        super().__init__()
-        self.input_shape = shape
+        super().__init__(shape, AddedTerms(shape[0], fields))
         self.encoder, self.decoder = networks
         self.p = likelihood
-        self.beta, self.variance = beta, variance
+        self.beta = float(fields["beta"])
+        self.variance = None if fields["posterior_variance"] == LEARNED else float(fields["posterior_variance"])
         self.likelihood = likelihood.kind
 
     def losses(self, x: Tensor, moment: Moment) -> Losses:
-        """loss, reconstruction_loss and kl, in nats an image."""
+        """loss, reconstruction_loss and kl, in nats an image, and the added terms."""
         mean, log_variance = self._gaussian(x)
         z = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
-        nats = self.p(x, self.decode(z)).mean()
+        y = self.decode(z)
+        nats = self.p(x, y).mean()
         kl = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).flatten(1).sum(1).mean()
-        return Losses({"loss": nats + self.beta * kl, "reconstruction_loss": nats, "kl": kl})
+        return self.with_added((x, y), {"reconstruction_loss": nats, "kl": kl}, self.beta * kl, moment)
 
     def encode(self, x: Tensor) -> Posterior:
         """A Gaussian."""
@@ -67,6 +70,9 @@ class LikelihoodVAE(Autoencoder):
     def _gaussian(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and ln σ² of the posterior."""
         output = self.encoder(x)
+        if self.variance is None and output.embedding.ndim == 4:
+            mean, log_variance = output.embedding.chunk(2, dim=1)
+            return mean, log_variance
         if self.variance is None:
             return output.embedding, output.log_covariance
         return output.embedding, torch.full_like(output.embedding, math.log(self.variance))
@@ -74,9 +80,10 @@ class LikelihoodVAE(Autoencoder):
 
 def build_likelihood_vae(spec: ModelSpec, shape: tuple[int, int, int]) -> LikelihoodVAE:
     """The model of a run's specification; `UserError` for fields and networks that cannot be."""
-    fields, networks = build_around(spec, MODELS[spec.model_name], shape)
+    info = MODELS[spec.model_name]
+    given = {**info.fields, **spec.config}
+    moments = 2 if given["spatial"] and given["posterior_variance"] == LEARNED else 1
+    fields, networks = build_around(spec, info, shape, {"encoder": moments})
     name, options = LIKELIHOODS.chosen(fields["likelihood"])
     likelihood = import_module(f"vaebench.models.providers.likelihoods.{name}").BUILD(options)
-    variance = None if fields["posterior_variance"] == LEARNED else float(fields["posterior_variance"])
-    parts = networks["encoder"], networks["decoder"]
-    return LikelihoodVAE(shape, parts, likelihood, float(fields["beta"]), variance)
+    return LikelihoodVAE(shape, (networks["encoder"], networks["decoder"]), likelihood, fields)

@@ -3,15 +3,15 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
-from vaebench.models.catalog import GRID, ModelInfo
+from vaebench.models.catalog import GRID, ModelInfo, why_no_downsampling
 from vaebench.models.fields import FRACTION, NOT_NEGATIVE, POSITIVE, Range
 from vaebench.models.options import Alternatives, Option, number, switch, whole, word
+from vaebench.models.terms.term_fields import FIELDS, why_no_term, with_terms
 
 LARGEST = 2**16  # codes: the prior that is fitted to them has an output for each
 OF_LEVELS = "uniform_codes"  # the sampler of codes of several levels
-DOWNSAMPLING = (4, 8, 16, 32)  # pixels of the image per vector of the grid, in either direction
 
 
 def _why_no_levels(levels: object) -> str | None:
@@ -89,13 +89,18 @@ QUANTIZERS = Alternatives(
 class QuantizedInfo(ModelInfo):
     """The entry of a model whose field `quantizer` names one of `QUANTIZERS`."""
 
+    def of(self, config: Mapping[str, Any]) -> Self:
+        """With the added terms."""
+        return with_terms(self, config)
+
     def check(self, name: str, value: object) -> str | None:
-        """As of any model; the fields `quantizer` and `downsampling` by rules of their own."""
+        """As of any model; the fields `quantizer`, `downsampling` and those of added terms by rules of their own."""
+        if name in FIELDS:
+            return why_no_term(name, value)
         if name == "quantizer":
             return QUANTIZERS.why_not(value)
         if name == "downsampling":
-            allowed = ", ".join(map(str, DOWNSAMPLING))
-            return None if value is None or value in DOWNSAMPLING else f"{value!r} must be one of {allowed}, or null"
+            return why_no_downsampling(value)
         return super().check(name, value)
 
     def sampler_of(self, config: Mapping[str, Any]) -> str:
@@ -107,7 +112,14 @@ class QuantizedInfo(ModelInfo):
 def _model(name: str, quantizer: Mapping[str, Any]) -> QuantizedInfo:
     return QuantizedInfo(
         name,
-        fields={"latent_dim": 64, "reconstruction_loss": "mse", "downsampling": None, "quantizer": quantizer},
+        fields={
+            "latent_dim": 64,
+            "reconstruction_loss": "mse",
+            "downsampling": None,
+            "quantizer": quantizer,
+            **FIELDS,
+        },
+        choices={"reconstruction_loss": ("mse", "l1", "bce")},
         encoder=GRID,
         posterior="codes",
         prior="codes",

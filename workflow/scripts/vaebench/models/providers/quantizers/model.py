@@ -1,38 +1,48 @@
 """An autoencoder whose grid of vectors is quantised."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from typing import Any
 
+import torch
 from pythae.models.base.base_utils import ModelOutput
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vaebench.base.errors import UserError
 from vaebench.base.plain_tensors import one_line
-from vaebench.models.interface import Autoencoder, Losses, Moment
+from vaebench.models.interface import Losses, Moment
 from vaebench.models.networks.families import build_around
 from vaebench.models.posterior import Codes, Posterior
 from vaebench.models.providers.quantizers.catalog import MODELS, QUANTIZERS
 from vaebench.models.providers.quantizers.quantizer import Quantizer
 from vaebench.models.run_spec import ModelSpec
+from vaebench.models.terms.added_terms import AddedTerms, ModelWithTerms
+
+ERRORS = {"mse": functional.mse_loss, "l1": functional.l1_loss, "bce": functional.binary_cross_entropy}
 
 
-class QuantizedAE(Autoencoder):
+class QuantizedAE(ModelWithTerms):
     """`encoder` gives a grid (B, D, h, w) as `embedding`, and `decoder` takes the quantised one.
 
-    The loss is the squared error, or the cross-entropy, summed over an image, and the quantiser's own.
+    The loss is the squared or absolute error, or the cross-entropy, summed over an image, the quantiser's own, and what
+    is added.
     """
 
     answer = ModelOutput
 
     def __init__(
-        self, shape: tuple[int, int, int], networks: tuple[nn.Module, nn.Module], quantizer: Quantizer, loss: str
+        self,
+        shape: tuple[int, int, int],
+        networks: tuple[nn.Module, nn.Module],
+        quantizer: Quantizer,
+        fields: Mapping[str, Any],
     ) -> None:
-        super().__init__()
-        self.input_shape = shape
+        super().__init__(shape, AddedTerms(shape[0], fields))
         self.encoder, self.decoder = networks
         self.quantizer, self.code_levels = quantizer, quantizer.levels
-        self.likelihood = "bernoulli" if loss == "bce" else "gaussian"
+        self.error = fields["reconstruction_loss"]
+        self.likelihood = "bernoulli" if self.error == "bce" else "gaussian"
 
     @property
     def codebook_size(self) -> int | None:
@@ -40,14 +50,14 @@ class QuantizedAE(Autoencoder):
         return self.quantizer.size
 
     def losses(self, x: Tensor, moment: Moment) -> Losses:
-        """loss, reconstruction_loss, and `quantizer` where it has a loss."""
+        """loss, reconstruction_loss, `quantizer` where it has a loss, and the added terms."""
         found = self.quantizer(self.encoder(x).embedding, moment)
         y = self.decode(found.vectors)
-        compare = functional.binary_cross_entropy if self.likelihood == "bernoulli" else functional.mse_loss
-        error = compare(y, x, reduction="none").flatten(1).sum(1).mean()
+        error = ERRORS[self.error](y, x, reduction="none").flatten(1).sum(1).mean()
         if found.loss is None:
-            return Losses({"loss": error, "reconstruction_loss": error})
-        return Losses({"loss": error + found.loss, "reconstruction_loss": error, "quantizer": found.loss})
+            return self.with_added((x, y), {"reconstruction_loss": error}, torch.zeros_like(error), moment)
+        terms = {"reconstruction_loss": error, "quantizer": found.loss}
+        return self.with_added((x, y), terms, found.loss, moment)
 
     def encode(self, x: Tensor) -> Posterior:
         """Codes."""
@@ -88,6 +98,6 @@ def build_quantized(spec: ModelSpec, shape: tuple[int, int, int]) -> QuantizedAE
     except (AssertionError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"the quantiser {name} cannot be built with {options}: {one_line(error)}") from error
     parts = networks["encoder"], networks["decoder"]
-    model = CLASSES[spec.model_name](shape, parts, quantizer, fields["reconstruction_loss"])
+    model = CLASSES[spec.model_name](shape, parts, quantizer, fields)
     model.sampler = info.sampler_of(fields)
     return model

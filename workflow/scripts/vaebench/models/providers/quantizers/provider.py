@@ -9,6 +9,7 @@ from vaebench.models.networks.code import code_of_networks
 from vaebench.models.provider import Provider, Shape
 from vaebench.models.providers.quantizers.catalog import MODELS, QUANTIZERS
 from vaebench.models.run_spec import ModelSpec
+from vaebench.models.terms.term_fields import chosen_terms, modules_of_terms
 
 if TYPE_CHECKING:
     from vaebench.models.interface import Autoencoder
@@ -31,8 +32,8 @@ class Quantizers(Provider):
         """The model, its quantiser's module, and its networks."""
         info = MODELS[spec.model_name]
         name, options = QUANTIZERS.chosen({**info.fields, **spec.config}["quantizer"])
-        facts = f"{info.decisive()} {sorted(options.items())}"
-        own = Code(frozenset({f"{PACKAGE}.model", f"{PACKAGE}.{name}"}), facts=facts)
+        facts = f"{info.decisive()} {sorted(options.items())} {sorted(chosen_terms(spec.config).items())}"
+        own = Code(frozenset({f"{PACKAGE}.model", f"{PACKAGE}.{name}"}) | modules_of_terms(spec.config), facts=facts)
         return code_of_networks(spec).joined(own)
 
 
