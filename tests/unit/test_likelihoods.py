@@ -5,12 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from pythae.models.base.base_utils import ModelOutput
 from run_specs import run_spec
 from scipy import stats
 from test_resume import assert_equal, in_a_process, result, train_and_kill
 from training_cases import outputs, read_history, run, write_data
 
 from vaebench.base.errors import UserError
+from vaebench.metrics.likelihood import importance_weighted_bounds
 from vaebench.metrics.rate import bound_terms
 from vaebench.models.building import build_model
 from vaebench.models.inference import encode
@@ -20,6 +22,8 @@ from vaebench.models.providers.likelihoods.catalog import MODELS
 from vaebench.models.providers.likelihoods.discretized_logistic import DiscretizedLogistic
 from vaebench.models.providers.likelihoods.gaussian import Gaussian
 from vaebench.models.providers.likelihoods.laplace import Laplace
+from vaebench.models.providers.likelihoods.likelihood import Calibrated
+from vaebench.models.providers.likelihoods.model import LikelihoodVAE
 from vaebench.models.storage import load_model, save_model
 
 SHAPE = (1, 28, 28)
@@ -47,23 +51,27 @@ def test_densities_are_torchs(scale):
     torch.testing.assert_close(Bernoulli({}).nats(X, Y), per_image(bernoulli.log_prob(X)))
 
 
-@pytest.mark.parametrize("scale", [0.5, 0.05, 0.004])
-def test_the_mass_of_a_level_is_scipys(scale):
-    likelihood = DiscretizedLogistic({"scale": scale}).double()
-    logistic = stats.logistic(Y.numpy(), scale)
-    levels = LEVELS.numpy()
+def scipys_masses(means, scale):
+    """Of each of `LEVELS`."""
+    logistic, levels = stats.logistic(means, scale), LEVELS.numpy()
     above = np.where(levels == 255, 0, logistic.sf((levels + 0.5) / 255))
     below = np.where(levels == 0, 0, logistic.cdf((levels - 0.5) / 255))
     # Of the two ways to write a mass the one that subtracts small numbers loses the fewest digits.
     upper = np.where(levels == 0, 1, logistic.sf((levels - 0.5) / 255)) - above
     lower = np.where(levels == 255, 1, logistic.cdf((levels + 0.5) / 255)) - below
-    expected = -np.log(np.where(levels / 255 > Y.numpy(), upper, lower)).reshape(5, -1).sum(1)
+    return np.where(levels / 255 > means, upper, lower)
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.05, 0.004])
+def test_the_mass_of_a_level_is_scipys(scale):
+    likelihood = DiscretizedLogistic({"scale": scale, "mixtures": 1}).double()
+    expected = -np.log(scipys_masses(Y.numpy(), scale)).reshape(5, -1).sum(1)
     likelihood.fixed.copy_(torch.tensor(scale, dtype=torch.float64))
     np.testing.assert_allclose(likelihood.nats(X, Y).numpy(), expected, rtol=1e-9)
 
 
 def test_the_masses_of_all_levels_are_one():
-    likelihood = DiscretizedLogistic({"scale": 0.02}).double()
+    likelihood = DiscretizedLogistic({"scale": 0.02, "mixtures": 1}).double()
     every = (torch.arange(256, dtype=torch.float64) / 255).view(256, 1, 1, 1)
     for mean in (-0.2, 0.0, 0.31, 1.0):
         assert torch.exp(-likelihood.nats(every, torch.full_like(every, mean))).sum().item() == pytest.approx(
@@ -199,6 +207,8 @@ def test_a_killed_training_ends_as_if_left_alone(networks, precision, tmp_path):
         ("likelihood", {"gaussian": {"sigma": "best"}}, "'best' must be learned or optimal"),
         ("likelihood", {"gaussian": {"sigma": 0}}, "0 must be"),
         ("likelihood", {"discretized_logistic": {"scale": "optimal"}}, "'optimal' must be learned"),
+        ("likelihood", {"discretized_logistic": {"scale": 0.1, "mixtures": 2}}, "the scales of a mixture are learned"),
+        ("likelihood", {"discretized_logistic": {"mixtures": 0}}, "0 must be a whole number"),
         ("posterior_variance", -1, "-1 must be learned"),
         ("beta", -1, "at least 0"),
     ],
@@ -207,3 +217,76 @@ def test_what_cannot_be_is_said(field, value, words):
     assert words in MODELS["LikelihoodVAE"].check(field, value)
     with pytest.raises(UserError, match=f"LikelihoodVAE: {field}: "):
         vae(**{field: value})
+
+
+def mixture():
+    """Three discretized logistics with unlike weights, places and scales."""
+    likelihood = DiscretizedLogistic({"scale": "learned", "mixtures": 3}).double()
+    with torch.no_grad():
+        likelihood.logits.copy_(torch.tensor([0.3, -1.0, 0.7]))
+        likelihood.offsets.copy_(torch.tensor([0.02, -0.1, 0.0]))
+        likelihood.log_factors.copy_(torch.tensor([0.5, -1.0, -2.0]))
+    return likelihood
+
+
+def test_the_mass_of_a_mixture_is_the_weighted_sum_of_scipys():
+    """Salimans et al. 2017, eq. 2."""
+    likelihood = mixture()
+    weights = np.exp([0.3, -1.0, 0.7]) / np.exp([0.3, -1.0, 0.7]).sum()
+    parts = zip(weights, (0.02, -0.1, 0.0), np.exp([0.5, -1.0, -2.0]), strict=True)
+    scale = likelihood.scale.item()
+    masses = sum(weight * scipys_masses(Y.numpy() + offset, scale * factor) for weight, offset, factor in parts)
+    np.testing.assert_allclose(likelihood.nats(X, Y).detach().numpy(), -np.log(masses).reshape(5, -1).sum(1), rtol=1e-6)
+
+
+def test_the_masses_of_a_mixture_are_one():
+    every = (torch.arange(256, dtype=torch.float64) / 255).view(256, 1, 1, 1)
+    for mean in (-0.2, 0.0, 0.31, 1.0):
+        total = torch.exp(-mixture().nats(every, torch.full_like(every, mean))).sum().item()
+        assert total == pytest.approx(1, abs=1e-9)
+
+
+def test_a_mixture_is_learned_and_never_needs_more_bits_than_its_best_part_with_its_weight(tmp_path):
+    data = write_data(tmp_path)
+    fields = {"latent_dim": 4, "likelihood": {"discretized_logistic": {"mixtures": 2}}}
+    paths = run(run_spec("LikelihoodVAE", config=fields), data, tmp_path / "run")
+    likelihood = load_model(paths["output"]).p
+    assert not torch.equal(likelihood.logits, torch.zeros(2))
+    x, y = X.float(), Y.float()
+    likelihood.requires_grad_(False)
+    whole = likelihood.nats(x, y)
+    for weight, offset, factor in zip(
+        likelihood.logits.log_softmax(0), likelihood.offsets, likelihood.log_factors.exp(), strict=True
+    ):
+        part = DiscretizedLogistic({"scale": float(likelihood.scale * factor), "mixtures": 1}).nats(x, y + offset)
+        assert (whole <= part - x[0].numel() * weight + 1e-3).all()
+
+
+def test_importance_samples_under_the_models_own_density_give_its_marginal():
+    """x = W z + b + 0.5 e: with the exact posterior as proposal each number of samples gives ln p(x)."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.linalg.qr(torch.randn(9, 2, generator=generator, dtype=torch.float64))[0] * torch.tensor([2.0, 0.5])
+    precision = torch.eye(2).double() + weight.T @ weight / 0.25
+
+    class Encoder(torch.nn.Module):
+        def forward(self, x):
+            mean = x.flatten(1).double() @ weight @ torch.linalg.inv(precision) / 0.25
+            return ModelOutput(embedding=mean, log_covariance=-torch.diagonal(precision).log().expand_as(mean))
+
+    class Decoder(torch.nn.Module):
+        def forward(self, z):
+            return ModelOutput(reconstruction=(z.double() @ weight.T).reshape(-1, 1, 3, 3))
+
+    fields = {**MODELS["LikelihoodVAE"].fields, "latent_dim": 2}
+    model = LikelihoodVAE((1, 3, 3), (Encoder(), Decoder()), Gaussian({"sigma": 0.5}), fields).eval()
+    x = torch.randn(4, 1, 3, 3, generator=generator, dtype=torch.float64)
+    found = importance_weighted_bounds(model, x, 3, np.random.default_rng(0))
+    covariance = (weight @ weight.T + 0.25 * torch.eye(9)).numpy()
+    expected = stats.multivariate_normal(np.zeros(9), covariance).logpdf(x.flatten(1).numpy())
+    np.testing.assert_allclose(found["log_likelihood_own"].numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(found["effective_samples"].numpy(), 3, rtol=1e-5)
+
+
+def test_a_discretized_logistic_has_no_optimal_scale_by_type():
+    assert not hasattr(DiscretizedLogistic, "best")
+    assert isinstance(Gaussian({"sigma": "optimal"}), Calibrated)

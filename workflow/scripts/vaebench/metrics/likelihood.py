@@ -22,8 +22,9 @@ def importance_weighted_bounds(
 
     For Gaussian posteriors and a standard normal prior. `log_likelihood_gaussian` takes the density
     p(x|z) = N(x̂(z), I), with its constant -½ D ln 2π; a model trained on cross-entropy also has
-    `log_likelihood_bernoulli`, of the probability mass of a product of Bernoullis, and its `effective_samples` are
-    those of the mass. Each is a lower bound in expectation, tight as K grows. Raises TypeError for another posterior.
+    `log_likelihood_bernoulli`, of the probability mass of a product of Bernoullis, and one with a likelihood of its own
+    (`Autoencoder.own_nats`) `log_likelihood_own` under that; `effective_samples` are those of the last of them. Each is
+    a lower bound in expectation, tight as K grows. Raises TypeError for another posterior.
     """
     posterior = encode(model, x)
     if not isinstance(posterior, Gaussian) or posterior.kl() is None:
@@ -46,6 +47,10 @@ def _bounds_of_one(
     log_weights = {"log_likelihood_gaussian": log_ratio + densities}
     if model.likelihood == "bernoulli":
         log_weights["log_likelihood_bernoulli"] = log_ratio + torch.cat([bernoulli_log_mass(x[0], y) for y in images])
+    own_nats = [model.own_nats(x.expand_as(y), y) for y in images]
+    if all(own_nats):
+        nats = torch.cat([next(iter(part.values())) for part in own_nats if part])
+        log_weights["log_likelihood_own"] = log_ratio - nats
     bounds = {name: torch.logsumexp(weights, 0) - math.log(samples) for name, weights in log_weights.items()}
     own = list(log_weights.values())[-1]
     return bounds | {"effective_samples": torch.exp(2 * torch.logsumexp(own, 0) - torch.logsumexp(2 * own, 0))}

@@ -37,7 +37,8 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Judge images."""
-        return self.layers(2 * images - 1)
+        found: Tensor = self.layers(2 * images - 1)
+        return found
 
 
 class Adversarial(nn.Module):
@@ -73,4 +74,5 @@ class Adversarial(nn.Module):
     def _adaptive(reconstruction: Tensor, generator: Tensor, last: Tensor) -> Tensor:
         """‖∇ reconstruction‖ / (‖∇ generator‖ + δ) in the parameter `last`."""
         norms = [torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (reconstruction, generator)]
-        return (norms[0] / (norms[1] + SMALLEST)).clamp(max=LARGEST)
+        found: Tensor = (norms[0] / (norms[1] + SMALLEST)).clamp(max=LARGEST)
+        return found

@@ -6,11 +6,19 @@ from typing import Any, Self
 
 from vaebench.models.catalog import GAUSSIAN, GRID, ModelInfo, why_no_downsampling
 from vaebench.models.fields import Range
-from vaebench.models.options import Alternatives, number, why_no_number
+from vaebench.models.options import Alternatives, number, whole, why_no_number
 from vaebench.models.terms.term_fields import FIELDS, why_no_term, with_terms
 
 LEARNED, OPTIMAL = "learned", "optimal"
 ABOVE_ZERO = Range(0, open_low=True)
+
+
+def _why_not_together(name: str, options: Mapping[str, Any]) -> str | None:
+    if options.get("mixtures", 1) > 1 and options["scale"] != LEARNED:
+        return "the scales of a mixture are learned; leave scale out"
+    return None
+
+
 # The module beside this one of the same name builds a likelihood.
 LIKELIHOODS = Alternatives(
     kind="likelihood",
@@ -19,8 +27,12 @@ LIKELIHOODS = Alternatives(
         "gaussian": {"sigma": number(OPTIMAL, ABOVE_ZERO, (LEARNED, OPTIMAL))},
         "laplace": {"scale": number(OPTIMAL, ABOVE_ZERO, (LEARNED, OPTIMAL))},
         "bernoulli": {},
-        "discretized_logistic": {"scale": number(LEARNED, ABOVE_ZERO, (LEARNED,))},
+        "discretized_logistic": {
+            "scale": number(LEARNED, ABOVE_ZERO, (LEARNED,)),
+            "mixtures": whole(1, Range(1, 100)),
+        },
     },
+    together=_why_not_together,
 )
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
-from vaebench.models.providers.likelihoods.likelihood import ROUNDING, Scaled
+from vaebench.models.providers.likelihoods.likelihood import ROUNDING, Calibrated
 
 
-class Gaussian(Scaled):
-    """sigma: see `Scaled`; the optimal one is the root of the mean squared error."""
+class Gaussian(Calibrated):
+    """sigma: a number, `learned` or `optimal`; the optimal one is the root of the mean squared error."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options["sigma"], ROUNDING**0.5)

@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
-from vaebench.models.providers.likelihoods.likelihood import ROUNDING, Scaled
+from vaebench.models.providers.likelihoods.likelihood import ROUNDING, Calibrated
 
 
-class Laplace(Scaled):
-    """scale: see `Scaled`; the optimal one is the mean absolute error."""
+class Laplace(Calibrated):
+    """scale: a number, `learned` or `optimal`; the optimal one is the mean absolute error."""
 
     kind = "Laplace"
 

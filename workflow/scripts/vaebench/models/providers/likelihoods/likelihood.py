@@ -27,13 +27,8 @@ class Likelihood(nn.Module, ABC):
 
 
 class Scaled(Likelihood):
-    """A density with one scale for all pixels: a number, `learned` with the networks, or `optimal`.
+    """A distribution with one scale for all pixels: a number, or `learned` with the networks."""
 
-    The optimal scale is the one under which a batch is most likely, in closed form, and the gradient goes through it
-    (Rybkin et al. 2021, arXiv 2006.13202). For images outside training its running mean over the batches is kept.
-    """
-
-    running: Tensor
     fixed: Tensor
 
     def __init__(self, scale: str | float, smallest: float) -> None:
@@ -42,14 +37,8 @@ class Scaled(Likelihood):
         self.smallest = smallest
         if scale == "learned":
             self.log_scale = nn.Parameter(torch.tensor(math.log(0.1)))
-        elif scale == "optimal":
-            self.register_buffer("running", torch.tensor(math.nan))
-        else:
+        elif not isinstance(scale, str):
             self.register_buffer("fixed", torch.tensor(float(scale)))
-
-    @abstractmethod
-    def best(self, x: Tensor, y: Tensor) -> Tensor:
-        """The scale under which x is most likely, a scalar."""
 
     @abstractmethod
     def nats_at(self, x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
@@ -57,14 +46,36 @@ class Scaled(Likelihood):
 
     @property
     def scale(self) -> Tensor:
-        """The scale for images outside training; an optimal one is 1 before the first batch."""
-        if self.how == "learned":
-            return self.log_scale.exp()
-        return self.running.nan_to_num(1.0) if self.how == "optimal" else self.fixed
+        """The scale."""
+        return self.log_scale.exp() if self.how == "learned" else self.fixed
 
     def nats(self, x: Tensor, y: Tensor) -> Tensor:
         """At `scale`."""
         return self.nats_at(x, y, self.scale.to(x))
+
+
+class Calibrated(Scaled):
+    """A density whose scale may also be `optimal`: the one under which a batch is most likely, in closed form.
+
+    The gradient goes through it (Rybkin et al. 2021, arXiv 2006.13202). For images outside training its running mean
+    over the batches is kept.
+    """
+
+    running: Tensor
+
+    def __init__(self, scale: str | float, smallest: float) -> None:
+        super().__init__(scale, smallest)
+        if scale == "optimal":
+            self.register_buffer("running", torch.tensor(math.nan))
+
+    @abstractmethod
+    def best(self, x: Tensor, y: Tensor) -> Tensor:
+        """The scale under which x is most likely, a scalar."""
+
+    @property
+    def scale(self) -> Tensor:
+        """The scale for images outside training; an optimal one is 1 before the first batch."""
+        return self.running.nan_to_num(1.0) if self.how == "optimal" else super().scale
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """At the batch's best scale, which the running mean takes up, while the model trains; at `scale` else."""

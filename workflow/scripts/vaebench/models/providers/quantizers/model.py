@@ -1,6 +1,6 @@
 """An autoencoder whose grid of vectors is quantised."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -19,7 +19,11 @@ from vaebench.models.providers.quantizers.quantizer import Quantizer
 from vaebench.models.run_spec import ModelSpec
 from vaebench.models.terms.added_terms import AddedTerms, ModelWithTerms
 
-ERRORS = {"mse": functional.mse_loss, "l1": functional.l1_loss, "bce": functional.binary_cross_entropy}
+ERRORS: Mapping[str, Callable[..., Tensor]] = {
+    "mse": functional.mse_loss,
+    "l1": functional.l1_loss,
+    "bce": functional.binary_cross_entropy,
+}
 
 
 class QuantizedAE(ModelWithTerms):
