@@ -17,9 +17,13 @@ from training_cases import digits, make_spec, outputs, read_history, run, write_
 from vaebench.models.inference import reconstruct
 from vaebench.models.providers.pythae.catalog import MODELS
 from vaebench.models.providers.pythae.model import adopt
+from vaebench.models.run_spec import Named
 from vaebench.models.storage import load_model
+from vaebench.sampling.choice import resolve_sampler
 
-ZOO = yaml.safe_load(Path("config/zoo.yaml").read_text())["models"]
+ENTRIES = yaml.safe_load(Path("config/zoo.yaml").read_text())["models"]
+ZOO = {name: entry for name, entry in ENTRIES.items() if entry["model"] in MODELS}
+OTHERS = {name: entry for name, entry in ENTRIES.items() if name not in ZOO}
 # Adversaries' losses need not fall, DisentangledBetaVAE's aim moves from epoch to epoch, VQVAE's codebook starts where
 # the encoder does and PoincareVAE's posterior at the prior, so that their distances can only grow at first. Each of
 # these terms falls by 40 % and more whatever the seed, by which trainings differ more than by the processor.
@@ -38,6 +42,33 @@ QUICK = {"pixelcnn": {"epochs": 1}}
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return write_data(tmp_path_factory.mktemp("data"), train_count=97, eval_count=33)
+
+
+@pytest.mark.parametrize("entry", OTHERS.values(), ids=OTHERS)
+def test_other_model_learns_is_kept_and_sampled(entry, data, perceptual_weights, tmp_path):
+    """With the smaller trunk, and a discriminator that begins while it trains."""
+    fields = dict(entry["config"])
+    if "perceptual" in fields:
+        fields["perceptual"] = {**fields["perceptual"], "network": "alexnet"}
+    if "adversarial" in fields:
+        fields["adversarial"] = {**fields["adversarial"], "start": 20}
+    spec = make_spec(entry["model"], config=fields, select="last", epochs=4, learning_rate=2e-3)
+    run(replace(spec, config=fields), data, tmp_path, weights=perceptual_weights)
+    course = read_history(outputs(tmp_path)["history"], "eval", "mse")
+    assert np.isfinite(course).all()
+    assert course[-1] < course[0]
+    if "adversarial" in fields:
+        assert read_history(outputs(tmp_path)["history"], "train", "discriminator_loss")[-1] > 0
+    folder = outputs(tmp_path)["output"]
+    name, _ = resolve_sampler(load_model(folder), Named("auto"))
+    sampler = {"options": {}, "name": "auto", **entry.get("sampler", {})}
+    sampler["options"] = QUICK.get(name, {}) if sampler["name"] == "auto" else sampler["options"]
+    splits = {name.removesuffix("_data"): path for name, path in data.items()}
+    settings = {"count": 5, "batch_size": 2, "seed": 0, "device": "cpu"}
+    sample(folder, splits, tmp_path / "samples.npz", sampler, settings, seed=0, threads=1)
+    drawn = np.load(tmp_path / "samples.npz")["data"]
+    assert drawn.shape == (5, 1, 32, 32)
+    assert drawn.std() > 0
 
 
 def test_zoo_has_every_model():
