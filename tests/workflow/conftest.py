@@ -131,7 +131,8 @@ def shipped_study(name, project, package, weights, settings):
     for file in (package, weights):
         target = project.root / file.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(file, target)
+        if not target.exists():
+            shutil.copy2(file, target)
     (project.root / "fewer.yaml").write_text(settings)
     result = make(project.root, name, CONFIG="fewer.yaml")
     assert result.returncode == 0, result.stdout
