@@ -6,7 +6,10 @@ import yaml
 
 from vaebench.base.errors import UserError
 from vaebench.config.resolve import complete, expand_runs, images_kept, input_shape, load_schema, networks, raw_files
+from vaebench.data.cropping import crop_box
 from vaebench.report.generated_docs import documents
+from vaebench.results.published_values import read_published
+from vaebench.results.study_protocol import protocol_of
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = load_schema(ROOT / "workflow/schemas/config.schema.yaml")
@@ -56,6 +59,35 @@ def test_shipped_studies_give_every_run_the_same_budget(name):
     same = {(run.nets["encoder"], run.config["latent_dim"]) for run in runs.values()}
     # The demo's networks are chosen by the kind of latents; budget.csv marks what differs.
     assert len(same) == (1 if name != "demo" else 3), same
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "config/published").glob("*.yaml")))
+def test_published_protocols_can_be_planned_and_name_their_values(name):
+    change = yaml.safe_load((ROOT / f"config/published/{name}.yaml").read_text())
+    config = complete(merged(change), SCHEMA)
+    assert config["published"] == [name]
+    values = read_published(name)
+    models = {model for value in values for model in value.models}
+    runs = expand_runs(config)
+    assert {run.model for run in runs.values()} <= models or name == "bits_per_dim"
+    protocol, theirs = protocol_of(config), values[0].protocol
+    assert theirs.crop is None or crop_box(theirs.crop, 178, 218) == crop_box(protocol.crop, 178, 218)
+    for field in ("size", "filter", "channels", "split"):
+        stated = getattr(theirs, field)
+        assert stated is None or stated == getattr(protocol, field) or list(stated) == list(getattr(protocol, field))
+    assert theirs.references in (None, protocol.set_limit)
+    assert theirs.generated in (None, config["samples"]["count"])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("rea", "published.0: 'rea' is not allowed; did you mean rae? choose from bits_per_dim"),
+        (3, "published.0: 3"),
+    ],
+)
+def test_a_source_that_is_not_there_is_named(given, message):
+    assert message in message_of({"published": [given]})
 
 
 def test_patience_needs_something_to_watch():

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from scipy import fft
 from vaebench.base.errors import UserError
 from vaebench.models.catalog import GRID, NETS, grid_size
 from vaebench.models.networks.compact import CompactDiscriminator, keep_energy
+from vaebench.models.networks.dcgan import Doubled, halved
 from vaebench.models.networks.families import build
 from vaebench.models.networks.lapped import LappedDecoder, Windows
 from vaebench.models.networks.spectral import Spectrum
@@ -74,6 +76,65 @@ def test_the_spectrum_is_scipys(shape):
     full[:, :, :rows, :columns] = expected
     back = torch.from_numpy(fft.idctn(full, axes=(2, 3), norm="ortho"))
     torch.testing.assert_close(spectrum.inverse(spectrum(x)), back, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("model", ["AE", "VAE"])
+def test_dcgan_has_the_layers_of_its_paper(model):
+    """Ghosh et al. 2020: 5x5 convolutions of 128 to 1024 channels with batch norm, a dense layer; and back."""
+    config = config_for(model, (3, 64, 64), latent_dim=64)
+    encoder, decoder = (build(role, "dcgan", MODELS[model], config).eval() for role in ("encoder", "decoder"))
+    widths = (3, 128, 256, 512, 1024)
+    convolutions = sum(25 * a * b + 3 * b for a, b in pairwise(widths))  # a bias, and two of batch norm, a channel
+    heads = {"AE": 1, "VAE": 2}[model] * (1024 * 4 * 4 + 1) * 64
+    assert sum(p.numel() for p in encoder.parameters()) == convolutions + heads
+    up = sum(25 * a * b + 3 * b for a, b in pairwise(widths[:0:-1]))
+    assert sum(p.numel() for p in decoder.parameters()) == 65 * 1024 * 8 * 8 + up + 25 * 128 * 3 + 3
+    output = encoder(torch.rand(2, 3, 64, 64))
+    assert list(output) == HEADS[model]
+    images = decoder(output.embedding).reconstruction
+    assert images.shape == (2, 3, 64, 64)
+    assert ((images > 0) & (images < 1)).all()
+
+
+def test_dcgan_pads_as_tensorflow_and_its_decoder_is_the_transpose():
+    """The convolution begins a pixel outside of the image; the transposed one is its adjoint: <Cx, y> = <x, C'y>."""
+    torch.manual_seed(0)
+    x, y = torch.randn(1, 1, 16, 16, dtype=torch.float64), torch.randn(1, 1, 8, 8, dtype=torch.float64)
+    pad, convolution = list(halved(1, 1).double())[:2]
+    transposed = Doubled(1, 1).double().convolution
+    with torch.no_grad():
+        convolution.bias.zero_()
+        transposed.bias.zero_()
+        transposed.weight.copy_(convolution.weight)
+        down, up = convolution(pad(x)), transposed(y)[..., :-1, :-1]
+    padded = np.pad(x[0, 0].numpy(), ((1, 2), (1, 2)))
+    kernel = convolution.weight[0, 0].detach().numpy()
+    expected = [[(padded[2 * i : 2 * i + 5, 2 * j : 2 * j + 5] * kernel).sum() for j in range(8)] for i in range(8)]
+    np.testing.assert_allclose(down[0, 0].numpy(), expected, atol=1e-12)
+    assert up.shape == x.shape
+    assert (down * y).sum().item() == pytest.approx((x * up).sum().item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (3, 64, 64)])
+def test_strided_networks_have_a_quarter_of_the_side(shape):
+    config = config_for("VQVAE", shape)
+    encoder, decoder = (build(role, "strided", MODELS["VQVAE"], config).eval() for role in ("encoder", "decoder"))
+    grid = encoder(torch.rand(2, *shape)).embedding
+    assert grid.shape == (2, 6, shape[1] // 4, shape[2] // 4)
+    images = decoder(grid).reconstruction
+    assert images.shape == (2, *shape)
+    blocks = 2 * (9 * 256 * 256 + 256 * 256)
+    same = 9 * 256 * 256 + 256
+    strided = 16 * 128 * 256 + 16 * shape[0] * 128
+    assert sum(p.numel() for p in encoder.parameters()) == blocks + same + strided + 128 + 256 + 257 * 6
+    assert sum(p.numel() for p in decoder.parameters()) == blocks + same + strided + 128 + shape[0] + 7 * 256
+
+
+def test_families_refuse_latents_that_they_do_not_give():
+    with pytest.raises(UserError, match="strided gives grid latents; VAE needs gaussian; use compact"):
+        build("encoder", "strided", MODELS["VAE"], config_for("VAE", (3, 64, 64)))
+    with pytest.raises(UserError, match="dcgan takes only 64x64x3"):
+        build("encoder", "dcgan", MODELS["VAE"], config_for("VAE", (3, 32, 32)))
 
 
 def test_spectral_networks_give_no_grids():

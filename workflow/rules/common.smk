@@ -41,6 +41,8 @@ from vaebench.base.layout import SPLITS, runs_folder, training_folder
 from vaebench.base.log import tail
 from vaebench.base.plugin_files import files_that_add
 from vaebench.figures.listing import FIGURES, FORMATS
+from vaebench.results.published_values import read_published
+from vaebench.results.study_protocol import protocol_of
 from vaebench.results.table_names import TABLES
 from vaebench.metrics.registry import METRICS, REGISTRY, measured
 from vaebench.models.feature_networks import wanted_features
@@ -69,6 +71,9 @@ try:
     config.update(resolve.complete(config, SCHEMA, workflow.is_main_process))
     for registry in (METRICS, TABLES, FIGURES):
         len(registry)  # names that plugins give twice are found here
+    PUBLISHED = [
+        value for source in config["published"] for value in read_published(source)
+    ]
 except UserError as mistakes:
     raise WorkflowError(str(mistakes)) from None
 
@@ -472,6 +477,7 @@ def what_was_made():
         "runs_table": [tables],
         "summary": [tables],
         "budget": [tables],
+        "published": [tables],
         "added_tables": [tables],
         "figures": [f"Figures: {RESULTS}/figures/"],
         "report": [f"Report: {RESULTS}/report.html"],

@@ -54,6 +54,7 @@ rule report:
         figures=rules.figures.output,
         tables=rules.figures.input.tables,
         budget=rules.budget.output,
+        published=rules.published.output if PUBLISHED else [],
         added=rules.added_tables.output if ADDED_TABLES else [],
         trained=rules.figures.input.trained,
         shown=rules.figures.input.shown,
@@ -98,6 +99,7 @@ rule paper:
     input:
         tables=rules.figures.input.tables,
         budget=rules.budget.output,
+        published=rules.published.output if PUBLISHED else [],
         added=rules.added_tables.output if ADDED_TABLES else [],
         trained=rules.figures.input.trained,
         shown=rules.figures.input.shown,

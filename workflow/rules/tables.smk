@@ -105,6 +105,46 @@ rule budget:
         "../scripts/budget.py"
 
 
+if PUBLISHED:
+
+    rule published:
+        input:
+            tables=[rules.runs_table.output, rules.summary.output],
+            shown=ancient(run_files("samples.npz")),
+            digests=run_files(digest_path("samples.npz")),
+            manifests=[manifest(split) for split in SPLITS],
+            pixels=pixels(*SPLITS),
+            ids=ids(*SPLITS),
+        output:
+            expand(f"{RESULTS}/tables/published.{{format}}", format=("md", "tex")),
+            csv=report(
+                f"{RESULTS}/tables/published.csv",
+                caption="../report/published.rst",
+                category="Tables",
+                labels={"table": "published"},
+            ),
+        log:
+            f"{LOGS}/published.log",
+        benchmark:
+            f"{BENCHMARKS}/published.jsonl"
+        localrule: True
+        conda:
+            "../../environment.yml"
+        resources:
+            mem="1GB",
+            runtime="10m",
+        params:
+            code=code("published.py", plugins=files_that_add("metric"), shown=True),
+            study=planned_study(),
+            values=[as_dict(value) for value in PUBLISHED],
+            protocol=as_dict(protocol_of(config)),
+            plugins=PLUGINS,
+        message:
+            "Holding the results against published ones in {output.csv}"
+        script:
+            "../scripts/published.py"
+
+
 if ADDED_TABLES:
 
     rule added_tables:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
+from vaebench.config.published_names import PUBLISHED
 from vaebench.data.demo.generators import GENERATORS
 from vaebench.models.feature_networks import FEATURE_NETWORKS
 from vaebench.models.sampler_names import SAMPLERS
@@ -11,6 +12,7 @@ from vaebench.models.sampler_names import SAMPLERS
 REGISTRIES: dict[str, Mapping[str, Any]] = {
     "feature_network": FEATURE_NETWORKS,
     "generator": GENERATORS,
+    "published": PUBLISHED,
     "sampler": SAMPLERS,
 }
 

@@ -329,7 +329,7 @@ def _field_mistakes(path: str, model: ModelInfo, field: str, value: object) -> I
         yield f"{path}: {unknown(field, model.fields, what=f'field of {model.name}')}"
         return
     default = model.fields[field]
-    if not _same_kind(value, default):
+    if field not in model.of_any_kind and not _same_kind(value, default):
         hint = f"; write {yaml_number(value)}" if isinstance(value, str) and is_number(value) else ""
         yield f"{path}: {value!r} is no {_kind(default)} as {field} must be (default {default!r}){hint}"
     elif reason := model.check(field, value):

@@ -51,6 +51,7 @@ class ModelInfo:
     `decays`: the components whose optimizer decays weights because of a field. `exact_only`: it cannot be trained with
     `gradients: pythae`. `trained_on`: the fixed networks in whose features its loss compares images; their weights are
     needed to train it. `is_open`: a class of a user's own, whose fields, components and terms are not known here.
+    `of_any_kind`: the fields that `check` takes as a word or a number, whatever the default is.
     """
 
     name: str
@@ -75,6 +76,7 @@ class ModelInfo:
     exact_only: bool = False
     trained_on: tuple[str, ...] = ()
     is_open: bool = False
+    of_any_kind: tuple[str, ...] = ()
 
     def of(self, config: Mapping[str, Any]) -> Self:
         """The entry of this model with a configuration, where that decides about objectives or terms."""
@@ -175,7 +177,10 @@ class NetInfo:
             return (
                 f"{self.name} takes 1 or 3 channels of at least {self.smallest_side}x{self.smallest_side}, not {size}"
             )
-        if role != "discriminator" and model.head(config) not in self.heads:
+        head = model.head(config)
+        if role != "discriminator" and head not in self.heads and head != GRID:
+            return f"{self.name} gives {' or '.join(self.heads)} latents; {model.name} needs {head}; use compact"
+        if role != "discriminator" and head not in self.heads:
             return (
                 f"{self.name} gives one flat vector, and {model.name} needs a grid of vectors here; use resnet, "
                 "compact or lapped, which give one"
@@ -256,6 +261,14 @@ OWN_NETS = {
             batch_norm=("encoder", "decoder"),
         ),
         NetInfo("lapped", ("encoder", "decoder"), None, batch_norm=("encoder", "decoder")),
+        NetInfo(
+            "dcgan",
+            ("encoder", "decoder"),
+            (CELEBA,),
+            heads=(VECTOR, GAUSSIAN),
+            batch_norm=("encoder", "decoder"),
+        ),
+        NetInfo("strided", ("encoder", "decoder"), (MNIST, CIFAR, CELEBA), heads=(GRID,)),
     )
 }
 

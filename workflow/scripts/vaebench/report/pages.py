@@ -1,6 +1,5 @@
 """The part of the page on each run: its specification, metrics, pictures, curves and provenance."""
 
-import json
 from dataclasses import dataclass
 from html import escape
 from typing import Any, TypedDict
@@ -8,7 +7,6 @@ from typing import Any, TypedDict
 import numpy as np
 import pandas as pd
 
-from vaebench.base.formats import check_npz
 from vaebench.figures.style import Look
 from vaebench.figures.training_curves import band, costs, loss_terms, terms
 from vaebench.metrics.registry import METRICS, Metric, describe
@@ -97,7 +95,7 @@ def _page(study: Study, run: Run, slug: str, look: Look, cost_table: pd.DataFram
         metric_rows(study, run),
         _charts(study, run),
         _cost_line(run, cost_table),
-        _sampler(run),
+        run.sampler,
         metric_line(study, run, "mse"),
     )
 
@@ -167,17 +165,6 @@ def _cost_line(run: Run, table: pd.DataFrame) -> str:
     if "peak_memory_mb" in rows and rows["peak_memory_mb"].notna().any():
         parts.append(f"peak memory {number(float(rows['peak_memory_mb'].max()))} MB")
     return ", ".join(parts)
-
-
-def _sampler(run: Run) -> dict[str, Any]:
-    """What samples.npz records of the sampler: its name, options and seed."""
-    path = run.first("samples.npz")
-    if path is None:
-        return {}
-    check_npz("samples", path)
-    with np.load(path) as archive:
-        recorded: dict[str, Any] = json.loads(str(archive["sampler"]))
-        return recorded
 
 
 def facts_html(value: object) -> str:

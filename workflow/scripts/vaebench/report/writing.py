@@ -23,6 +23,7 @@ from vaebench.report.pages import RunPage, Strip, facts_html, originals, run_pag
 from vaebench.report.rulegraph import draw
 from vaebench.results.budget import cells, in_words
 from vaebench.results.frame_pages import frame_cells
+from vaebench.results.published_pages import cells as published_cells
 from vaebench.results.study import Study
 from vaebench.results.table_names import TABLES
 from vaebench.results.words import ends, interval, number, precision
@@ -90,9 +91,10 @@ def write_report(study: Study, sources: Sources, output: Path) -> None:
         "columns": comparison_columns(study),
         "rows": comparison_rows(study, pages),
         **budget_section(study),
+        **published_section(study),
         "added_tables": added_sections(study),
         "figures": figure_sections(sources.figures, sources.captions),
-        "captions": {name: caption(sources.captions, name) for name in (*IN_PAGE, "table", "budget")},
+        "captions": {name: caption(sources.captions, name) for name in (*IN_PAGE, "table", "budget", "published")},
         "manifests": data,
         "manifest_facts": lambda manifest: {key: manifest[key] for key in HOW_MADE if key in manifest},
         "skipped": [image | {"split": manifest["split"]} for manifest in data for image in manifest["skipped"]],
@@ -195,6 +197,13 @@ def budget_section(study: Study) -> dict[str, object]:
     table = study.table("budget")
     header, rows = cells(table) if len(table) else ([], [])
     return {"budget_words": in_words(table) if len(table) else [], "budget_header": header, "budget_rows": rows}
+
+
+def published_section(study: Study) -> dict[str, object]:
+    """The study beside the literature: header and rows of text; empty where it names no source."""
+    table = study.table("published")
+    header, rows = published_cells(table) if len(table) else ([], [])
+    return {"published_header": header, "published_rows": rows}
 
 
 def added_sections(study: Study) -> list[dict[str, object]]:

@@ -1,5 +1,6 @@
 """What a study left on disk, read for figures, report and paper: planned runs, their files and the tables."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -65,6 +66,17 @@ class Run:
             return None
         check_npz("samples", path)
         return np.array(open_array(path)[:count])
+
+    @cached_property
+    def sampler(self) -> dict[str, Any]:
+        """What samples.npz of the first seed that has it records of the sampler: its name, options and seeds."""
+        path = self.first("samples.npz")
+        if path is None:
+            return {}
+        check_npz("samples", path)
+        with np.load(path) as archive:
+            recorded: dict[str, Any] = json.loads(str(archive["sampler"]))
+            return recorded
 
     @cached_property
     def history(self) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Which tables a study has beside runs.csv and the budget: file names, titles and what is in them.
+"""Which tables a study has beside runs.csv, the budget and what is published: file names, titles and what is in them.
 
 The Snakefile reads this module on every start, so it imports nothing heavy.
 """
@@ -31,7 +31,7 @@ _TABLES = (
 
 def _added_tables(found: Iterable[Added]) -> dict[str, TableInfo]:
     for entry in found:
-        if entry.name in ("budget", "runs"):
+        if entry.name in ("budget", "published", "runs"):
             raise UserError(f"{entry.place}: there is a table {entry.name!r} already; choose another name")
     return {entry.name: TableInfo(entry.name, entry.options["title"], added=entry) for entry in found}
 

@@ -5,7 +5,7 @@ from vaebench.base.importable import source_file
 from vaebench.models.run_spec import ModelSpec
 
 FAMILIES = "vaebench.models.networks.families"
-MODULES = {name: f"vaebench.models.networks.{name}" for name in ("compact", "lapped", "spectral")}
+MODULES = {name: f"vaebench.models.networks.{name}" for name in ("compact", "lapped", "spectral", "dcgan", "strided")}
 
 
 def code_of_networks(spec: ModelSpec) -> Code:

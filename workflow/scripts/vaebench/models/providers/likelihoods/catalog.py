@@ -76,5 +76,6 @@ MODELS: dict[str, ModelInfo] = {
             **FIELDS,
         },
         recordable=True,
+        of_any_kind=("posterior_variance",),
     )
 }
