@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from vaebench.metrics.registry import METRICS
+from vaebench.metrics.registry import METRICS, describe
+from vaebench.metrics.set_names import OFFICIAL
 from vaebench.results.standing import standing
 from vaebench.results.study import Interval, Study
 from vaebench.results.words import interval, number
@@ -71,6 +72,20 @@ def _verdict(study: Study, name: str, alpha: float) -> Verdict | None:
 def sentences(study: Study, found: Sequence[Verdict]) -> list[str]:
     """What the numbers say, one sentence each: the winners by suite, then rates, beta, collapse and codebooks."""
     return [*_winners(found), *_rates(study), *_beta(study), *_collapse(study), *_codebooks(study)]
+
+
+def inside_note(study: Study) -> str:
+    """That distances between sets compare the study's runs only, where none is in the official Inception's features."""
+    if "metric" not in study.values:
+        return ""
+    measured = study.values.loc[study.values["value"].notna(), "metric"].unique()
+    networks = sorted({entry.features for entry in map(describe, map(str, measured))} - {""})
+    if not networks or OFFICIAL in networks:
+        return ""
+    return (
+        f"Distances between sets of images are in the features of {_listing(networks)}: they are comparable inside "
+        "this study only, and with no published FID, which needs the official Inception file (weights.inception)."
+    )
 
 
 def _winners(found: Sequence[Verdict]) -> list[str]:

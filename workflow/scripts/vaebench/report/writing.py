@@ -18,7 +18,7 @@ from vaebench.figures.listing import FIGURES, FigureInfo
 from vaebench.figures.style import arrow, looks
 from vaebench.metrics.registry import METRICS, describe
 from vaebench.report.data_uris import embedded
-from vaebench.report.findings import GRADES, SUITE_TITLES, sentences, verdicts
+from vaebench.report.findings import GRADES, SUITE_TITLES, inside_note, sentences, verdicts
 from vaebench.report.pages import RunPage, Strip, facts_html, originals, run_pages
 from vaebench.report.rulegraph import draw
 from vaebench.results.budget import cells, in_words
@@ -87,6 +87,7 @@ def write_report(study: Study, sources: Sources, output: Path) -> None:
         "sentences": sentences(study, found),
         "verdicts": found,
         "notes": notes(study),
+        "inside": inside_note(study),
         "failures": failures(study),
         "columns": comparison_columns(study),
         "rows": comparison_rows(study, pages),
