@@ -12,12 +12,13 @@ from fake_study import Fake, build_study
 
 from vaebench.base.errors import UserError
 from vaebench.base.formats import write_npz
+from vaebench.base.values import as_dict, from_dict
 from vaebench.config.published_names import PUBLISHED
 from vaebench.figures.listing import FIGURES, FORMATS
 from vaebench.models.run_spec import Named
 from vaebench.report.findings import inside_note
 from vaebench.report.writing import Sources, write_report
-from vaebench.results.protocol import Counts, Protocol, StudyProtocol, mismatches, not_stated
+from vaebench.results.protocol import Counts, Protocol, PublishedValue, StudyProtocol, mismatches, not_stated
 from vaebench.results.published import published
 from vaebench.results.published_values import read_published
 from vaebench.results.study import study_of
@@ -260,3 +261,9 @@ def test_without_the_official_file_distances_are_said_to_compare_inside_the_stud
     assert "inside this study only" in note
     study.values["metric"] = study.values["metric"].replace("fd_vgg16", "fid")
     assert inside_note(study) == ""
+
+
+def test_values_and_protocol_survive_the_way_through_a_rules_parameters(values):
+    for value in values:
+        assert from_dict(PublishedValue, json.loads(json.dumps(as_dict(value)))) == value
+    assert from_dict(StudyProtocol, as_dict(OURS)) == OURS

@@ -60,9 +60,9 @@ class StudyProtocol:
     """
 
     dataset: str
-    image_size: Sequence[int] | None
+    image_size: tuple[int, ...] | None
     crop: Crop | None
-    size: Sequence[int] | None
+    size: tuple[int, ...] | None
     filter: str
     channels: int
     split: str
