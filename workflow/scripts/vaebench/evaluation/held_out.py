@@ -12,6 +12,7 @@ from vaebench.models.inference import decode, encode
 from vaebench.models.interface import Autoencoder
 from vaebench.models.posterior import Codes, Posterior
 
+CHOSEN_BY_EVAL = ("pixelcnn", "transformer")  # priors of codes whose epoch was chosen by the split eval
 RECONSTRUCTED = "reconstructed/"  # before a feature network's name: of the reconstructions
 
 
@@ -42,9 +43,11 @@ def rate_notes(model: Autoencoder, posterior: Posterior, task: Task) -> dict[str
     drawn = f"{draws} draw{'s' * (draws > 1)} an image"
     if posterior.codes is not None:
         rate = f"cross-entropy of the codes under the prior that draws them ({task.sampler})"
+        if task.cooled:
+            rate += f", at temperature 1; they are drawn with {task.cooled}"
         if task.code_nats is None:
             rate = "the samples hold no prior of the codes: generate them again"
-        elif task.settings.split == "eval" and task.sampler == "pixelcnn":
+        elif task.settings.split == "eval" and task.sampler in CHOSEN_BY_EVAL:
             rate += ", which these images helped to choose"
         return dict.fromkeys(("rate", "rate_bits", "neg_elbo", "neg_elbo_density"), rate)
     if posterior.is_point:

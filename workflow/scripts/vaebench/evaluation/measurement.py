@@ -72,10 +72,23 @@ class Task:
         return open_array(self.drawn)
 
     @cached_property
+    def recipe(self) -> Mapping[str, Any]:
+        """What generated the images: the sampler's `name` and `options`, as far as they are known."""
+        with np.load(self.drawn) as archive:
+            recorded: dict[str, Any] = json.loads(str(archive["sampler"])) if "sampler" in archive else {}
+        return {"name": "", "options": {}} | recorded
+
+    @property
     def sampler(self) -> str:
         """The name of the sampler that generated the images."""
-        with np.load(self.drawn) as archive:
-            return json.loads(str(archive["sampler"])).get("name", "") if "sampler" in archive else ""
+        return str(self.recipe["name"])
+
+    @property
+    def cooled(self) -> str:
+        """How the images were drawn from a distribution narrower than the one that was fitted; empty where not."""
+        options = self.recipe["options"]
+        words = [f"temperature {options['temperature']:g}"] if options.get("temperature", 1) != 1 else []
+        return " and ".join([*words, *([f"top_k {options['top_k']}"] if options.get("top_k") else [])])
 
     @cached_property
     def code_nats(self) -> np.ndarray | None:

@@ -12,7 +12,7 @@ from vaebench.models.lookup import MODELS
 AUTO = "auto"
 # A module for each: what draws latents of any continuous kind, and what draws codes.
 CONTINUOUS = {name: f"vaebench.sampling.{name}" for name in ("normal", "gaussian_mixture", "aggregate_posterior")}
-OF_CODES = {name: f"vaebench.sampling.{name}" for name in ("pixelcnn", "uniform_codes")}
+OF_CODES = {name: f"vaebench.sampling.{name}" for name in ("pixelcnn", "transformer", "uniform_codes")}
 
 
 class SamplerNames(Mapping[str, str]):

@@ -52,7 +52,21 @@ def resolve_sampler(model: "Autoencoder", sampler: Named) -> tuple[str, dict[str
     unknown = sorted(set(sampler.options) - set(defaults))
     if unknown:
         raise UserError(f"sampler.options: {name} has no option {unknown[0]!r}; it has {sorted(defaults)}")
+    for option, value in sampler.options.items():
+        if reason := _mistake(value, defaults[option]):
+            raise UserError(f"sampler.options: {name}.{option}: {value!r} must be {reason}")
     return name, {**defaults, **sampler.options}
+
+
+def _mistake(value: object, default: object) -> str:
+    """What an option must be, when its value is something else: above 0, and whole where its default is, or null."""
+    if value is None and default is None:
+        return ""
+    if isinstance(default, float):
+        sound = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
+        return "" if sound else "a number above 0"
+    sound = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return "" if sound else "a whole number above 0" + (", or null" if default is None else "")
 
 
 def find_sampler(model: "Autoencoder", name: str) -> Sampler:
