@@ -12,10 +12,15 @@ from evaluation_cases import SAMPLES, sample, save_run, smooth_images, write_dat
 from vaebench.base.errors import UserError
 from vaebench.models.run_spec import Named
 from vaebench.models.storage import load_model
-from vaebench.sampling import transformer
+from vaebench.sampling import fitting, transformer
 from vaebench.sampling.causal_transformer import CausalTransformer
 from vaebench.sampling.choice import resolve_sampler
 from vaebench.sampling.transformer import OPTIONS, code_nats, fit_transformer, sample_codes
+
+def nats_of_images(prior, grids, batch_size):
+    """Those of all levels together."""
+    return code_nats(prior, grids, batch_size).reshape(len(grids), -1).sum(1)
+
 
 TINY = dict(OPTIONS) | {"epochs": 2, "width": 8, "heads": 2, "layers": 1, "batch_size": 16}
 SHAPES = [(3, 4), (2, 3, 2)]  # of one level and of two
@@ -70,14 +75,14 @@ def test_codes_one_by_one_have_the_logits_of_whole_sequences(shape):
 def test_the_probabilities_of_all_sequences_add_up_to_one(shape):
     prior = network(codes=3, shape=shape)
     every = torch.tensor(list(itertools.product(range(3), repeat=4))).reshape(-1, *shape)
-    assert np.exp(-code_nats(prior, every, 20)).sum() == pytest.approx(1, abs=1e-12)
+    assert np.exp(-nats_of_images(prior, every, 20)).sum() == pytest.approx(1, abs=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (2, 1, 2)])
 def test_samples_follow_the_probabilities(shape):
     prior = network(codes=2, shape=shape, std=0.8)
     every = torch.tensor(list(itertools.product(range(2), repeat=4))).reshape(-1, *shape)
-    expected = np.exp(-code_nats(prior, every, 16))
+    expected = np.exp(-nats_of_images(prior, every, 16))
     count = 10_000
     drawn = sample_codes(prior, count, 0, 1.0, None)
     assert drawn.shape == (count, *shape)
@@ -85,6 +90,18 @@ def test_samples_follow_the_probabilities(shape):
     shares = torch.bincount(drawn.flatten(1) @ weights, minlength=16).numpy() / count
     deviation = np.sqrt(expected * (1 - expected) / count)
     assert (np.abs(shares - expected) < 5 * deviation).all()
+
+
+def test_the_nats_of_several_levels_are_told_apart():
+    """Level by level as the chain rule has it: those of the second level, given the first, are the rest."""
+    prior = network(codes=3, shape=(2, 1, 1))
+    every = torch.tensor(list(itertools.product(range(3), repeat=2))).reshape(-1, 2, 1, 1)
+    nats = code_nats(prior, every, 9)
+    assert nats.shape == (9, 2)
+    first = np.exp(-nats[:, 0]).reshape(3, 3)
+    np.testing.assert_allclose(first, first[:, :1].repeat(3, 1), rtol=1e-12)
+    assert first[:, 0].sum() == pytest.approx(1)
+    np.testing.assert_allclose(np.exp(-nats[:, 1]).reshape(3, 3).sum(1), 1)
 
 
 def test_temperature_and_top_k_narrow_the_distribution():
@@ -119,8 +136,8 @@ def test_the_nats_of_a_known_distribution_come_near_its_entropy(levels):
     entropy_of_step = -stays * math.log(stays) - (1 - stays) * math.log((1 - stays) / (codes - 1))
     entropy = math.log(codes) + (length - 1) * entropy_of_step
     options = dict(OPTIONS) | {"width": 32, "layers": 1, "epochs": 4, "learning_rate": 1e-2}
-    prior = fit_transformer(grids[:1000], grids[1000:1100], codes, options, seed=0)
-    nats = code_nats(prior, grids[1100:], 100)
+    prior = fit_transformer((grids[:1000], grids[1000:1100]), codes, options, seed=0)
+    nats = nats_of_images(prior, grids[1100:], 100)
     chance = 5 * nats.std() / math.sqrt(len(nats))
     assert entropy - chance < nats.mean() < entropy + chance + 0.1 * (length * math.log(codes) - entropy)
 
@@ -130,8 +147,8 @@ def test_a_fit_and_its_samples_are_seeded_and_leave_torchs_numbers_alone():
     before = torch.get_rng_state()
     found = []
     for seed in (0, 0, 1):
-        prior = fit_transformer(grids[:30], grids[30:], 4, TINY, seed)
-        found.append((code_nats(prior, grids, 16), sample_codes(prior, 50, seed, 1.0, None)))
+        prior = fit_transformer((grids[:30], grids[30:]), 4, TINY, seed)
+        found.append((nats_of_images(prior, grids, 16), sample_codes(prior, 50, seed, 1.0, None)))
     assert torch.equal(torch.get_rng_state(), before)
     assert np.array_equal(found[0][0], found[1][0])
     assert torch.equal(found[0][1], found[1][1])
@@ -143,17 +160,20 @@ def test_the_epoch_of_least_held_out_loss_is_kept(monkeypatch):
     """Held-out codes that the training codes contradict: later epochs make them worse."""
     train, held_out = torch.zeros(64, 2, 2, dtype=torch.int64), torch.ones(16, 2, 2, dtype=torch.int64)
     losses = []
-    monkeypatch.setattr(transformer, "code_nats", lambda *given: losses.append(code_nats(*given)) or losses[-1])
-    prior = fit_transformer(train, held_out, 2, TINY | {"epochs": 4}, 0)
+    nats_of = fitting.nats_of
+    monkeypatch.setattr(fitting, "nats_of", lambda *given: losses.append(nats_of(*given)) or losses[-1])
+    prior = fit_transformer((train, held_out), 2, TINY | {"epochs": 4}, 0)
     means = [values.mean() for values in losses]
     assert len(means) == 4
     assert means[-1] > min(means)
-    assert code_nats(prior, held_out, 16).mean() == min(means)
+    assert nats_of_images(prior, held_out, 16).mean() == min(means)
 
 
 def test_a_fit_that_diverges_is_refused():
     with pytest.raises(UserError, match="lower its learning_rate"):
-        fit_transformer(torch.randint(4, (40, 2, 3)), torch.randint(4, (8, 2, 3)), 4, TINY | {"learning_rate": 1e30}, 0)
+        fit_transformer(
+            (torch.randint(4, (40, 2, 3)), torch.randint(4, (8, 2, 3))), 4, TINY | {"learning_rate": 1e30}, 0
+        )
 
 
 def test_codes_are_drawn_in_blocks_of_bounded_memory(monkeypatch):
@@ -180,7 +200,7 @@ def test_options_that_cannot_be_are_named(tmp_path):
         with pytest.raises(UserError, match=message):
             resolve_sampler(model, Named("transformer", options))
     with pytest.raises(UserError, match="width 30 is no multiple of heads 4"):
-        fit_transformer(torch.zeros(2, 2, 2), torch.zeros(2, 2, 2), 3, dict(OPTIONS) | {"width": 30}, 0)
+        fit_transformer((torch.zeros(2, 2, 2), torch.zeros(2, 2, 2)), 3, dict(OPTIONS) | {"width": 30}, 0)
     assert resolve_sampler(model, Named("transformer", {"temperature": 1, "top_k": None}))[1]["temperature"] == 1
 
 

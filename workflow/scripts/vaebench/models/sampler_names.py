@@ -11,7 +11,10 @@ from vaebench.models.lookup import MODELS
 
 AUTO = "auto"
 # A module for each: what draws latents of any continuous kind, and what draws codes.
-CONTINUOUS = {name: f"vaebench.sampling.{name}" for name in ("normal", "gaussian_mixture", "aggregate_posterior")}
+CONTINUOUS = {
+    name: f"vaebench.sampling.{name}"
+    for name in ("normal", "fitted_gaussian", "gaussian_mixture", "maf", "iaf", "aggregate_posterior")
+}
 OF_CODES = {name: f"vaebench.sampling.{name}" for name in ("pixelcnn", "transformer", "uniform_codes")}
 
 

@@ -144,4 +144,5 @@ class CausalTransformer(nn.Module):
         if sequences.shape[1] == 0:
             return places.new_full((len(sequences), len(places)), self.nothing)
         found = sequences[:, places.clamp(min=0)] + self.codes * (places % self.levels)
-        return found.where(places >= 0, self.nothing)
+        codes: Tensor = found.where(places >= 0, self.nothing)
+        return codes

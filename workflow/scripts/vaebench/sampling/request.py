@@ -44,10 +44,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a sampler gives: latents (count, ...) as the decoder takes them, and for codes -ln p by held-out split.
+    """What a sampler gives: latents (count, ...) as the decoder takes them, and -ln p of each held-out image by split.
 
-    code_nats: of each image, (n,) float64; of codes of several levels (n, levels), each level given what comes before.
+    code_nats: of its codes, which is what they cost, (n,) float64; of codes of several levels (n, levels), each level
+    given what comes before. latent_nats: of its latent under a density that was fitted, (n,) float64.
     """
 
     latents: Tensor
     code_nats: Mapping[str, np.ndarray] = field(default_factory=dict)
+    latent_nats: Mapping[str, np.ndarray] = field(default_factory=dict)

@@ -36,8 +36,9 @@ def sample(files: SamplingFiles, sampler: Named, settings: SamplingSettings, see
     seed: the training's, so that two trainings of one run do not share their draws. The npz holds
     `data`, uint8 (count, C, H, W), and `sampler`, a JSON text of the sampler's name, options and seeds; for a VQ model
     also `code_nats_eval` and `code_nats_test`, float64 (n,), or (n, levels) for codes of several levels:
-    -ln p(codes) of the images of these splits under the prior that the codes were drawn from. Raises UserError for a
-    sampler that does not fit the model and for a model that gives values that are not finite.
+    -ln p(codes) of the images of these splits under the prior that the codes were drawn from; for a density that was
+    fitted to latents `latent_nats_eval` and `latent_nats_test`, (n,). Raises UserError for a sampler that does not fit
+    the model and for a model that gives values that are not finite.
     """
     device = prepare_torch(threads, settings.device)
     network = load_model(files.model, device)
@@ -56,5 +57,6 @@ def sample(files: SamplingFiles, sampler: Named, settings: SamplingSettings, see
     seeds = {"seed": settings.seed, "training_seed": seed}
     described = json.dumps({"name": name, "options": options} | seeds, sort_keys=True)
     nats = {f"code_nats_{split}": values for split, values in drawn.code_nats.items()}
+    nats |= {f"latent_nats_{split}": values for split, values in drawn.latent_nats.items()}
     write_npz("samples", files.output, {"data": np.concatenate(generated), "sampler": np.array(described), **nats})
     print(f"Generated {settings.count} images with the sampler {name}: {files.output}")

@@ -11,7 +11,7 @@ from vaebench.models.options import Alternatives, Option, number, switch, whole,
 from vaebench.models.terms.term_fields import FIELDS, why_no_term, with_terms
 
 LARGEST = 2**16  # codes: the prior that is fitted to them has an output for each
-OF_LEVELS = "uniform_codes"  # the sampler of codes of several levels
+OF_LEVELS = "transformer"  # the sampler of codes of several levels
 
 
 def _why_no_levels(levels: object) -> str | None:
