@@ -17,6 +17,7 @@ from vaebench.sampling.causal_transformer import CausalTransformer
 from vaebench.sampling.choice import resolve_sampler
 from vaebench.sampling.transformer import OPTIONS, code_nats, fit_transformer, sample_codes
 
+
 def nats_of_images(prior, grids, batch_size):
     """Those of all levels together."""
     return code_nats(prior, grids, batch_size).reshape(len(grids), -1).sum(1)

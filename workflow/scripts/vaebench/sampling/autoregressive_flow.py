@@ -1,5 +1,7 @@
 """The flow of the samplers `maf` and `iaf`: layers that shift and scale each dimension by those before it."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -42,7 +44,7 @@ class AutoregressiveLayer(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """y of x (B, L), and ln |dy/dx|, (B,)."""
-        shift, log_scale = self._parameters(x)
+        shift, log_scale = self._shift_and_scale(x)
         return x * log_scale.exp() + shift, log_scale.sum(1)
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,12 +53,12 @@ class AutoregressiveLayer(nn.Module):
         log_scales = []
         for place in range(y.shape[1]):
             known = torch.stack(columns, 1) if columns else y[:, :0]
-            shift, log_scale = self._parameters(functional.pad(known, (0, y.shape[1] - place)))
+            shift, log_scale = self._shift_and_scale(functional.pad(known, (0, y.shape[1] - place)))
             columns.append((y[:, place] - shift[:, place]) * (-log_scale[:, place]).exp())
             log_scales.append(log_scale[:, place])
         return torch.stack(columns, 1), torch.stack(log_scales, 1).sum(1)
 
-    def _parameters(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _shift_and_scale(self, x: Tensor) -> tuple[Tensor, Tensor]:
         shift, raw = self.network(x).chunk(2, 1)
         return shift, STEEPEST * torch.tanh(raw / STEEPEST)
 
@@ -101,7 +103,8 @@ class AutoregressiveFlow(nn.Module):
 
     def _backwards(self, y: Tensor) -> tuple[Tensor, Tensor]:
         volume = y.new_zeros(len(y))
-        for layer in list(self.layers)[::-1]:
+        layers: list[Any] = list(self.layers)
+        for layer in layers[::-1]:
             y, change = layer.inverse(y.flip(1))
             volume = volume + change
         return y, volume

@@ -133,7 +133,7 @@ class CausalTransformer(nn.Module):
         """What the network reads in order to predict the codes at places `first` to `end`, (B, end - first, width)."""
         places = torch.arange(first, end, device=sequences.device)
         positions, levels = places // self.levels, places % self.levels
-        x = self.row(positions // self.columns) + self.column(positions % self.columns) + self.level(levels)
+        x: Tensor = self.row(positions // self.columns) + self.column(positions % self.columns) + self.level(levels)
         x = x + self.last(self._codes_at(sequences, places - 1))
         for level in range(self.levels):
             x = x + self.above(self._codes_at(sequences, (positions - self.columns) * self.levels + level))

@@ -22,4 +22,5 @@ def draw(request: Request) -> Drawn:
 def _nats(centred: np.ndarray, factor: np.ndarray) -> np.ndarray:
     """-ln p of rows (n, L) with mean 0 and covariance factor · factorᵀ."""
     noise = np.linalg.solve(factor, centred.T)
-    return 0.5 * (noise**2).sum(0) + np.log(np.diag(factor)).sum() + 0.5 * len(factor) * np.log(2 * np.pi)
+    constant = np.log(np.diag(factor)).sum() + 0.5 * len(factor) * np.log(2 * np.pi)
+    return np.asarray(0.5 * (noise**2).sum(0) + constant)

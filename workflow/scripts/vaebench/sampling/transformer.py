@@ -69,10 +69,10 @@ def fit_transformer(
 
 
 def code_nats(prior: CausalTransformer, codes: Tensor, batch_size: int) -> np.ndarray:
-    """-ln p of each grid of codes in nats, (n,) float64; of several levels (n, levels), each given what comes before."""
+    """-ln p of each grid of codes in nats, (n,) float64; of levels (n, levels), each given what comes before."""
 
     def nats(sequences: Tensor) -> Tensor:
-        by_level = _nats(prior, sequences).unflatten(1, (-1, prior.levels)).sum(1)
+        by_level: Tensor = _nats(prior, sequences).unflatten(1, (-1, prior.levels)).sum(1)
         return by_level.squeeze(1) if len(prior.shape) == 2 else by_level
 
     return fitting.nats_of(prior, nats, prior.sequences(codes), batch_size)
