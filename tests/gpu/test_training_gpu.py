@@ -22,7 +22,14 @@ from vaebench.training.numerics import prepare
 from vaebench.training.objectives import make_objectives, step
 
 pytestmark = pytest.mark.gpu
+ALL = [*MODELS, *(f"QuantizedAE: {name}" for name in ("vq", "residual_vq", "lfq", "simvq")), "HRQVAE"]
 RECORDABLE = [name for name, info in MODELS.items() if info.recordable]
+
+
+def spec_of(model, **training):
+    """A small training of a model, or of `QuantizedAE` with the quantiser after the colon."""
+    name, _, quantizer = model.partition(": ")
+    return make_spec(name, config={"quantizer": {quantizer: None}} if quantizer else None, **training)
 
 
 @pytest.fixture
@@ -30,20 +37,20 @@ def data(tmp_path):
     return write_data(tmp_path, train_count=97, eval_count=33)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ALL)
 def test_first_losses_agree_with_the_cpu(model, device, data, tmp_path):
     """Before any step, with the same weights; the noise differs, so that means over 33 images differ a little."""
     found = []
     for name in ("cpu", device):
-        paths = run(make_spec(model, device=name, epochs=1), data, tmp_path / name)
+        paths = run(spec_of(model, device=name, epochs=1), data, tmp_path / name)
         found.append(read_history(paths["history"], "eval", "mse")[0])
     assert found[1] == pytest.approx(found[0], rel=1e-4)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ALL)
 def test_resumed_training_is_bit_equal(model, device, data, tmp_path, monkeypatch):
     """Stopped within an epoch, so that losses of both parts of it are put together."""
-    spec = make_spec(model, device=device, epochs=3)
+    spec = spec_of(model, device=device, epochs=3)
     look_after = training.Trainer._look_after
 
     def look_and_stop(trainer, epoch):

@@ -144,7 +144,15 @@ def test_it_learns_resumes_is_kept_and_sampled(tmp_path):
     course = read_history(paths["history"], "eval", "mse")
     assert course[-1] < course[0]
     splits = {name.removesuffix("_data"): path for name, path in data.items()}
-    sample(paths["output"], splits, tmp_path / "s.npz", {"name": "auto", "options": {}}, SAMPLES, 0, 1)
+    sample(
+        paths["output"],
+        splits,
+        tmp_path / "s.npz",
+        {"name": "auto", "options": {"epochs": 1, "width": 16, "layers": 1, "heads": 2}},
+        SAMPLES,
+        0,
+        1,
+    )
     with np.load(tmp_path / "s.npz") as archive:
         assert archive["data"].shape == (12, *SHAPE)
         assert archive["code_nats_eval"].shape == (20, 3)

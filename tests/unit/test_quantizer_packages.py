@@ -142,6 +142,17 @@ def test_codes_stand_for_what_the_decoder_is_given(name):
 
 
 @pytest.mark.parametrize("name", QUANTIZERS)
+def test_an_image_without_an_answer_has_no_code(name):
+    model, x = built(name), X.clone()
+    x[1] = torch.nan
+    posterior = encode(model, x)
+    assert (posterior.codes[1] == -1).all()
+    assert torch.isnan(posterior.mode()[1]).all()
+    others = [0, *range(2, 8)]
+    assert torch.equal(posterior.codes[others], encode(model, X).codes[others])
+
+
+@pytest.mark.parametrize("name", QUANTIZERS)
 def test_nothing_moves_outside_training(name):
     """Not even a codebook that k-means has not filled yet, whatever mode the model is in."""
     torch.manual_seed(0)
@@ -246,9 +257,10 @@ def test_a_quantiser_is_stale_by_its_own_module_alone():
 
 @pytest.mark.parametrize("stride", [4, 8, 16, 32, None])
 @pytest.mark.parametrize("size", [(64, 64), (28, 28), (45, 70)])
-def test_the_grid_is_as_coarse_as_asked(stride, size):
+@pytest.mark.parametrize("net", ["compact", "lapped"])
+def test_the_grid_is_as_coarse_as_asked(net, stride, size):
     fields = {"latent_dim": 3, "downsampling": stride, "quantizer": {"fsq": {"levels": [3, 3, 3]}}}
-    model = build_model(run_spec("QuantizedAE", config=fields), (1, *size)).eval()
+    model = build_model(run_spec("QuantizedAE", {"encoder": net, "decoder": net}, fields), (1, *size)).eval()
     divisor = stride or (4 if max(size) < 48 else 8)
     grid = (math.ceil(size[0] / divisor), math.ceil(size[1] / divisor))
     assert model.latent_shape == (3, *grid) == (3, *grid_size(size, stride))

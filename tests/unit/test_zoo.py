@@ -15,8 +15,10 @@ from pythae.models import AutoModel
 from training_cases import digits, make_spec, outputs, read_history, run, write_data
 
 from vaebench.models.inference import reconstruct
+from vaebench.models.lookup import MODELS as ALL
 from vaebench.models.providers.pythae.catalog import MODELS
 from vaebench.models.providers.pythae.model import adopt
+from vaebench.models.providers.quantizers.catalog import QUANTIZERS
 from vaebench.models.run_spec import Named
 from vaebench.models.storage import load_model
 from vaebench.sampling.choice import resolve_sampler
@@ -36,7 +38,7 @@ ANOTHER_TERM = {
 }
 # A codebook must have found its place before images follow: over these few steps the error first rises.
 LONGER = {"VQVAE": {"epochs": 6, "learning_rate": 5e-3}}
-QUICK = {"pixelcnn": {"epochs": 1}}
+QUICK = {"pixelcnn": {"epochs": 1}, "transformer": {"epochs": 1, "width": 16, "layers": 1, "heads": 2}}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,9 @@ def test_other_model_learns_is_kept_and_sampled(entry, data, perceptual_weights,
         fields["perceptual"] = {**fields["perceptual"], "network": "alexnet"}
     if "adversarial" in fields:
         fields["adversarial"] = {**fields["adversarial"], "start": 20}
-    spec = make_spec(entry["model"], config=fields, select="last", epochs=4, learning_rate=2e-3)
+    plain_codes = "quantizer" in fields and "adversarial" not in fields
+    budget = LONGER["VQVAE"] if plain_codes else {"epochs": 4, "learning_rate": 2e-3}
+    spec = make_spec(entry["model"], config=fields, select="last", **budget)
     run(replace(spec, config=fields), data, tmp_path, weights=perceptual_weights)
     course = read_history(outputs(tmp_path)["history"], "eval", "mse")
     assert np.isfinite(course).all()
@@ -73,6 +77,9 @@ def test_other_model_learns_is_kept_and_sampled(entry, data, perceptual_weights,
 
 def test_zoo_has_every_model():
     assert {entry["model"] for entry in ZOO.values()} == set(MODELS)
+    assert {entry["model"] for entry in ENTRIES.values()} == set(ALL)
+    quantizers = {name for entry in OTHERS.values() for name in entry["config"].get("quantizer", {})}
+    assert quantizers == set(QUANTIZERS.options)
 
 
 @pytest.mark.parametrize("entry", ZOO.values(), ids=ZOO)

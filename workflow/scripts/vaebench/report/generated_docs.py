@@ -1,11 +1,12 @@
 """The parts of the documentation that are made from the code, so that the two cannot disagree (`make docs`).
 
 `python -m vaebench.report.generated_docs` writes the table of configuration keys into config/README.md, from the
-schema, the tables of metrics into docs/metrics.md, from the registry, and the rule graph into README.md, from
-workflow/report/rulegraph.mmd. With the demo's comparison.md as argument (`make readme`)
-it writes that table into README.md as well.
+schema, the tables of metrics into docs/metrics.md, from the registry, the table of models into docs/models.md, from the
+catalogs and `model_notes`, and the rule graph into README.md, from workflow/report/rulegraph.mmd. With the demo's
+comparison.md as argument (`make readme`) it writes that table into README.md as well.
 """
 
+import csv
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,8 @@ from typing import Any
 from vaebench.base.files import atomic_path
 from vaebench.config.resolve import load_schema
 from vaebench.metrics.registry import METRICS, SUITES
+from vaebench.models.lookup import MODELS, provider_of
+from vaebench.report.model_notes import NOTES
 
 
 def key_table(schema: Mapping[str, Any]) -> str:
@@ -53,6 +56,49 @@ def metric_table(suite: str) -> str:
     return "\n".join(lines)
 
 
+LATENTS = {
+    "codes": "grid of codes",
+    "vq": "grid of codes",
+    "flow": "vector, Gaussian through a flow",
+    "gaussian": "vector, Gaussian",
+    "hamiltonian": "vector, Gaussian through Hamiltonian steps",
+    "none": "vector, a point",
+    "von_mises_fisher": "vector on a sphere, von Mises-Fisher",
+    "wrapped_normal": "vector in the Poincaré disk, wrapped normal",
+}
+MODEL_COLUMNS = (
+    *("model", "provider", "paper", "latent", "objective", "likelihood", "default sampler", "optimizers"),
+    *("cost of a step", "to be known"),
+)
+
+
+def model_table(steps: Mapping[str, str]) -> str:
+    """Markdown: a row for each model, and for each quantiser of `QuantizedAE`.
+
+    steps: the cost of a step by model, `QuantizedAE: vq` for one of several.
+    """
+    lines = [f"| {' | '.join(MODEL_COLUMNS)} |", "|" + "---|" * len(MODEL_COLUMNS)]
+    for name, note in NOTES.items():
+        model, _, quantizer = name.partition(": ")
+        info = MODELS[model]
+        sampler = info.sampler_of({"quantizer": {quantizer: {}}} if quantizer else {})
+        chosen = "Gaussian, variance 1, or Bernoulli" if "reconstruction_loss" in info.fields else ""
+        cells = (
+            *(f"`{model}`" + (f", `{quantizer}`" if quantizer else ""), type(provider_of(model)).__name__.lower()),
+            *(note.paper, LATENTS[info.posterior], note.objective, note.likelihood or chosen, f"`{sampler}`"),
+            *(", ".join(info.components) or "one", steps.get(name, ""), note.trap),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def read_steps(path: Path) -> dict[str, str]:
+    """The cost of a step in that of the VAE, by model and by `model: run`, that benchmarks/measure_steps.py wrote."""
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: row["of_vae"] for row in rows for name in (row["model"], f"{row['model']}: {row['run']}")}
+
+
 def mermaid(rulegraph: str) -> str:
     """The rule graph that Snakemake prints as a Markdown block; colours and title are left out."""
     lines = [line for line in rulegraph.splitlines() if line.startswith(("flowchart", "\t")) and "\tstyle" not in line]
@@ -72,6 +118,8 @@ def documents(root: Path) -> dict[Path, str]:
     keys = key_table(load_schema(root / "workflow/schemas/config.schema.yaml"))
     graph = mermaid((root / "workflow/report/rulegraph.mmd").read_text())
     parts = {root / "config/README.md": {"keys": keys}, root / "README.md": {"rulegraph": graph}}
+    steps = read_steps(root / "benchmarks/results/steps.csv")
+    parts[root / "docs/models.md"] = {"models": model_table(steps)}
     parts[root / "docs/metrics.md"] = {suite: metric_table(suite) for suite in SUITES}
     return {path: _with_parts(path.read_text(), made) for path, made in parts.items()}
 
