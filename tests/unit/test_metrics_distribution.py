@@ -15,7 +15,7 @@ from vaebench.base.errors import UserError
 from vaebench.base.files import sha256_of
 from vaebench.metrics import distribution
 from vaebench.metrics.features import extractors
-from vaebench.metrics.features.extractors import InceptionFeatures, inception_name
+from vaebench.metrics.features.extractors import PixelFeatures, inception, inception_name
 
 RANDOM = np.random.default_rng(0)
 REAL = RANDOM.normal(size=(300, 16)) @ RANDOM.normal(size=(16, 16))
@@ -203,14 +203,14 @@ def test_inception_features_are_torch_fidelitys(tmp_path):
     wrong = tmp_path / "wrong.pth"
     torch.save({"a": torch.zeros(1)}, wrong)
     with pytest.raises(UserError, match="not the FID Inception weights"):
-        InceptionFeatures(wrong)
+        inception(wrong)
     weights = tmp_path / "inception.pth"
     write_random_inception(FeatureExtractorInceptionV3, weights)
     images = torch.from_numpy(RANDOM.integers(0, 256, (2, 3, 40, 40), dtype=np.uint8))
     network = FeatureExtractorInceptionV3("x", ["2048"], feature_extractor_weights_path=str(weights)).eval()
     with torch.no_grad():
         expected = network(images)[0].double()
-    ours = InceptionFeatures(weights)
+    ours = PixelFeatures(inception(weights))
     # float32, up to 3,456 terms a sum, 48 layers (see evaluation_cases.FLOAT32)
     torch.testing.assert_close(ours(images.float() / 255), expected, rtol=0, atol=1e-3 * expected.abs().max().item())
     damaged = images.float() / 255

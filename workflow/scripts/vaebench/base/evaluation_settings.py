@@ -8,11 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SetSettings:
-    """How sets of images are compared: in which networks' features, with how many neighbours, on how many images."""
+    """How sets of images are compared: in which networks' features, with how many neighbours, on how many images.
+
+    prd: whether precision and recall of distributions are measured too, which takes clustering.
+    """
 
     features: tuple[str, ...]
     neighbours: int
     limit: int
+    prd: bool = False
 
 
 @dataclass(frozen=True)

@@ -273,9 +273,10 @@ def _model_mistakes(
     if baseline is not None and entries and baseline not in models:
         yield f"statistics.baseline: {baseline!r} is no entry under models; choose from {listing(entries)} or null"
     for name in config["evaluation"]["distribution"]["features"]:
-        if FEATURE_NETWORKS[name].needs_weights and config["weights"][name] is None:
+        key = FEATURE_NETWORKS[name].weights
+        if FEATURE_NETWORKS[name].needs_weights and config["weights"][key] is None:
             yield (
-                f"weights.{name}: evaluation.distribution.features names {name}, which needs weights.{name}; give "
+                f"weights.{key}: evaluation.distribution.features names {name}, which needs weights.{key}; give "
                 "it a source or leave it out"
             )
 

@@ -11,7 +11,7 @@ from vaebench.metrics import added_values, distribution
 from vaebench.metrics.added import SETS, metrics_of
 from vaebench.metrics.distribution import Measured
 from vaebench.metrics.metric import Value
-from vaebench.metrics.set_names import frechet_name, kernel_name
+from vaebench.metrics.set_names import frechet_name, kernel_name, prd_names
 from vaebench.models.batches import aligned_batches
 from vaebench.models.inference import decode, encode, reconstruct
 
@@ -48,6 +48,7 @@ def set_values(task: Task, held_out: Pass, generated: Pass) -> dict[str, Value]:
         for what, (word, features) in sides.items():
             values[frechet_name(name, what)] = _frechet(word, features, real, paired=what == "r")
         values |= _against_generated(name, sides[""][1], real, task.settings.distribution.neighbours)
+        values |= _of_all_pairs(name, sides[""][1], real, task.settings.distribution.prd)
     return values
 
 
@@ -96,6 +97,24 @@ def _against_generated(name: str, generated: np.ndarray, real: np.ndarray, neigh
     found = distribution.manifold_metrics(generated, real, neighbours)
     note = f"{note}, k = {neighbours}"
     return values | {f"{metric}_{name}": _value(measured, count, note) for metric, measured in found.items()}
+
+
+def _of_all_pairs(name: str, generated: np.ndarray, real: np.ndarray, prd: bool) -> dict[str, Value]:
+    """CMMD where the features are CLIP's, and the two scores of PRD where they are wanted."""
+    names = [*(["cmmd"] if name == "clip" else []), *(prd_names(name) if prd else [])]
+    count = len(generated)
+    if missing := _why_not(generated, real, 2):
+        return dict.fromkeys(names, Value(np.nan, count, note=missing))
+    note = f"{count} generated against {len(real)} held-out images"
+    values = {"cmmd": Value(distribution.cmmd(generated, real), count, note=note)} if "cmmd" in names else {}
+    if prd:
+        from vaebench.metrics.prd import CLUSTERS, RUNS, prd_scores
+
+        used = min(count, len(real))
+        note = f"{used} generated against {used} held-out images, {CLUSTERS} clusters, mean over {RUNS} clusterings"
+        scores = zip(prd_names(name), prd_scores(generated, real), strict=True)
+        values |= {score: Value(value, used, note=note) for score, value in scores}
+    return values
 
 
 def _value(measured: Measured, count: int, note: str) -> Value:

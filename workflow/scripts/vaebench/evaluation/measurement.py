@@ -15,9 +15,16 @@ from vaebench.base.errors import UserError
 from vaebench.base.evaluation_settings import EvaluationSettings
 from vaebench.base.formats import check_npz
 from vaebench.base.npz import open_array
-from vaebench.metrics.features.extractors import AddedFeatures, InceptionFeatures, inception_name
+from vaebench.metrics.features.extractors import (
+    AddedFeatures,
+    PixelFeatures,
+    clean_inception,
+    inception,
+    inception_name,
+)
+from vaebench.metrics.features.vision_transformers import vision_transformer
 from vaebench.metrics.pairs import PairMetrics
-from vaebench.metrics.set_names import OFFICIAL
+from vaebench.metrics.set_names import CLEAN, OFFICIAL
 from vaebench.models.batches import aligned_batches
 from vaebench.models.feature_networks import FEATURE_NETWORKS, wanted_features, weights_needed
 from vaebench.models.interface import Autoencoder
@@ -153,11 +160,15 @@ def load_networks(
     for name in wanted_features(settings):
         entry = FEATURE_NETWORKS[name]
         if name == OFFICIAL:
-            found.ready[inception_name(weights[name])] = InceptionFeatures(weights[name], device)
+            found.ready[inception_name(weights[name])] = PixelFeatures(inception(weights[name]), device)
+        elif name == CLEAN:
+            found.ready[name] = PixelFeatures(clean_inception(weights[OFFICIAL]), device)
         elif entry.added and (least := entry.added.options["smallest"]) > min(shape[-2:]):
             found.skipped[name] = f"{name} needs images of at least {least} x {least} pixels"
         elif entry.added:
             found.ready[name] = AddedFeatures(entry.added, weights.get(name), device)
+        elif not entry.backbone:
+            found.ready[name] = PixelFeatures(vision_transformer(name, weights[entry.weights]), device)
     return found
 
 

@@ -258,3 +258,18 @@ def nearest_distances(queries: np.ndarray, references: Iterable[np.ndarray], dev
             squares = (part.int() - other[nearest].int()).square().sum(1, dtype=torch.int64)
             best[start : start + BLOCK] = torch.minimum(best[start : start + BLOCK], squares)
     return np.sqrt(best.cpu().numpy() / flat.shape[1]) / 255
+
+
+def cmmd(generated: np.ndarray, real: np.ndarray) -> float:
+    """CMMD (Jayasumana et al. 2024): 1000 MMD² of unit vectors with the kernel exp(-‖a - b‖² / 2σ²), σ = 10.
+
+    Over all pairs, those of a vector with itself too, as its authors compute it; features (n, D) and (m, D).
+    """
+    a, b = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (generated, real))
+    return 1000 * (_mean_similarity(a, a) + _mean_similarity(b, b) - 2 * _mean_similarity(a, b))
+
+
+def _mean_similarity(a: np.ndarray, b: np.ndarray) -> float:
+    """The mean of the Gaussian kernel over all pairs of unit vectors, for which ‖a - b‖² is 2 - 2 a·b."""
+    sums = [np.exp((a[start : start + BLOCK] @ b.T - 1) / 100).sum() for start in range(0, len(a), BLOCK)]
+    return float(sum(sums) / (len(a) * len(b)))

@@ -3,7 +3,7 @@
 from typing import Any
 
 from vaebench.metrics.metric import Metric
-from vaebench.metrics.set_names import FEATURES, OFFICIAL, frechet_name, kernel_name
+from vaebench.metrics.set_names import CLEAN, FEATURES, OFFICIAL, frechet_name, kernel_name, prd_names
 
 FRECHET = "‖m_g - m_r‖² + tr(S_g + S_r - 2 (S_g S_r)^½)"
 NEAREST = "pixel RMSE to the nearest training image, mean over"
@@ -44,11 +44,11 @@ def in_features(features: str) -> list[Metric]:
         formula = f"{formula}; {features} features"
         return Metric(name, label, symbol, "", better, "generation", values, formula, features=features, **flags)
 
-    official = features == OFFICIAL
+    official, clean = features in (OFFICIAL, CLEAN), "clean-" if features == CLEAN else ""
     words, latex = features.replace("_", " "), features.replace("_", r"\ ")
     where = "" if official else f" ({words})"
-    symbol, below = ("FID", "") if official else ("FD", rf"_\mathrm{{{latex}}}")
-    distance = "FID" if official else "Fréchet distance"
+    symbol, below = (f"{clean}FID", "") if official else ("FD", rf"_\mathrm{{{latex}}}")
+    distance = f"{clean}FID" if official else "Fréchet distance"
     sides = {
         "": ("", "", f"{FRECHET} between generated (g) and held-out (r) images", False, True),
         "floor": (
@@ -75,8 +75,24 @@ def in_features(features: str) -> list[Metric]:
             metric(name, text, rf"\mathrm{{{symbol}}}{below}{raised}", better, "[0, ∞)", formula, headline=headline)
         )
     kernel = "unbiased MMD² with kernel (a·b/d + 1)³ between generated and held-out images, mean over 100 subsets"
-    label, symbol = ("KID", "KID") if official else (f"kernel distance{where}", "KD")
+    label, symbol = (f"{clean}KID", f"{clean}KID") if official else (f"kernel distance{where}", "KD")
     entries.append(metric(kernel_name(features), label, rf"\mathrm{{{symbol}}}{below}", False, "(-∞, ∞)", kernel))
+    scores = {"F8, which weighs recall": "F8", "F1/8, which weighs precision": "F1/8"}
+    for name, (told, score) in zip(prd_names(features), scores.items(), strict=True):
+        formula = f"largest {told}, on the curve of precision against recall over 20 clusters of both sets"
+        entries.append(
+            metric(
+                name,
+                f"PRD {score} ({words})",
+                rf"F_{{{score.removeprefix('F')}}}^\mathrm{{{latex}}}",
+                True,
+                "[0, 1]",
+                formula,
+            )
+        )
+    if features == "clip":
+        formula = "1000 MMD² with kernel exp(-‖a - b‖² / 200) of unit vectors, over all pairs"
+        entries.append(metric("cmmd", "CMMD (ViT-B/32)", r"\mathrm{CMMD}", False, "[0, ∞)", formula))
     neighbours = {
         "density": "mean number of real k-NN balls that hold a generated image, divided by k",
         "coverage": "share of real images whose k-NN ball holds a generated image",

@@ -177,6 +177,8 @@ class Suites:
             return name.rpartition("_")[2] in settings.lpips
         if METRICS[name].applies_to.startswith("data sets with"):
             return False
+        if name.startswith("prd_") and not settings.distribution.prd:
+            return False
         if METRICS[name].features:
             return METRICS[name].features in self.features
         return METRICS[name].suite in SUITES
