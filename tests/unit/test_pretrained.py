@@ -233,7 +233,7 @@ UNREADABLE = {
     "no name": (replaced(b'{"input_dim": [1, 28, 28]}', CONFIG), "no model of pythae"),
     "no shape": (lambda folder: edit(folder, input_dim=None), "does not say input_dim"),
     "odd shape": (lambda folder: edit(folder, input_dim=["1", 28, 28]), "is no shape of images"),
-    "flat": (lambda folder: edit(folder, input_dim=[784]), "is no shape of images"),
+    "flat": (lambda folder: edit(folder, input_dim=[785]), "is no shape of images"),
     "odd field": (lambda folder: edit(folder, latent_dim="five"), "latent_dim"),
     "unknown field": (lambda folder: edit(folder, dropout=0.1), "WAE_MMD has no field 'dropout'"),
     "nan field": (lambda folder: edit(folder, reg_weight=float("nan")), "reg_weight"),

@@ -1,8 +1,9 @@
 """Bring a trained pythae model from the Hugging Face Hub or a folder into the place of a training, without its pickles.
 
 pythae saves its networks as pickles, and opening a pickle runs whatever code is in it. Here the weights are read as
-plain tensors, and the networks are rebuilt: among the known ones (pythae's default and benchmark networks, our compact
-ones, or those named in the config) the one is taken whose parameters have the very names and shapes of the weights.
+plain tensors, and the networks are rebuilt: among the known ones (pythae's default and benchmark networks, our own,
+those of pythae's reproducibility scripts, or those named in the config) the one is taken whose parameters have the very
+names and shapes of the weights.
 """
 
 import json
@@ -44,6 +45,7 @@ from vaebench.models.storage import load_weights, restore_model, save_model
 
 PLAIN_FILES = ("model_config.json", "model.pt")
 SET_BY_PYTHAE = {"name", "input_dim", "discriminator_input_dim"}
+SCRIPTS = "vaebench.models.networks.reproduction"  # has a network for each role
 CHECKED = 512  # images of the validation split that the imported model is tried on
 
 
@@ -136,6 +138,8 @@ def _what_it_is(described: Mapping[str, Any], folder: Path) -> tuple[str, dict[s
     shape = described.get("input_dim")
     if not shape:
         raise UserError(f"pretrained: {path} does not say input_dim, the shape of the images")
+    if shape == [784]:
+        shape = [1, 28, 28]  # digits that were trained on as rows of pixels
     if not (isinstance(shape, list) and len(shape) == 3 and all(type(side) is int and side > 0 for side in shape)):
         raise UserError(f"pretrained: {path}: input_dim {shape!r} is no shape of images (channels, height, width)")
     fields = {
@@ -169,7 +173,7 @@ def _find_networks(
     for role in roles_of(spec.model_name):
         expected = _shapes({key: value for key, value in weights.items() if key.startswith(f"{role}.")}, f"{role}.")
         named = spec.nets.get(role)
-        known = [named] if named else [*NETS.own]
+        known = [named] if named else [*NETS.own, f"{SCRIPTS}.{role}"]
         candidates = [DEFAULT] if described.get(f"uses_default_{role}", False) else known
         found = next((name for name in candidates if _fits(role, name, spec, config, expected)), None)
         if found is None:
@@ -188,8 +192,11 @@ def _fits(role: str, name: str, spec: ModelSpec, config: Any, expected: Mapping[
         return True
     if name in NETS and NETS[name].check(role, MODELS[spec.model_name], config.input_dim, vars(config)):
         return False
-    with torch.random.fork_rng(devices=[]):
-        network = build_network(role, name, spec.model_name, config)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            network = build_network(role, name, spec.model_name, config)
+    except UserError:
+        return False
     return network is not None and _shapes(network.state_dict()) == expected
 
 

@@ -6,6 +6,7 @@ from vaebench.models.run_spec import ModelSpec
 
 FAMILIES = "vaebench.models.networks.families"
 MODULES = {name: f"vaebench.models.networks.{name}" for name in ("compact", "lapped", "spectral", "dcgan", "strided")}
+FOR_PRETRAINED = ("vaebench.models.networks.reproduction",)  # besides these
 
 
 def code_of_networks(spec: ModelSpec) -> Code:
@@ -14,6 +15,8 @@ def code_of_networks(spec: ModelSpec) -> Code:
     The networks of a pretrained model are found among all families.
     """
     names = [name for name in spec.nets.values() if name]
-    modules = {module for name, module in MODULES.items() if name in names or spec.pretrained is not None}
+    modules = {module for name, module in MODULES.items() if name in names}
+    if spec.pretrained is not None:
+        modules = {*MODULES.values(), *FOR_PRETRAINED}
     files = [source_file(name.rpartition(".")[0]) for name in names if "." in name]
     return Code(frozenset({FAMILIES, *modules}), frozenset(file for file in files if file is not None))
