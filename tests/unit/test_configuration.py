@@ -292,6 +292,14 @@ def test_networks_of_one_s_own_are_looked_for(tmp_path, monkeypatch):
     complete(merged(change), SCHEMA)
 
 
+def test_a_swept_quantiser_gives_runs_names_that_can_be_read():
+    swept = [{"vq": {"codebook_size": 64, "normalised": True}}, {"fsq": {"levels": [8, 5]}}, {"simvq": None}]
+    nets = {"encoder": "compact", "decoder": "compact"}
+    change = {"models": {"q": {"model": "QuantizedAE", "nets": nets, "sweep": {"quantizer": swept}}}}
+    names = [name for name in expand_runs(complete(merged(change), SCHEMA)) if name.startswith("q-")]
+    assert names == ["q-vq_codebook_size64_normalisedTrue", "q-fsq_levels_8__5_", "q-simvq"]
+
+
 def test_null_leaves_a_model_out_and_sweeps_multiply():
     change = {"models": {"vaegan": None, "vae": {"sweep": {"latent_dim": [8, 16], "training.epochs": [1, 2]}}}}
     runs = expand_runs(complete(merged(change), SCHEMA))

@@ -28,11 +28,11 @@ from vaebench.training.minibatches import Minibatches
 SHAPE, CHANNELS, GRID = (1, 32, 32), 6, 8 * 8
 QUANTIZERS = {
     "fsq": {"fsq": {"levels": [5, 4, 3]}},
-    "vq": {"vq": {"codebook_size": 16, "restart_below": 1.0}},
-    "vq without k-means": {"vq": {"codebook_size": 16, "kmeans": False, "through": "rotation"}},
-    "vq of length 1": {"vq": {"codebook_size": 16, "normalised": True, "entropy": 0.1}},
+    "vq": {"vq": {"codebook_size": 16}},
+    "vq without k-means": {"vq": {"codebook_size": 16, "kmeans": False, "through": "rotation", "restart_below": 0.0}},
+    "vq of length 1": {"vq": {"codebook_size": 16, "normalised": True, "entropy": 0.1, "restart_below": 0.0}},
     "vq by gradients": {"vq": {"codebook_size": 16, "update": "gradient", "restart_below": 2.0}},
-    "residual_vq": {"residual_vq": {"codebook_size": 8, "depth": 3, "restart_below": 1.0}},
+    "residual_vq": {"residual_vq": {"codebook_size": 8, "depth": 3}},
     "simvq": {"simvq": {"codebook_size": 16}},
     "lfq": {"lfq": {"codebook_size": 32, "commitment": 0.25}},
     "bsq": {"bsq": {"codebook_size": 32}},

@@ -181,7 +181,7 @@ def _resolve(
     prefix = "training."
     swept_training = {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
     swept_config = {key: value for key, value in values.items() if not key.startswith(prefix)}
-    labels = [f"{key.removeprefix(prefix)}{_label(value)}" for key, value in values.items()]
+    labels = [_swept(key.removeprefix(prefix), value) for key, value in values.items()]
     sampler = settings.get("sampler", {"name": "auto"})
     spec = {
         "run": "-".join([entry, *labels]),
@@ -200,6 +200,21 @@ def _combinations(sweep: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
     """Every combination of the swept values; one empty combination when nothing is swept."""
     for values in itertools.product(*sweep.values()):
         yield dict(zip(sweep, values, strict=True))
+
+
+def _swept(key: str, value: object) -> str:
+    """A swept key and its value as part of a run's name; of one of several things, its name and options alone.
+
+    >>> _swept("beta", 4.0), _swept("quantizer", {"fsq": {"levels": [8, 5]}})
+    ('beta4', 'fsq_levels_8__5_')
+    """
+    if not isinstance(value, Mapping):
+        return f"{key}{_label(value)}"
+    parts = []
+    for name, options in value.items():
+        given = options.items() if isinstance(options, Mapping) else ()
+        parts.append("_".join([_label(name), *(_label(option) + _label(each) for option, each in given)]))
+    return "-".join(parts)
 
 
 def _label(value: object) -> str:

@@ -134,7 +134,7 @@ NOTES: Mapping[str, Note] = {
     "QuantizedAE: vq": Note(
         "van den Oord et al. 2017, arXiv 1711.00937",
         "error + commitment; the codebook follows averages",
-        "codes fall out of use with `kmeans: false`; `restart_below` counts vectors a batch, so depends on its size",
+        "codes fall out of use with `restart_below: 0`, which counts vectors a batch and so depends on its size",
         ANY_ERROR,
     ),
     "QuantizedAE: residual_vq": Note(

@@ -41,7 +41,7 @@ CODEBOOK = {
     "commitment": number(0.25, NOT_NEGATIVE),
     "normalised": switch(False),
     "kmeans": switch(True),
-    "restart_below": number(0.0, NOT_NEGATIVE),
+    "restart_below": number(1.0, NOT_NEGATIVE),
     "through": THROUGH,
 }
 BITS = {
