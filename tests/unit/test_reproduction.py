@@ -149,7 +149,7 @@ def decoded_by_gates(state, z):
 
 
 def decoded_from_the_ball(state, z, curvature):
-    """Distances to gyroplanes (Ganea et al. 2018, equation 25); the script has point and normal in each other's place."""
+    """Distances to gyroplanes (Ganea et al. 2018, equation 25), the point and the normal in each other's place."""
     weight, root = state["decoder.dec.0._weight"], math.sqrt(curvature)
     tangent = weight * state["decoder.dec.0._bias"]
     norm = tangent.norm(dim=1, keepdim=True)

@@ -240,8 +240,8 @@ def transposed_convolutions(config: Any) -> BaseDecoder:
     steps = [(1024, 512, 2, 0), (512, 256, 1, 0), (256, 128, 2, 1)]  # channels, padding, padding of the output
     first = nn.Sequential(nn.Linear(config.latent_dim, 1024 * 64), nn.Unflatten(1, (1024, 8, 8)))
     doubled = [
-        nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 5, 2, *padding), nn.BatchNorm2d(outputs), nn.ReLU())
-        for inputs, outputs, *padding in steps
+        nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 5, 2, padding, more), nn.BatchNorm2d(outputs), nn.ReLU())
+        for inputs, outputs, padding, more in steps
     ]
     last = nn.Sequential(nn.ConvTranspose2d(128, config.input_dim[0], 5, 1, 1), nn.Sigmoid())
     return Unlayered([first, *doubled, last], config.input_dim)
