@@ -9,11 +9,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fake_study import Fake, build_study
 from PIL import Image
 
 from vaebench.base.files import md5_of
 from vaebench.base.npz import open_array
+from vaebench.base.values import as_dict
 from vaebench.download.file_source import Place
+from vaebench.results.protocol import StudyProtocol
+from vaebench.results.published_values import read_published
 
 DECODING = {"exif_orientation": True, "background": [255, 255, 255], "max_pixels": 10_000, "max_bytes": 10_000}
 ANYTHING = dict.fromkeys(("format", "mode", "width", "height", "min_width", "min_height", "crop"))
@@ -128,3 +132,25 @@ def test_adapters_are_short_and_hold_no_logic(script):
     assert len(lines) <= 30
     assert not [line for line in lines if line.startswith(("def ", "class "))]
     assert sys.path[0] != str(SCRIPTS)
+
+
+def test_published_gets_values_and_protocol_as_the_snakefile_gives_them(run_script, tmp_path):
+    study = build_study(tmp_path, (Fake("vae", "VAE"), Fake("ae", "AE")), seeds=(0,), shape=(3, 16, 16))
+    source = Path(__file__).parents[2] / "workflow/published/rae.yaml"
+    protocol = StudyProtocol("fake", None, None, (16, 16), "lanczos", 3, "test", None, 100)
+    tables = tmp_path / "results/fake/tables"
+    run_script(
+        "published.py",
+        input=Files(manifests=[f"data/fake/{split}_data.json" for split in ("train", "eval", "test")]),
+        output=Files([str(tables / "published.md")], csv=str(tables / "published.csv")),
+        params=SimpleNamespace(
+            plugins=SimpleNamespace(files=[]),
+            study=as_dict(study["plan"]),
+            values=[as_dict(value) for value in read_published(str(source))],
+            protocol=as_dict(protocol),
+        ),
+    )
+    lines = (tables / "published.csv").read_text().splitlines()
+    assert len(lines) == 1 + 70
+    assert all("Ghosh" in line for line in lines[1:])
+    assert (tables / "published.tex").exists()

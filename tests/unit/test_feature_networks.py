@@ -7,8 +7,10 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+import torchvision
 from evaluation_cases import SETTINGS, settings_of
 from PIL import Image
+from piq.functional.layers import L2Pool2d
 from sklearn.cluster import MiniBatchKMeans
 from torch import nn
 from torch_fidelity.feature_extractor_clip import CLIPVisual, FeatureExtractorCLIP
@@ -18,8 +20,10 @@ from vaebench.base.errors import UserError
 from vaebench.evaluation.generated import _of_all_pairs
 from vaebench.evaluation.measurement import load_networks
 from vaebench.metrics import distribution, prd
+from vaebench.metrics.dists import Dists
 from vaebench.metrics.features.extractors import STAGES, AntialiasedInception, PixelFeatures, bicubic, clean_inception
 from vaebench.metrics.features.vision_transformers import DinoV2, DinoV2Pixels, vision_transformer
+from vaebench.metrics.pairs import PairMetrics
 from vaebench.metrics.prd import f_score, prd_curve, prd_scores
 from vaebench.metrics.registry import METRICS
 from vaebench.metrics.set_names import frechet_name, kernel_name, prd_names
@@ -289,3 +293,73 @@ def test_cmmd_and_prd_are_measured_where_they_are_wanted(few_clusterings):
     assert "20 clusters" in found["prd_f8_vgg16"].note
     a[3] = np.nan
     assert "not finite" in _of_all_pairs("clip", a, b, prd=True)["cmmd"].note
+
+
+@pytest.fixture(scope="module")
+def dists_files(tmp_path_factory):
+    """A VGG16 of random weights as the pipeline keeps it, torchvision's with the same, and random channels' weights."""
+    folder = tmp_path_factory.mktemp("dists")
+    torch.manual_seed(0)
+    trunk = torchvision.models.vgg16(weights=None).features.eval()
+    torch.save({f"features.{name}": value for name, value in trunk.state_dict().items()}, folder / "vgg16.pt")
+    weights = {name: torch.rand(1, 1475, 1, 1) for name in ("alpha", "beta")}
+    torch.save(weights, folder / "dists.pt")
+    return folder / "vgg16.pt", folder / "dists.pt", trunk, weights
+
+
+def plain_dists(x, y, trunk, weights):
+    """Ding et al. 2020 on torchvision's layers, with piq's L2 pooling in place of the maximum."""
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+
+    def stages(image):
+        found, h = [image], ((image - mean[:, None, None]) / deviation[:, None, None])[None]
+        for layer in list(trunk)[:30]:
+            if isinstance(layer, nn.MaxPool2d):
+                found.append(h[0])
+                h = L2Pool2d(kernel_size=3, stride=2, padding=1)(h)
+            else:
+                h = nn.functional.relu(h) if isinstance(layer, nn.ReLU) else layer(h)
+        return [*found, h[0]]
+
+    scores, start = 0.0, 0
+    alpha, beta = (weights[name].flatten().double() for name in ("alpha", "beta"))
+    total = (alpha + beta).sum()
+    for a, b in zip(stages(x), stages(y), strict=True):
+        for p, q in zip(a.double(), b.double(), strict=True):
+            covariance = ((p - p.mean()) * (q - q.mean())).mean()
+            texture = (2 * p.mean() * q.mean() + 1e-6) / (p.mean() ** 2 + q.mean() ** 2 + 1e-6)
+            structure = (2 * covariance + 1e-6) / (p.var(correction=0) + q.var(correction=0) + 1e-6)
+            scores = scores + (alpha[start] * texture + beta[start] * structure) / total
+            start += 1
+    return 1 - scores.item()
+
+
+def test_dists_is_its_definition(dists_files):
+    vgg16, weights_file, trunk, weights = dists_files
+    x = torch.rand(2, 3, 32, 24, generator=torch.Generator().manual_seed(1))
+    y = (x + 0.2 * torch.rand(2, 3, 32, 24, generator=torch.Generator().manual_seed(2))).clamp(0, 1)
+    ours = Dists(vgg16, weights_file)(x, y)
+    with torch.no_grad():
+        expected = [plain_dists(a, b, trunk, weights) for a, b in zip(x, y, strict=True)]
+    # float32 networks: sums of up to 4,608 terms (evaluation_cases.FLOAT32)
+    np.testing.assert_allclose(ours.numpy(), expected, rtol=1e-4, atol=1e-5)
+    assert ours.dtype == torch.float64
+    np.testing.assert_allclose(Dists(vgg16, weights_file)(x, x).numpy(), 0, atol=1e-12)
+
+
+def test_dists_refuses_small_images_and_other_weights(dists_files, tmp_path):
+    vgg16, weights_file, _, _ = dists_files
+    with pytest.raises(UserError, match="DISTS needs images of at least 16 x 16 pixels"):
+        Dists(vgg16, weights_file)(torch.zeros(1, 1, 15, 40), torch.zeros(1, 1, 15, 40))
+    with pytest.raises(UserError, match=r"vgg16\.pt: not the weights of DISTS"):
+        Dists(vgg16, vgg16)
+    pairs = PairMetrics((1, 12, 12), (), (), {})
+    pairs.add("dists", Dists(vgg16, weights_file), (1, 12, 12))
+    assert "dists" not in pairs.functions
+    assert "16 x 16" in pairs.skipped["dists"]
+
+
+def test_dists_needs_its_files_only_where_it_is_wanted():
+    assert weights_needed(settings_of(SETTINGS)) == []
+    assert weights_needed(settings_of(SETTINGS | {"dists": True})) == ["dists", "vgg16"]
+    assert METRICS["dists"].suite == METRICS["sampled_dists"].suite == "reconstruction"

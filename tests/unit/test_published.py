@@ -132,6 +132,12 @@ def test_another_protocol_is_not_compared(study, values, change, reason):
     assert pd.isna(row["difference"])
 
 
+def test_what_was_not_measured_is_not_counted(study, values):
+    reason = table_of(study, values, replace(OURS, dataset="mnist")).loc["VAE", "FID"]["not_compared"]
+    assert reason.startswith("the data set is mnist, theirs fake; not measured: ")
+    assert "generated" not in reason
+
+
 def test_equal_crops_may_be_written_differently():
     theirs = Protocol(**THEIRS)
     counts = Counts({"test": 40}, 40)

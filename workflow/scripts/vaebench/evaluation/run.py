@@ -14,6 +14,7 @@ from vaebench.evaluation.generated import memorisation, pass_over_samples, set_v
 from vaebench.evaluation.held_out import pass_over_images, rate_notes
 from vaebench.evaluation.measurement import LIKELIHOOD, Pass, Task, check_weights, load_networks
 from vaebench.metrics.added_values import latent_values
+from vaebench.metrics.dists import Dists
 from vaebench.metrics.latent import LatentSummary
 from vaebench.metrics.legacy import legacy_generation, legacy_reconstruction
 from vaebench.metrics.metric import Value
@@ -73,6 +74,8 @@ def evaluate(
         networks.ready,
     )
     task.pairs.skipped |= networks.skipped
+    if settings.dists:
+        task.pairs.add("dists", Dists(weights["vgg16"], weights["dists"], device), images.shape[1:])
     summary = LatentSummary(codebook=network.codebook_size)
     held_out = pass_over_images(task, summary)
     columns = held_out.columns()

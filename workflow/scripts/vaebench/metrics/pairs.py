@@ -1,6 +1,6 @@
 """All metrics between images and their reconstructions, in one call per batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,9 +45,11 @@ class PairMetrics:
         device: torch.device | str = "cpu",
     ) -> None:
         self.skipped: dict[str, str] = {}
+        self.device = device
         own = {m.name: getattr(reconstruction, m.function) for m in fidelity() if m.function}
-        self.functions = own | pair_functions()
-        self._drop_functions_that_cannot_take(shape)
+        self.functions: dict[str, Callable[[Tensor, Tensor], Tensor]] = own | pair_functions()
+        for name in list(self.functions):
+            self._drop_if_it_cannot_take(name, shape)
         self.notes = {"ms_ssim": reconstruction.scales_note(shape[-2:])} if "ms_ssim" in self.functions else {}
         self.lpips, self.trunks, self.features = [], {}, []
         for net, layout in LAYOUTS.items():
@@ -59,8 +61,12 @@ class PairMetrics:
             self.trunks[net] = Perceptual(net, Path(weights[layout.weights])).to(device)
             self.lpips += [net] * (net in lpips)
             self.features += [layout.weights] * (layout.weights in features)
-        self.names = [*self.functions, *(f"lpips_{net}" for net in self.lpips)]
         self.chunk = CHUNK[torch.device(device).type]
+
+    def add(self, name: str, function: Callable[[Tensor, Tensor], Tensor], shape: Sequence[int]) -> None:
+        """One more registered metric, which gives (B,) float64 for pairs of images; `shape` (C, H, W) is theirs."""
+        self.functions[name] = function
+        self._drop_if_it_cannot_take(name, shape)
 
     def __call__(self, x: Tensor, y: Tensor, features_y: bool = False) -> Compared:
         """Compare x with y, both float32 (B, C, H, W) in [0, 1]; a pair with a value that is not finite gives NaN.
@@ -110,13 +116,12 @@ class PairMetrics:
         if wanted_y:
             compared.features_y[name] = torch.cat(pooled_y)
 
-    def _drop_functions_that_cannot_take(self, shape: Sequence[int]) -> None:
-        probe = torch.zeros(1, *shape)
-        for name, function in list(self.functions.items()):
-            try:
-                function(probe, probe)
-            except PluginError:
-                raise
-            except UserError as error:
-                self.skipped[name] = str(error)
-                del self.functions[name]
+    def _drop_if_it_cannot_take(self, name: str, shape: Sequence[int]) -> None:
+        probe = torch.zeros(1, *shape, device=self.device)
+        try:
+            self.functions[name](probe, probe)
+        except PluginError:
+            raise
+        except UserError as error:
+            self.skipped[name] = str(error)
+            del self.functions[name]

@@ -70,6 +70,18 @@ def fidelity() -> list[Metric]:
             per_image=True,
         ),
         Metric(
+            "dists",
+            "DISTS",
+            r"\mathrm{DISTS}",
+            "",
+            False,
+            "reconstruction",
+            "about [0, 1]",
+            "1 - Σ α (2 μ_x μ_y + c) / (μ_x² + μ_y² + c) + β (2 σ_xy + c) / (σ_x² + σ_y² + c), c = 1e-6, over "
+            "the channels of the image and of VGG16's stages",
+            per_image=True,
+        ),
+        Metric(
             "ssim",
             "SSIM",
             r"\mathrm{SSIM}",

