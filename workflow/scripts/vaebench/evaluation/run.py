@@ -17,14 +17,13 @@ from vaebench.metrics.added_values import latent_values
 from vaebench.metrics.dists import Dists
 from vaebench.metrics.latent import LatentSummary
 from vaebench.metrics.legacy import legacy_generation, legacy_reconstruction
-from vaebench.metrics.metric import Value
+from vaebench.metrics.metric import TRAINED_ON, Value
 from vaebench.metrics.pairs import PairMetrics
 from vaebench.metrics.perceptual import Perceptual
 from vaebench.models.batches import prepare_torch, to_bytes, to_float
 from vaebench.models.feature_networks import FEATURE_NETWORKS, wanted_features
 from vaebench.models.inference import encode, reconstruct
 from vaebench.models.storage import load_model
-from vaebench.models.terms.term_fields import TRAINED_ON
 from vaebench.results.suite_files import Suites, TrainingIdentity, write_per_image
 
 EXTREMES = 8

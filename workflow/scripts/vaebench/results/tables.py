@@ -11,8 +11,8 @@ import pandas as pd
 
 from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path
+from vaebench.metrics.metric import TRAINED_ON
 from vaebench.metrics.registry import METRICS, describe
-from vaebench.models.terms.term_fields import TRAINED_ON
 from vaebench.results.pairwise import pairwise, reach_notes, seed_notes, single_seed_note
 from vaebench.results.standing import standing
 from vaebench.results.statistics import StatisticsSettings, seed_summary

@@ -14,7 +14,6 @@ from vaebench.models.fields import COUNT, NOT_NEGATIVE, POSITIVE
 from vaebench.models.options import Alternatives, number, whole, why_no_number, word
 
 ADAPTIVE = "adaptive"
-TRAINED_ON = "the model was trained on the LPIPS of this network, which is no fair judge of it"  # a note in tables
 FIELDS: Mapping[str, object] = {"l1": 0.0, "perceptual": None, "adversarial": None}
 TERMS = Alternatives(
     kind="loss term",
