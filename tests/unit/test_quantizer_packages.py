@@ -34,7 +34,7 @@ QUANTIZERS = {
     "vq by gradients": {"vq": {"codebook_size": 16, "update": "gradient", "restart_below": 2.0}},
     "residual_vq": {"residual_vq": {"codebook_size": 8, "depth": 3}},
     "simvq": {"simvq": {"codebook_size": 16}},
-    "lfq": {"lfq": {"codebook_size": 32, "commitment": 0.25}},
+    "lfq": {"lfq": {"codebook_size": 32}},
     "bsq": {"bsq": {"codebook_size": 32}},
 }
 X = torch.from_numpy(digits(8)).float() / 255
@@ -75,7 +75,7 @@ def packages_layer(name):
             dim=CHANNELS, codebook_size=8, num_quantizers=3, threshold_ema_dead_code=1.0, **vq
         ),
         "simvq": lambda: SimVQ(dim=CHANNELS, codebook_size=16, channel_first=True, rotation_trick=False),
-        "lfq": lambda: LFQ(dim=CHANNELS, codebook_size=32, entropy_loss_weight=0.1, commitment_loss_weight=0.25),
+        "lfq": lambda: LFQ(dim=CHANNELS, codebook_size=32, entropy_loss_weight=0.1, commitment_loss_weight=1.0),
         "bsq": lambda: LFQ(dim=CHANNELS, codebook_size=32, entropy_loss_weight=0.1, spherical=True),
     }
     return layers[name](), GRID if name in ("lfq", "bsq") else GRID * CHANNELS
@@ -252,7 +252,7 @@ def test_a_quantiser_is_stale_by_its_own_module_alone():
     for name, quantizer in QUANTIZERS.items():
         modules = {module for module in code_of_run(spec(name)).modules if module.startswith(package)}
         assert modules == {f"{package}.model", f"{package}.{next(iter(quantizer))}"}
-    assert code_of_run(spec("lfq")).facts != code_of_run(spec({"lfq": {"codebook_size": 32}})).facts
+    assert code_of_run(spec("lfq")).facts != code_of_run(spec({"lfq": {"codebook_size": 64}})).facts
 
 
 @pytest.mark.parametrize("stride", [4, 8, 16, 32, None])

@@ -144,7 +144,7 @@ NOTES: Mapping[str, Note] = {
     "QuantizedAE: lfq": Note(
         "Yu et al. 2024, arXiv 2310.05737",
         "error + entropies of the codes",
-        "reconstructs worse than the others at the same number of codes; its memory grows with it",
+        "with `commitment: 0` its codes fall out of use; its memory grows with the number of codes",
         ANY_ERROR,
     ),
     "QuantizedAE: bsq": Note(

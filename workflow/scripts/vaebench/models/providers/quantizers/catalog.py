@@ -66,7 +66,8 @@ QUANTIZERS = Alternatives(
         "vq": {**CODEBOOK, "entropy": number(0.0, NOT_NEGATIVE)},
         "residual_vq": {"depth": whole(4, DEPTH), **CODEBOOK},
         "fsq": {"levels": Option((8, 5, 5, 5), _why_no_levels)},
-        "lfq": BITS,
+        # without commitment the numbers grow until the entropies have no gradient
+        "lfq": BITS | {"commitment": number(1.0, NOT_NEGATIVE)},
         "bsq": BITS,
         "simvq": {"codebook_size": CODEBOOK_SIZE, "commitment": number(0.25, NOT_NEGATIVE), "through": THROUGH},
         "hierarchical": {
