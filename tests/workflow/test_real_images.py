@@ -15,14 +15,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 BETAS = ["beta_vae-beta0.5", "vae", "beta_vae-beta4"]
 RUNS = [*BETAS, "sigma_vae", "vqvae", "fsq", "vaegan"]
-# Trained for a quarter of the time, and the priors of codes for a fifteenth.
+# Trained for a quarter of the time, and the priors of codes for a sixth.
 FEWER = """
 training: {epochs: 2}
 evaluation: {distribution: {limit: 50}}
 samples: {count: 50}
 models:
-  vqvae: {sampler: {name: pixelcnn, options: {epochs: 1}}}
-  fsq: {sampler: {name: pixelcnn, options: {epochs: 1}}}
+  vqvae: {sampler: {name: transformer, options: {epochs: 1}}}
+  fsq: {sampler: {name: transformer, options: {epochs: 1}}}
 """
 
 
