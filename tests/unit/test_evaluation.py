@@ -26,6 +26,7 @@ from vaebench.evaluation.measurement import check_weights
 from vaebench.metrics import distribution
 from vaebench.metrics.distribution import nearest_distances
 from vaebench.metrics.features import extractors
+from vaebench.metrics.metric import Value
 from vaebench.metrics.perceptual import Perceptual, pooled
 from vaebench.metrics.registry import METRICS
 from vaebench.models.inference import decode, encode, reconstruct
@@ -112,6 +113,16 @@ def test_a_mean_over_images_has_its_standard_error(run_it):
     one = mean_of(np.array([0.25]))
     assert one.value == 0.25
     assert np.isnan(one.std_error)
+
+
+def test_values_by_the_network_of_a_loss_are_remarked():
+    suites = Suites(TrainingIdentity("digits", "vae", "VAE", 0), settings_of(SETTINGS), {}, 21)
+    suites.add({"lpips_vgg": 0.1, "lpips_alex": 0.2, "mse": 0.3, "fd_vgg16": Value(1.0, 9, note="9 images")}, 21)
+    suites.remark(("vgg16",), "seen")
+    notes = {name: found.note for name, found in suites.found.items()}
+    assert notes == {"lpips_vgg": "seen", "lpips_alex": "", "mse": "", "fd_vgg16": "9 images; seen"}
+    suites.remark((), "never")
+    assert {name: found.note for name, found in suites.found.items()} == notes
 
 
 def test_a_value_that_the_registry_does_not_know_is_an_error():

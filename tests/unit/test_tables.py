@@ -9,6 +9,7 @@ from scipy import stats
 
 from vaebench.base.errors import UserError
 from vaebench.metrics.registry import METRICS
+from vaebench.models.terms.term_fields import TRAINED_ON
 from vaebench.results import pairwise
 from vaebench.results.statistics import StatisticsSettings
 from vaebench.results.suite_files import COLUMNS, write_per_image
@@ -415,3 +416,27 @@ def test_the_registrys_units_and_arrows_head_the_columns(tmp_path):
     assert "| MSE ↓ | rate (nats/image) |" in (tables / "comparison.md").read_text()
     assert r"MSE $\downarrow$ & rate (nats/image)" in (tables / "comparison.tex").read_text()
     assert METRICS["rate"].unit == "nats/image"
+
+
+def test_a_metric_that_a_model_was_trained_on_is_marked(tmp_path):
+    metric_files, per_image = write_study(tmp_path / "runs")
+    for path in metric_files:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        judged = (frame["run"] == "vqvae") & (frame["metric"] == "fd_vgg16")
+        frame.loc[judged, "note"] = f"50 generated against 50 held-out images; {TRAINED_ON}"
+        frame.to_csv(path, index=False)
+    runs_table(metric_files, tmp_path / "runs.csv")
+    summary(tmp_path / "runs.csv", per_image, tmp_path, SETTINGS, Expected(list(LEVELS)))
+    for name in ("comparison", "generation"):
+        lines = (tmp_path / f"{name}.md").read_text().splitlines()
+        marked = [line for line in lines if line.startswith("|") and "‡" in line]
+        assert [line.split("|")[1].strip(" *") for line in marked] == ["vqvae"]
+        assert marked[0].count("‡") == 1
+        assert any("‡ measured by the network that the model was trained on" in line for line in lines)
+    assert "‡" not in (tmp_path / "latent.md").read_text().split("|")[-2]
+    notes = pd.read_csv(tmp_path / "comparison.csv", keep_default_na=False).set_index("run")["note"]
+    told = "vqvae was trained on the network of some of its metrics (‡)."
+    assert told in notes["vqvae"]
+    assert told not in notes["vae"]
+    assert told in json.loads((tmp_path / "notes.json").read_text())
+    assert "‡" not in (summarise(tmp_path / "other") / "comparison.md").read_text()
