@@ -31,6 +31,7 @@ CASES = {
         "VAEGAN", epochs=3, components={"discriminator": {"scheduler": {"name": "StepLR", "options": {"step_size": 1}}}}
     ),
     "metric": make_spec("RHVAE", epochs=3),
+    "bounded": make_spec("RAE_SN", epochs=3),
     "vqgan": make_spec(
         "QuantizedAE",
         config={"quantizer": {"fsq": {"levels": [4, 4]}}, "l1": 0.5, "adversarial": {"start": 4, "channels": 8}},
