@@ -41,7 +41,7 @@ def message_of(*changes):
 def test_study_has_the_planned_runs():
     config = complete(STUDY, SCHEMA)
     runs = expand_runs(config)
-    assert list(runs) == ["vae", "beta_vae-beta0.5", "beta_vae-beta4", "vqvae", "vaegan"]
+    assert list(runs) == ["vae", "beta_vae-beta0.5", "beta_vae-beta4", "sigma_vae", "cv_vae", "vqvae", "vaegan"]
     assert [runs[f"beta_vae-beta{beta}"].config["beta"] for beta in ("0.5", "4")] == [0.5, 4.0]
     assert input_shape(config) == (3, 64, 64)
 

@@ -108,7 +108,7 @@ def test_only_this_folder_s_live_jobs_count(tmp_path):
 def test_survey_of_a_study(tmp_path):
     project = os.path.join(os.path.dirname(__file__), "..", "..")
     over = tmp_path / "two.yaml"
-    others = dict.fromkeys(("beta_vae", "vqvae", "vaegan"))
+    others = dict.fromkeys(("beta_vae", "sigma_vae", "cv_vae", "vqvae", "vaegan"))
     over.write_text(yaml.safe_dump({"models": others, "seeds": [0, 1], "statistics": {"baseline": None}}))
     config = read_config([os.path.join(project, "config", "config.yaml"), over])
     queue = {"rule_train_wildcards_vae_1": Job("4", "RUNNING"), "rule_judge_evaluate_sample": Job("5", "PENDING")}

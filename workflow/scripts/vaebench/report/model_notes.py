@@ -125,6 +125,17 @@ NOTES: Mapping[str, Note] = {
         "the codebook begins where no vector is; a flat encoder's latent is one vector",
         SQUARED,
     ),
+    "RAE": Note("Ghosh et al. 2020, arXiv 1903.12436", "error + ½ ‖z‖²", NO_PRIOR),
+    "RAE_SN": Note(
+        "Ghosh et al. 2020, arXiv 1903.12436",
+        "error + ½ ‖z‖²; the decoder's layers have spectral norm 1",
+        "batch norm behind a layer takes its bound away: choose a decoder without it for a Lipschitz bound",
+    ),
+    "WAE_GAN": Note(
+        "Tolstikhin et al. 2018, arXiv 1711.01558",
+        "error - λ ln D(z), D an adversary of the latents",
+        "the published `reg_weight` is 10 on digits and 1 on faces",
+    ),
     "LikelihoodVAE": Note(
         "Rybkin et al. 2021, arXiv 2006.13202",
         "-ln p(x given z) + β KL",
