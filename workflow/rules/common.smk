@@ -100,6 +100,7 @@ ANNOTATIONS = [
 ]
 SPECS = resolve.expand_runs(config)
 RUNS = list(SPECS)
+DRAWN = resolve.drawn_runs(config, SPECS)
 SEEDS = config["seeds"]
 SUITES = resolve.suites(config)
 NETWORKS = resolve.networks(config)
@@ -142,7 +143,7 @@ def code(script, without=frozenset(), plugins=frozenset(), shown=False):
     def fingerprint(wildcards):
         also = Code(files=plugins)
         if "run" in wildcards.keys():
-            also = also.joined(code_of_job(script, SPECS[wildcards.run]))
+            also = also.joined(code_of_job(script, drawn_run(wildcards)))
         return fingerprint_of(
             script_file(script), without=without, also=also, shown=shown
         )
@@ -152,9 +153,31 @@ def code(script, without=frozenset(), plugins=frozenset(), shown=False):
 
 def code_of_job(script, spec):
     """What the job of a run executes because of its model, networks and sampler."""
-    own = code_of_run(spec, measured=script == "evaluate.py")
+    own = code_of_run(spec, measured=script in ("evaluate.py", "evaluate_samples.py"))
     own = own.joined(Code(files=files_of_run(spec)))
     return own.joined(code_of_sampler(spec)) if script == "sample.py" else own
+
+
+def drawn_run(wildcards):
+    """The run of a job, as drawn by the sampler of its own that the job may have."""
+    by_sampler = DRAWN[wildcards.run]
+    label = wildcards.get("sampler")
+    return SPECS[wildcards.run] if label is None else by_sampler[label]
+
+
+def further_samples(name):
+    """The named file of each further sampler of every training, where generated images are measured."""
+    wanted = [
+        (run, label)
+        for run, labels in DRAWN.items()
+        for label in list(labels)[1:]
+        if "generation" in SUITES
+    ]
+    return [
+        file
+        for run, label in wanted
+        for file in run_files(f"samplers/{label}/{name}", runs=[run])
+    ]
 
 
 def files_of_run(spec):
@@ -477,6 +500,7 @@ def what_was_made():
         "runs_table": [tables],
         "summary": [tables],
         "budget": [tables],
+        "samplers_table": [tables],
         "published": [tables],
         "added_tables": [tables],
         "figures": [f"Figures: {RESULTS}/figures/"],

@@ -23,8 +23,8 @@ rule sample:
         gpu=1,
     params:
         code=code("sample.py"),
-        sampler=lambda wildcards: as_dict(SPECS[wildcards.run].sampler),
-        settings=without(config["samples"], "batch_size", "showcase"),
+        sampler=lambda wildcards: as_dict(drawn_run(wildcards).sampler),
+        settings=without(config["samples"], "batch_size", "common", "showcase"),
         how=lambda wildcards: untracked(
             device=device_of(wildcards.run), batch_size=config["samples"]["batch_size"]
         ),
@@ -33,6 +33,18 @@ rule sample:
         "Drawing images from {wildcards.run}, seed {wildcards.seed}"
     script:
         "../scripts/sample.py"
+
+
+use rule sample as sample_further with:
+    output:
+        f"{RUN}/samplers/{{sampler}}/samples.npz",
+        digest_path(f"{RUN}/samplers/{{sampler}}/samples.npz"),
+    log:
+        f"{LOGS}/sample_further/{{run}}/seed{{seed}}-{{sampler}}.log",
+    benchmark:
+        f"{BENCHMARKS}/sample_further/{{run}}/seed{{seed}}-{{sampler}}.jsonl"
+    message:
+        "Drawing images from {wildcards.run}, seed {wildcards.seed}, by {wildcards.sampler}"
 
 
 rule showcase:
@@ -113,3 +125,44 @@ rule evaluate:
         "Measuring {wildcards.run}, seed {wildcards.seed}"
     script:
         "../scripts/evaluate.py"
+
+
+rule evaluate_further:
+    input:
+        model=ancient(f"{RUN}/final_model"),
+        provenance=f"{RUN}/provenance.json",
+        data=[array(split) for split in SPLITS],
+        manifests=[manifest(split) for split in SPLITS],
+        pixels=pixels(*SPLITS),
+        ids=ids(*SPLITS),
+        samples=ancient(f"{RUN}/samplers/{{sampler}}/samples.npz"),
+        samples_digest=digest_path(f"{RUN}/samplers/{{sampler}}/samples.npz"),
+        weights=ancient(expand(f"{KEPT_WEIGHTS}/{{place}}.pt", place=WEIGHTS.values())),
+        weights_digests=digests(
+            *expand(f"{KEPT_WEIGHTS}/{{place}}.pt", place=WEIGHTS.values())
+        ),
+    output:
+        f"{RUN}/samplers/{{sampler}}/generation.csv",
+    log:
+        f"{LOGS}/evaluate_further/{{run}}/seed{{seed}}-{{sampler}}.log",
+    benchmark:
+        f"{BENCHMARKS}/evaluate_further/{{run}}/seed{{seed}}-{{sampler}}.jsonl"
+    conda:
+        "../../environment.yml"
+    threads: config["threads"]["evaluate"]
+    resources:
+        mem=lambda wildcards, attempt: gigabytes(8, attempt),
+        runtime=lambda wildcards, attempt: 120 * attempt,
+        gpu=1,
+    params:
+        code=code("evaluate_samples.py", without=REGISTRY, plugins=MEASURING),
+        metrics=rules.evaluate.params.metrics,
+        spec=rules.evaluate.params.spec,
+        settings=rules.evaluate.params.settings,
+        how=rules.evaluate.params.how,
+        dataset=DATASET,
+        plugins=PLUGINS,
+    message:
+        "Measuring what {wildcards.sampler} draws from {wildcards.run}, seed {wildcards.seed}"
+    script:
+        "../scripts/evaluate_samples.py"

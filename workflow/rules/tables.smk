@@ -67,6 +67,7 @@ rule summary:
         code=code("summary.py", plugins=files_that_add("metric"), shown=True),
         settings=without(config["statistics"]),
         runs=RUNS,
+        samplers={run: next(iter(labels)) for run, labels in DRAWN.items()},
         plugins=PLUGINS,
     message:
         "Writing the comparison tables"
@@ -143,6 +144,41 @@ if PUBLISHED:
             "Holding the results against published ones in {output.csv}"
         script:
             "../scripts/published.py"
+
+
+if further_samples("generation.csv"):
+
+    rule samplers_table:
+        input:
+            runs=rules.runs_table.output[0],
+            further=further_samples("generation.csv"),
+        output:
+            expand(f"{RESULTS}/tables/samplers.{{format}}", format=("md", "tex")),
+            csv=report(
+                f"{RESULTS}/tables/samplers.csv",
+                caption="../report/samplers.rst",
+                category="Tables",
+                labels={"table": "samplers"},
+            ),
+        log:
+            f"{LOGS}/samplers_table.log",
+        benchmark:
+            f"{BENCHMARKS}/samplers_table.jsonl"
+        localrule: True
+        conda:
+            "../../environment.yml"
+        resources:
+            mem="1GB",
+            runtime="10m",
+        params:
+            code=code("samplers_table.py", plugins=files_that_add("metric"), shown=True),
+            settings=without(config["statistics"]),
+            samplers={run: list(labels) for run, labels in DRAWN.items()},
+            plugins=PLUGINS,
+        message:
+            "Writing what each sampler draws to {output.csv}"
+        script:
+            "../scripts/samplers_table.py"
 
 
 if ADDED_TABLES:

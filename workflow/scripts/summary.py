@@ -13,5 +13,5 @@ with job(snakemake.log[0]):
         [Path(path) for path in snakemake.input.per_image],
         Path(snakemake.output[0]).parent,
         from_dict(StatisticsSettings, snakemake.params.settings, "statistics"),
-        Expected(snakemake.params.runs),
+        Expected(snakemake.params.runs, samplers=snakemake.params.samplers),
     )

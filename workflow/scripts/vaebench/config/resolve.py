@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from vaebench.base.importable import why_not_importable
 from vaebench.base.plugin_files import use_plugins
 from vaebench.base.values import from_dict
 from vaebench.config.registered import with_registered_names
+from vaebench.config.samplers import label_of, sampler_mistakes, samplers_of
 from vaebench.config.schema import (
     KeyPath,
     dotted,
@@ -63,7 +65,11 @@ def complete(config: Mapping[str, Any], schema: dict[str, Any], find_networks: b
     fill_defaults(config, schema, schema)
     lines = problems + [f"{dotted(path)}: {text}" for path, text in mistakes.items()]
     removed = [tuple(dotted(path).split(".")) for path in mistakes]
-    found = [*_split_mistakes(config), *_model_mistakes(config, _shape_if_sound(config, mistakes), find_networks)]
+    found = [
+        *_split_mistakes(config),
+        *sampler_mistakes(config),
+        *_model_mistakes(config, _shape_if_sound(config, mistakes), find_networks),
+    ]
     if find_networks:
         found += _tracking_mistakes(config["tracking"])
     for mistake in dict.fromkeys(found):
@@ -117,8 +123,21 @@ def expand_runs(config: Mapping[str, Any]) -> dict[str, RunSpec]:
         if settings is not None:
             for values in _combinations(settings.get("sweep", {})):
                 spec = _resolve(entry, settings, values, config["training"])
-                runs[spec.run] = spec
+                first = samplers_of(spec, settings, config["samples"]["common"])[0]
+                runs[spec.run] = replace(spec, sampler=first)
     return runs
+
+
+def drawn_runs(config: Mapping[str, Any], runs: Mapping[str, RunSpec]) -> dict[str, dict[str, RunSpec]]:
+    """Each run as drawn by each of its samplers, by the sampler's label; it is compared by the first."""
+    common = config["samples"]["common"]
+    return {
+        run: {
+            label_of(sampler, spec): replace(spec, sampler=sampler)
+            for sampler in samplers_of(spec, config["models"][spec.entry], common)
+        }
+        for run, spec in runs.items()
+    }
 
 
 def seeds_of(spec: RunSpec, seeds: list[int]) -> list[int]:
@@ -182,7 +201,6 @@ def _resolve(
     swept_training = {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
     swept_config = {key: value for key, value in values.items() if not key.startswith(prefix)}
     labels = [_swept(key.removeprefix(prefix), value) for key, value in values.items()]
-    sampler = settings.get("sampler", {"name": "auto"})
     spec = {
         "run": "-".join([entry, *labels]),
         "entry": entry,
@@ -190,7 +208,7 @@ def _resolve(
         "nets": {"encoder": None, "decoder": None, "discriminator": None} | settings.get("nets", {}),
         "config": settings.get("config", {}) | swept_config,
         "training": {**training, **settings.get("training", {}), **swept_training},
-        "sampler": {"name": sampler["name"], "options": sampler.get("options", {})},
+        "sampler": {"name": "auto", "options": {}},
         "pretrained": settings.get("pretrained"),
     }
     return from_dict(RunSpec, _sorted(spec), f"models.{entry}")

@@ -20,13 +20,15 @@ from vaebench.metrics.legacy import legacy_generation, legacy_reconstruction
 from vaebench.metrics.metric import TRAINED_ON, Value
 from vaebench.metrics.pairs import PairMetrics
 from vaebench.metrics.perceptual import Perceptual
+from vaebench.metrics.registry import METRICS
 from vaebench.models.batches import prepare_torch, to_bytes, to_float
 from vaebench.models.feature_networks import FEATURE_NETWORKS, wanted_features
 from vaebench.models.inference import encode, reconstruct
 from vaebench.models.storage import load_model
-from vaebench.results.suite_files import Suites, TrainingIdentity, write_per_image
+from vaebench.results.suite_files import Suites, TrainingIdentity, write_per_image, write_rows
 
 EXTREMES = 8
+RATES = ("rate", "rate_bits")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,57 @@ def evaluate(
     outputs: file name -> path, of `{suite}.csv`, `per_image.parquet`, `latent.npz` and `extremes.npz`.
     Raises UserError for weights or labels that are missing or do not fit.
     """
+    measured = measure_held_out(training, files, settings, threads)
+    task, suites, held_out = measured.task, measured.suites, measured.held_out
+    columns, posterior = held_out.columns(), encode(task.model, to_float(task.images[:1], task.device))
+    if "generation" in settings.suites:
+        add_generation(task, suites, held_out)
+    if "latent" in settings.suites and files.labels is not None:
+        from vaebench.evaluation.labelled import supervised_metrics
+
+        suites.add(supervised_metrics(task, files.labels, files.data, threads), len(task.images))
+    if "likelihood" in settings.suites and posterior.kl_per_dimension() is not None:
+        columns |= add_likelihood(task, suites)
+    if settings.protocol == "legacy":
+        add_legacy(task, suites)
+    suites.remark(task.model.trained_on, TRAINED_ON)
+    arrays = {"latent.npz": measured.summary.arrays(), "extremes.npz": extremes(task, columns["mse"])}
+    for file, content in arrays.items():
+        write_npz("metrics", outputs[file], content)
+    write_results(task, suites, columns, files, outputs)
+
+
+def evaluate_samples(
+    training: TrainingIdentity, files: EvaluationFiles, settings: EvaluationSettings, output: Path, threads: int
+) -> None:
+    """Measure what one more sampler drew: a CSV of the suite generation, and of codes what they cost under its prior.
+
+    Raises UserError for weights that are missing or do not fit.
+    """
+    measured = measure_held_out(training, files, settings, threads)
+    add_generation(measured.task, measured.suites, measured.held_out)
+    measured.suites.remark(measured.task.model.trained_on, TRAINED_ON)
+    rows = measured.suites.rows("generation")
+    if measured.task.model.codebook_size is not None:
+        rows += [row for row in measured.suites.rows(METRICS["rate"].suite) if row["metric"] in RATES]
+    write_rows(rows, output)
+    print(f"Measured {len(measured.task.samples)} samples of {measured.task.sampler}: {output}")
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A model measured on the held-out images: what it was measured with, what was found, and its latents."""
+
+    task: Task
+    suites: Suites
+    held_out: Pass
+    summary: LatentSummary
+
+
+def measure_held_out(
+    training: TrainingIdentity, files: EvaluationFiles, settings: EvaluationSettings, threads: int
+) -> HeldOut:
+    """The pass over the held-out images, which the metrics of generated images need too: they are its reference."""
     weights = files.weights
     check_weights(settings, weights)
     device = prepare_torch(threads, settings.device)
@@ -86,21 +139,7 @@ def evaluate(
     suites.add(summary.metrics(), len(images))
     suites.add(latent_values(summary.means()), len(images))
     add_rate(suites, columns)
-    if "generation" in settings.suites:
-        add_generation(task, suites, held_out)
-    if "latent" in settings.suites and files.labels is not None:
-        from vaebench.evaluation.labelled import supervised_metrics
-
-        suites.add(supervised_metrics(task, files.labels, files.data, threads), len(images))
-    if "likelihood" in settings.suites and posterior.kl_per_dimension() is not None:
-        columns |= add_likelihood(task, suites)
-    if settings.protocol == "legacy":
-        add_legacy(task, suites)
-    suites.remark(network.trained_on, TRAINED_ON)
-    arrays = {"latent.npz": summary.arrays(), "extremes.npz": extremes(task, columns["mse"])}
-    for file, content in arrays.items():
-        write_npz("metrics", outputs[file], content)
-    write_results(task, suites, columns, files, outputs)
+    return HeldOut(task, suites, held_out, summary)
 
 
 def add_rate(suites: Suites, columns: dict[str, np.ndarray]) -> None:

@@ -65,6 +65,14 @@ class TrainingIdentity:
     seed: int
 
 
+def write_rows(rows: Sequence[Mapping[str, str | int]], path: Path) -> None:
+    """Write rows with `COLUMNS` as a CSV."""
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 class Suites:
     """Collects metric values and writes them suite by suite.
 
@@ -129,10 +137,7 @@ class Suites:
 
     def write(self, suite: str, path: Path) -> None:
         """Write one suite's CSV."""
-        with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows(suite))
+        write_rows(self.rows(suite), path)
 
     def context(self, model: Path, data: dict[str, str], device: str) -> Context:
         """What two results must share to be compared: data, protocol, and the environments that made them."""

@@ -21,7 +21,7 @@ ARROWS = {True: ("↑", r"$\uparrow$"), False: ("↓", r"$\downarrow$"), None: (
 
 @dataclass(frozen=True)
 class Table:
-    """One wide table: a row per run; for each metric the columns `{metric}_{part}`.
+    """One wide table: a row per run, or per run and `sampler`; for each metric the columns `{metric}_{part}`.
 
     trained_on: run and metric, where the run's model was trained on what the metric measures.
     """
@@ -74,14 +74,21 @@ def cells(table: Shown, style: str) -> tuple[list[str], list[list[str]]]:
 
 def text_columns(table: Shown) -> int:
     """How many leading columns hold words."""
-    return 3 if isinstance(table, pd.DataFrame) else 2
+    return 3 if isinstance(table, pd.DataFrame) else len(_word_columns(table))
+
+
+def _word_columns(table: Table) -> dict[str, str]:
+    """The columns of words by their heading; a table of generated images may say what drew them."""
+    columns = {"Run": "run", "Sampler": "sampler", "Model": "model"}
+    return {heading: column for heading, column in columns.items() if column in table.frame}
 
 
 def _wide_cells(table: Table, style: str) -> tuple[list[str], list[list[str]]]:
     text: Callable[[str], str] = escape if style == "latex" else str
     frame = table.frame
-    header = ["Run", "Model", *(heading(metric, style) for metric in table.metrics)]
-    columns = [[text(run) for run in frame["run"]], [text(model) for model in frame["model"]]]
+    words = _word_columns(table)
+    header = [*words, *(heading(metric, style) for metric in table.metrics)]
+    columns = [[text(word) for word in frame[column]] for column in words.values()]
     for metric in table.metrics:
         means, halves = frame[f"{metric}_mean"], frame[f"{metric}_mean"] - frame[f"{metric}_ci_low"]
         digits = decimals(means)

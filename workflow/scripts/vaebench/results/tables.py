@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -41,10 +41,14 @@ class Failure(TypedDict):
 
 @dataclass(frozen=True)
 class Expected:
-    """What a study should have: its runs in their order, and the trainings that did not finish."""
+    """What a study should have: its runs in their order, the trainings that did not finish, and what draws images.
+
+    samplers: by run, for the table of generated images; empty where it is not known.
+    """
 
     runs: Sequence[str]
     failures: Sequence[Failure] = ()
+    samplers: Mapping[str, str] = field(default_factory=dict)
 
 
 def runs_table(metric_files: list[Path], output: Path) -> None:
@@ -52,14 +56,19 @@ def runs_table(metric_files: list[Path], output: Path) -> None:
 
     Raises UserError for a file that lacks a column.
     """
-    frames = [_read_values(path, COLUMNS) for path in metric_files]
+    joined = values_of(metric_files)
+    write_csv(joined, output)
+    print(f"Joined {len(metric_files)} files, {len(joined)} values: {output}")
+
+
+def values_of(metric_files: Sequence[Path]) -> pd.DataFrame:
+    """The values of metric CSVs, as text, with each metric's unit and direction: the columns of runs.csv."""
+    frames = [read_values(path, COLUMNS) for path in metric_files]
     joined = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
     entries = joined["metric"].map(describe)
     joined["unit"] = [entry.unit for entry in entries]
     joined["higher_is_better"] = ["" if entry.higher_is_better is None else entry.higher_is_better for entry in entries]
-    with atomic_path(output) as temporary:
-        joined[list(RUNS_COLUMNS)].to_csv(temporary, index=False, lineterminator="\n")
-    print(f"Joined {len(frames)} files, {len(joined)} values: {output}")
+    return joined[list(RUNS_COLUMNS)]
 
 
 def summary(
@@ -73,7 +82,7 @@ def summary(
 
     A run without results keeps its row, empty, with the reason in the column `note`.
     """
-    values = _read_values(runs, RUNS_COLUMNS)
+    values = read_values(runs, RUNS_COLUMNS)
     numbers = ["seed", "value", "std_error", "n"]
     values[numbers] = values[numbers].apply(pd.to_numeric)
     order = list(dict.fromkeys([*expected.runs, *values["run"]]))
@@ -89,15 +98,17 @@ def summary(
         if info.suites:
             metrics = [name for name, entry in METRICS.items() if entry.suite in info.suites and not entry.long_only]
             tables.append(wide_table(info.name, metrics, measured))
+        if info.suites == ("generation",) and expected.samplers:
+            tables[-1].frame.insert(1, "sampler", [expected.samplers.get(run, "") for run in order])
     outputs_folder.mkdir(parents=True, exist_ok=True)
     own = {run: " ".join(told[run] for told in (lost, trained) if run in told) for run in {*lost, *trained}}
     remarks = _row_notes(order, expected.failures, mixtures, values, own)
     for table in tables:
         frame = table.frame.assign(note=table.frame["run"].map(remarks))
-        _write_csv(frame, outputs_folder / f"{table.name}.csv")
+        write_csv(frame, outputs_folder / f"{table.name}.csv")
         write_markdown(outputs_folder / f"{table.name}.md", TABLES[table.name].title, table, notes, settings)
         write_latex(outputs_folder / f"{table.name}.tex", TABLES[table.name].title, table, notes, settings)
-    _write_csv(pairs, outputs_folder / "pairwise.csv")
+    write_csv(pairs, outputs_folder / "pairwise.csv")
     headline = pairs.loc[[METRICS[metric].headline for metric in pairs["metric"]]]
     write_markdown(outputs_folder / "pairwise.md", TABLES["pairwise"].title, headline, notes, settings)
     write_latex(outputs_folder / "pairwise.tex", TABLES["pairwise"].title, headline, notes, settings)
@@ -210,7 +221,8 @@ def _row_notes(
     return {run: " ".join([*own[run], *([lost[run]] if run in lost else []), *mixed]) for run in order}
 
 
-def _read_values(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def read_values(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A CSV of values, as text; UserError where it lacks a column."""
     if (sidecar := path.with_name("per_image.parquet")).exists():  # which tells the format of both
         read_context(sidecar)
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -220,6 +232,7 @@ def _read_values(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return frame
 
 
-def _write_csv(frame: pd.DataFrame, path: Path) -> None:
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table, whole or not at all."""
     with atomic_path(path) as temporary:
         frame.to_csv(temporary, index=False, lineterminator="\n")

@@ -1,0 +1,88 @@
+"""Which samplers draw a run's images: those that its entry names, and one that all runs of a kind share.
+
+The Snakefile reads this module, so nothing heavy is imported here.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vaebench.config.schema import dotted
+from vaebench.models.catalog import ModelInfo
+from vaebench.models.lookup import MODELS
+from vaebench.models.run_spec import ModelSpec, Named
+from vaebench.models.sampler_names import AUTO, CONTINUOUS, OF_CODES
+
+KINDS = {"continuous": CONTINUOUS, "codes": OF_CODES}
+
+
+def samplers_of(spec: ModelSpec, entry: Mapping[str, Any], common: Mapping[str, Any]) -> tuple[Named, ...]:
+    """The samplers of a run of an `entry`, each once; runs are compared by the images of the first.
+
+    That is the common sampler of its kind, where the configuration has one: `samples.common`.
+    """
+    info = MODELS.get(spec.model) if spec.model is not None else None
+    shared = None if info is None else common.get(kind_of(info) or "")
+    samplers = [*([_named(shared)] if shared else []), *own_samplers(entry)]
+    first: dict[str, Named] = {}
+    for sampler in samplers:
+        first.setdefault(label_of(sampler, spec), sampler)
+    return tuple(first.values())
+
+
+def own_samplers(entry: Mapping[str, Any]) -> list[Named]:
+    """Those that an entry names, or `auto`."""
+    return [_named(given) for given in entry.get("samplers", [entry.get("sampler", AUTO)])]
+
+
+def kind_of(info: ModelInfo) -> str | None:
+    """What a model's latents are, a key of `KINDS`; None of a class of a user's own."""
+    if info.is_open:
+        return None
+    return "codes" if info.posterior in ("codes", "vq") else "continuous"
+
+
+def label_of(sampler: Named, spec: ModelSpec | None = None) -> str:
+    """A sampler's name with the options that it is given, fit for a file name: `transformer-temperature0.9`.
+
+    `auto` is the sampler behind it where the catalog knows that of the model of `spec`.
+    """
+    info = MODELS.get(spec.model) if spec is not None and spec.model is not None else None
+    own = info.sampler_of(spec.config) if info is not None and spec is not None and sampler.name == AUTO else ""
+    sampler = Named(own or sampler.name, sampler.options)
+    parts = [sampler.name, *(f"{option}{value}" for option, value in sorted(sampler.options.items()))]
+    return "-".join("".join(c if c.isalnum() or c in "._" else "_" for c in part) for part in parts)
+
+
+def sampler_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
+    """Two keys for one thing, a sampler twice, and common samplers that do not fit what they are for."""
+    for name, entry in config.get("models", {}).items():
+        given = entry or {}
+        if "sampler" in given and "samplers" in given:
+            yield f"models.{name}.sampler: samplers is given too; keep one of the two"
+        labels = [label_of(sampler) for sampler in own_samplers(given)]
+        for label in dict.fromkeys(label for label in labels if labels.count(label) > 1):
+            yield f"models.{name}.samplers: {label} is named twice"
+        info = MODELS.get(given.get("model", ""))
+        kind = kind_of(info) if info is not None else None
+        key = "samplers" if "samplers" in given else "sampler"
+        for sampler in own_samplers(given):
+            if kind is not None and sampler.name in _of_others(kind):
+                yield f"models.{name}.{key}: {sampler.name} does not draw {kind}, as {given['model']} needs"
+    for kind, shared in config["samples"]["common"].items():
+        if shared is not None and _named(shared).name in {AUTO, *_of_others(kind)}:
+            place = dotted(("samples", "common", kind))
+            yield f"{place}: {_named(shared).name} does not draw {kind}; choose from {', '.join(KINDS[kind])}"
+
+
+def _of_others(kind: str) -> set[str]:
+    """The samplers that draw latents of another kind."""
+    return {name for other, names in KINDS.items() if other != kind for name in names}
+
+
+def _named(given: str | Mapping[str, Any]) -> Named:
+    """A sampler as the configuration has it: its name, or a map of name and options."""
+    return (
+        Named(given, {})
+        if isinstance(given, str)
+        else Named(given["name"], dict(sorted(given.get("options", {}).items())))
+    )
