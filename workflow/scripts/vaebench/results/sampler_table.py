@@ -14,6 +14,7 @@ from vaebench.results.tables import RUNS_COLUMNS, Measured, read_values, values_
 
 NAME, TITLE = "samplers", "Generated images by sampler"
 OTHERS = ("rate", "rate_bits")  # of codes: what they cost under the sampler's prior
+OF_CODES = "codebook_perplexity"  # a metric that models with codes have, and no others
 COLUMNS = ("dataset", "run", "model", "seed", "sampler", "compared", *RUNS_COLUMNS[RUNS_COLUMNS.index("split") :])
 
 
@@ -30,7 +31,8 @@ def samplers_table(
     {run}/seed{seed}/samplers/{sampler}/generation.csv of the others. Raises UserError for a file that lacks a column.
     """
     compared = read_values(runs, RUNS_COLUMNS)
-    compared = compared[(compared["suite"] == "generation") | compared["metric"].isin(OTHERS)]
+    of_codes = compared["run"].isin(compared.loc[compared["metric"] == OF_CODES, "run"])
+    compared = compared[(compared["suite"] == "generation") | (compared["metric"].isin(OTHERS) & of_codes)]
     first = compared["run"].map({run: labels[0] for run, labels in samplers.items()})
     frames = [compared.assign(sampler=first, compared=True)]
     frames += [values_of([path]).assign(sampler=path.parent.name, compared=False) for path in further]
