@@ -31,7 +31,8 @@ def samplers_table(
     {run}/seed{seed}/samplers/{sampler}/generation.csv of the others. Raises UserError for a file that lacks a column.
     """
     compared = read_values(runs, RUNS_COLUMNS)
-    of_codes = compared["run"].isin(compared.loc[compared["metric"] == OF_CODES, "run"])
+    with_codes = compared[(compared["metric"] == OF_CODES) & (compared["value"] != "")]
+    of_codes = compared["run"].isin(with_codes["run"])
     compared = compared[(compared["suite"] == "generation") | (compared["metric"].isin(OTHERS) & of_codes)]
     first = compared["run"].map({run: labels[0] for run, labels in samplers.items()})
     frames = [compared.assign(sampler=first, compared=True)]
