@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from vaebench.base.errors import UserError
+from vaebench.metrics.metric import TRAINED_ON
 from vaebench.metrics.registry import METRICS
-from vaebench.models.terms.term_fields import TRAINED_ON
 from vaebench.results import pairwise
 from vaebench.results.statistics import StatisticsSettings
 from vaebench.results.suite_files import COLUMNS, write_per_image
