@@ -6,6 +6,7 @@ import yaml
 
 from vaebench.base.errors import UserError
 from vaebench.config.resolve import complete, expand_runs, images_kept, input_shape, load_schema, networks, raw_files
+from vaebench.config.yaml_files import read_configfile
 from vaebench.data.cropping import crop_box
 from vaebench.report.generated_docs import documents
 from vaebench.results.published_values import read_published
@@ -63,7 +64,7 @@ def test_shipped_studies_give_every_run_the_same_budget(name):
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "config/published").glob("*.yaml")))
 def test_published_protocols_can_be_planned_and_name_their_values(name):
-    change = yaml.safe_load((ROOT / f"config/published/{name}.yaml").read_text())
+    change = read_configfile(ROOT / f"config/published/{name}.yaml")
     config = complete(merged(change), SCHEMA)
     assert config["published"] == [name]
     values = read_published(name)
