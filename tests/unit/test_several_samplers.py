@@ -49,6 +49,10 @@ def test_the_samplers_of_an_entry_are_those_of_each_of_its_runs(tmp_path):
     assert list(found["beta_vae-beta2"]) == list(expected)
 
 
+def test_samplers_go_before_the_sampler_of_a_file_below(tmp_path):
+    assert list(drawn(tmp_path, "models: {sigma_vae: {samplers: [maf]}}")["sigma_vae"]) == ["maf"]
+
+
 def test_a_common_sampler_comes_first_and_once(tmp_path):
     found = drawn(
         tmp_path,
@@ -62,16 +66,12 @@ models:
     assert list(found["vae"]) == ["gaussian_mixture", "normal", "maf"]
     assert list(found["ae"]) == ["gaussian_mixture"]  # which is also the one behind its `auto`
     assert next(iter(found["vqvae"])) == next(iter(found["fsq"])) == "transformer-epochs2"
-    assert len(found["vqvae"]) == 2
+    assert len(found["vqvae"]) == 2  # with the one that the demo names
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (
-            "models: {vae: {sampler: {name: normal}, samplers: [maf]}}",
-            "models.vae.sampler: samplers is given too; keep one of the two",
-        ),
         ("models: {vae: {samplers: [maf, maf]}}", "models.vae.samplers: maf is named twice"),
         ("models: {vae: {samplers: [auto, mafia]}}", "models.vae.samplers"),
         (

@@ -30,7 +30,7 @@ def samplers_of(spec: ModelSpec, entry: Mapping[str, Any], common: Mapping[str, 
 
 
 def own_samplers(entry: Mapping[str, Any]) -> list[Named]:
-    """Those that an entry names, or `auto`."""
+    """Those that an entry names, or `auto`; `samplers` goes before a `sampler` that a file below has."""
     return [_named(given) for given in entry.get("samplers", [entry.get("sampler", AUTO)])]
 
 
@@ -54,11 +54,9 @@ def label_of(sampler: Named, spec: ModelSpec | None = None) -> str:
 
 
 def sampler_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
-    """Two keys for one thing, a sampler twice, and common samplers that do not fit what they are for."""
+    """A sampler that is named twice or does not draw what the model takes, and common ones that do not fit their kind."""
     for name, entry in config.get("models", {}).items():
         given = entry or {}
-        if "sampler" in given and "samplers" in given:
-            yield f"models.{name}.sampler: samplers is given too; keep one of the two"
         labels = [label_of(sampler) for sampler in own_samplers(given)]
         for label in dict.fromkeys(label for label in labels if labels.count(label) > 1):
             yield f"models.{name}.samplers: {label} is named twice"
