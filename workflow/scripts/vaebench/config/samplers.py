@@ -54,7 +54,7 @@ def label_of(sampler: Named, spec: ModelSpec | None = None) -> str:
 
 
 def sampler_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
-    """A sampler that is named twice or does not draw what the model takes, and common ones that do not fit their kind."""
+    """A sampler that is named twice or does not draw what the model takes, and common ones that do not fit."""
     for name, entry in config.get("models", {}).items():
         given = entry or {}
         labels = [label_of(sampler) for sampler in own_samplers(given)]
