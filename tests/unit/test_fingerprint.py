@@ -173,6 +173,9 @@ FINDING = {
         "models.networks.code",
         "models.options",
         "models.own_models",
+        "models.providers.deterministic",
+        "models.providers.deterministic.catalog",
+        "models.providers.deterministic.provider",
         "models.providers.likelihoods",
         "models.providers.likelihoods.catalog",
         "models.providers.likelihoods.provider",
@@ -181,6 +184,7 @@ FINDING = {
         "models.providers.quantizers",
         "models.providers.quantizers.catalog",
         "models.providers.quantizers.provider",
+        "models.terms.term_fields",
     )
 }
 
