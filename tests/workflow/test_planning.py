@@ -18,7 +18,7 @@ def test_the_study_is_planned_without_network(project):
     result = subprocess.run(command, cwd=project.root, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     jobs = dict(line.split() for line in result.stdout.splitlines() if len(line.split()) == 2)
-    expected = {"download": 2, "weights": 2, "validate": 1, "preprocess": 1, "train": 15, "sample": 15, "evaluate": 15}
+    expected = {"download": 2, "weights": 2, "validate": 1, "preprocess": 1, "train": 21, "sample": 21, "evaluate": 21}
     assert {rule: int(jobs[rule]) for rule in expected} == expected
     assert not (project.root / "data").exists()
 
