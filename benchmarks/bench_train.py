@@ -30,7 +30,7 @@ from pythae.trainers import (
     CoupledOptimizerAdversarialTrainer,
     CoupledOptimizerAdversarialTrainerConfig,
 )
-from runs import specification, write_rows
+from runs import files_in, specification, write_rows
 from torch.utils.flop_counter import FlopCounterMode
 
 from vaebench.base.devices import choose_device
@@ -146,8 +146,8 @@ def ours(
 ) -> None:
     """Our loop."""
     with numerics(spec.training, device, arguments.threads), Interruption() as interruption:
-        data = folder / "train_data.npz", folder / "eval_data.npz"
-        trainer = Trainer(spec, 0, data, device, Checkpoint(folder / "state", "bench"), interruption)
+        files = files_in(folder)
+        trainer = Trainer(spec, 0, files, device, Checkpoint(files.state, "bench"), interruption)
         for question in questions(connection):
             if question == "share_of_peak":
                 connection.send(share_of_peak(trainer, _last(trainer, "images_per_second"), device))

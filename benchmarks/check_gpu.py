@@ -139,7 +139,7 @@ def compare_training(
 ) -> Iterator[dict]:
     """One row for our loop in fp32 and one in bf16, measured in turn with pythae's trainer."""
     from bench_train import share_of_peak, stock_trainer
-    from runs import specification
+    from runs import files_in, specification
 
     from vaebench.training.checkpoint import Checkpoint
     from vaebench.training.numerics import numerics
@@ -153,9 +153,8 @@ def compare_training(
     for precision in ("fp32", "bf16"):
         spec = specification(model, nets, discriminator, precision, False, batch)
         with numerics(spec.training, device, threads):
-            files = folder / "train_data.npz", folder / "eval_data.npz"
             state = Checkpoint(place / precision, "check")
-            trainers[precision] = Trainer(spec, 0, files, device, state, interruption)
+            trainers[precision] = Trainer(spec, 0, files_in(folder), device, state, interruption)
     stock = stock_trainer(specification(model, nets, discriminator, "fp32", False, batch), images, place, device)
 
     def rate(epoch: Callable, *arguments: object) -> float:

@@ -82,6 +82,12 @@ def trained(spec: RunSpec, seed: int, train_data: Path, count: int, eval_data: P
     return load_model(paths["output"])
 
 
+def files_in(folder: Path) -> TrainingFiles:
+    """What a training reads, train_data.npz and eval_data.npz, and writes, all in one folder."""
+    places = {name: folder / name for name in ("output", "history", "provenance", "state")}
+    return TrainingFiles(folder / "train_data.npz", folder / "eval_data.npz", **places)
+
+
 def evaluation_images(eval_data: Path) -> torch.Tensor:
     """All images of `eval_data`, float32 (n, C, H, W) in [0, 1]."""
     return torch.from_numpy(np.array(open_array(eval_data))).float() / 255

@@ -22,7 +22,7 @@ from vaebench.base.importable import why_not_importable
 from vaebench.base.plugin_files import use_plugins
 from vaebench.base.values import from_dict
 from vaebench.config.registered import with_registered_names
-from vaebench.config.samplers import label_of, sampler_mistakes, samplers_of
+from vaebench.config.sampler_entries import label_of, sampler_mistakes, samplers_of
 from vaebench.config.schema import (
     KeyPath,
     dotted,
