@@ -163,3 +163,10 @@ def test_make_installs_the_lock_of_the_driver_or_the_one_that_is_named(
     arguments, nvidia_smi, installed, lock, tmp_path
 ):
     assert planned_lock(tmp_path / "study", *arguments, nvidia_smi=nvidia_smi, installed=installed) == lock
+
+
+def test_the_newest_release_has_one_version_and_one_date():
+    """In pyproject.toml, CITATION.cff and CHANGELOG.md, as CONTRIBUTING.md says."""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    version, date = re.search(r"^## \[(\d.*)\] - (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE).groups()
+    assert (PROJECT["version"], citation["version"], str(citation["date-released"])) == (version, version, date)
