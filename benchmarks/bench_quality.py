@@ -104,8 +104,8 @@ def main() -> None:
         for seconds in options.seconds:
             spent, model = trained(spec, max(1, int(seconds / epoch)), images, options)
             rows.append(row(name, spent, measured(model, images, spec.sampler.name)))
-    write_rows(rows, options.output)
-    draw(rows, options.figure)
+        write_rows(rows, options.output)
+        draw(rows, options.figure)
 
 
 def demo_runs() -> dict[str, RunSpec]:
@@ -170,9 +170,10 @@ def draw(rows: list[dict], output: Path) -> None:
     for place, (metric, label) in enumerate(labels.items(), start=1):
         axes = figure.add_subplot(1, len(labels), place)
         for (name, marker), color in zip(MARKS.items(), HUES, strict=False):
-            points = [(entry["seconds"], entry[metric]) for entry in rows if entry["model"] == name]
-            axes.plot(*zip(*points, strict=True), marker=marker, color=color, label=name, markersize=4)
-        axes.set(xscale="log", yscale="log", xlabel="seconds of training", title=label)
+            own = [entry for entry in rows if entry["model"] == name]
+            places, values = ([entry[key] for entry in own] for key in ("seconds", metric))
+            axes.plot(places, values, marker=marker, color=color, label=name, markersize=4)
+        axes.set(xscale="log", ylim=(0, None), xlabel="seconds of training", title=label)
         axes.title.set_fontsize(9)
     figure.axes[0].legend(fontsize=7)
     output.parent.mkdir(parents=True, exist_ok=True)
