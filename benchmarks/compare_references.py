@@ -1,8 +1,8 @@
 """The largest difference of each metric to a published implementation, on the same images or features.
 
 `python benchmarks/compare_references.py` prints the table of docs/comparability.md. LPIPS takes the weights that
-`make bench-eval` keeps in data/weights; prdc and DISTS_pytorch are no dependencies of this project, and left out where
-they are not installed.
+`make bench-eval` keeps in data/weights; prdc is no dependency of this project, and left out where it is not installed.
+DISTS is not compared here.
 """
 
 from importlib.util import find_spec
