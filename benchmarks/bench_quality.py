@@ -2,8 +2,8 @@
 
 All see the same images. Ours trains once for each budget, of as many epochs as fit into it by the time that one takes,
 since its learning rate falls to nothing over the training; pythae's stock trainer (Adam at 1e-4, batches of 64, its
-convolutional networks for CelebA, no schedule) trains once and is looked at on the
-way. Time is processor time over the number of threads: with one thread, other work on the machine hardly changes it.
+convolutional networks for CelebA, no schedule) trains once and is looked at on the way. Time is processor time over the
+number of threads: with one thread, other work on the machine hardly changes it.
 What is measured is on the test images: MSE and LPIPS (AlexNet) of reconstructions, and the Fréchet distance of as many
 drawn images in AlexNet's features. Prints one line for each model and budget, and writes a CSV and a figure.
 """
