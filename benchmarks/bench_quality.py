@@ -28,7 +28,7 @@ from runs import evaluation_images, file_of_demo, specification, with_training, 
 
 from vaebench.base.npz import open_array
 from vaebench.config.plan import read_config
-from vaebench.config.resolve import expand_runs
+from vaebench.config.runs import expand_runs
 from vaebench.figures.style import HUES, PAGE
 from vaebench.metrics.distribution import frechet_distance
 from vaebench.metrics.perceptual import Perceptual, pooled
@@ -39,8 +39,8 @@ from vaebench.models.run_spec import RunSpec
 from vaebench.models.storage import load_model
 from vaebench.sampling.choice import find_sampler
 from vaebench.sampling.request import Request
+from vaebench.training.one_training import train
 from vaebench.training.record import TrainingFiles
-from vaebench.training.trainer import train
 
 BATCH = 100  # images in one pass of a measurement
 MARKS = {"pythae VAE": "s", "our VAE": "o", "our sigma-VAE": "D"}

@@ -356,7 +356,7 @@ def study_settings() -> dict:
     """The CelebA study's configuration with its defaults."""
     import yaml
 
-    from vaebench.config.resolve import complete, load_schema
+    from vaebench.config.completion import complete, load_schema
 
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     return complete(config, load_schema(ROOT / "workflow/schemas/config.schema.yaml"))

@@ -23,7 +23,7 @@ from runs import evaluation_images, trained, with_training, write_rows
 
 from vaebench.base.npz import open_array, write_array
 from vaebench.config.plan import read_config
-from vaebench.config.resolve import expand_runs
+from vaebench.config.runs import expand_runs
 from vaebench.data.demo.digits import read_digits
 from vaebench.download.package_index import download_package
 from vaebench.metrics.latent import kl_per_dimension

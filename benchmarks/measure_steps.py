@@ -15,7 +15,7 @@ import torch
 from runs import write_rows
 
 from vaebench.config.plan import read_config
-from vaebench.config.resolve import expand_runs
+from vaebench.config.runs import expand_runs
 from vaebench.models.building import build_model
 from vaebench.models.interface import Moment
 from vaebench.models.run_spec import RunSpec

@@ -13,8 +13,8 @@ from vaebench.base.npz import open_array, write_array
 from vaebench.base.values import from_dict
 from vaebench.models.run_spec import RunSpec
 from vaebench.models.storage import load_model
+from vaebench.training.one_training import train
 from vaebench.training.record import TrainingFiles
-from vaebench.training.trainer import train
 
 FIELDS = {
     "VAE": {"latent_dim": 64},

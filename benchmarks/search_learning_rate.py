@@ -23,7 +23,7 @@ from runs import trained, with_training, write_rows
 
 from vaebench.base.errors import UserError
 from vaebench.config.plan import read_config
-from vaebench.config.resolve import expand_runs
+from vaebench.config.runs import expand_runs
 from vaebench.models.providers.pythae.catalog import MODELS
 
 RATES = (3e-4, 1e-3, 2e-3, 3e-3, 1e-2)

@@ -20,7 +20,8 @@ from training_cases import make_spec, read_history, run, write_data
 
 from vaebench.base.errors import UserError
 from vaebench.base.plugin_files import added, plugins_in_use, use_plugins
-from vaebench.config.resolve import complete, input_shape, load_schema, networks, shipped_weights
+from vaebench.config.completion import complete, load_schema
+from vaebench.config.sections import input_shape, networks, shipped_weights
 from vaebench.data.demo.added_images import make_images
 from vaebench.data.sources import weights_places
 from vaebench.figures.drawing import draw, draw_all

@@ -5,7 +5,9 @@ import pytest
 import yaml
 
 from vaebench.base.errors import UserError
-from vaebench.config.resolve import complete, expand_runs, images_kept, input_shape, load_schema, networks, raw_files
+from vaebench.config.completion import complete, load_schema
+from vaebench.config.runs import expand_runs
+from vaebench.config.sections import images_kept, input_shape, networks, raw_files
 from vaebench.config.yaml_files import read_configfile
 from vaebench.data.cropping import crop_box
 from vaebench.report.generated_docs import documents

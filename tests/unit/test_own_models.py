@@ -20,7 +20,7 @@ from training_cases import run, write_data
 from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import code_fingerprint
 from vaebench.base.plugin_files import use_plugins
-from vaebench.config.resolve import complete, load_schema
+from vaebench.config.completion import complete, load_schema
 from vaebench.models import lookup
 from vaebench.models.building import build_model
 from vaebench.models.inference import decode, encode, latents_of

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 from training_cases import digits, make_spec, outputs, run, write_data
 
-import vaebench.training.trainer as training
+import vaebench.training.one_training as training
 from vaebench.models.building import build_model
 from vaebench.models.interface import Moment
 from vaebench.models.networks.compact import PatchConv2d

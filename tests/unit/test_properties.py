@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vaebench.base.errors import UserError
-from vaebench.config.resolve import complete, expand_runs, load_schema
+from vaebench.config.completion import complete, load_schema
+from vaebench.config.runs import expand_runs
 from vaebench.data.archive import packed_names
 from vaebench.data.archive.images import read_partition
 from vaebench.data.archive.zips import ZipReader

@@ -15,8 +15,8 @@ import torch
 from pythae.models import AutoModel
 from training_cases import make_spec
 
+from vaebench.training.one_training import train
 from vaebench.training.record import TrainingFiles
-from vaebench.training.trainer import train
 
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 SHAPE = (1, 28, 28)

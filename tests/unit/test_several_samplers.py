@@ -7,8 +7,8 @@ import pytest
 from fake_study import STATISTICS
 
 from vaebench.base.errors import UserError
-from vaebench.config import resolve
 from vaebench.config.plan import read_config
+from vaebench.config.runs import drawn_runs, expand_runs
 from vaebench.metrics.registry import METRICS
 from vaebench.metrics.set_names import frechet_name
 from vaebench.models.run_spec import Named
@@ -24,8 +24,8 @@ def drawn(tmp_path, text):
     """The samplers of each run by label, under the demo's configuration with `text` merged over it."""
     (tmp_path / "mine.yaml").write_text(text)
     config = read_config([ROOT / "config/config.yaml", ROOT / "config/demo.yaml", tmp_path / "mine.yaml"])
-    runs = resolve.expand_runs(config)
-    found = resolve.drawn_runs(config, runs)
+    runs = expand_runs(config)
+    found = drawn_runs(config, runs)
     assert {run: next(iter(by.values())) for run, by in found.items()} == runs
     return {run: {label: spec.sampler for label, spec in by.items()} for run, by in found.items()}
 

@@ -9,7 +9,8 @@ import pytest
 from vaebench.base.errors import UserError
 from vaebench.base.files import md5_of
 from vaebench.base.folders import folder_state
-from vaebench.config.resolve import load_schema, shipped_weights
+from vaebench.config.completion import load_schema
+from vaebench.config.sections import shipped_weights
 from vaebench.data import sources
 from vaebench.data.sources import content_of, kept_in, origin, weights_places
 from vaebench.download.fetch import fetch

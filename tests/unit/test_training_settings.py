@@ -15,8 +15,8 @@ from training_cases import digits, make_spec, outputs
 
 from vaebench.base.errors import UserError
 from vaebench.base.interruption import Interruption
+from vaebench.config.completion import complete, load_schema
 from vaebench.config.optimizers import mistakes_in_optimizer
-from vaebench.config.resolve import complete, load_schema
 from vaebench.config.training_settings import PROVEN, smallest_batch, why_not_select
 from vaebench.models.building import build_model, has_batch_norm
 from vaebench.models.catalog import GRID, NETS
@@ -255,7 +255,7 @@ def test_a_tracker_that_is_not_installed_is_found_before_a_job_starts(name, tmp_
 
 def test_usual_settings_are_checked_without_loading_torch():
     code = (
-        "import sys, yaml; from vaebench.config.resolve import complete, load_schema; "
+        "import sys, yaml; from vaebench.config.completion import complete, load_schema; "
         "complete(yaml.safe_load(open('config/config.yaml')), load_schema('workflow/schemas/config.schema.yaml')); "
         "print('torch' in sys.modules)"
     )

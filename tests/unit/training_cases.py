@@ -9,8 +9,8 @@ from run_specs import run_spec
 from sklearn.datasets import load_digits
 
 from vaebench.models.run_spec import RunSpec
+from vaebench.training.one_training import train
 from vaebench.training.record import TrainingFiles
-from vaebench.training.trainer import train
 
 # Settings that make a model small or set what its defaults refuse.
 FIELDS = {

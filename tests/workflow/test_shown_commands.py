@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from vaebench.config.plan import read_config
-from vaebench.config.resolve import expand_runs
+from vaebench.config.runs import expand_runs
 
 from .conftest import ROOT, fresh_clone, make, without_network
 

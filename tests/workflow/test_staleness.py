@@ -149,7 +149,7 @@ def test_code_written_in_other_words_runs_nothing_again(study):
     for old in ("        epochs = self", "total=epochs"):
         study.edit(module, old, old.replace("epochs", "passes"))
     study.edit(module, "        passes = self", "        passes: int = self")
-    study.edit(module, "The last good state is kept.", "The last good state stays.")
+    study.edit(f"{LIBRARY}/training/divergence.py", "The last good state is kept.", "The last good state stays.")
     assert study.planned() == {}
 
 

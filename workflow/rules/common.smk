@@ -30,7 +30,8 @@ except ImportError:
     ) from None
 
 from snakemake_logger_plugin_vaebench import show_progress
-from vaebench.config import resolve
+from vaebench.config import completion, sections
+from vaebench.config.runs import drawn_runs, expand_runs, seeds_of
 from vaebench.models.catalog import HOW_TO_TRAIN
 from vaebench.models.lookup import MODELS, code_of_run, trained_on_by
 from vaebench.base.digests import check_unchanged, digest_path, renew_digest
@@ -57,7 +58,7 @@ from vaebench.training.state_folder import forget
 
 fingerprint_of = functools.cache(code_fingerprint)
 state_of_folder = functools.cache(folder_state)
-SCHEMA = resolve.load_schema()
+SCHEMA = completion.load_schema()
 
 if broken := broken_interpreter(sys.executable):
     raise WorkflowError(broken)
@@ -68,7 +69,7 @@ if (
     relay_warnings()
 
 try:
-    config.update(resolve.complete(config, SCHEMA, workflow.is_main_process))
+    config.update(completion.complete(config, SCHEMA, workflow.is_main_process))
     for registry in (METRICS, TABLES, FIGURES):
         len(registry)  # names that plugins give twice are found here
     PUBLISHED = [
@@ -92,23 +93,23 @@ LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 terminal = show_progress(workflow, Path(BENCHMARKS))
 
-RAW_FILES = {file.file: file for file in resolve.raw_files(config).values()}
+RAW_FILES = {file.file: file for file in sections.raw_files(config).values()}
 MADE_PARTITION = f"{RAW}/split.txt"  # of images that come without one
 MADE_LABELS = f"{RAW}/classes.csv"
 ANNOTATIONS = [
     kind for kind in ("identity", "landmarks", "boxes") if config["dataset"][kind]
 ]
-SPECS = resolve.expand_runs(config)
+SPECS = expand_runs(config)
 RUNS = list(SPECS)
-DRAWN = resolve.drawn_runs(config, SPECS)
+DRAWN = drawn_runs(config, SPECS)
 SEEDS = config["seeds"]
-SUITES = resolve.suites(config)
-NETWORKS = resolve.networks(config)
+SUITES = sections.suites(config)
+NETWORKS = sections.networks(config)
 MEASURING = files_that_add("metric") | files_that_add(
-    "feature_network", wanted_features(resolve.evaluation_settings(config))
+    "feature_network", wanted_features(sections.evaluation_settings(config))
 )
 WEIGHTS = weights_places(
-    NETWORKS, config["weights"], resolve.shipped_weights(SCHEMA), NOTES
+    NETWORKS, config["weights"], sections.shipped_weights(SCHEMA), NOTES
 )
 PACKAGES = ("gan_face_generate", "mlxtend")
 STAGES = (
@@ -364,7 +365,7 @@ def run_files(*names, runs=RUNS):
     return [
         f"{training_folder(RUNS_FOLDER, run, seed)}/{name}"
         for run in runs
-        for seed in resolve.seeds_of(SPECS[run], SEEDS)
+        for seed in seeds_of(SPECS[run], SEEDS)
         for name in names
     ]
 
@@ -399,7 +400,7 @@ def tuning_trials():
 
 def planned_study():
     """The data set's name, and each planned run with its seeds and specification in the order of the configuration."""
-    seeds = {run: resolve.seeds_of(spec, SEEDS) for run, spec in SPECS.items()}
+    seeds = {run: seeds_of(spec, SEEDS) for run, spec in SPECS.items()}
     return {
         "dataset": DATASET,
         "runs": {run: without(what_to_train(run)) for run in RUNS},
@@ -465,8 +466,8 @@ def check_own_code():
         given = {
             "plugins": PLUGINS.files,
             "specs": specs,
-            "features": wanted_features(resolve.evaluation_settings(config)),
-            "input_shape": resolve.input_shape(config),
+            "features": wanted_features(sections.evaluation_settings(config)),
+            "input_shape": sections.input_shape(config),
         }
         built = subprocess.run(
             [sys.executable, script_file("own_code.py")],

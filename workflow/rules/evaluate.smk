@@ -87,8 +87,8 @@ rule evaluate:
         ids=ids(*SPLITS),
         samples=ancient(f"{RUN}/samples.npz"),
         samples_digest=digest_path(f"{RUN}/samples.npz"),
-        weights=ancient(weights_of(resolve.measuring_networks(config))),
-        weights_digests=digests(*weights_of(resolve.measuring_networks(config))),
+        weights=ancient(weights_of(sections.measuring_networks(config))),
+        weights_digests=digests(*weights_of(sections.measuring_networks(config))),
         labels=ancient(raw_if_given("labels")),
         labels_digest=digests(*raw_if_given("labels")),
     output:
@@ -110,7 +110,7 @@ rule evaluate:
         gpu=1,
     params:
         code=code("evaluate.py", without=REGISTRY, plugins=MEASURING),
-        metrics=measured(wanted_features(resolve.evaluation_settings(config))),
+        metrics=measured(wanted_features(sections.evaluation_settings(config))),
         spec=lambda wildcards: without(
             as_dict(SPECS[wildcards.run]), "training", "sampler"
         ),

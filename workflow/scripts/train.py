@@ -5,8 +5,8 @@ from vaebench.base.plugin_files import use_plugins
 from vaebench.base.values import from_dict
 from vaebench.cluster.preflight import check_job
 from vaebench.models.run_spec import RunSpec
+from vaebench.training.one_training import train
 from vaebench.training.record import TrainingFiles
-from vaebench.training.trainer import train
 
 with job(snakemake.log[0]):
     use_plugins(snakemake.params.plugins.files)

@@ -250,7 +250,8 @@ def _dotted(numbers: tuple[int, ...]) -> str:
 
 def needs_of(config: Mapping[str, Any], disks: Iterable[Disk], folder: Path = Path()) -> Needs:
     """What the study needs of the machine it is started on."""
-    from vaebench.config.resolve import load_schema, networks, shipped_weights
+    from vaebench.config.completion import load_schema
+    from vaebench.config.sections import networks, shipped_weights
     from vaebench.data.sources import weights_places
 
     data, defaults = folder / config["data_dir"], shipped_weights(load_schema())
@@ -263,7 +264,8 @@ def needs_of(config: Mapping[str, Any], disks: Iterable[Disk], folder: Path = Pa
 def check_networks(config: Mapping[str, Any]) -> Iterator[Finding]:
     """The plugins that cannot be imported, and networks and metrics of one's own that fail on these images."""
     from vaebench.base.plugin_files import not_importable, plugins_in_use
-    from vaebench.config.resolve import expand_runs, input_shape
+    from vaebench.config.runs import expand_runs
+    from vaebench.config.sections import input_shape
     from vaebench.models.own_networks import mistakes_of, own_networks
 
     specs = [spec for spec in expand_runs(config).values() if own_networks(spec)]

@@ -14,7 +14,7 @@ from vaebench.base.failures import STOPPED, last_reason
 from vaebench.base.log import last_line, tail
 from vaebench.cluster.progress import in_words, read_progress, seconds_to_go
 from vaebench.config.plan import Training, command_line, config_or_exit, trainings
-from vaebench.config.resolve import suites
+from vaebench.config.sections import suites
 
 FRESH = 120  # seconds; a log written to more recently belongs to a training that runs without a scheduler
 RUNNING = ("RUNNING", "COMPLETING")

@@ -13,7 +13,9 @@ from vaebench.base.disk import Disk
 from vaebench.base.errors import UserError
 from vaebench.base.formats import read_json
 from vaebench.base.layout import SPLITS, runs_folder, training_folder
-from vaebench.config import resolve
+from vaebench.config.completion import complete, load_schema
+from vaebench.config.runs import expand_runs, seeds_of
+from vaebench.config.sections import images_kept, input_shape, raw_files
 from vaebench.config.yaml_files import read_configfile
 from vaebench.models.run_spec import RunSpec
 
@@ -62,7 +64,7 @@ def read_config(files: Iterable[Path], find_networks: bool = True) -> dict[str, 
     config: dict[str, Any] = {}
     for file in files:
         config = _merge(config, read_configfile(file))
-    return resolve.complete(config, resolve.load_schema(), find_networks)
+    return complete(config, load_schema(), find_networks)
 
 
 def command_line(program: str, description: str) -> argparse.ArgumentParser:
@@ -85,8 +87,8 @@ def trainings(config: Mapping[str, Any], folder: Path = Path()) -> tuple[Trainin
     runs = runs_folder(folder / config["results_dir"] / config["dataset"]["name"])
     return tuple(
         Training(run, seed, spec, training_folder(runs, run, seed))
-        for run, spec in resolve.expand_runs(config).items()
-        for seed in resolve.seeds_of(spec, config["seeds"])
+        for run, spec in expand_runs(config).items()
+        for seed in seeds_of(spec, config["seeds"])
     )
 
 
@@ -169,16 +171,16 @@ def _shapes(config: Mapping[str, Any], folder: Path) -> dict[str, tuple[int, ...
 
 def _bytes(config: Mapping[str, Any], folder: Path, remaining: Iterable[Training]) -> tuple[float, float]:
     """Bytes still to be written: of archives and arrays, and of models with their states, samples and metrics."""
-    shapes, shape = _shapes(config, folder), resolve.input_shape(config)
+    shapes, shape = _shapes(config, folder), input_shape(config)
     image = math.prod(shape or (3, 64, 64))
     total = 0.0
     raw = folder / config["data_dir"] / config["dataset"]["name"] / "raw"
-    for file in resolve.raw_files(config).values():
+    for file in raw_files(config).values():
         in_place = any(place.kind == "path" and Path(place.where).expanduser().is_dir() for place in file.source)
         if not in_place and not (raw / file.file).exists():
             total += file.bytes or 0
     if len(shapes) < 3:  # the partition of CelebA: 202,599 images; an upper bound for the other data sets here
-        total += image * min(202_599, 3 * (resolve.images_kept(config) or math.inf))
+        total += image * min(202_599, 3 * (images_kept(config) or math.inf))
     tested = shapes.get("test", (20_000,))[0]
     per_training = MODEL_BYTES + config["samples"]["count"] * image + tested * PER_IMAGE_BYTES
     return total, per_training * len(list(remaining))

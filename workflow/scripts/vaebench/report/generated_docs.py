@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vaebench.base.files import atomic_path
-from vaebench.config.resolve import load_schema
+from vaebench.config.completion import load_schema
 from vaebench.metrics.registry import METRICS, SUITES
 from vaebench.models.lookup import MODELS, provider_of
 from vaebench.report.model_notes import NOTES

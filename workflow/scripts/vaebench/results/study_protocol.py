@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vaebench.config.resolve import input_shape
+from vaebench.config.sections import input_shape
 from vaebench.results.protocol import StudyProtocol
 
 

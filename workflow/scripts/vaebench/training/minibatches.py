@@ -8,7 +8,7 @@ import mmap
 import os
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -119,6 +119,16 @@ class Minibatches:
             rows = self._read(np.arange(i, min(i + 4096, len(self.images))))
             resident[i : i + 4096] = rows.to(self.device)
         return resident
+
+
+def mean_losses(losses: Sequence[Tensor], order: Sequence[Sized], by_batch: bool = False) -> list[float]:
+    """Means of each term over the images, of the losses (terms,) of each batch of `order`.
+
+    With `by_batch` they are means over the batches, whatever their sizes, as pythae has them.
+    """
+    weights = torch.tensor([1 if by_batch else len(indices) for indices in order], dtype=torch.float64)
+    means: list[float] = ((weights[:, None] * torch.stack(list(losses)).cpu().double()).sum(0) / weights.sum()).tolist()
+    return means
 
 
 def unmirrored(indices: Tensor) -> Tensor:

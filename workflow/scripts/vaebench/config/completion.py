@@ -1,0 +1,138 @@
+"""The study's configuration: defaults from the schema, and every mistake named before a job starts.
+
+The Snakefile reads this module on every start, so nothing heavy is imported here.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vaebench.base.errors import UserError
+from vaebench.base.plugin_files import use_plugins
+from vaebench.config.model_mistakes import model_mistakes
+from vaebench.config.registered import with_registered_names
+from vaebench.config.sampler_entries import sampler_mistakes
+from vaebench.config.schema import (
+    KeyPath,
+    dotted,
+    fill_defaults,
+    listing,
+    one_holds_the_other,
+    without_mistakes,
+)
+from vaebench.config.sections import input_shape
+from vaebench.models.feature_networks import FEATURE_NETWORKS
+
+SCHEMA = Path(__file__).with_name("config.schema.yaml")  # a link to workflow/schemas
+
+
+def load_schema(path: Path | str = SCHEMA) -> dict[str, Any]:
+    """The JSON schema of the configuration, from its YAML file, with the names that are registered here."""
+    return with_registered_names(yaml.safe_load(Path(path).read_text()))
+
+
+def complete(config: Mapping[str, Any], schema: dict[str, Any], find_networks: bool = True) -> dict[str, Any]:
+    """A copy of `config` with the schema's defaults filled in, after checking all of it.
+
+    `find_networks`: whether something is to be run, so that networks of one's own and the tracker must be found, and
+    unusual optimizers and schedules are tried. The plugins that it names are in use from now on, also in the schema.
+    Raises `UserError` with one line per mistake: the key's path, what is wrong and what is allowed.
+    """
+    problems = _plugin_mistakes(config)
+    schema = with_registered_names(schema)
+    config, mistakes = without_mistakes(config, schema)
+    _choose_one_way_to_the_images(config.get("dataset", {}))
+    fill_defaults(config, schema, schema)
+    lines = problems + [f"{dotted(path)}: {text}" for path, text in mistakes.items()]
+    removed = [tuple(dotted(path).split(".")) for path in mistakes]
+    found = [
+        *_split_mistakes(config),
+        *sampler_mistakes(config),
+        *model_mistakes(config, _shape_if_sound(config, mistakes), find_networks),
+        *_reference_mistakes(config),
+    ]
+    if find_networks:
+        found += _tracking_mistakes(config["tracking"])
+    for mistake in dict.fromkeys(found):
+        path = tuple(mistake.partition(":")[0].split("."))
+        if not any(one_holds_the_other(path, other) for other in removed):
+            lines.append(mistake)
+    for key in ("data_dir", "results_dir"):
+        config[key] = os.path.expandvars(os.path.expanduser(config[key]))
+        if unset := re.search(r"\$\{?\w+\}?", config[key]):
+            lines.append(f"{key}: the environment has no variable {unset[0]}")
+        elif set("{}\n") & set(config[key]):
+            lines.append(f"{key}: {config[key]!r} holds a brace or a line break, which Snakemake cannot have in a path")
+    if lines:
+        raise UserError(
+            "\n  ".join([f"mistakes in the configuration, {len(lines)}:", *lines])
+            + "\nconfig/README.md explains every key"
+        )
+    return config
+
+
+def _plugin_mistakes(config: Mapping[str, Any]) -> list[str]:
+    """Use the plugins of the configuration; what is wrong with them."""
+    plugins = config.get("plugins")
+    sound = isinstance(plugins, list) and all(isinstance(plugin, str) for plugin in plugins)
+    try:
+        use_plugins(plugins if plugins and sound else ())
+    except UserError as mistakes:
+        return [f"plugins: {mistake}" for mistake in str(mistakes).splitlines()]
+    return []
+
+
+def _choose_one_way_to_the_images(dataset: dict[str, Any]) -> None:
+    """Let a source of images be taken before a generator, and a split be drawn where there is no partition."""
+    if (dataset.get("images") or {}).get("source"):
+        dataset["generator"] = None
+    if dataset.get("partition") is None and dataset.get("split") is None:
+        dataset["split"] = {}
+
+
+def _split_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
+    """Shares that are not the whole, and persons without a file that names them."""
+    dataset = config.get("dataset", {})
+    split = dataset.get("split")
+    if not split:
+        return
+    total = split["train"] + split["eval"] + split["test"]
+    if abs(total - 1) > 1e-6:
+        yield f"dataset.split: train, eval and test add up to {total:g}; they must add up to 1"
+    if split["by"] == "identity" and dataset.get("identity") is None:
+        yield "dataset.split.by: identity needs a file that names the persons: give dataset.identity"
+
+
+def _shape_if_sound(config: Mapping[str, Any], mistakes: Iterable[KeyPath]) -> tuple[int, int, int] | None:
+    """The shape of the images, unless a mistake in what decides about it was taken out."""
+    if any(path[:1] in (("preprocessing",), ("validation",)) for path in mistakes):
+        return None
+    return input_shape(config)
+
+
+def _reference_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
+    """Names that one section takes from another, which does not have them."""
+    models = config.get("models", {})
+    entries = [entry for entry, settings in models.items() if settings is not None]
+    baseline = config["statistics"]["baseline"]
+    if baseline is not None and entries and baseline not in models:
+        yield f"statistics.baseline: {baseline!r} is no entry under models; choose from {listing(entries)} or null"
+    for name in config["evaluation"]["distribution"]["features"]:
+        key = FEATURE_NETWORKS[name].weights
+        if FEATURE_NETWORKS[name].needs_weights and config["weights"][key] is None:
+            yield (
+                f"weights.{key}: evaluation.distribution.features names {name}, which needs weights.{key}; give "
+                "it a source or leave it out"
+            )
+
+
+def _tracking_mistakes(name: str) -> Iterator[str]:
+    """A tracker whose package is not installed; a folder of its name, as wandb makes one, is no package."""
+    package = None if name == "none" else find_spec(name)
+    if name != "none" and (package is None or package.origin is None):
+        yield f"tracking: the package {name} is not installed; pip install {name}, or set tracking: none"

@@ -1,0 +1,129 @@
+"""Mistakes in the entries under `models` that the schema cannot know: models, their fields, sweeps and networks.
+
+The Snakefile reads this module on every start: what is known about models and networks comes from the catalogs.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vaebench.base.importable import why_not_importable
+from vaebench.config.runs import combinations, resolved_run
+from vaebench.config.schema import is_number, listing, unknown, yaml_number
+from vaebench.config.training_settings import mistakes_in_training
+from vaebench.models.catalog import NETS, ModelInfo
+from vaebench.models.lookup import MODELS
+from vaebench.models.run_spec import RunSpec
+
+TRAINING_SWEEPS = ("batch_size", "epochs", "gradients", "learning_rate", "precision", "vq_scale")
+
+
+def model_mistakes(config: Mapping[str, Any], shape: tuple[int, int, int] | None, find_networks: bool) -> Iterator[str]:
+    """Every mistake, as `key path: reason`, in a configuration that the schema allows and that has its defaults.
+
+    `shape` (C, H, W) is that of the images, None when it is not known.
+    """
+    names: set[str] = set()
+    tried: dict[str, Any] | None = {} if find_networks else None
+    models = config.get("models", {})
+    entries = {entry: settings for entry, settings in models.items() if settings is not None}
+    if not entries:
+        yield "models: every entry is null; give at least one model"
+    for entry, settings in entries.items():
+        mistakes = list(_entry_mistakes(f"models.{entry}", settings))
+        yield from mistakes
+        if mistakes:
+            continue
+        for values in combinations(settings.get("sweep", {})):
+            spec = resolved_run(entry, settings, values, config["training"])
+            if spec.run in names:
+                yield f"models.{entry}: two runs would be called {spec.run!r}; change a value of its sweep"
+            names.add(spec.run)
+            if spec.pretrained is None:
+                yield from _net_mistakes(f"models.{entry}", spec, shape, find_networks)
+                for key, reason in mistakes_in_training(spec, shape, tried):
+                    yield f"{_place(entry, settings, f'training.{key}')}: {reason}"
+
+
+def _place(entry: str, settings: Mapping[str, Any], key: str) -> str:
+    """Where an entry has a key of its `training` from: its sweep, its own section, or the section for all."""
+    if key in settings.get("sweep", {}):
+        return f"models.{entry}.sweep.{key}"
+    return f"models.{entry}.{key}" if key.split(".")[1] in settings.get("training", {}) else key
+
+
+def _entry_mistakes(path: str, settings: Mapping[str, Any]) -> Iterator[str]:
+    """Mistakes of one entry under `models` that concern its own keys."""
+    if "pretrained" in settings:
+        if len({"hf_hub", "path"} & settings["pretrained"].keys()) != 1:
+            yield f"{path}.pretrained: give either hf_hub or path"
+        if "model" not in settings:
+            return
+    model = settings.get("model")
+    if model is None:
+        yield f"{path}.model: missing; choose from {listing(MODELS)}"
+        return
+    if model not in MODELS:
+        yield f"{path}.model: {unknown(model, MODELS, what='model')}"
+        return
+    info = MODELS[model]
+    for field, value in settings.get("config", {}).items():
+        yield from _field_mistakes(f"{path}.config.{field}", info, field, value)
+    for key, values in settings.get("sweep", {}).items():
+        if key.startswith("training."):
+            if key.removeprefix("training.") not in TRAINING_SWEEPS:
+                reason = unknown(key.removeprefix("training."), TRAINING_SWEEPS, what="training key")
+                yield f"{path}.sweep.{key}: {reason}"
+        else:
+            for value in values:
+                yield from _field_mistakes(f"{path}.sweep.{key}", info, key, value)
+
+
+def _field_mistakes(path: str, model: ModelInfo, field: str, value: object) -> Iterator[str]:
+    """A field that the model lacks, or a value of another type than the field's default."""
+    if model.is_open:
+        return
+    if field not in model.fields:
+        yield f"{path}: {unknown(field, model.fields, what=f'field of {model.name}')}"
+        return
+    default = model.fields[field]
+    if field not in model.of_any_kind and not _same_kind(value, default):
+        hint = f"; write {yaml_number(value)}" if isinstance(value, str) and is_number(value) else ""
+        yield f"{path}: {value!r} is no {_kind(default)} as {field} must be (default {default!r}){hint}"
+    elif reason := model.check(field, value):
+        yield f"{path}: {reason}"
+
+
+def _same_kind(value: object, default: object) -> bool:
+    return default is None or value is None or _kind(value) == _kind(default)
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "number"
+    if isinstance(value, Mapping):
+        return "map"
+    return "list" if isinstance(value, list | tuple) else "text"
+
+
+def _net_mistakes(path: str, spec: RunSpec, shape: tuple[int, int, int] | None, find_networks: bool) -> Iterator[str]:
+    """Nets that are missing, unknown, not to be found or unable to give the latent shape for these images."""
+    info = MODELS[spec.model_name]
+    if info.is_open:
+        if "." in spec.model_name and find_networks and (reason := why_not_importable(spec.model_name)):
+            yield f"{path}.model: {spec.model}: {reason}"
+        if any(spec.nets.values()):
+            yield f"{path}.nets: {spec.model} brings its own networks; leave nets out"
+    for role in info.nets:
+        name = spec.nets.get(role)
+        if name is None:
+            yield f"{path}.nets.{role}: {spec.model} needs one; choose from {listing(NETS)} or a dotted path"
+        elif "." not in name and name not in NETS:
+            yield f"{path}.nets.{role}: {unknown(name, NETS, what='net')}"
+        elif "." in name and find_networks and (reason := why_not_importable(name)):
+            yield f"{path}.nets.{role}: {name}: {reason}"
+        elif name in NETS and shape is not None:
+            reason = NETS[name].check(role, info, shape, spec.config)
+            if reason:
+                yield f"{path}.nets.{role}: {reason}"
