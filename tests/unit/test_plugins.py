@@ -98,6 +98,10 @@ def test_a_module_on_the_path_is_a_plugin(tmp_path, monkeypatch):
             "from vaebench.base.plugins import table\n@table('../a', title='A')\ndef a(s): ...\n",
             "line 2: @table: '../a': a name has lower-case letters",
         ),
+        (MAE.replace("headline=True", "head=True"), "line 6: @metric: got an unexpected keyword argument 'head'"),
+        (MAE.replace("headline=True", "headline=1"), "line 6: @metric: headline: 1 is not of the type bool"),
+        (MAE.replace("headline=True", "unit=None"), "line 6: @metric: unit: None is not of the type str"),
+        (MAE.replace("headline=True", "notation={}"), "line 6: @metric: got an unexpected keyword argument 'notation'"),
         (MAE + MAE, "line 14: .*mine.py, line 6 adds the metric 'mae' already"),
     ],
 )

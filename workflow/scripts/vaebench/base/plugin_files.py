@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType, UnionType
-from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Generic, TypeVar, Unpack, get_args, get_origin, get_type_hints
 
 from vaebench.base.errors import UserError
 from vaebench.base.importable import source_file
@@ -235,15 +235,20 @@ def _options(kind: str, decorator: ast.expr, place: str) -> dict[str, Any]:
     except TypeError as error:
         raise UserError(f"{place}: {error}") from None
     bound.apply_defaults()
-    hints = get_type_hints(KINDS[kind])
-    for option, value in bound.arguments.items():
+    options, hints = dict(bound.arguments), get_type_hints(KINDS[kind])
+    for group in [option for option in options if get_origin(hints[option]) is Unpack]:  # a `**group` of options
+        options |= options.pop(group)
+        hints |= get_type_hints(*get_args(hints.pop(group)))
+    for option, value in options.items():
+        if option not in hints:
+            raise UserError(f"{place}: got an unexpected keyword argument {option!r}")
         if not _is_of(value, hints[option]):
             wanted = getattr(hints[option], "__name__", str(hints[option]))
             raise UserError(f"{place}: {option}: {value!r} is not of the type {wanted}")
-    name = bound.arguments["name"]
+    name = options["name"]
     if not NAME.fullmatch(name):
         raise UserError(f"{place}: {name!r}: a name has lower-case letters, digits and underscores, a letter first")
-    return dict(bound.arguments)
+    return options
 
 
 def _module_file(plugin: str) -> Path:

@@ -5,7 +5,7 @@ it (`plugin_files`); so names and options are written as literals. docs/adding-*
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypedDict, TypeVar, Unpack
 
 Marked = TypeVar("Marked")
 
@@ -16,6 +16,19 @@ class Mark(Protocol):
     def __call__(self, marked: Marked, /) -> Marked: ...
 
 
+class Notation(TypedDict, total=False):
+    """How a metric is written, where there is more to say than its label.
+
+    symbol: LaTeX, without dollar signs, the label where it is not given; unit: empty for none; range: the values it can
+    take; headline: shown in comparison.csv.
+    """
+
+    symbol: str
+    unit: str
+    range: str
+    headline: bool
+
+
 def metric(
     name: str,
     *,
@@ -23,10 +36,7 @@ def metric(
     formula: str,
     higher_is_better: bool | None,
     of: str = "pairs",
-    symbol: str = "",
-    unit: str = "",
-    range: str = "",
-    headline: bool = False,
+    **notation: Unpack[Notation],
 ) -> Mark:
     """A metric; its arguments and value depend on `of`.
 
@@ -34,9 +44,7 @@ def metric(
     "sets": features of generated and of held-out images, float64 (n, D) and (m, D) -> one number, for each feature
     network. "latents": latent means of the held-out images, float64 (n, L) -> one number.
 
-    label: for axes and headings; formula: exact, in plain text; higher_is_better: None when neither direction is;
-    symbol: LaTeX, without dollar signs; unit: empty for none; range: the values it can take; headline: shown in
-    comparison.csv.
+    label: for axes and headings; formula: exact, in plain text; higher_is_better: None when neither direction is.
     """
     return _unchanged
 

@@ -50,8 +50,8 @@ def _entry(addition: Added) -> Metric:
     of = options.pop("of")
     if of not in SUITE:
         raise UserError(f"{addition.place}: of: {of!r} is not allowed; choose from {', '.join(SUITE)}")
-    latex = options.pop("symbol") or rf"\mathrm{{{options['label']}}}"
-    entry = Metric(addition.name, symbol=latex, suite=SUITE[of], **options)
+    latex = options.pop("symbol", "") or rf"\mathrm{{{options['label']}}}"
+    entry = Metric(addition.name, symbol=latex, suite=SUITE[of], **{"unit": "", "range": "", **options})
     if of == PAIRS:
         return replace(entry, per_image=True)
     return replace(entry, applies_to=VECTORS) if of == LATENTS else entry
