@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import subprocess
@@ -8,14 +9,9 @@ from pathlib import Path
 import pytest
 from evaluation_cases import compact_spec
 
-from vaebench.base.fingerprint import (
-    HARMLESS,
-    PACKAGE,
-    canonical,
-    code_fingerprint,
-    files_of,
-    imported_modules,
-)
+from vaebench.base.canonical import canonical
+from vaebench.base.fingerprint import HARMLESS, PACKAGE, Sources, code_fingerprint, files_of
+from vaebench.base.source_facts import facts_of, imported_modules
 from vaebench.models.lookup import code_of_run
 from vaebench.models.providers.pythae.catalog import MODELS, SPECIAL
 from vaebench.sampling.choice import code_of_sampler
@@ -23,8 +19,8 @@ from vaebench.sampling.choice import code_of_sampler
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 
 
-@pytest.fixture
-def project(tmp_path):
+@pytest.fixture(params=[None, "kept"])
+def project(tmp_path, request):
     """A script that imports one module of a package, which imports another and reads a template."""
     package = tmp_path / "vaebench"
     package.mkdir()
@@ -38,7 +34,7 @@ def project(tmp_path):
     (package / "page.html").write_text("<p>")
     script = tmp_path / "script.py"
     script.write_text("from vaebench.high import high\nfrom vaebench.base.log import job\n\nhigh(1)\n")
-    return script, package
+    return script, Sources(package, request.param and tmp_path / request.param)
 
 
 def fingerprint(project):
@@ -61,15 +57,43 @@ def fingerprint(project):
 )
 def test_changes_only_with_meaning(project, file, old, new, stale):
     before = fingerprint(project)
-    path = project[1] / file
+    path = project[1].package / file
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
     assert (fingerprint(project) != before) == stale
 
 
+def test_kept_facts_change_no_fingerprint_whatever_is_in_them(project, tmp_path):
+    """A second process reads what the first one kept; what is damaged, or cannot be written, is worked out anew."""
+    script, package = project[0], project[1].package
+    kept = Sources(package, tmp_path / "facts")
+    facts_of.cache_clear()
+    expected = code_fingerprint(script, kept)
+    assert expected == fingerprint(project)
+    files = sorted(kept.kept.iterdir())
+    assert len(files) == 4  # the script, high, low and the package's __init__
+    for file, damaged in zip(files, ("", "[]", "{}", None), strict=True):
+        file.unlink() if damaged is None else file.write_text(damaged)
+    facts_of.cache_clear()
+    assert code_fingerprint(script, kept) == expected
+    assert all(json.loads(file.read_text())["meaning"] for file in files)
+    facts_of.cache_clear()
+    blocked = tmp_path / "a_file"
+    blocked.write_text("")
+    assert code_fingerprint(script, Sources(package, blocked)) == expected
+
+
+def test_kept_facts_are_read_instead_of_parsing(project, tmp_path, monkeypatch):
+    kept = Sources(project[1].package, tmp_path / "facts")
+    expected = code_fingerprint(project[0], kept)
+    facts_of.cache_clear()
+    monkeypatch.setattr("vaebench.base.source_facts.canonical.canonical", None)
+    assert code_fingerprint(project[0], kept) == expected
+
+
 def test_imports_inside_functions_and_relative_ones_count(project):
-    script, package = project
+    script, package = project[0], project[1].package
     (package / "other.py").write_text("def f():\n    from . import low\n    return low\n")
     script.write_text("def main():\n    import vaebench.other\n")
     before = fingerprint(project)
@@ -144,12 +168,12 @@ NOT_MEASURING = ("metrics/__init__.py", "metrics/features/weights.py", "metrics/
 @pytest.mark.parametrize("module", METRICS)
 def test_an_edit_of_any_metric_reaches_no_data_training_or_sampling(library, module):
     """Every rule's fingerprint before and after: those that change belong to what is measured, tabulated and shown."""
-    scripts = sorted(library.glob("*.py"))
-    before = {path.name: code_fingerprint(path, library / "vaebench") for path in scripts}
+    scripts, sources = sorted(library.glob("*.py")), Sources(library / "vaebench", library / "kept")
+    before = {path.name: code_fingerprint(path, sources) for path in scripts}
     path = library / "vaebench" / module
     text = path.read_text()
     path.write_text(text + "\n\ndef added_by_a_test():\n    return 1\n")
-    changed = {path.name for path in scripts if code_fingerprint(path, library / "vaebench") != before[path.name]}
+    changed = {path.name for path in scripts if code_fingerprint(path, sources) != before[path.name]}
     path.write_text(text)
     assert "evaluate.py" in changed or module in NOT_MEASURING
     assert changed <= {script for script, packages in ALLOWED.items() if "metrics" in packages}
@@ -160,7 +184,7 @@ def modules_of(model, script):
     spec = compact_spec(model)
     code = code_of_run(spec, measured=script == "evaluate.py")
     code = code.joined(code_of_sampler(spec)) if script == "sample.py" else code
-    return set(files_of(SCRIPTS / script, PACKAGE, frozenset(), code)) | HARMLESS
+    return set(files_of(SCRIPTS / script, also=code)) | HARMLESS
 
 
 # What finds a model and its code, which the code itself does not depend on.
@@ -247,7 +271,7 @@ def loaded_modules(model, folder):
     ],
 )
 def test_an_edit_of_a_family_makes_only_that_family_stale(module, trained, measured, library):
-    path = library / "vaebench" / module
+    path, sources = library / "vaebench" / module, Sources(library / "vaebench", library / "kept")
     text = path.read_text()
     found = {}
     for content in (text, text + "\n\ndef added_by_a_test():\n    return 1\n"):
@@ -255,7 +279,7 @@ def test_an_edit_of_a_family_makes_only_that_family_stale(module, trained, measu
         for model in MODELS:
             for script in ("train.py", "evaluate.py"):
                 also = code_of_run(compact_spec(model), measured=script == "evaluate.py")
-                fingerprint = code_fingerprint(library / script, library / "vaebench", also=also)
+                fingerprint = code_fingerprint(library / script, sources, also=also)
                 found.setdefault((script, model), set()).add(fingerprint)
     path.write_text(text)
     stale = {key for key, fingerprints in found.items() if len(fingerprints) == 2}
@@ -273,14 +297,14 @@ def test_what_the_catalog_says_of_one_model_makes_only_that_model_stale(monkeypa
 
 @pytest.mark.parametrize("sampler", ["gaussian_mixture", "pixelcnn"])
 def test_an_edit_of_a_sampler_reaches_the_runs_that_it_draws_for(sampler, library):
-    path = library / f"vaebench/sampling/{sampler}.py"
+    path, sources = library / f"vaebench/sampling/{sampler}.py", Sources(library / "vaebench", library / "kept")
     text = path.read_text()
     found = {}
     for content in (text, text + "\n\ndef added_by_a_test():\n    return 1\n"):
         path.write_text(content)
         for model in ("AE", "VAE", "VQVAE"):
             also = code_of_sampler(compact_spec(model))
-            found.setdefault(model, set()).add(code_fingerprint(library / "sample.py", library / "vaebench", also=also))
+            found.setdefault(model, set()).add(code_fingerprint(library / "sample.py", sources, also=also))
     path.write_text(text)
     expected = {"gaussian_mixture": "AE", "pixelcnn": "VQVAE"}[sampler]
     assert [model for model, fingerprints in found.items() if len(fingerprints) == 2] == [expected]

@@ -36,7 +36,7 @@ from vaebench.models.catalog import HOW_TO_TRAIN
 from vaebench.models.lookup import MODELS, code_of_run, trained_on_by
 from vaebench.base.digests import check_unchanged, digest_path, renew_digest
 from vaebench.base.errors import UserError
-from vaebench.base.fingerprint import Code, code_fingerprint
+from vaebench.base.fingerprint import Code, Sources, code_fingerprint
 from vaebench.base.folders import folder_state
 from vaebench.base.layout import SPLITS, runs_folder, training_folder
 from vaebench.base.log import tail
@@ -57,6 +57,7 @@ from vaebench.sampling.choice import code_of_sampler
 from vaebench.training.state_folder import forget
 
 fingerprint_of = functools.cache(code_fingerprint)
+SOURCES = Sources(kept=Path(".snakemake/source_facts"))
 state_of_folder = functools.cache(folder_state)
 SCHEMA = completion.load_schema()
 
@@ -146,7 +147,7 @@ def code(script, without=frozenset(), plugins=frozenset(), shown=False):
         if "run" in wildcards.keys():
             also = also.joined(code_of_job(script, drawn_run(wildcards)))
         return fingerprint_of(
-            script_file(script), without=without, also=also, shown=shown
+            script_file(script), SOURCES, without=without, also=also, shown=shown
         )
 
     return fingerprint

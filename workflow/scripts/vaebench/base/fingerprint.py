@@ -5,7 +5,6 @@ the script and, transitively, every module of this package that it imports, each
 that only a change of meaning makes a result stale.
 """
 
-import ast
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
@@ -13,8 +12,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from vaebench.base.canonical import canonical
 from vaebench.base.plugin_files import without_presentation
+from vaebench.base.source_facts import facts_of, imported_modules
 
 PACKAGE = Path(__file__).parents[1]
 # What reports on a job, or moves whole files: neither can change what is in a result.
@@ -44,7 +43,14 @@ HARMLESS = frozenset(
 )
 CATALOG = re.compile(r"vaebench\.models\.providers\.\w+\.catalog")  # what of it decides is in `Code.facts`
 SHOWN = "vaebench.metrics"  # here the message of an error becomes the note of an empty cell
-RELATIVE_NAME = re.compile(r"\w[\w-]*([./][\w-]+)*")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The folder with the package's modules, and one in which the facts of each text are kept (`facts_of`), if any."""
+
+    package: Path = PACKAGE
+    kept: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -67,28 +73,29 @@ class Code:
 
 def code_fingerprint(
     script: Path | str,
-    package: Path | str = PACKAGE,
+    sources: Sources = Sources(),
     without: frozenset[str] = frozenset(),
     also: Code = Code(),
     shown: bool = False,
 ) -> str:
-    """SHA-256 (64 hexadecimal digits) over the canonical syntax trees of `script` and what it imports from `package`.
+    """SHA-256 (64 hexadecimal digits) over the canonical syntax trees of `script` and what it imports from the package.
 
     Files beside a module or in the package's folder (templates, styles) count as part of it when it names them, or
     their folder, in a string. Left out are `HARMLESS` modules and those of `without` (dotted names). What
-    is named by `also` counts with what it imports from `package`, its files with what they import from beside them;
+    is named by `also` counts with what it imports from the package, its files with what they import from beside them;
     unless `shown`, how they present what they add does not. Raises `SyntaxError` for code that Python cannot parse.
     """
-    script, package, also = Path(script), Path(package), replace(also, files=with_neighbours(also.files))
-    found = files_of(script, package, without, also)
+    script, kept, also = Path(script), sources.kept, replace(also, files=with_neighbours(also.files))
     digest = hashlib.sha256(also.facts.encode())
     for text in sorted(file.read_text(encoding="utf-8") for file in also.files):
-        digest.update(f"{canonical(text if shown else without_presentation(text), keep_messages=True)}\n".encode())
-    digest.update(canonical(script.read_text()).encode())
-    for name, path in sorted(found.items()):
+        what_runs = text if shown else without_presentation(text)
+        digest.update(f"{facts_of(what_runs, '', kept, keep_messages=True).meaning}\n".encode())
+    digest.update(facts_of(script.read_text(), "", kept, keep_messages=False).meaning.encode())
+    for name, path in sorted(files_of(script, sources, without, also).items()):
         text = path.read_text()
-        content = canonical(text, name.startswith(SHOWN)) if path.suffix == ".py" else text
-        digest.update(f"\n{name}\n{content}".encode())
+        if path.suffix == ".py":
+            text = facts_of(text, name, kept, keep_messages=name.startswith(SHOWN)).meaning
+        digest.update(f"\n{name}\n{text}".encode())
     return digest.hexdigest()
 
 
@@ -120,47 +127,33 @@ def _neighbours(file: Path) -> Iterator[Path]:
             yield from filter(Path.is_file, (stem / "__init__.py", stem.with_name(f"{stem.name}.py")))
 
 
-@cache
-def imported_modules(source: str, module: str = "") -> tuple[str, ...]:
-    """The dotted names a source imports, at any depth; `module` is its own name, which relative imports start from."""
-    names = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            parent = module.split(".")[: -node.level] if node.level else []
-            base = ".".join([*parent, *([node.module] if node.module else [])])
-            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    return tuple(names)
-
-
 def files_of(
-    script: Path, package: Path = PACKAGE, without: frozenset[str] = frozenset(), also: Code = Code()
+    script: Path, sources: Sources = Sources(), without: frozenset[str] = frozenset(), also: Code = Code()
 ) -> dict[str, Path]:
     """The files of the package that decide what `script` does, by dotted name of the module or by path."""
     found: dict[str, Path] = {}
     for file in (script, *also.files):
-        _collect(file, package, HARMLESS | without, found)
+        _collect(file, sources, HARMLESS | without, found)
     for module in also.modules:
-        _add(module, package, HARMLESS | without, found)
+        _add(module, sources, HARMLESS | without, found)
     return found
 
 
-def _collect(path: Path, package: Path, without: frozenset[str], found: dict[str, Path], module: str = "") -> None:
+def _collect(path: Path, sources: Sources, without: frozenset[str], found: dict[str, Path], module: str = "") -> None:
     """Add to `found` each file of the package that `path` depends on."""
-    source = path.read_text()
-    for name in imported_modules(source, module):
-        _add(name, package, without, found)
-    for file in _data_files(source, (path.parent, package)) if module else ():
-        found[file.relative_to(package).as_posix()] = file
+    facts = facts_of(path.read_text(), module, sources.kept, keep_messages=module.startswith(SHOWN))
+    for name in facts.imports:
+        _add(name, sources, without, found)
+    for file in _data_files(facts.names, (path.parent, sources.package)) if module else ():
+        found[file.relative_to(sources.package).as_posix()] = file
 
 
-def _add(name: str, package: Path, without: frozenset[str], found: dict[str, Path]) -> None:
+def _add(name: str, sources: Sources, without: frozenset[str], found: dict[str, Path]) -> None:
     """Add to `found` the files of an imported `name`, and each file of the package that they depend on."""
-    for dependency, file in _files_of(name, package):
+    for dependency, file in _files_of(name, sources.package):
         if dependency not in found and dependency not in without and not CATALOG.fullmatch(dependency):
             found[dependency] = file
-            _collect(file, package, without, found, dependency)
+            _collect(file, sources, without, found, dependency)
 
 
 @cache
@@ -179,19 +172,12 @@ def _files_of(name: str, package: Path) -> tuple[tuple[str, Path], ...]:
 
 
 @cache
-def _data_files(source: str, folders: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Files in the folders that a module names in strings, or whose folder it names: templates, style sheets."""
+def _data_files(names: tuple[str, ...], folders: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Files in the folders that are named, or whose folder is named: templates, style sheets."""
     found: list[Path] = []
-    for candidate in (folder / name for name in _names_in_strings(source) for folder in folders):
+    for candidate in (folder / name for name in names for folder in folders):
         if candidate.is_file() and candidate.suffix != ".py":
             found.append(candidate)
         elif candidate.is_dir() and not list(candidate.glob("*.py")):
             found += sorted(file for file in candidate.rglob("*") if file.is_file())
     return tuple(found)
-
-
-@cache
-def _names_in_strings(source: str) -> tuple[str, ...]:
-    """The string constants that could be the name of a file or folder beside the module."""
-    constants = (node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant))
-    return tuple(text for text in constants if isinstance(text, str) and RELATIVE_NAME.fullmatch(text))
