@@ -1,5 +1,7 @@
 """The shipped study of real digits from nothing to its tables: the science must hold."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -67,6 +69,16 @@ def test_tables_hold_every_run_with_intervals(mnist):
     assert np.allclose(comparison["mse_mean"], again[RUNS], rtol=1e-12)
     not_applicable = runs[(runs["run"] == "vqvae") & (runs["metric"] == "kl")]
     assert not_applicable["value"].isna().all()
+
+
+def test_runs_with_a_prior_to_fit_begin_first(mnist):
+    """Their chain of jobs is the longest: last, it would leave the other core idle."""
+    starts = {
+        path.parts[-3]: json.loads(path.read_text())["attempts"][0]["time"]
+        for path in (mnist.root / "results/mnist/runs").glob("*/seed0/provenance.json")
+    }
+    assert set(starts) == set(RUNS)
+    assert min(starts, key=starts.get) == "vqvae"
 
 
 def test_snakemakes_own_report_is_built_without_network(mnist):

@@ -167,6 +167,11 @@ def drawn_run(wildcards):
     return SPECS[wildcards.run] if label is None else by_sampler[label]
 
 
+def prior_to_fit(wildcards):
+    """Priority of a run's jobs: those whose sampler is fitted after training take longest and begin first."""
+    return int(drawn_run(wildcards).sampler.name not in ("auto", "normal"))
+
+
 def further_samples(name):
     """The named file of each further sampler of every training, where generated images are measured."""
     wanted = [

@@ -14,6 +14,7 @@ rule sample:
         f"{LOGS}/sample/{{run}}/seed{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/sample/{{run}}/seed{{seed}}.jsonl"
+    priority: prior_to_fit
     conda:
         "../../environment.yml"
     threads: config["threads"]["sample"]

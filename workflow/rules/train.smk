@@ -21,6 +21,7 @@ rule train:
         f"{BENCHMARKS}/train/{{run}}/seed{{seed}}.jsonl"
     wildcard_constraints:
         run=one_of(TRAINED),
+    priority: prior_to_fit
     conda:
         "../../environment.yml"
     threads: config["threads"]["train"]
