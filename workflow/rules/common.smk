@@ -189,7 +189,8 @@ def further_samples(name):
 
 def files_of_run(spec):
     """The plugins that add what a run is built of."""
-    return files_that_add("network", spec.nets.values())
+    names = [network.name for network in spec.networks.values()]
+    return files_that_add("network", names)
 
 
 def untracked(**settings):

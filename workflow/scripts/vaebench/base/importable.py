@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from difflib import get_close_matches
 from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 
 from vaebench.base.errors import UserError
@@ -28,6 +29,12 @@ def why_not_importable(path: str) -> str | None:
         return None
     close = get_close_matches(name, names, n=1)
     return f"{file} has no {name}" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported; a folder of its name, as wandb makes one, is no package."""
+    found = find_spec(package)
+    return found is not None and found.origin is not None
 
 
 def source_file(module: str) -> Path | None:

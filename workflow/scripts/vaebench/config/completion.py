@@ -6,13 +6,13 @@ The Snakefile reads this module on every start, so nothing heavy is imported her
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from vaebench.base.errors import UserError
+from vaebench.base.importable import is_installed
 from vaebench.base.plugin_files import use_plugins
 from vaebench.config.model_mistakes import model_mistakes
 from vaebench.config.registered import with_registered_names
@@ -132,7 +132,6 @@ def _reference_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _tracking_mistakes(name: str) -> Iterator[str]:
-    """A tracker whose package is not installed; a folder of its name, as wandb makes one, is no package."""
-    package = None if name == "none" else find_spec(name)
-    if name != "none" and (package is None or package.origin is None):
+    """A tracker whose package is not installed."""
+    if name != "none" and not is_installed(name):
         yield f"tracking: the package {name} is not installed; pip install {name}, or set tracking: none"

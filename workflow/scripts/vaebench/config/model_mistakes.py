@@ -4,6 +4,7 @@ The Snakefile reads this module on every start: what is known about models and n
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from vaebench.base.importable import why_not_importable
@@ -116,14 +117,15 @@ def _net_mistakes(path: str, spec: RunSpec, shape: tuple[int, int, int] | None, 
         if any(spec.nets.values()):
             yield f"{path}.nets: {spec.model} brings its own networks; leave nets out"
     for role in info.nets:
-        name = spec.nets.get(role)
-        if name is None:
+        network = spec.networks.get(role)
+        name = network.name if network else ""
+        if network is None:
             yield f"{path}.nets.{role}: {spec.model} needs one; choose from {listing(NETS)} or a dotted path"
         elif "." not in name and name not in NETS:
             yield f"{path}.nets.{role}: {unknown(name, NETS, what='net')}"
         elif "." in name and find_networks and (reason := why_not_importable(name)):
             yield f"{path}.nets.{role}: {name}: {reason}"
-        elif name in NETS and shape is not None:
-            reason = NETS[name].check(role, info, shape, spec.config)
-            if reason:
+        elif name in NETS:
+            check = NETS[name].why_not if shape is None else partial(NETS[name].check, role, info, shape, spec.config)
+            if reason := check(network.options):
                 yield f"{path}.nets.{role}: {reason}"

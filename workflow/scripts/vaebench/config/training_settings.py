@@ -62,7 +62,8 @@ def why_not_select(model: ModelInfo, select: str) -> str | None:
 def smallest_batch(spec: RunSpec, shape: tuple[int, int, int] | None) -> int:
     """The fewest images that a training step of a run can be computed from, as far as its networks are known ones."""
     info = info_of(spec.model_name)
-    known = [(role, NETS[name]) for role, name in spec.nets.items() if name and name in NETS and role in info.nets]
+    named = {role: network.name for role, network in spec.networks.items() if role in info.nets}
+    known = [(role, NETS[name]) for role, name in named.items() if name in NETS]
     return info.smallest_step(any(_has_batch_norm(net, role, shape) for role, net in known))
 
 

@@ -9,8 +9,10 @@ from math import ceil
 from typing import Any, Self
 
 from vaebench.base.errors import UserError
+from vaebench.base.importable import is_installed
 from vaebench.base.plugin_files import Added, Registry
 from vaebench.models.fields import CHOICES, OPTIONAL, RANGES, WHOLE, Range
+from vaebench.models.networks.diffusers_options import NETWORKS, why_no_grid
 
 # The trainer kinds are pythae's four trainers: which losses there are, and which parameters follow which loss.
 SINGLE, ADVERSARIAL, COUPLED, COUPLED_ADVERSARIAL = "single", "adversarial", "coupled", "coupled_adversarial"
@@ -146,6 +148,8 @@ class NetInfo:
     """A family of networks: what it can be built for.
 
     `shapes` are the input shapes (channels, height, width) that it takes, None for a family of any shape.
+    `heads` are the kinds of latents. `has_options`: it can be told more than its name (`diffusers_options`). `package`:
+    the optional one that it is made of.
     `discriminator_depth` is the number of layers of its discriminator; the last one gives the probability. `batch_norm`
     are the roles whose networks normalise over the batch. `added` are the roles' classes where a plugin adds it: their
     channels, depth and batch norm are seen only when they are built.
@@ -159,11 +163,26 @@ class NetInfo:
     smallest_side: int = 28
     batch_norm: tuple[str, ...] = ()
     added: Mapping[str, Added] = field(default_factory=dict)
+    has_options: bool = False
+    package: str = ""
+
+    def why_not(self, options: Mapping[str, Any]) -> str | None:
+        """Why this family cannot be had with these options, whatever the model and the images; None when it can."""
+        if self.package and not is_installed(self.package):
+            return f"the package {self.package} is not installed; pip install 'vaebench[{self.package}]'"
+        return NETWORKS.why_not({self.name: options}) if self.has_options or options else None
 
     def check(
-        self, role: str, model: ModelInfo, input_shape: tuple[int, int, int], config: Mapping[str, Any]
+        self,
+        role: str,
+        model: ModelInfo,
+        input_shape: tuple[int, int, int],
+        config: Mapping[str, Any],
+        options: Mapping[str, Any] = {},
     ) -> str | None:
         """Why this family cannot be the `role` of `model` for images of `input_shape` (C, H, W); None when it can."""
+        if reason := self.why_not(options):
+            return reason
         channels, height, width = input_shape
         size = f"{height}x{width} images with {channels} channel{'s' if channels > 1 else ''}"
         if role not in self.roles:
@@ -187,6 +206,9 @@ class NetInfo:
             )
         if role == "discriminator":
             return self._check_layer(model, config)
+        if self.has_options:
+            stride = grid_stride((height, width), config.get("downsampling"))
+            return why_no_grid((height, width), options, stride, head == GRID)
         return None
 
     def _check_added(self, role: str, model: ModelInfo, side: int, config: Mapping[str, Any]) -> str | None:
@@ -218,8 +240,13 @@ def grid_size(size: tuple[int, int], stride: int | None = None) -> tuple[int, in
 
     Without one a quarter of the image, an eighth from 48 pixels on.
     """
-    stride = stride or (4 if max(size) < 48 else 8)
+    stride = grid_stride(size, stride)
     return ceil(size[0] / stride), ceil(size[1] / stride)
+
+
+def grid_stride(size: tuple[int, int], chosen: int | None = None) -> int:
+    """Pixels of an image of `size` (height, width) per vector of a grid, in either direction; see `grid_size`."""
+    return chosen or (4 if max(size) < 48 else 8)
 
 
 def why_no_downsampling(value: object) -> str | None:
@@ -268,6 +295,7 @@ OWN_NETS = {
             heads=(VECTOR, GAUSSIAN),
             batch_norm=("encoder", "decoder"),
         ),
+        NetInfo("diffusers", ("encoder", "decoder"), None, smallest_side=8, has_options=True, package="diffusers"),
         NetInfo("strided", ("encoder", "decoder"), (MNIST, CIFAR, CELEBA), heads=(GRID,)),
     )
 }

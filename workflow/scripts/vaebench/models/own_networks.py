@@ -15,7 +15,7 @@ from vaebench.models.run_spec import ModelSpec, RunSpec
 def own_networks(spec: ModelSpec) -> list[str]:
     """A run's model and networks that are not of this package: dotted paths, and families that plugins add."""
     own = [spec.model] if spec.model and info_of(spec.model).is_open else []
-    names = [name for name in spec.nets.values() if name]
+    names = [network.name for network in spec.networks.values()]
     return own + [name for name in names if "." in name or (name in NETS and NETS[name].added)]
 
 
@@ -44,6 +44,6 @@ def _build(spec: RunSpec, input_shape: tuple[int, int, int] | None) -> None:
         return
     if spec.model is not None and info_of(spec.model).is_open:
         own_class(spec.model)
-    for role, name in spec.nets.items():
-        if name in own_networks(spec):
+    for role, network in spec.networks.items():
+        if (name := network.name) in own_networks(spec):
             NETS[name].added[role].load() if name in NETS else import_network(name)

@@ -26,10 +26,11 @@ from vaebench.base.plain_tensors import one_line
 from vaebench.base.provenance import environment, write_provenance
 from vaebench.base.values import as_dict
 from vaebench.models.building import build_model
-from vaebench.models.catalog import NETS
+from vaebench.models.catalog import OWN_NETS
 from vaebench.models.finiteness import not_finite
 from vaebench.models.inference import reconstruct
 from vaebench.models.interface import Autoencoder
+from vaebench.models.networks.code import OF_PACKAGES
 from vaebench.models.provider import Shape
 from vaebench.models.providers.pythae.building import (
     DEFAULT,
@@ -40,11 +41,12 @@ from vaebench.models.providers.pythae.building import (
     roles_of,
 )
 from vaebench.models.providers.pythae.catalog import MODELS
-from vaebench.models.run_spec import ModelSpec, PretrainedSource
+from vaebench.models.run_spec import ModelSpec, NetworkValue, PretrainedSource, network_of
 from vaebench.models.storage import load_weights, restore_model, save_model
 
 PLAIN_FILES = ("model_config.json", "model.pt")
 SET_BY_PYTHAE = {"name", "input_dim", "discriminator_input_dim"}
+OWN_FAMILIES = tuple(name for name in OWN_NETS if name not in OF_PACKAGES)
 SCRIPTS = "vaebench.models.networks.reproduction"  # has a network for each role
 CHECKED = 512  # images of the validation split that the imported model is tried on
 
@@ -166,19 +168,20 @@ def _load_trusted(folder: Path) -> Autoencoder:
 
 def _find_networks(
     spec: ModelSpec, shape: Shape, described: Mapping[str, Any], weights: Mapping[str, Tensor]
-) -> dict[str, str]:
+) -> dict[str, NetworkValue]:
     """The name of a network for each role whose parameters fit the weights; `UserError` when none does."""
     config = build_config(spec.model_name, spec.config, shape)
-    chosen = {}
+    chosen: dict[str, NetworkValue] = {}
     for role in roles_of(spec.model_name):
         expected = _shapes({key: value for key, value in weights.items() if key.startswith(f"{role}.")}, f"{role}.")
         named = spec.nets.get(role)
-        known = [named] if named else [*NETS.own, f"{SCRIPTS}.{role}"]
+        known = [named] if named else [*OWN_FAMILIES, f"{SCRIPTS}.{role}"]
         candidates = [DEFAULT] if described.get(f"uses_default_{role}", False) else known
-        found = next((name for name in candidates if _fits(role, name, spec, config, expected)), None)
+        found = next((value for value in candidates if _fits(role, value, spec, config, expected)), None)
         if found is None:
+            tried = ", ".join(map(str, candidates))
             raise UserError(
-                f"{spec.run}: no network among {', '.join(candidates)} has the parameters of this model's {role} "
+                f"{spec.run}: no network among {tried} has the parameters of this model's {role} "
                 f"({len(expected)} tensors, first {next(iter(expected.items()), None)}). Its own network is a pickle, "
                 "which can run any code and is not opened. Write the network as a class and name it under nets "
                 f"({role}: package.module.Class), or set pretrained.trust_pickle: true if you trust its author"
@@ -187,14 +190,13 @@ def _find_networks(
     return chosen
 
 
-def _fits(role: str, name: str, spec: ModelSpec, config: Any, expected: Mapping[str, Any]) -> bool:
-    if name == DEFAULT:
+def _fits(role: str, value: NetworkValue, spec: ModelSpec, config: Any, expected: Mapping[str, Any]) -> bool:
+    named = network_of(value)
+    if named.name == DEFAULT:
         return True
-    if name in NETS and NETS[name].check(role, MODELS[spec.model_name], config.input_dim, vars(config)):
-        return False
     try:
         with torch.random.fork_rng(devices=[]):
-            network = build_network(role, name, spec.model_name, config)
+            network = build_network(role, named, spec.model_name, config)
     except UserError:
         return False
     return network is not None and _shapes(network.state_dict()) == expected

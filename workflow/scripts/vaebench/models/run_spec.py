@@ -13,7 +13,7 @@ from vaebench.base.values import as_dict, from_dict
 
 @dataclass(frozen=True)
 class Named:
-    """Something by its name with options: an optimizer, a schedule, a sampler."""
+    """Something by its name with options: an optimizer, a schedule, a sampler, a network."""
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -107,6 +107,17 @@ class PretrainedSource:
     trust_pickle: bool = False
 
 
+NetworkValue = str | Mapping[str, Any]  # a name, or a map of one name to its options
+
+
+def network_of(value: NetworkValue) -> Named:
+    """A network as the configuration names it under `nets`."""
+    if isinstance(value, str):
+        return Named(value)
+    ((name, options),) = value.items()
+    return Named(name, options or {})
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """The model of a run: what it is built from. `model` is None where only the files of a pretrained one tell it."""
@@ -114,7 +125,7 @@ class ModelSpec:
     run: str
     entry: str
     model: str | None
-    nets: Mapping[str, str | None]
+    nets: Mapping[str, NetworkValue | None]
     config: Mapping[str, Any]
     pretrained: PretrainedSource | None = None
 
@@ -129,6 +140,11 @@ class ModelSpec:
         if self.model is None:
             raise UserError(f"{self.run}: the configuration names no model")
         return self.model
+
+    @property
+    def networks(self) -> dict[str, Named]:
+        """The networks that the configuration names, by role."""
+        return {role: network_of(value) for role, value in self.nets.items() if value}
 
     def as_record(self) -> dict[str, Any]:
         """The specification as it is written beside a model."""

@@ -16,6 +16,7 @@ import pandas as pd
 from vaebench.base.files import atomic_path
 from vaebench.base.formats import read_json
 from vaebench.models.lookup import MODELS
+from vaebench.models.run_spec import NetworkValue, network_of
 from vaebench.results.study import records
 from vaebench.results.table_pages import Page, bold, escape, latex_page, markdown_page
 
@@ -169,10 +170,10 @@ def _mean(values: Sequence[object]) -> object:
     return "; ".join(dict.fromkeys(map(str, values)))
 
 
-def _networks(nets: Mapping[str, str | None]) -> object:
-    """The family that all networks belong to, or each one's."""
-    named = {role: name for role, name in nets.items() if name is not None}
-    return _joined(named)
+def _networks(nets: Mapping[str, NetworkValue | None]) -> object:
+    """The family that all networks belong to, or each one's, with the options given."""
+    named = {role: network_of(value) for role, value in nets.items() if value is not None}
+    return _joined({role: _constructed(vars(network)) for role, network in named.items()})
 
 
 def _by_component(training: Provenance, key: str, tell: Callable[[Any], object]) -> object:
@@ -193,7 +194,7 @@ def _joined(values: Mapping[str, object]) -> object:
 
 
 def _constructed(chosen: Mapping[str, Any] | None) -> str:
-    """An optimizer or a scheduler as its call is written: Adam, StepLR(step_size=10); no scheduler is constant."""
+    """A network, optimizer or scheduler as its call is written, StepLR(step_size=10); no scheduler is constant."""
     if chosen is None:
         return "constant"
     options = ", ".join(f"{name}={value}" for name, value in chosen.get("options", {}).items())

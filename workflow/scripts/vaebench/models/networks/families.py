@@ -13,8 +13,8 @@ from vaebench.models.networks.code import MODULES
 from vaebench.models.run_spec import ModelSpec
 
 
-def build(role: str, name: str, model: ModelInfo, config: Any) -> nn.Module:
-    """The network `name` as the `role` (encoder, decoder, discriminator) of `model`.
+def build(role: str, name: str, model: ModelInfo, config: Any, options: Mapping[str, Any] = {}) -> nn.Module:
+    """The network `name` as the `role` (encoder, decoder, discriminator) of `model`, with the options of its family.
 
     `config` is an object such as pythae's configurations with `input_dim` (C, H, W) and `latent_dim`. `name` is a
     family of the catalog, or a dotted path package.module.Class; classes of the user's own are called with `config`.
@@ -23,14 +23,15 @@ def build(role: str, name: str, model: ModelInfo, config: Any) -> nn.Module:
     if "." in name:
         return import_network(name)(config)
     unknown = f"no such network; there are {', '.join(NETS)}, and those of plugins in use (docs/adding-a-network.md)"
-    reason = NETS[name].check(role, model, config.input_dim, vars(config)) if name in NETS else unknown
+    reason = NETS[name].check(role, model, config.input_dim, vars(config), options) if name in NETS else unknown
     if reason:
         raise UserError(f"{role} {name} for {model.name}: {reason}")
     if role in NETS[name].added:
         return NETS[name].added[role].load()(config)
     head = model.head(vars(config))
     if name in MODULES:  # by name: an import statement would make each part of the fingerprint of all
-        return importlib.import_module(MODULES[name]).BUILD(role, head, config)
+        with_options = (options,) if NETS[name].has_options else ()
+        return importlib.import_module(MODULES[name]).BUILD(role, head, config, *with_options)
     return _benchmark_class(role, name, head, tuple(config.input_dim))(config)
 
 
@@ -50,11 +51,12 @@ def build_around(
     fields = {**info.fields, **spec.config}
     networks = {}
     for role in info.nets:
-        network = spec.nets.get(role)
-        if not network:
+        network = spec.networks.get(role)
+        if network is None:
             raise UserError(f"{spec.run}: {info.name} needs a network under nets.{role}")
         width = {"latent_dim": fields["latent_dim"] * (times or {}).get(role, 1)}
-        networks[role] = build(role, network, info, SimpleNamespace(input_dim=tuple(shape), **{**fields, **width}))
+        config = SimpleNamespace(input_dim=tuple(shape), **{**fields, **width})
+        networks[role] = build(role, network.name, info, config, network.options)
     return fields, networks
 
 

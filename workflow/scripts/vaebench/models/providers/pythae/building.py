@@ -14,7 +14,7 @@ from vaebench.base.plain_tensors import one_line
 from vaebench.models.networks.families import build
 from vaebench.models.providers.pythae.catalog import MODELS
 from vaebench.models.providers.pythae.model import PythaeModel, adopt
-from vaebench.models.run_spec import ModelSpec, RunSpec
+from vaebench.models.run_spec import ModelSpec, Named, RunSpec
 
 # Names of networks that only imported models have: pythae's own multi-layer perceptron, and one kept as a pickle.
 DEFAULT, PICKLED = "default", "pickled"
@@ -28,7 +28,7 @@ def build_pythae(spec: ModelSpec, shape: tuple[int, int, int]) -> PythaeModel:
     """
     name = spec.model_name
     config = build_config(name, spec.config, shape)
-    networks = {role: build_network(role, _named(spec, role), name, config) for role in roles_of(name)}
+    networks = {role: build_network(role, _network(spec, role), name, config) for role in roles_of(name)}
     try:
         model = adopt(getattr(pythae_models, name)(config, **networks))
     except (AssertionError, AttributeError, TypeError, RuntimeError, ZeroDivisionError) as error:
@@ -46,9 +46,9 @@ def roles_of(model: str) -> tuple[str, ...]:
     return (*roles, "discriminator") if model == LATENT_DISCRIMINATOR else roles
 
 
-def build_network(role: str, name: str, model: str, config: BaseAEConfig) -> nn.Module | None:
-    """The network `name` (see `networks.families.build`); None, pythae's sign for its own, when it is `DEFAULT`."""
-    return None if name == DEFAULT else build(role, name, MODELS[model], config)
+def build_network(role: str, network: Named, model: str, config: BaseAEConfig) -> nn.Module | None:
+    """The network (see `networks.families.build`); None, pythae's sign for its own, when it is `DEFAULT`."""
+    return None if network.name == DEFAULT else build(role, network.name, MODELS[model], config, network.options)
 
 
 def build_config(name: str, fields: Mapping[str, Any], input_shape: tuple[int, int, int]) -> BaseAEConfig:
@@ -74,10 +74,10 @@ def load_trusted(folder: Path) -> PythaeModel:
     return adopt(pythae_models.AutoModel.load_from_folder(str(folder)))
 
 
-def _named(spec: ModelSpec, role: str) -> str:
-    name = spec.nets.get(role)
-    if name is None and role == "discriminator" and spec.model == LATENT_DISCRIMINATOR:
-        return DEFAULT
-    if name is None:
+def _network(spec: ModelSpec, role: str) -> Named:
+    network = spec.networks.get(role)
+    if network is None and role == "discriminator" and spec.model == LATENT_DISCRIMINATOR:
+        return Named(DEFAULT)
+    if network is None:
         raise UserError(f"{spec.run}: {spec.model} needs a network under nets.{role}")
-    return name
+    return network
