@@ -92,7 +92,7 @@ class KLDecoder(BaseDecoder):
 
     def forward(self, z: Tensor) -> ModelOutput:
         """Decode latents z."""
-        if self.flat is not None:
+        if self.flat is not None and self.grid is not None:
             z = self.flat(z).reshape(len(z), *self.grid)
         answer = self.body(self.post_quant_conv(z))
         return ModelOutput(reconstruction=torch.sigmoid(answer) if self.output == "sigmoid" else (answer + 1) / 2)
