@@ -16,7 +16,8 @@ from vaebench.sampling.choice import find_sampler, resolve_sampler
 from vaebench.sampling.request import Request
 
 QUICK = {"epochs": 2, "width": 16, "layers": 2}
-FITTED = {"fitted_gaussian": {}, "gaussian_mixture": {"n_components": 2}, "maf": QUICK, "iaf": QUICK}
+FITTED = {"fitted_gaussian": {}, "gaussian_mixture": {"n_components": 2}}
+FITTED |= dict.fromkeys(("maf", "iaf", "two_stage"), QUICK)
 
 
 @pytest.fixture(scope="module")

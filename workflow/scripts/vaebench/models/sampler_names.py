@@ -13,7 +13,7 @@ AUTO = "auto"
 # A module for each: what draws latents of any continuous kind, and what draws codes.
 CONTINUOUS = {
     name: f"vaebench.sampling.{name}"
-    for name in ("normal", "fitted_gaussian", "gaussian_mixture", "maf", "iaf", "aggregate_posterior")
+    for name in ("normal", "fitted_gaussian", "gaussian_mixture", "maf", "iaf", "two_stage", "aggregate_posterior")
 }
 OF_CODES = {name: f"vaebench.sampling.{name}" for name in ("pixelcnn", "transformer", "uniform_codes")}
 

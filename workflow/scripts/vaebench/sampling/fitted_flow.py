@@ -6,10 +6,8 @@ import torch
 from vaebench.base.devices import random_numbers_kept
 from vaebench.sampling import fitting
 from vaebench.sampling.autoregressive_flow import AutoregressiveFlow
-from vaebench.sampling.latent_density import as_latents, held_out_latents, training_latents
+from vaebench.sampling.latent_density import as_latents, held_out_latents, standardisation, training_latents
 from vaebench.sampling.request import Drawn, Request
-
-LEAST_DEVIATION = 1e-3  # relative to the largest of any dimension: one that never changes has a density all the same
 
 
 def draw_by_flow(request: Request, quick_density: bool) -> Drawn:
@@ -19,11 +17,9 @@ def draw_by_flow(request: Request, quick_density: bool) -> Drawn:
     held_out = held_out_latents(request)
     rows = {split: torch.from_numpy(z.astype(np.float32)).to(device) for split, z in held_out.items()}
     train = torch.from_numpy(training_latents(request).astype(np.float32)).to(device)
-    deviation = train.std(0, correction=0)
-    deviation = deviation.clamp(min=max(LEAST_DEVIATION * float(deviation.max()), torch.finfo(torch.float32).tiny))
     with random_numbers_kept(device):
         torch.manual_seed(seed)
-        flow = AutoregressiveFlow(train.mean(0), deviation, options["layers"], options["width"], quick_density)
+        flow = AutoregressiveFlow(*standardisation(train), options["layers"], options["width"], quick_density)
     flow = flow.to(device)
     fitting.fit(flow, flow.nats, (train, rows["eval"]), options, seed)
     nats = {split: fitting.nats_of(flow, flow.nats, z, options["batch_size"]) for split, z in rows.items()}

@@ -5,8 +5,11 @@ import torch
 from torch import Tensor
 
 from vaebench.base.errors import UserError
-from vaebench.models.inference import latents_of
+from vaebench.models.batches import batches
+from vaebench.models.inference import encode, latents_of
 from vaebench.sampling.request import Request
+
+LEAST_DEVIATION = 1e-3  # relative to the largest of any dimension: one that never changes has a density all the same
 
 
 def training_latents(request: Request) -> np.ndarray:
@@ -20,6 +23,24 @@ def training_latents(request: Request) -> np.ndarray:
 def held_out_latents(request: Request) -> dict[str, np.ndarray]:
     """The modes of the images of each other split, flat."""
     return {split: _finite(latents_of(request.model, request.images[split])) for split in request.held_out}
+
+
+def drawn_latents(request: Request) -> dict[str, np.ndarray]:
+    """A draw from the posterior of (up to `fit_images`) training images and of each held-out one, by split: (n, L)."""
+    device, shown = str(request.device), {**request.images, "train": request.train[: request.options["fit_images"]]}
+    with torch.no_grad():
+        found = {
+            split: [encode(request.model, x).sample(request.generator) for x in batches(images, 256, device)]
+            for split, images in shown.items()
+        }
+    return {split: _finite(torch.cat(parts).flatten(1).double().cpu().numpy()) for split, parts in found.items()}
+
+
+def standardisation(latents: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each dimension of latents (n, L) float32; no deviation is 0."""
+    deviation = latents.std(0, correction=0)
+    least = max(LEAST_DEVIATION * float(deviation.max()), torch.finfo(torch.float32).tiny)
+    return latents.mean(0), deviation.clamp(min=least)
 
 
 def _finite(latents: np.ndarray) -> np.ndarray:
