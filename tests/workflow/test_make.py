@@ -11,7 +11,7 @@ TARGETS = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILI
 SMALL = """
 preprocessing: {limit: 16}
 training: {epochs: 1}
-models: {beta_vae: null, sigma_vae: null, vqvae: null, fsq: null, vaegan: null}
+models: {beta_vae: null, sigma_vae: null, perceptual_vae: null, vqvae: null, fsq: null, vaegan: null}
 samples: {count: 16, showcase: {images: 2, traversal_dims: 1, traversal_steps: 2, interpolations: 1}}
 evaluation: {lpips: [], distribution: {features: [], limit: 16}}
 """
