@@ -1,6 +1,8 @@
 """The evaluation of a model from files to files: complete, independent of batches, honest about what is absent."""
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -23,6 +25,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from vaebench.base.errors import UserError
 from vaebench.base.files import sha256_of
 from vaebench.evaluation.measurement import check_weights
+from vaebench.evaluation.run import EvaluationFiles, job_of
 from vaebench.metrics import distribution
 from vaebench.metrics.distribution import nearest_distances
 from vaebench.metrics.features import extractors
@@ -113,6 +116,35 @@ def test_a_mean_over_images_has_its_standard_error(run_it):
     one = mean_of(np.array([0.25]))
     assert one.value == 0.25
     assert np.isnan(one.std_error)
+
+
+@pytest.mark.parametrize("labels", [None, [], ["labels.csv"]])
+def test_a_rule_s_files_and_parameters_become_one_job(labels):
+    files = {
+        "model": "runs/m",
+        "data": ["d/train.npz", "d/eval.npz", "d/test.npz"],
+        "samples": "s.npz",
+        "weights": ["w/vgg16.pt"],
+        "manifests": ["ignored.json"],
+    } | ({} if labels is None else {"labels": labels})
+    how = {"batch_size", "device"}
+    parameters = {
+        "spec": {"run": "vae-beta2", "model": None, "nets": {}},
+        "dataset": "digits",
+        "settings": {key: value for key, value in SETTINGS.items() if key not in how},
+        "how": SimpleNamespace(**{key: SETTINGS[key] for key in how}),
+        "code": "0",
+    }
+    training, read, settings = job_of(files, parameters, 3)
+    assert training == TrainingIdentity("digits", "vae-beta2", None, 3)
+    assert settings == settings_of(SETTINGS)
+    assert read == EvaluationFiles(
+        Path("runs/m"),
+        {"train": Path("d/train.npz"), "eval": Path("d/eval.npz"), "test": Path("d/test.npz")},
+        Path("s.npz"),
+        {"vgg16": Path("w/vgg16.pt")},
+        Path("labels.csv") if labels else None,
+    )
 
 
 def test_values_by_the_network_of_a_loss_are_remarked():

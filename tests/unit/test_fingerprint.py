@@ -193,7 +193,6 @@ FINDING = {
     for name in (
         "base.canonical",
         "base.fingerprint",
-        "base.importable",
         "models.networks.code",
         "models.options",
         "models.own_models",
@@ -209,6 +208,7 @@ FINDING = {
         "models.providers.quantizers.catalog",
         "models.providers.quantizers.provider",
         "models.terms.term_fields",
+        "models.terms.terms_code",
     )
 }
 

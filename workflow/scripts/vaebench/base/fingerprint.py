@@ -27,6 +27,7 @@ HARMLESS = frozenset(
         "base.failures",
         "base.files",
         "base.formats",
+        "base.importable",
         "base.log",
         "base.plugin_files",
         "base.plugins",

@@ -1,13 +1,18 @@
-"""Whether a dotted path leads to a class, found out by reading files: importing a network would load PyTorch first."""
+"""Classes by their dotted paths: whether one leads to a class, found out by reading files, and the class itself.
+
+Reading is for the Snakefile: importing a network would load PyTorch first.
+"""
 
 import ast
 import os
 import sys
 from collections.abc import Iterator
 from difflib import get_close_matches
+from importlib import import_module
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from vaebench.base.errors import UserError
 
@@ -35,6 +40,17 @@ def is_installed(package: str) -> bool:
     """Whether a package can be imported; a folder of its name, as wandb makes one, is no package."""
     found = find_spec(package)
     return found is not None and found.origin is not None
+
+
+def import_class(path: str, what: str) -> Any:
+    """What the dotted path `package.module.Class` leads to, which is to be a `what`; `UserError` where that fails."""
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"the {what} {path} cannot be imported ({error}); give package.module.Class with the package on PYTHONPATH"
+        ) from error
 
 
 def source_file(module: str) -> Path | None:

@@ -4,12 +4,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vaebench.base.evaluation_settings import EvaluationSettings
 from vaebench.base.formats import write_npz
+from vaebench.base.layout import SPLITS
 from vaebench.base.npz import open_array, pixels_sha256, read_manifest
+from vaebench.base.values import from_dict
 from vaebench.evaluation.generated import memorisation, pass_over_samples, set_values
 from vaebench.evaluation.held_out import pass_over_images, rate_notes
 from vaebench.evaluation.measurement import LIKELIHOOD, Pass, Task, check_weights, load_networks
@@ -41,6 +44,26 @@ class EvaluationFiles:
     samples: Path
     weights: Mapping[str, Path]
     labels: Path | None
+
+
+def job_of(
+    files: Mapping[str, Any], parameters: Mapping[str, Any], seed: int
+) -> tuple[TrainingIdentity, EvaluationFiles, EvaluationSettings]:
+    """What an evaluation measures, from which files and how, by the names that the rule's inputs and parameters have.
+
+    `data` is a list in the order of `SPLITS`, `weights` are named by their networks, and `labels`, where there are any,
+    is a list of one. What cannot change a result is apart from the other settings, in `how`.
+    """
+    spec, labels = parameters["spec"], files.get("labels")
+    read = EvaluationFiles(
+        Path(files["model"]),
+        data=dict(zip(SPLITS, map(Path, files["data"]), strict=True)),
+        samples=Path(files["samples"]),
+        weights={Path(path).stem: Path(path) for path in files["weights"]},
+        labels=Path(labels[0]) if labels else None,
+    )
+    settings = from_dict(EvaluationSettings, {**parameters["settings"], **vars(parameters["how"])})
+    return TrainingIdentity(parameters["dataset"], spec["run"], spec["model"], seed), read, settings
 
 
 def evaluate(

@@ -1,12 +1,11 @@
 """Classes of a user's own: added by a plugin, or named by their dotted path, `model: package.module.Class`."""
 
-import importlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import Code
-from vaebench.base.importable import source_file
+from vaebench.base.importable import import_class, source_file
 from vaebench.base.plugin_files import Added, added
 from vaebench.models.catalog import ModelInfo
 from vaebench.models.provider import Provider, Shape
@@ -60,7 +59,7 @@ def own_class(name: str) -> "Callable[..., Autoencoder]":
     """The class itself, imported; `UserError` for one that cannot be, or that is no model."""
     from vaebench.models.interface import Autoencoder
 
-    found = _import(name) if "." in name else _added(name).load()
+    found = import_class(name, "model") if "." in name else _added(name).load()
     if not (isinstance(found, type) and issubclass(found, Autoencoder)):
         raise UserError(f"the model {name} is no class derived from vaebench.models.interface.Autoencoder")
     return found
@@ -68,16 +67,6 @@ def own_class(name: str) -> "Callable[..., Autoencoder]":
 
 def _added(name: str) -> Added:
     return next(entry for entry in added("model") if entry.name == name)
-
-
-def _import(path: str) -> object:
-    module, _, attribute = path.rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(
-            f"the model {path} cannot be imported ({error}); give package.module.Class with the package on PYTHONPATH"
-        ) from error
 
 
 OWN_CLASSES = OwnClasses()

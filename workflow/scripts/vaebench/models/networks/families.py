@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from vaebench.base.errors import UserError
+from vaebench.base.importable import import_class
 from vaebench.models.catalog import CELEBA, CIFAR, GAUSSIAN, GRID, MNIST, NETS, SPHERE, VECTOR, ModelInfo
 from vaebench.models.networks.code import MODULES
 from vaebench.models.run_spec import ModelSpec
@@ -61,14 +62,9 @@ def build_around(
 
 
 def import_network(path: str) -> type[nn.Module]:
-    """The class at a dotted path; `UserError` when it cannot be imported."""
-    module, _, attribute = path.rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(
-            f"the network {path} cannot be imported ({error}); give package.module.Class with the package on PYTHONPATH"
-        ) from error
+    """The class of a network at a dotted path; `UserError` when it cannot be imported."""
+    found: type[nn.Module] = import_class(path, "network")
+    return found
 
 
 def _benchmark_class(role: str, family: str, head: str, shape: tuple[int, int, int]) -> type[nn.Module]:

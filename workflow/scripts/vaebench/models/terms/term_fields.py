@@ -49,11 +49,6 @@ def chosen_terms(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: TERMS.chosen({name: value})[1] for name, value in given.items()}
 
 
-def modules_of_terms(config: Mapping[str, Any]) -> frozenset[str]:
-    """The modules of this package that the terms of a configuration need."""
-    return frozenset(MODULES[name] for name in chosen_terms(config))
-
-
 def with_terms(info: Info, config: Mapping[str, Any]) -> Info:
     """What is known of a model with these fields in its configuration."""
     chosen = chosen_terms(config)

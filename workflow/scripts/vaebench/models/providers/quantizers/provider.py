@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING
 
 from vaebench.base.fingerprint import Code
 from vaebench.models.catalog import ModelInfo
-from vaebench.models.networks.code import code_of_networks
 from vaebench.models.provider import Provider, Shape
 from vaebench.models.providers.quantizers.catalog import MODELS, QUANTIZERS
 from vaebench.models.run_spec import ModelSpec
-from vaebench.models.terms.term_fields import chosen_terms, modules_of_terms
+from vaebench.models.terms.terms_code import code_with_terms
 
 if TYPE_CHECKING:
     from vaebench.models.interface import Autoencoder
@@ -31,10 +30,7 @@ class Quantizers(Provider):
     def code_of(self, spec: ModelSpec) -> Code:
         """The model, its quantiser's module, and its networks."""
         info = MODELS[spec.model_name]
-        name, options = QUANTIZERS.chosen({**info.fields, **spec.config}["quantizer"])
-        facts = f"{info.decisive()} {sorted(options.items())} {sorted(chosen_terms(spec.config).items())}"
-        own = Code(frozenset({f"{PACKAGE}.model", f"{PACKAGE}.{name}"}) | modules_of_terms(spec.config), facts=facts)
-        return code_of_networks(spec).joined(own)
+        return code_with_terms(spec, info, PACKAGE, QUANTIZERS.chosen({**info.fields, **spec.config}["quantizer"]))
 
 
 PROVIDER = Quantizers()
