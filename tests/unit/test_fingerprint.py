@@ -10,9 +10,9 @@ import pytest
 from evaluation_cases import compact_spec
 
 from vaebench.base.canonical import canonical
-from vaebench.base.fingerprint import HARMLESS, PACKAGE, Sources, code_fingerprint, files_of
+from vaebench.base.fingerprint import HARMLESS, PACKAGE, Code, Sources, code_fingerprint, files_of
 from vaebench.base.source_facts import facts_of, imported_modules
-from vaebench.models.lookup import code_of_run
+from vaebench.models.lookup import code_of_run, code_of_training
 from vaebench.models.providers.pythae.catalog import MODELS, SPECIAL
 from vaebench.sampling.choice import code_of_sampler
 
@@ -285,6 +285,90 @@ def test_an_edit_of_a_family_makes_only_that_family_stale(module, trained, measu
     stale = {key for key, fingerprints in found.items() if len(fingerprints) == 2}
     assert {model for script, model in stale if script == "train.py"} == trained
     assert {model for script, model in stale if script == "evaluate.py"} == measured
+
+
+INTERFACE, POSTERIOR = "models/interface.py", "models/posterior.py"
+STAGES = ("train.py", "sample.py", "evaluate.py")
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "trained"),
+    [
+        (POSTERIOR, "return torch.lerp(self.mode(), other.mode(), weight)", "return self.mode()", False),
+        (POSTERIOR, "noise, z = self._drawn(generator)", "noise, z = self._drawn(generator)[:2]", False),
+        (POSTERIOR, "return kl_per_dimension(self.mean, self.log_variance)", "return None", False),
+        (POSTERIOR, "generator.standard_normal(", "1 * generator.standard_normal(", False),
+        (POSTERIOR, "from vaebench.models.kl import", "from vaebench.metrics.rate import", False),
+        (POSTERIOR, "return self.mean\n", "return self.mean * 1\n", True),
+        (POSTERIOR, "torch.isfinite(values).flatten(1)", "torch.isfinite(values.flatten(1))", True),
+        (INTERFACE, 'raise NotImplementedError(f"{self.name} has no codes")', "return codes", False),
+        (INTERFACE, "return tuple(self.encode(probe).mode().shape[1:])", "return ()", False),
+        (INTERFACE, 'return {"model_state_dict": self.state_dict()}', "return {}", True),
+        ("models/kl.py", "-0.5 * (1 ", "-0.5 * (1.0 ", False),
+        ("models/inference.py", "batch_size: int = 256", "batch_size: int = 255", False),
+        ("models/inference.py", "images.clamp(0, 1)", "images.clamp(0, 2)", True),
+    ],
+)
+def test_an_edit_of_what_only_follows_a_training_leaves_trainings_alone(module, old, new, trained, library):
+    path = library / "vaebench" / module
+    text = path.read_text()
+    assert old in text
+    found = {script: set() for script in STAGES}
+    for content in (text, text.replace(old, new)):
+        path.write_text(content)
+        for script in STAGES:
+            found[script].add(fingerprint_of(script, compact_spec("SVAE"), library))
+    path.write_text(text)
+    stale = [script for script, fingerprints in found.items() if len(fingerprints) == 2]
+    assert stale == (list(STAGES) if trained else ["sample.py", "evaluate.py"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "trained"),
+    [
+        ("return functional.normalize(super().between(other, weight))", "return super().between(other, weight)", set()),
+        ("drawn = generator.standard_normal(", "drawn = 1 * generator.standard_normal(", set()),
+        (
+            "    def priors(self)",
+            "    def losses(self, x, moment):\n        return 0\n\n    def priors(self)",
+            {"SVAE"},
+        ),
+    ],
+)
+def test_so_does_an_edit_in_a_family(old, new, trained, library):
+    path = library / "vaebench/models/providers/pythae/svae.py"
+    text = path.read_text()
+    assert old in text
+    found = {}
+    for content in (text, text.replace(old, new)):
+        path.write_text(content)
+        for key in ((script, model) for script in STAGES for model in ("SVAE", "VAE")):
+            found.setdefault(key, set()).add(fingerprint_of(key[0], compact_spec(key[1]), library))
+    path.write_text(text)
+    stale = {key for key, fingerprints in found.items() if len(fingerprints) == 2}
+    assert {model for script, model in stale if script == "train.py"} == trained
+    assert {model for script, model in stale if script == "evaluate.py"} == {"SVAE"}
+
+
+def test_code_from_outside_may_train_by_any_function(library, tmp_path):
+    """Networks of a user's own may call what no model of the package does while it is trained."""
+    (tmp_path / "mine.py").write_text("class Encoder: ...\n")
+    path = library / "vaebench" / POSTERIOR
+    text, found = path.read_text(), set()
+    for content in (text, text.replace("torch.lerp(self.mode(), other.mode(), weight)", "self.mode()")):
+        path.write_text(content)
+        files = Code(files=frozenset({tmp_path / "mine.py"}))
+        code = code_of_training(compact_spec("VAE")).joined(files)
+        found.add(code_fingerprint(library / "train.py", Sources(library / "vaebench", library / "kept"), also=code))
+    path.write_text(text)
+    assert len(found) == 2
+
+
+def fingerprint_of(script, spec, library):
+    """The fingerprint of a run's job, as the workflow takes it."""
+    code = code_of_training(spec) if script == "train.py" else code_of_run(spec, measured=script == "evaluate.py")
+    code = code.joined(code_of_sampler(spec)) if script == "sample.py" else code
+    return code_fingerprint(library / script, Sources(library / "vaebench", library / "kept"), also=code)
 
 
 def test_what_the_catalog_says_of_one_model_makes_only_that_model_stale(monkeypatch):

@@ -1,13 +1,22 @@
 """What the tests of training share: real digits, small specifications for every model, and one call to train."""
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
+from types import ModuleType
 
 import numpy as np
+import pytest
 from run_specs import run_spec
 from sklearn.datasets import load_digits
 
+from vaebench import models
+from vaebench.base.fingerprint import CALLED_BY_STAGE
+from vaebench.models.lookup import AFTER_TRAINING
 from vaebench.models.run_spec import RunSpec
 from vaebench.training.one_training import train
 from vaebench.training.record import TrainingFiles
@@ -74,6 +83,32 @@ def run(
     files = TrainingFiles(data["train_data"], data["eval_data"], **paths, weights=weights or {})
     train(spec, seed, files, code, threads=1, **more)
     return paths
+
+
+@contextmanager
+def without_what_follows_training() -> Iterator[None]:
+    """Let the functions that a training's fingerprint leaves out (`AFTER_TRAINING`) fail when they are called."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in _modules_of_models():
+            own = [each for each in vars(module).values() if getattr(each, "__module__", "") == module.__name__]
+            for owner in (module, *(each for each in own if isinstance(each, type))):
+                for name in AFTER_TRAINING & vars(owner).keys():
+                    fail = _failing(f"{module.__name__}: {name}")
+                    patch.setattr(owner, name, property(fail) if isinstance(vars(owner)[name], property) else fail)
+        yield
+
+
+def _failing(name: str):
+    def fail(*arguments, **options):
+        raise AssertionError(f"{name} was called in a training")
+
+    return fail
+
+
+def _modules_of_models() -> list[ModuleType]:
+    """The modules of models whose functions may be left out, all imported."""
+    found = walk_packages(models.__path__, f"{models.__name__}.")
+    return [import_module(each.name) for each in found if CALLED_BY_STAGE.fullmatch(each.name)]
 
 
 def read_history(path: Path, split: str, term: str) -> list[float]:

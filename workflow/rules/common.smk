@@ -33,7 +33,7 @@ from snakemake_logger_plugin_vaebench import show_progress
 from vaebench.config import completion, sections
 from vaebench.config.runs import drawn_runs, expand_runs, seeds_of
 from vaebench.models.catalog import HOW_TO_TRAIN
-from vaebench.models.lookup import MODELS, code_of_run, trained_on_by
+from vaebench.models.lookup import MODELS, code_of_run, code_of_training, trained_on_by
 from vaebench.base.digests import check_unchanged, digest_path, renew_digest
 from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import Code, Sources, code_fingerprint
@@ -155,7 +155,8 @@ def code(script, without=frozenset(), plugins=frozenset(), shown=False):
 
 def code_of_job(script, spec):
     """What the job of a run executes because of its model, networks and sampler."""
-    own = code_of_run(spec, measured=script in ("evaluate.py", "evaluate_samples.py"))
+    measured = script in ("evaluate.py", "evaluate_samples.py")
+    own = code_of_training(spec) if script == "train.py" else code_of_run(spec, measured)
     own = own.joined(Code(files=files_of_run(spec)))
     return own.joined(code_of_sampler(spec)) if script == "sample.py" else own
 

@@ -5,7 +5,7 @@ Whatever might matter stays, so that two sources with the same text do the same.
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 
 IRRELEVANT = ("kind", "ctx")
@@ -34,10 +34,21 @@ def canonical(source: str, keep_messages: bool = False) -> str:
     Raises `SyntaxError` for code that Python cannot parse.
     """
     tree = _Wordless(keep_messages).visit(_Unannotated().visit(ast.parse(source)))
-    _drop_unused_typing(tree)
+    _drop_unused_imports(tree, TYPING.__contains__)
     for node in _outermost_functions(tree):
         rename_locals(node)
     return _text(tree)
+
+
+def without_functions(source: str, names: frozenset[str]) -> str:
+    """The source less functions of these names, at its first level and in its classes, and less unused imports."""
+    tree = ast.parse(source)
+    scopes: list[ast.Module | ast.ClassDef] = [tree, *(node for node in tree.body if isinstance(node, ast.ClassDef))]
+    for scope in scopes:
+        left = [part for part in scope.body if not (isinstance(part, FUNCTIONS) and part.name in names)]
+        scope.body = left or [ast.Pass()]
+    _drop_unused_imports(tree, lambda module: True)
+    return ast.unparse(tree)
 
 
 def rename_locals(function: Function, name: str = "${}.{}") -> None:
@@ -201,11 +212,11 @@ def _outermost_functions(tree: ast.AST) -> Iterator[Function]:
             yield from _outermost_functions(child)
 
 
-def _drop_unused_typing(tree: ast.Module) -> None:
-    """Remove imports from typing modules that only annotations needed."""
+def _drop_unused_imports(tree: ast.Module, among: Callable[[str | None], bool]) -> None:
+    """Remove what the first level imports from these modules and nothing uses, such as what only annotations needed."""
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.module in TYPING:
+        if isinstance(node, ast.ImportFrom) and among(node.module):
             node.names = [alias for alias in node.names if (alias.asname or alias.name) in used]
     tree.body = [node for node in tree.body if not (isinstance(node, ast.ImportFrom) and not node.names)]
 

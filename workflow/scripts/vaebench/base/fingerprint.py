@@ -8,12 +8,12 @@ that only a change of meaning makes a result stale.
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 from vaebench.base.plugin_files import without_presentation
-from vaebench.base.source_facts import facts_of, imported_modules
+from vaebench.base.source_facts import SourceFacts, facts_of, imported_modules
 
 PACKAGE = Path(__file__).parents[1]
 # What reports on a job, or moves whole files: neither can change what is in a result.
@@ -43,6 +43,7 @@ HARMLESS = frozenset(
     )
 )
 CATALOG = re.compile(r"vaebench\.models\.providers\.\w+\.catalog")  # what of it decides is in `Code.facts`
+CALLED_BY_STAGE = re.compile(r"vaebench\.models\.(interface|posterior|inference|providers\..+)")  # see `Code.uncalled`
 SHOWN = "vaebench.metrics"  # here the message of an error becomes the note of an empty cell
 
 
@@ -59,17 +60,24 @@ class Code:
     """Code that a script runs without naming it in an import statement.
 
     modules: dotted names in this package; files: sources outside it; facts: what decides of a table that does not count
-    as a whole, as text.
+    as a whole, as text. uncalled: names of functions in the modules `CALLED_BY_STAGE` that nothing calls in this stage
+    of a run, so that they do not count; all count where there are `files`, which may call what they like.
     """
 
     modules: frozenset[str] = frozenset()
     files: frozenset[Path] = frozenset()
     facts: str = ""
+    uncalled: frozenset[str] = frozenset()
 
     def joined(self, other: "Code") -> "Code":
         """Both together."""
         facts = "\n".join(part for part in (self.facts, other.facts) if part)
-        return Code(self.modules | other.modules, self.files | other.files, facts)
+        return Code(self.modules | other.modules, self.files | other.files, facts, self.uncalled | other.uncalled)
+
+    def facts_of(self, file: Path, module: str, kept: Path | None) -> SourceFacts:
+        """What counts of the file of a module of the package."""
+        left_out = self.uncalled if CALLED_BY_STAGE.fullmatch(module) and not self.files else frozenset()
+        return facts_of(file.read_text(), module, kept, module.startswith(SHOWN), left_out)
 
 
 def code_fingerprint(
@@ -93,9 +101,7 @@ def code_fingerprint(
         digest.update(f"{facts_of(what_runs, '', kept, keep_messages=True).meaning}\n".encode())
     digest.update(facts_of(script.read_text(), "", kept, keep_messages=False).meaning.encode())
     for name, path in sorted(files_of(script, sources, without, also).items()):
-        text = path.read_text()
-        if path.suffix == ".py":
-            text = facts_of(text, name, kept, keep_messages=name.startswith(SHOWN)).meaning
+        text = also.facts_of(path, name, kept).meaning if path.suffix == ".py" else path.read_text()
         digest.update(f"\n{name}\n{text}".encode())
     return digest.hexdigest()
 
@@ -132,29 +138,38 @@ def files_of(
     script: Path, sources: Sources = Sources(), without: frozenset[str] = frozenset(), also: Code = Code()
 ) -> dict[str, Path]:
     """The files of the package that decide what `script` does, by dotted name of the module or by path."""
-    found: dict[str, Path] = {}
+    search = _Search(sources, HARMLESS | without, also)
     for file in (script, *also.files):
-        _collect(file, sources, HARMLESS | without, found)
+        search.follow(file)
     for module in also.modules:
-        _add(module, sources, HARMLESS | without, found)
-    return found
+        search.add(module)
+    return search.found
 
 
-def _collect(path: Path, sources: Sources, without: frozenset[str], found: dict[str, Path], module: str = "") -> None:
-    """Add to `found` each file of the package that `path` depends on."""
-    facts = facts_of(path.read_text(), module, sources.kept, keep_messages=module.startswith(SHOWN))
-    for name in facts.imports:
-        _add(name, sources, without, found)
-    for file in _data_files(facts.names, (path.parent, sources.package)) if module else ():
-        found[file.relative_to(sources.package).as_posix()] = file
+@dataclass
+class _Search:
+    """The search for what a script depends on: `found` are files of the package, by the module's name or by path."""
 
+    sources: Sources
+    without: frozenset[str]
+    also: Code
+    found: dict[str, Path] = field(default_factory=dict)
 
-def _add(name: str, sources: Sources, without: frozenset[str], found: dict[str, Path]) -> None:
-    """Add to `found` the files of an imported `name`, and each file of the package that they depend on."""
-    for dependency, file in _files_of(name, sources.package):
-        if dependency not in found and dependency not in without and not CATALOG.fullmatch(dependency):
-            found[dependency] = file
-            _collect(file, sources, without, found, dependency)
+    def follow(self, path: Path, module: str = "") -> None:
+        """Add each file of the package that `path` depends on."""
+        facts = self.also.facts_of(path, module, self.sources.kept)
+        for name in facts.imports:
+            self.add(name)
+        package = self.sources.package
+        for file in _data_files(facts.names, (path.parent, package)) if module else ():
+            self.found[file.relative_to(package).as_posix()] = file
+
+    def add(self, name: str) -> None:
+        """Add the files of an imported `name`, and each file of the package that they depend on."""
+        for dependency, file in _files_of(name, self.sources.package):
+            if dependency not in self.found and dependency not in self.without and not CATALOG.fullmatch(dependency):
+                self.found[dependency] = file
+                self.follow(file, dependency)
 
 
 @cache

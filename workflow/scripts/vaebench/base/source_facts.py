@@ -29,21 +29,27 @@ class SourceFacts:
 
 
 @cache
-def facts_of(source: str, module: str = "", kept: Path | None = None, keep_messages: bool = False) -> SourceFacts:
+def facts_of(
+    source: str,
+    module: str = "",
+    kept: Path | None = None,
+    keep_messages: bool = False,
+    uncalled: frozenset[str] = frozenset(),
+) -> SourceFacts:
     """The facts of a source text, read from the folder `kept` if an earlier process wrote them there.
 
     `module` is its own dotted name, which relative imports start from; with `keep_messages` the words of errors belong
-    to its meaning. A file in `kept` is named by the SHA-256 of all these, the text and the code that works the facts
-    out, so it is never out of date and may be deleted at any time.
+    to its meaning; functions that are named in `uncalled` do not. A file in `kept` is named by the SHA-256 of all
+    these, the text and the code that works the facts out, so it is never out of date and may be deleted at any time.
     Raises `SyntaxError` for code that Python cannot parse.
     """
     if kept is None:
-        return _work_out(source, module, keep_messages)
-    file = kept / _digest(f"{_code_of_facts()}\n{keep_messages}\n{module}\n{source}")
+        return _work_out(source, module, keep_messages, uncalled)
+    file = kept / _digest(f"{_code_of_facts()}\n{keep_messages}\n{module}\n{sorted(uncalled)}\n{source}")
     with suppress(OSError, ValueError, TypeError, KeyError):
         fields = json.loads(file.read_text())
         return SourceFacts(**fields | {name: tuple(fields[name]) for name in ("imports", "names")})
-    facts = _work_out(source, module, keep_messages)
+    facts = _work_out(source, module, keep_messages, uncalled)
     with suppress(OSError), atomic_path(file) as temporary:  # a folder that cannot be written costs time, nothing else
         temporary.write_text(json.dumps(asdict(facts)))
     return facts
@@ -62,7 +68,8 @@ def imported_modules(source: str, module: str = "") -> tuple[str, ...]:
     return tuple(names)
 
 
-def _work_out(source: str, module: str, keep_messages: bool) -> SourceFacts:
+def _work_out(source: str, module: str, keep_messages: bool, uncalled: frozenset[str]) -> SourceFacts:
+    source = canonical.without_functions(source, uncalled) if uncalled else source
     return SourceFacts(
         meaning=_digest(canonical.canonical(source, keep_messages)),
         imports=imported_modules(source, module),

@@ -5,6 +5,7 @@ Found are: the modules in `models/providers`, the entry points `vaebench.models`
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -19,6 +20,35 @@ from vaebench.models.provider import Provider
 from vaebench.models.run_spec import ModelSpec
 
 GROUP = "vaebench.models"
+# Functions of models and posteriors that no training of the package's own models calls (tests/unit/test_zoo.py trains
+# all of them without): an edit of one measures and samples anew, and leaves what is trained alone.
+AFTER_TRAINING = frozenset(
+    {
+        "_drawn",
+        "_log_prior",
+        "_log_ratio",
+        "between",
+        "codebook_size",
+        "codes",
+        "commitment",
+        "diagnostics",
+        "draw",
+        "draw_prior",
+        "embed_codes",
+        "head",
+        "kl",
+        "kl_per_dimension",
+        "latent_shape",
+        "latents_of",
+        "original_study",
+        "own_nats",
+        "priors",
+        "sample",
+        "spread",
+        "standard_normal",
+        "why_no_rate",
+    }
+)
 
 
 def provider_of(model: str) -> Provider:
@@ -50,6 +80,15 @@ def code_of_run(spec: ModelSpec, measured: bool = False) -> Code:
     provider = provider_of("VAE" if spec.model is None else spec.model)
     code = provider.code_of(spec)
     return code.joined(provider.measuring_code_of(spec)) if measured else code
+
+
+def code_of_training(spec: ModelSpec) -> Code:
+    """The code that decides what becomes of a run's model while it is trained.
+
+    A provider that is installed beside the package may train by any function, so that all of them count.
+    """
+    of_the_package = type(provider_of(spec.model_name)).__module__.startswith(f"{providers.__name__}.")
+    return replace(code_of_run(spec), uncalled=AFTER_TRAINING if of_the_package else frozenset())
 
 
 class Models(Mapping[str, ModelInfo]):
