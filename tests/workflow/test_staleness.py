@@ -63,6 +63,11 @@ def test_edited_module(study, module, jobs):
     assert study.planned() == jobs
 
 
+def test_what_a_posterior_does_after_training_trains_nothing(study):
+    study.edit(f"{LIBRARY}/models/posterior.py", "torch.lerp(self.mode(), other.mode(), weight)", "self.mode()")
+    assert study.planned() == {"sample": 2, "showcase": 2, "evaluate": 2} | TABLES
+
+
 OTHER_FAMILIES = [
     *(f"models/providers/pythae/{name}.py" for name in ("codebooks", "flows", "vaegan", "vaegan_terms", "vqvae")),
     *(f"models/providers/quantizers/{name}.py" for name in ("fsq", "model", "quantizer")),
