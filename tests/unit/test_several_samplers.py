@@ -1,18 +1,30 @@
 """Several samplers of a run, and one that all runs share: which come first, how they are called, and their table."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-from fake_study import STATISTICS
+from fake_study import STATISTICS, Fake, build_study
+from matplotlib.text import Text
+from test_report import stand_in_figures
 
 from vaebench.base.errors import UserError
+from vaebench.base.formats import write_npz
 from vaebench.config.plan import read_config
 from vaebench.config.runs import drawn_runs, expand_runs
+from vaebench.figures.pictures import generations
 from vaebench.metrics.registry import METRICS
 from vaebench.metrics.set_names import frechet_name
 from vaebench.models.run_spec import Named
-from vaebench.results.sampler_table import samplers_table
+from vaebench.report.writing import Sources, write_report
+from vaebench.results.protocol import Protocol, PublishedValue, StudyProtocol
+from vaebench.results.published import Measurement, published_table
+from vaebench.results.sampler_table import Samplers, samplers_table
+from vaebench.results.statistics import seed_summary
+from vaebench.results.study import Study, study_of
 from vaebench.results.suite_files import write_rows
 from vaebench.results.tables import runs_table
 
@@ -69,6 +81,16 @@ models:
     assert len(found["vqvae"]) == 2  # with the one that the demo names
 
 
+def test_another_option_of_a_sampler_draws_anew_by_that_one_alone(tmp_path):
+    """A sampler's label has its options, and so has the place of what it draws; no training knows of it."""
+    listed = "models: {{vae: {{samplers: [normal, {{name: maf, options: {{epochs: {}}}}}, two_stage]}}}}"
+    few, many = (drawn(tmp_path, listed.format(epochs)) for epochs in (2, 3))
+    assert {run for run in few if few[run] != many[run]} == {"vae"}
+    assert list(few["vae"]) == ["normal", "maf-epochs2", "two_stage"]
+    assert list(many["vae"]) == ["normal", "maf-epochs3", "two_stage"]
+    assert all(few["vae"][label] == many["vae"][label] for label in ("normal", "two_stage"))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -108,9 +130,10 @@ def test_the_table_has_each_sampler_of_each_run(tmp_path):
     ]
     further = [values(tmp_path / f"runs/a/seed{seed}/samplers/maf", "a", seed, 30 + seed) for seed in (0, 1)]
     runs_table(first, tmp_path / "runs.csv")
-    samplers_table(tmp_path / "runs.csv", further[:1], {"a": ["normal", "maf"], "b": ["normal"]}, tmp_path, STATISTICS)
+    drawn_by = Samplers({"a": ["normal", "maf"], "b": ["normal"]}, ["normal"])
+    samplers_table(tmp_path / "runs.csv", further[:1], drawn_by, tmp_path, STATISTICS)
     assert len(pd.read_csv(tmp_path / "samplers.csv")) == 4 + 2  # of further files all rows, which are of this suite
-    samplers_table(tmp_path / "runs.csv", further, {"a": ["normal", "maf"], "b": ["normal"]}, tmp_path, STATISTICS)
+    samplers_table(tmp_path / "runs.csv", further, drawn_by, tmp_path, STATISTICS)
     table = pd.read_csv(tmp_path / "samplers.csv")
     table = table[table["metric"] == METRIC]
     found = list(table[["run", "seed", "sampler", "compared", "value"]].itertuples(index=False, name=None))
@@ -131,3 +154,91 @@ def test_the_table_has_each_sampler_of_each_run(tmp_path):
     ]
     assert [row[3].split()[0] for row in rows] == ["10.50", "30.50", "20.50"]
     assert METRICS[METRIC].headline
+
+
+LABEL = "gaussian_mixture-temperature0.5"
+FURTHER = {0: 30.0, 1: 34.0}  # Fréchet distances of a further sampler, by seed
+
+
+@pytest.fixture
+def study(tmp_path) -> Study:
+    """A VAE by two samplers, the second at a temperature, and an AE by one."""
+    fakes = (Fake("vae", "VAE", 0.5), Fake("ae", "AE", 0.3))
+    arguments = build_study(tmp_path, fakes, seeds=(0, 1), shape=(3, 16, 16))
+    results, files = arguments["results"], []
+    for seed, value in FURTHER.items():
+        training = results / f"runs/vae/seed{seed}"
+        folder = training / f"samplers/{LABEL}"
+        folder.mkdir(parents=True)
+        recorded = json.dumps({"name": "gaussian_mixture", "options": {"n_components": 10, "temperature": 0.5}})
+        images = np.full((40, 3, 16, 16), 9, np.uint8)
+        write_npz("samples", folder / "samples.npz", {"data": images, "sampler": np.array(recorded)})
+        row = {"dataset": "fake", "run": "vae", "model": "VAE", "seed": seed, "split": "test", "suite": "generation"}
+        row |= {"std_error": 0.5, "n": 40, "note": ""}
+        nats = row | {"metric": "latent_nats", "value": 7.0 + seed}
+        write_rows([row | {"metric": "fd_vgg16", "value": value}, nats], folder / "generation.csv")
+        files.append(folder / "generation.csv")
+    labels = {"vae": ["normal", LABEL], "ae": ["normal"]}
+    samplers_table(results / "tables/runs.csv", files, Samplers(labels, ["normal"]), results / "tables", STATISTICS)
+    return study_of(replace(arguments["plan"], samplers=labels), results)
+
+
+def test_each_sampler_has_its_interval(study):
+    vae = study.runs[0]
+    found, expected = study.interval_by(vae, LABEL, "fd_vgg16"), seed_summary(np.array([30.0, 34.0]), 0.95, 0.5, 40)
+    assert (found.mean, found.low, found.high) == (32, expected["ci_low"], expected["ci_high"])
+    assert study.interval_by(vae, "normal", "fd_vgg16") == study.interval("vae", "fd_vgg16") != found
+    assert study.interval_by(vae, LABEL, "latent_nats").mean == 7.5
+    assert study.interval_by(vae, LABEL, "mse") is None
+
+
+def test_the_figure_has_a_row_of_each_sampler_with_its_temperature(study):
+    texts = [text.get_text().replace("\n", " ") for text in generations(study).findobj(Text)]
+    assert any(text.startswith("gaussian_mixture, temperature 0.5") and "32" in text for text in texts)
+    assert sum(text.startswith("normal") for text in texts) == 2
+
+
+def test_the_report_says_what_each_sampler_draws_and_which_is_common(study, tmp_path):
+    data = [tmp_path / f"data/fake/{split}_data.json" for split in ("train", "eval", "test")]
+    checked = study.tables.parent / "validation/summary.json"
+    write_report(study, Sources(stand_in_figures(tmp_path / "figures"), data, checked, None, 0.95), tmp_path / "r.html")
+    html = (tmp_path / "r.html").read_text()
+    section = html.partition('<section id="samplers">')[2].partition("</section>")[0]
+    assert "The common sampler, with equal options for all models of a kind, is normal of vae, ae." in section
+    rows = [row for row in section.split("<tr>")[1:] if 'scope="row"' in row]
+    assert [("vae" in row, LABEL in row, "<small>common</small>" in row) for row in rows] == [
+        (True, False, True),
+        (True, True, False),
+        (False, False, True),
+    ]
+    assert "<b>32" in rows[1]
+    assert "<b>7.5" in rows[1]
+    sheet = html.partition('aria-label="Sheet of generated images"')[2].partition("</table>")[0]
+    assert "<small>gaussian_mixture, temperature 0.5</small>" in sheet
+    assert sheet.count("<tr>") == 3
+
+
+def test_a_study_with_one_sampler_a_run_has_no_section(tmp_path):
+    arguments = build_study(tmp_path, (Fake("vae"), Fake("ae", "AE")), seeds=(0,), shape=(3, 16, 16))
+    data = [tmp_path / f"data/fake/{split}_data.json" for split in ("train", "eval", "test")]
+    checked = arguments["results"] / "validation/summary.json"
+    sources = Sources(stand_in_figures(tmp_path / "figures"), data, checked, None, 0.95)
+    write_report(study_of(**arguments), sources, tmp_path / "r.html")
+    assert 'id="samplers"' not in (tmp_path / "r.html").read_text()
+
+
+def test_published_values_are_held_against_the_sampler_that_is_theirs(study):
+    """Columns that differ in the sampler, and rows that do, as the literature has either."""
+    protocol = Protocol("fake", None, None, None, None, None, None, None, None)
+    value = PublishedValue("a", "A", "Table 1", "VAE", "N", "fd_vgg16", 20.0, protocol, {"VAE": {}})
+    mixture = Named("gaussian_mixture", {"n_components": 10})
+    values = [replace(value, column="N", sampler=Named("normal")), replace(value, column="GMM", sampler=mixture)]
+    values += [replace(other, row=f"VAE by {other.column}", where="Table 2") for other in values]
+    values.append(replace(value, column="flow", sampler=Named("maf")))
+    ours = StudyProtocol("fake", None, None, (16, 16), "lanczos", 3, "test", None, 10_000)
+    table = published_table(study, values, Measurement(ours, {"test": 40})).set_index(["where", "column"])
+    for where in ("Table 1", "Table 2"):
+        assert table.loc[(where, "N"), "ours"] == study.interval("vae", "fd_vgg16").mean
+        assert table.loc[(where, "GMM"), "ours"] == 32
+        assert "temperature 0.5" in table.loc[(where, "GMM"), "sampler"]
+    assert table.loc[("Table 1", "flow"), "not_compared"] == "no run draws its images with maf as theirs"

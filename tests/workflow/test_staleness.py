@@ -15,6 +15,7 @@ NEW_MEANING = "\n\ndef added_by_a_test():\n    return 1\n"
 TABLES = {"runs_table": 1, "summary": 1, "figures": 1, "report": 1}
 BUDGET = {"budget": 1}
 SUMMARY = {"summary": 1, "figures": 1, "report": 1}
+FURTHER = {"sample_further": 1, "evaluate_further": 1, "samplers_table": 1}
 LOOK = {"figures": 1, "report": 1}
 
 
@@ -119,6 +120,8 @@ def test_where_a_metric_applies_measures_again(study):
         ("models: {beta_vae: {sweep: {beta: [2.0, 8.0]}}}", runs(1)),
         ("training: {optimizer: {name: AdamW}}", runs(2)),
         ("models: {vae: {training: {tuning_trials: 3}}}", {"report": 1} | BUDGET),
+        ("models: {vae: {sampler: {name: gaussian_mixture}}}", {"sample": 1, "evaluate": 1} | TABLES),
+        ("models: {vae: {samplers: [normal, {name: maf, options: {layers: 1}}]}}", FURTHER | LOOK),
     ],
 )
 def test_edited_setting(study, setting, jobs):

@@ -52,6 +52,7 @@ from vaebench.base.presence import enter, sign
 from vaebench.installation.prerequisites import broken_interpreter
 from vaebench.base.signals import relay_warnings
 from vaebench.base.values import as_dict
+from vaebench.config.sampler_entries import common_labels
 from vaebench.data.sources import kept_in, origin, weights_places
 from vaebench.sampling.choice import code_of_sampler
 from vaebench.training.state_folder import forget
@@ -413,6 +414,10 @@ def planned_study():
         "dataset": DATASET,
         "runs": {run: without(what_to_train(run)) for run in RUNS},
         "seeds": seeds,
+        "samplers": {
+            run: list(labels)[: None if "generation" in SUITES else 1]
+            for run, labels in DRAWN.items()
+        },
     }
 
 

@@ -9,9 +9,10 @@ rule figures:
     input:
         tables=[rules.runs_table.output, rules.summary.output],
         trained=run_files("history.csv", "provenance.json"),
-        shown=ancient(run_files(*SHOWN)),
+        shown=ancient(run_files(*SHOWN) + further_samples("samples.npz")),
         measured=ancient(run_files(*(f"metrics/{name}" for name in MEASURED))),
-        digests=run_files(*map(digest_path, SHOWN), "metrics/arrays.md5"),
+        digests=run_files(*map(digest_path, SHOWN), "metrics/arrays.md5")
+        + further_samples(digest_path("samples.npz")),
         pixels=pixels(*SPLITS),
     output:
         png=[
@@ -54,6 +55,7 @@ rule report:
         figures=rules.figures.output,
         tables=rules.figures.input.tables,
         budget=rules.budget.output,
+        samplers=rules.samplers_table.output if FURTHER else [],
         published=rules.published.output if PUBLISHED else [],
         added=rules.added_tables.output if ADDED_TABLES else [],
         trained=rules.figures.input.trained,
@@ -99,6 +101,7 @@ rule paper:
     input:
         tables=rules.figures.input.tables,
         budget=rules.budget.output,
+        samplers=rules.samplers_table.output if FURTHER else [],
         published=rules.published.output if PUBLISHED else [],
         added=rules.added_tables.output if ADDED_TABLES else [],
         trained=rules.figures.input.trained,

@@ -2,6 +2,7 @@
 
 OWN_TABLES = [info.name for info in TABLES.values() if not info.added]
 ADDED_TABLES = [info.name for info in TABLES.values() if info.added]
+FURTHER = further_samples("generation.csv")
 SHOWN = ("samples.npz", "showcase.npz")
 MEASURED = ("per_image.parquet", "latent.npz", "extremes.npz")
 
@@ -106,13 +107,52 @@ rule budget:
         "../scripts/budget.py"
 
 
+if FURTHER:
+
+    rule samplers_table:
+        input:
+            runs=rules.runs_table.output[0],
+            further=FURTHER,
+        output:
+            expand(f"{RESULTS}/tables/samplers.{{format}}", format=("md", "tex")),
+            by_sampler=f"{RESULTS}/tables/by_sampler.csv",
+            csv=report(
+                f"{RESULTS}/tables/samplers.csv",
+                caption="../report/samplers.rst",
+                category="Tables",
+                labels={"table": "samplers"},
+            ),
+        log:
+            f"{LOGS}/samplers_table.log",
+        benchmark:
+            f"{BENCHMARKS}/samplers_table.jsonl"
+        localrule: True
+        conda:
+            "../../environment.yml"
+        resources:
+            mem="1GB",
+            runtime="10m",
+        params:
+            code=code("samplers_table.py", plugins=files_that_add("metric"), shown=True),
+            settings=without(config["statistics"]),
+            samplers={run: list(labels) for run, labels in DRAWN.items()},
+            common=sorted(common_labels(config["samples"]["common"])),
+            plugins=PLUGINS,
+        message:
+            "Writing what each sampler draws to {output.csv}"
+        script:
+            "../scripts/samplers_table.py"
+
+
 if PUBLISHED:
 
     rule published:
         input:
             tables=[rules.runs_table.output, rules.summary.output],
-            shown=ancient(run_files("samples.npz")),
-            digests=run_files(digest_path("samples.npz")),
+            samplers=rules.samplers_table.output if FURTHER else [],
+            shown=ancient(run_files("samples.npz") + further_samples("samples.npz")),
+            digests=run_files(digest_path("samples.npz"))
+            + further_samples(digest_path("samples.npz")),
             manifests=[manifest(split) for split in SPLITS],
             pixels=pixels(*SPLITS),
             ids=ids(*SPLITS),
@@ -144,41 +184,6 @@ if PUBLISHED:
             "Holding the results against published ones in {output.csv}"
         script:
             "../scripts/published.py"
-
-
-if further_samples("generation.csv"):
-
-    rule samplers_table:
-        input:
-            runs=rules.runs_table.output[0],
-            further=further_samples("generation.csv"),
-        output:
-            expand(f"{RESULTS}/tables/samplers.{{format}}", format=("md", "tex")),
-            csv=report(
-                f"{RESULTS}/tables/samplers.csv",
-                caption="../report/samplers.rst",
-                category="Tables",
-                labels={"table": "samplers"},
-            ),
-        log:
-            f"{LOGS}/samplers_table.log",
-        benchmark:
-            f"{BENCHMARKS}/samplers_table.jsonl"
-        localrule: True
-        conda:
-            "../../environment.yml"
-        resources:
-            mem="1GB",
-            runtime="10m",
-        params:
-            code=code("samplers_table.py", plugins=files_that_add("metric"), shown=True),
-            settings=without(config["statistics"]),
-            samplers={run: list(labels) for run, labels in DRAWN.items()},
-            plugins=PLUGINS,
-        message:
-            "Writing what each sampler draws to {output.csv}"
-        script:
-            "../scripts/samplers_table.py"
 
 
 if ADDED_TABLES:

@@ -29,6 +29,11 @@ def samplers_of(spec: ModelSpec, entry: Mapping[str, Any], common: Mapping[str, 
     return tuple(first.values())
 
 
+def common_labels(common: Mapping[str, Any]) -> set[str]:
+    """The labels of the common samplers of `samples.common`."""
+    return {label_of(_named(shared)) for shared in common.values() if shared is not None}
+
+
 def own_samplers(entry: Mapping[str, Any]) -> list[Named]:
     """Those that an entry names, or `auto`; `samplers` goes before a `sampler` that a file below has."""
     return [_named(given) for given in entry.get("samplers", [entry.get("sampler", AUTO)])]

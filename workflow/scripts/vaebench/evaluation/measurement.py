@@ -28,6 +28,7 @@ from vaebench.metrics.set_names import CLEAN, OFFICIAL
 from vaebench.models.batches import aligned_batches
 from vaebench.models.feature_networks import FEATURE_NETWORKS, wanted_features, weights_needed
 from vaebench.models.interface import Autoencoder
+from vaebench.results.words import narrowed
 
 # The random streams of an evaluation, by purpose; those that a draw is numbered in begin at the number given.
 PRIOR, SAMPLED, LIKELIHOOD, BOUND = 1, 2, 1000, 2000
@@ -93,9 +94,7 @@ class Task:
     @property
     def cooled(self) -> str:
         """How the images were drawn from a distribution narrower than the one that was fitted; empty where not."""
-        options = self.recipe["options"]
-        words = [f"temperature {options['temperature']:g}"] if options.get("temperature", 1) != 1 else []
-        return " and ".join([*words, *([f"top_k {options['top_k']}"] if options.get("top_k") else [])])
+        return " and ".join(narrowed(self.recipe["options"]))
 
     @cached_property
     def code_nats(self) -> np.ndarray | None:
@@ -103,8 +102,17 @@ class Task:
 
         None where there is none.
         """
+        return self._stored("code_nats")
+
+    @cached_property
+    def latent_nats(self) -> np.ndarray | None:
+        """-ln p of each held-out image's latent under the density that drew the images, (n,); None without one."""
+        return self._stored("latent_nats")
+
+    def _stored(self, kind: str) -> np.ndarray | None:
+        """What the samples hold of the measured images."""
         with np.load(self.drawn) as archive:
-            key = f"code_nats_{self.settings.split}"
+            key = f"{kind}_{self.settings.split}"
             return archive[key][: len(self.images)] if key in archive else None
 
     def generator(self, purpose: int) -> np.random.Generator:

@@ -28,7 +28,7 @@ from vaebench.models.batches import prepare_torch, to_bytes, to_float
 from vaebench.models.feature_networks import FEATURE_NETWORKS, wanted_features
 from vaebench.models.inference import encode, reconstruct
 from vaebench.models.storage import load_model
-from vaebench.results.suite_files import Suites, TrainingIdentity, write_per_image, write_rows
+from vaebench.results.suite_files import Suites, TrainingIdentity, mean_of, write_per_image, write_rows
 
 EXTREMES = 8
 RATES = ("rate", "rate_bits")
@@ -183,6 +183,8 @@ def add_generation(task: Task, suites: Suites, held_out: Pass) -> None:
     suites.add_per_image(own, len(task.samples), {f"self_{name}": note for name, note in task.pairs.notes.items()})
     suites.add(set_values(task, held_out, generated), count)
     suites.add(memorisation(task), count)
+    if task.latent_nats is not None:
+        suites.add({"latent_nats": mean_of(task.latent_nats, f"by {task.sampler}")}, len(task.latent_nats))
 
 
 def add_likelihood(task: Task, suites: Suites) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from vaebench.figures.sheets import Block, Row, blocks, sheet
 from vaebench.figures.style import looks, missing
 from vaebench.metrics.registry import METRICS
 from vaebench.results.study import Study
-from vaebench.results.words import failure_of, metric_line, number
+from vaebench.results.words import failure_of, metric_line, metric_words, number, sampler_words
 
 COLUMNS = 10
 SHOWN_EXTREMES = 4
@@ -33,19 +33,18 @@ def reconstructions(study: Study) -> Figure:
 
 
 def generations(study: Study) -> Figure:
-    """The first generated images of every run, one row per run."""
+    """The first generated images of every run, one row per run and sampler."""
     look = looks(study.runs)
     quality = generation_metric(study)
-    rows = [
-        Row(
-            run.name,
-            metric_line(study, run, quality) if quality else "",
-            run.generated(COLUMNS),
-            look[run.name],
-            failure_of(run, "samples.npz"),
-        )
-        for run in study.runs
-    ]
+    rows = []
+    for run in study.runs:
+        for label in run.samplers:
+            value = study.interval_by(run, label, quality) if quality else None
+            words = [sampler_words(run.drawn_by(label)), metric_words(quality, value) if quality and value else ""]
+            detail = ", ".join(word for word in words if word)
+            name = run.name if label == run.samplers[0] else ""
+            reason = failure_of(run, "samples.npz")
+            rows.append(Row(name, detail, run.generated(COLUMNS, label), look[run.name], reason))
     if all(row.images is None for row in rows):
         return missing("Generated images", "no run has written samples.npz")
     return sheet(rows, COLUMNS)

@@ -10,6 +10,7 @@ DISTRIBUTION = "models with a posterior or a code prior"
 VQ = "VQ models"
 CODEBOOK = "VQ models with a codebook of vectors"
 VAEGAN = "VAEGAN"
+FITTED = "samplers that fit a density to latents"
 LABELS = "data sets with labels"
 FACTORS = "data sets with discrete factors"
 
@@ -27,7 +28,7 @@ class Metric:
     in comparison.csv; per_image: a column of per_image.parquet; function: for a metric between an image and its
     reconstruction, the function of metrics/reconstruction.py that computes it; features: the network whose features it
     is computed on, empty for none; long_only: in runs.csv but in no table of a row per run, since it can be won by
-    collapse.
+    collapse, or compares samplers of one model alone.
     """
 
     name: str

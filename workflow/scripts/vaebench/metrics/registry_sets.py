@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from vaebench.metrics.metric import Metric
+from vaebench.metrics.metric import FITTED, Metric
 from vaebench.metrics.set_names import CLEAN, FEATURES, OFFICIAL, frechet_name, kernel_name, prd_names
 
 FRECHET = "‖m_g - m_r‖² + tr(S_g + S_r - 2 (S_g S_r)^½)"
@@ -31,6 +31,19 @@ def generation() -> list[Metric]:
             "generation",
             "[0, ∞)",
             f"nearest_train_distance divided by the same {NEAREST} held-out images; near 0: memorised",
+        ),
+        Metric(
+            "latent_nats",
+            "held-out latents",
+            r"-\ln p(z)",
+            "nats/image",
+            None,
+            "generation",
+            "(-∞, ∞)",
+            "-ln p(z) of the posterior's mode of each held-out image under the density that draws images, to compare "
+            "samplers of one model; of two_stage a bound from above, for a draw from the posterior",
+            FITTED,
+            long_only=True,
         ),
     ]
 

@@ -13,7 +13,7 @@ from vaebench.metrics.registry import METRICS, Metric, describe
 from vaebench.report.data_uris import strip
 from vaebench.report.minicharts import line_chart
 from vaebench.results.study import Run, Study
-from vaebench.results.words import duration, metric_line, number
+from vaebench.results.words import duration, metric_line, number, sampler_words
 
 GENERATED = 20
 
@@ -60,11 +60,18 @@ class RunPage:
     cost: str
     sampler: dict[str, Any]
     error: str
+    further: list[tuple[str, Strip | None]]
 
     @property
     def strips(self) -> list[Strip]:
         """All strips of the page."""
-        return [strip for strip in (self.reconstructions, self.generated, *self.extremes) if strip]
+        further = (strip for _, strip in self.further)
+        return [strip for strip in (self.reconstructions, self.generated, *further, *self.extremes) if strip]
+
+    @property
+    def drawn(self) -> list[tuple[str, Strip | None]]:
+        """The generated images by each sampler, in words, those that the run is compared by first."""
+        return [(sampler_words(self.sampler), self.generated), *self.further]
 
 
 def run_pages(study: Study, look: dict[str, Look]) -> list[RunPage]:
@@ -90,14 +97,22 @@ def _page(study: Study, run: Run, slug: str, look: Look, cost_table: pd.DataFram
         slug,
         look,
         None if shown is None else cut_strip(f"{slug}-r", f"{run.name}: reconstruction of image", shown),
-        None if generated is None else cut_strip(f"{slug}-g", f"{run.name}: generated image", generated),
+        _generated(run, slug, generated),
         _extremes(run, slug),
         metric_rows(study, run),
         _charts(study, run),
         _cost_line(run, cost_table),
         run.sampler,
         metric_line(study, run, "mse"),
+        [
+            (sampler_words(run.drawn_by(label)), _generated(run, f"{slug}-{place}", run.generated(GENERATED, label)))
+            for place, label in enumerate(run.samplers[1:], 2)
+        ],
     )
+
+
+def _generated(run: Run, slug: str, images: np.ndarray | None) -> Strip | None:
+    return None if images is None else cut_strip(f"{slug}-g", f"{run.name}: generated image", images)
 
 
 def _extremes(run: Run, slug: str) -> list[Strip]:

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
@@ -24,6 +25,7 @@ from vaebench.report.rulegraph import draw
 from vaebench.results.budget import cells, in_words
 from vaebench.results.frame_pages import frame_cells
 from vaebench.results.published_pages import cells as published_cells
+from vaebench.results.sampler_table import NATS, common_words
 from vaebench.results.study import Study
 from vaebench.results.table_names import TABLES
 from vaebench.results.words import ends, interval, number, precision
@@ -92,10 +94,13 @@ def write_report(study: Study, sources: Sources, output: Path) -> None:
         "columns": comparison_columns(study),
         "rows": comparison_rows(study, pages),
         **budget_section(study),
+        **sampler_section(study, pages),
         **published_section(study),
         "added_tables": added_sections(study),
         "figures": figure_sections(sources.figures, sources.captions),
-        "captions": {name: caption(sources.captions, name) for name in (*IN_PAGE, "table", "budget", "published")},
+        "captions": {
+            name: caption(sources.captions, name) for name in (*IN_PAGE, "table", "budget", "samplers", "published")
+        },
         "manifests": data,
         "manifest_facts": lambda manifest: {key: manifest[key] for key in HOW_MADE if key in manifest},
         "skipped": [image | {"split": manifest["split"]} for manifest in data for image in manifest["skipped"]],
@@ -198,6 +203,30 @@ def budget_section(study: Study) -> dict[str, object]:
     table = study.table("budget")
     header, rows = cells(table) if len(table) else ([], [])
     return {"budget_words": in_words(table) if len(table) else [], "budget_header": header, "budget_rows": rows}
+
+
+def sampler_section(study: Study, pages: Sequence[RunPage]) -> dict[str, object]:
+    """What each sampler of each run draws: the sentence on the common ones, columns and rows; empty with one a run."""
+    table = study.by_sampler
+    if table.empty:
+        return {"sampler_words": "", "sampler_columns": [], "sampler_rows": []}
+    shown = [name for name, metric in METRICS.items() if metric.headline or name in NATS]
+    shown = [name for name in shown if table.get(f"{name}_mean", pd.Series(dtype=float)).notna().any()]
+    columns = [{"metric": METRICS[name], "arrow": arrow(METRICS[name])} for name in shown]
+    common = dict(zip(table.index, table["common"], strict=True))
+    rows = [
+        {
+            "page": page,
+            "sampler": label,
+            "common": common[f"{page.run.name} {label}"],
+            "values": [study.interval_by(page.run, label, name) for name in shown],
+        }
+        for page in pages
+        for label in page.run.samplers
+        if f"{page.run.name} {label}" in common
+    ]
+    words = common_words(table)
+    return {"sampler_words": words, "sampler_columns": columns, "sampler_rows": rows}
 
 
 def published_section(study: Study) -> dict[str, object]:

@@ -58,18 +58,19 @@ def published_table(study: Study, values: Sequence[PublishedValue], measured: Me
     """
     rows = []
     for value in values:
-        runs = [run for run in study.runs if _row_of(run, value, values) == value.row]
-        rows += [_row(value, study, run, measured) for run in _with_sampler(runs, value)] or [_alone(value, runs)]
+        runs = [run for run in study.runs if value.row in _rows_of(run, value, values)]
+        drawn = _with_sampler(runs, value)
+        rows += [_row(value, study, run, label, measured) for run, label in drawn] or [_alone(value, runs)]
     return pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
 
 
-def _row(value: PublishedValue, study: Study, run: Run, measured: Measurement) -> Row:
-    """One value beside one run: compared, or the reason why it is not."""
-    ours = study.interval(run.name, value.metric)
+def _row(value: PublishedValue, study: Study, run: Run, sampler: str, measured: Measurement) -> Row:
+    """One value beside that of one run by one of its samplers: compared, or the reason why it is not."""
+    ours = study.interval_by(run, sampler, value.metric)
     reasons = list(mismatches(value.protocol, measured.protocol, _counts(study, run, value, measured), value.metric))
     if ours is None:
         reasons.append(_why_missing(study, run, value.metric))
-    row = _facts(value) | {"run": run.name, "model": run.model, "sampler": _sampler_words(run)}
+    row = _facts(value) | {"run": run.name, "model": run.model, "sampler": _sampler_words(run, sampler)}
     row["differs"] = "; ".join([*differing_filter(value.protocol, measured.protocol), *_differences(run, value)])
     row["not_stated"] = ", ".join(not_stated(value.protocol, value.metric))
     if reasons or ours is None:
@@ -98,11 +99,14 @@ def _numbers(ours: Interval, theirs: float) -> Row:
     return {"ours": ours.mean, **ends, "difference": ours.mean - theirs}
 
 
-def _row_of(run: Run, value: PublishedValue, values: Sequence[PublishedValue]) -> str | None:
-    """The row of the value's table that a run is: of those that suit it, the one that asks for most of its fields."""
+def _rows_of(run: Run, value: PublishedValue, values: Sequence[PublishedValue]) -> list[str]:
+    """The rows of the value's table that a run is: of those that suit it, the ones that ask for most of its fields.
+
+    Rows that ask for equally many differ in the sampler.
+    """
     table = [other for other in values if (other.source, other.where) == (value.source, value.where)]
     suited = {other.row: len(other.models[run.model]) for other in table if _suits(run, other.models)}
-    return max(suited, key=suited.__getitem__) if suited else None
+    return [row for row, asked in suited.items() if asked == max(suited.values())]
 
 
 def _suits(run: Run, models: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -111,15 +115,15 @@ def _suits(run: Run, models: Mapping[str, Mapping[str, Any]]) -> bool:
     return all(_equal(_setting(run, f"config.{name}"), wanted) for name, wanted in models[run.model].items())
 
 
-def _with_sampler(runs: Sequence[Run], value: PublishedValue) -> list[Run]:
-    """The runs whose images were drawn as the value's."""
+def _with_sampler(runs: Sequence[Run], value: PublishedValue) -> list[tuple[Run, str]]:
+    """The runs of which a sampler drew images as the value's were, with that sampler; the first where none is told."""
     wanted = value.sampler
     if wanted is None:
-        return list(runs)
-    drawn = [(run, run.sampler) for run in runs]
+        return [(run, run.samplers[0]) for run in runs]
+    drawn = [(run, label, run.drawn_by(label)) for run in runs for label in run.samplers]
     return [
-        run
-        for run, sampler in drawn
+        (run, label)
+        for run, label, sampler in drawn
         if sampler.get("name") == wanted.name
         and all(_equal(sampler.get("options", {}).get(name), option) for name, option in wanted.options.items())
     ]
@@ -177,8 +181,8 @@ def _equal(ours: object, theirs: object) -> bool:
     return isinstance(ours, int | float) and abs(ours - theirs) <= 1e-9 * max(abs(ours), abs(theirs))
 
 
-def _sampler_words(run: Run) -> str:
-    recorded = run.sampler
+def _sampler_words(run: Run, sampler: str) -> str:
+    recorded = run.drawn_by(sampler)
     return _named(recorded["name"], recorded.get("options", {})) if recorded else ""
 
 

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,16 @@ NOT_FINISHED = "not finished"
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One planned run: its resolved specification and the folder that holds its seeds."""
+    """One planned run: its resolved specification and the folder that holds its seeds.
+
+    samplers: the labels of those that draw its images; the run is compared by the first.
+    """
 
     name: str
     spec: Mapping[str, Any]
     folder: Path
     seeds: tuple[int, ...]
+    samplers: tuple[str, ...] = ("",)
 
     @property
     def entry(self) -> str:
@@ -59,9 +63,14 @@ class Run:
             return {}
         return read_npz("showcase" if parts[-1] == "showcase.npz" else "metrics", path)
 
-    def generated(self, count: int) -> np.ndarray | None:
+    def samples(self, sampler: str | None = None) -> Path | None:
+        """samples.npz of the first seed that has it, drawn by one of `samplers`, or by the first."""
+        further = sampler is not None and sampler in self.samplers[1:]
+        return self.first("samplers", str(sampler), "samples.npz") if further else self.first("samples.npz")
+
+    def generated(self, count: int, sampler: str | None = None) -> np.ndarray | None:
         """The first `count` generated images of the first seed, (count, C, H, W) uint8, without reading the others."""
-        path = self.first("samples.npz")
+        path = self.samples(sampler)
         if path is None:
             return None
         check_npz("samples", path)
@@ -69,8 +78,12 @@ class Run:
 
     @cached_property
     def sampler(self) -> dict[str, Any]:
-        """What samples.npz of the first seed that has it records of the sampler: its name, options and seeds."""
-        path = self.first("samples.npz")
+        """What is recorded of the first of the samplers."""
+        return self.drawn_by()
+
+    def drawn_by(self, sampler: str | None = None) -> dict[str, Any]:
+        """What samples.npz of the first seed that has it records of its sampler: name, options and seeds."""
+        path = self.samples(sampler)
         if path is None:
             return {}
         check_npz("samples", path)
@@ -159,11 +172,21 @@ class Study:
     def interval(self, run: str, metric: str) -> Interval | None:
         """Mean over seeds and interval of a metric, from the tables of a row per run; None when it has no value."""
         table = next((table for table in self._wide if f"{metric}_mean" in table), None)
-        if table is None or run not in table.index:
-            return None
-        parts = [f"{metric}_{part}" for part in ("mean", "ci_low", "ci_high", "n_seeds")]
-        mean, low, high, seeds = (float(value) for value in table.loc[run, parts].to_numpy(np.float64))
-        return Interval(mean, low, high, int(seeds)) if math.isfinite(mean) else None
+        return None if table is None or run not in table.index else _interval(table, run, metric)
+
+    @cached_property
+    def by_sampler(self) -> pd.DataFrame:
+        """by_sampler.csv, indexed by run and sampler, as `run sampler`; empty where no run has several."""
+        table = self.table("by_sampler")
+        return table.set_index(table["run"] + " " + table["sampler"]) if "sampler" in table else table
+
+    def interval_by(self, run: Run, sampler: str, metric: str) -> Interval | None:
+        """`interval` of a metric of the images that one of a run's samplers drew."""
+        if sampler == run.samplers[0]:
+            return self.interval(run.name, metric)
+        pair = f"{run.name} {sampler}"
+        known = f"{metric}_mean" in self.by_sampler and pair in self.by_sampler.index
+        return _interval(self.by_sampler, pair, metric) if known else None
 
     def ranks(self, metric: str) -> dict[str, float]:
         """The rank of each run by a headline metric, from comparison.csv; NaN where it has none."""
@@ -225,6 +248,13 @@ class Study:
         return self.count(metric) > 0
 
 
+def _interval(table: pd.DataFrame, row: str, metric: str) -> Interval | None:
+    """Of a metric in a row of a table; None when it has no value."""
+    parts = [f"{metric}_{part}" for part in ("mean", "ci_low", "ci_high", "n_seeds")]
+    mean, low, high, seeds = (float(value) for value in table.loc[row, parts].to_numpy(np.float64))
+    return Interval(mean, low, high, int(seeds)) if math.isfinite(mean) else None
+
+
 def _all_but_beta(run: Run) -> dict[str, Any]:
     """What decides the trained model of a VAE or a BetaVAE, except for the beta."""
     config = {field: value for field, value in (run.spec.get("config") or {}).items() if field != "beta"}
@@ -233,17 +263,19 @@ def _all_but_beta(run: Run) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """The runs of a data set by name, in the order to show: what each was planned with, and its seeds."""
+    """The runs of a data set by name, in the order to show: what each was planned with, its seeds and its samplers."""
 
     dataset: str
     runs: Mapping[str, Mapping[str, Any]]
     seeds: Mapping[str, Sequence[int]]
+    samplers: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def study_of(plan: StudyPlan, results: Path) -> Study:
     """The study whose trainings and tables lie in the folders `runs` and `tables` of `results`."""
     runs = tuple(
-        Run(name, spec, runs_folder(results) / name, tuple(plan.seeds[name])) for name, spec in plan.runs.items()
+        Run(name, spec, runs_folder(results) / name, tuple(plan.seeds[name]), tuple(plan.samplers.get(name, ("",))))
+        for name, spec in plan.runs.items()
     )
     return Study(plan.dataset, runs, results / "tables")
 

@@ -1,6 +1,8 @@
 """Words and numbers as the figures and the report print them."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from vaebench.metrics.registry import describe
 from vaebench.results.study import Interval, Run, Study
@@ -43,7 +45,23 @@ def precision(value: Interval) -> int:
 def metric_line(study: Study, run: Run, metric: str) -> str:
     """`MSE 0.0123` for a run; empty when the run has no such value."""
     value = study.interval(run.name, metric)
-    return f"{describe(metric).label} {number(value.mean)}" if value else ""
+    return metric_words(metric, value) if value else ""
+
+
+def metric_words(metric: str, value: Interval) -> str:
+    """A metric's label and its mean."""
+    return f"{describe(metric).label} {number(value.mean)}"
+
+
+def narrowed(options: Mapping[str, Any]) -> list[str]:
+    """The options of a sampler by which it draws from a distribution narrower than the one that was fitted."""
+    words = [f"temperature {options['temperature']:g}"] if options.get("temperature", 1) != 1 else []
+    return words + ([f"top_k {options['top_k']}"] if options.get("top_k") else [])
+
+
+def sampler_words(recorded: Mapping[str, Any]) -> str:
+    """A sampler as samples.npz records it: its name, and how it narrows what it draws from; empty where unknown."""
+    return ", ".join([recorded["name"], *narrowed(recorded.get("options", {}))]) if recorded else ""
 
 
 def failure_of(run: Run, needed: str) -> str:
