@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from vaebench.models.catalog import GAUSSIAN, GRID, ModelInfo, why_no_downsampling
 from vaebench.models.fields import Range
-from vaebench.models.options import Alternatives, number, whole, why_no_number
+from vaebench.models.options import Alternatives, number, switch, whole, why_no_number
 from vaebench.models.terms.term_fields import FIELDS, why_no_term, with_terms
 
 LEARNED, OPTIMAL = "learned", "optimal"
@@ -16,6 +16,8 @@ ABOVE_ZERO = Range(0, open_low=True)
 def _why_not_together(name: str, options: Mapping[str, Any]) -> str | None:
     if options.get("mixtures", 1) > 1 and options["scale"] != LEARNED:
         return "the scales of a mixture are learned; leave scale out"
+    if options.get("per_pixel") and options["scale"] != LEARNED:
+        return "scales by pixel are learned; leave scale out"
     return None
 
 
@@ -30,6 +32,7 @@ LIKELIHOODS = Alternatives(
         "discretized_logistic": {
             "scale": number(LEARNED, ABOVE_ZERO, (LEARNED,)),
             "mixtures": whole(1, Range(1, 100)),
+            "per_pixel": switch(False),
         },
     },
     together=_why_not_together,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from vaebench.models.providers.likelihoods.likelihood import Scaled
+from vaebench.models.providers.likelihoods.pixel_parameters import PixelParameters
 
 LEVEL = 1 / 255  # between two levels of grey
 
@@ -22,6 +23,8 @@ class DiscretizedLogistic(Scaled):
 
     mixtures: how many distributions are mixed. Their weights, scales and distances from the decoder's answer are
     learned and are the same for all pixels, as decoders answer one number for each; the first begins as the only one.
+    per_pixel: they differ from pixel to pixel (as in PixelCNN++), by a network on the decoder's answer that is trained
+    with it and begins with the same for all; `channels`, of the images, is then among the options.
     """
 
     metric = "bits_per_dim"
@@ -30,17 +33,27 @@ class DiscretizedLogistic(Scaled):
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options["scale"], LEVEL / 16)
         self.mixtures = options["mixtures"]
+        self.pixels: PixelParameters | None = None
         if self.mixtures > 1:
             self.logits = nn.Parameter(torch.zeros(self.mixtures))
             self.offsets = nn.Parameter(torch.zeros(self.mixtures))
             self.log_factors = nn.Parameter(-math.log(2) * torch.arange(self.mixtures, dtype=torch.float32))
+        if options["per_pixel"]:
+            self.pixels = PixelParameters(options["channels"], 1 if self.mixtures == 1 else 3 * self.mixtures)
 
     def nats_at(self, x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
         """-Σ ln Σ_k π_k (F_k(x + ½ level) - F_k(x - ½ level)); the outermost levels reach to infinity."""
+        own = self.pixels(y) if self.pixels is not None else None
         if self.mixtures == 1:
-            return -self._log_mass(x, y, scale).flatten(1).sum(1)
-        weights, factors = self.logits.to(x).log_softmax(0), self.log_factors.to(x).exp()
-        parts = zip(weights, self.offsets.to(x), factors, strict=True)
+            return -self._log_mass(x, y, scale if own is None else scale * own[0].exp()).flatten(1).sum(1)
+        logits, offsets, log_factors = (part.to(x) for part in (self.logits, self.offsets, self.log_factors))
+        if own is not None:
+            added = own.unflatten(0, (3, self.mixtures))
+            logits, offsets, log_factors = (
+                part.view(-1, 1, 1, 1, 1) + more
+                for part, more in zip((logits, offsets, log_factors), added, strict=True)
+            )
+        parts = zip(logits.log_softmax(0), offsets, log_factors.exp(), strict=True)
         masses = [weight + self._log_mass(x, y + offset, scale * factor) for weight, offset, factor in parts]
         return -torch.stack(masses).logsumexp(0).flatten(1).sum(1)
 

@@ -85,5 +85,5 @@ def build_likelihood_vae(spec: ModelSpec, shape: tuple[int, int, int]) -> Likeli
     moments = 2 if given["spatial"] and given["posterior_variance"] == LEARNED else 1
     fields, networks = build_around(spec, info, shape, {"encoder": moments})
     name, options = LIKELIHOODS.chosen(fields["likelihood"])
-    likelihood = import_module(f"vaebench.models.providers.likelihoods.{name}").BUILD(options)
+    likelihood = import_module(f"vaebench.models.providers.likelihoods.{name}").BUILD({"channels": shape[0], **options})
     return LikelihoodVAE(shape, (networks["encoder"], networks["decoder"]), likelihood, fields)
