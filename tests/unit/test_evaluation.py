@@ -413,6 +413,16 @@ def test_a_vq_models_rate_comes_with_its_samples(run_it, data, tmp_path):
         np.testing.assert_allclose(per_image["distortion"], 392 * per_image["mse"], rtol=1e-6)
 
 
+def test_the_nats_of_latents_come_with_the_samples_of_a_density(run_it):
+    nats = np.arange(len(IMAGES["test"]), dtype=np.float64)
+    stored = {"latent_nats_test": nats, "sampler": np.array('{"name": "maf"}')}
+    frame = pd.read_csv(run_it("AE", stored=stored)["generation.csv"]).set_index("metric")
+    found = frame.loc["latent_nats"]
+    assert (found["value"], found["n"], found["note"]) == (nats.mean(), len(nats), "by maf")
+    assert found["std_error"] == pytest.approx(nats.std(ddof=1) / np.sqrt(len(nats)))
+    assert "latent_nats" not in values_of(run_it("AE", "without"), "generation")
+
+
 def break_encoder(network):
     next(network.encoder.parameters()).data.fill_(torch.nan)
 
