@@ -152,7 +152,7 @@ def test_code_written_in_other_words_runs_nothing_again(study):
     study.append(module, "\n# A remark.\n")
     study.append("workflow/scripts/train.py", "\n# A remark.\n")
     study.edit(module, '"""', '"""Another first line. ')
-    study.edit(module, "\n\n\ndef ", "\n\n\n\n\ndef ")
+    study.edit(module, "\n\n\nclass ", "\n\n\n\n\nclass ")
     study.edit(module, "def _is_over(self) -> bool:", "def _is_over(self):")
     for old in ("        epochs = self", "total=epochs"):
         study.edit(module, old, old.replace("epochs", "passes"))
