@@ -121,7 +121,7 @@ def test_where_a_metric_applies_measures_again(study):
         ("training: {optimizer: {name: AdamW}}", runs(2)),
         ("models: {vae: {training: {tuning_trials: 3}}}", {"report": 1} | BUDGET),
         ("models: {vae: {sampler: {name: gaussian_mixture}}}", {"sample": 1, "evaluate": 1} | TABLES),
-        ("models: {vae: {samplers: [normal, {name: maf, options: {layers: 1}}]}}", FURTHER | LOOK),
+        ("models: {vae: {samplers: [auto, {name: maf, options: {layers: 1}}]}}", FURTHER | LOOK),
     ],
 )
 def test_edited_setting(study, setting, jobs):
