@@ -17,7 +17,7 @@ FEWER = """
 training: {epochs: 4}
 evaluation: {distribution: {features: []}}
 samples: {count: 32}
-models: {vqvae: {sampler: {name: pixelcnn, options: {epochs: 1}}}}
+models: {vqvae: {sampler: {name: transformer, options: {epochs: 1}}}}
 """
 
 
