@@ -40,6 +40,7 @@ HARMLESS = frozenset(
         "sampling.choice",
         "training.state_folder",
         "training.tracking",
+        "tuning.journal",
     )
 )
 CATALOG = re.compile(r"vaebench\.models\.providers\.\w+\.catalog")  # what of it decides is in `Code.facts`

@@ -35,6 +35,9 @@ FORMATS = {
     "model": Format(1, "`final_model/vaebench.json`", TRAIN_AGAIN),
     "training": Format(1, "`provenance.json`, also for `history.csv` beside it", TRAIN_AGAIN),
     "state": Format(1, "`training_state/`: `state.pt`, `previous.pt`, `attempts.json`, `failure.json`", TRAIN_AGAIN),
+    "tuning": Format(
+        1, "`tuning/{run}/`: `choice.json`, `tuning.json`", "run `snakemake --cores all --forcerun choose`"
+    ),
     "samples": Format(1, "`samples.npz`", "run `snakemake --cores all --forcerun sample`"),
     "showcase": Format(1, "`showcase.npz`", "run `snakemake --cores all --forcerun showcase`"),
     "metrics": Format(

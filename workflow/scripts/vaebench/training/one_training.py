@@ -1,6 +1,8 @@
 """One training from its files to its model: what is read, what is written, and that no two processes do it at once."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +10,6 @@ from vaebench.base.devices import choose_device
 from vaebench.base.failures import full_disk_said
 from vaebench.base.files import remove_left_overs
 from vaebench.base.interruption import Interruption
-from vaebench.base.npz import pixels_sha256
 from vaebench.base.provenance import environment, write_provenance
 from vaebench.models.interface import Autoencoder
 from vaebench.models.run_spec import RunSpec
@@ -33,35 +34,43 @@ def train(spec: RunSpec, seed: int, files: TrainingFiles, code: str, threads: in
     wrong setting, a loss that is not finite or diverges (state/failure.json then names the term and the step), and when
     memory or the disk runs out.
     """
-    with full_disk_said(files.state), held(files.state):
+    with trainer_at_work(spec, seed, files, code, threads) as trainer:
         for path in (files.output, files.history, files.provenance):
             remove_left_overs(path)
-        training, record = spec.training, spec.as_record()
-        device = choose_device(training.device)
-        data = {"train": pixels_sha256(files.train), "eval": pixels_sha256(files.eval)}
-        checkpoint = Checkpoint(files.state, training_key(spec, seed, code, data))
+        device, record = str(trainer.device), spec.as_record()
+        attempt = {"resumed_at_epoch": trainer.progress.epoch, "precision": trainer.training.precision}
+        attempts = trainer.checkpoint.begin_attempt({**environment(device), **attempt})
+        with open_tracker(tracking, files.state / "tracking", f"{spec.run}-seed{seed}", record) as tracker:
+            trainer.run_or_explain(tracker)
+        trainer.interruption.finished = True
+        best = trainer.best_model()
+        save_model(best, record, files.output)
+        write_history(trainer.progress.rows, files.history)
+        given = {"spec": record, "seed": seed, "code": code, "data": files.pixels(), "threads": threads}
+        found = {"attempts": attempts, "environment": environment(device), **_course(trainer, best)}
+        write_provenance(files.provenance, given | files.chosen() | found)
+        trainer.checkpoint.finish()
+        print(
+            f"{spec.run} seed {seed}: {trainer.progress.epoch} epochs in {trainer.progress.total_seconds:.0f} s "
+            f"({found['precision']}), kept epoch {trainer.progress.best['epoch']} ({spec.training.select}); "
+            f"model in {files.output}",
+            file=sys.stderr,
+        )
+
+
+@contextmanager
+def trainer_at_work(spec: RunSpec, seed: int, files: TrainingFiles, code: str, threads: int) -> Iterator[Trainer]:
+    """The trainer of a training as far as that came, in the block; nobody else uses its state meanwhile.
+
+    A request to stop is noted, and torch computes as the specification says. Raises as `train`.
+    """
+    with full_disk_said(files.state), held(files.state):
+        device = choose_device(spec.training.device)
+        checkpoint = Checkpoint(files.state, training_key(spec, seed, code, files.pixels()))
         precision = choose_precision(spec, device, checkpoint.precisions())
-        resolved = replace(spec, training=replace(training, precision=precision))
+        resolved = replace(spec, training=replace(spec.training, precision=precision))
         with numerics(resolved.training, device, threads), Interruption() as interruption:
-            trainer = Trainer(resolved, seed, files, device, checkpoint, interruption)
-            attempt = {"resumed_at_epoch": trainer.progress.epoch, "precision": precision}
-            attempts = checkpoint.begin_attempt({**environment(str(device)), **attempt})
-            with open_tracker(tracking, files.state / "tracking", f"{spec.run}-seed{seed}", record) as tracker:
-                trainer.run_or_explain(tracker)
-            interruption.finished = True
-            best = trainer.best_model()
-            save_model(best, record, files.output)
-            write_history(trainer.progress.rows, files.history)
-            given = {"spec": record, "seed": seed, "code": code, "data": data, "threads": threads}
-            found = {"attempts": attempts, "environment": environment(str(device)), **_course(trainer, best)}
-            write_provenance(files.provenance, given | found)
-            checkpoint.finish()
-            print(
-                f"{spec.run} seed {seed}: {trainer.progress.epoch} epochs in {trainer.progress.total_seconds:.0f} s "
-                f"({found['precision']}), kept epoch {trainer.progress.best['epoch']} ({training.select}); "
-                f"model in {files.output}",
-                file=sys.stderr,
-            )
+            yield Trainer(resolved, seed, files, device, checkpoint, interruption)
 
 
 def _course(trainer: Trainer, best: Autoencoder) -> dict[str, Any]:

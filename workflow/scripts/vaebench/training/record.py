@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from vaebench.base.durable import durable_path
+from vaebench.base.formats import read_json
+from vaebench.base.npz import pixels_sha256
 from vaebench.base.values import as_dict
 from vaebench.models.catalog import HOW_TO_TRAIN
 from vaebench.models.run_spec import RunSpec
@@ -20,7 +22,8 @@ class TrainingFiles:
     """What a training reads and writes.
 
     `train` and `eval` are npz files of uint8 images (n, C, H, W), `output` is the model's folder, `state` that of the
-    resumable state. `weights` are the files of the fixed networks that the losses need, by network.
+    resumable state. `weights` are the files of the fixed networks that the losses need, by network. `choice` is what
+    a tuning chose, where there was one.
     """
 
     train: Path
@@ -30,6 +33,15 @@ class TrainingFiles:
     provenance: Path
     state: Path
     weights: Mapping[str, Path] = field(default_factory=dict)
+    choice: Path | None = None
+
+    def pixels(self) -> dict[str, str]:
+        """The SHA-256 of the pixels of each split."""
+        return {"train": pixels_sha256(self.train), "eval": pixels_sha256(self.eval)}
+
+    def chosen(self) -> dict[str, Any]:
+        """The options that a tuning chose, under `tuned`; empty where there was none."""
+        return {} if self.choice is None else {"tuned": read_json("tuning", self.choice)["values"]}
 
 
 def training_key(spec: RunSpec, seed: int, code: str, data: Mapping[str, str]) -> str:
