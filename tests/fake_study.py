@@ -13,7 +13,7 @@ from vaebench.base.formats import stamped, write_npz
 from vaebench.base.npz import write_manifest
 from vaebench.base.provenance import write_provenance
 from vaebench.metrics.metric import Value
-from vaebench.results.budget import budget
+from vaebench.results.budget import Tuned, budget
 from vaebench.results.statistics import StatisticsSettings
 from vaebench.results.study import StudyPlan
 from vaebench.results.suite_files import Suites, TrainingIdentity, write_per_image
@@ -229,7 +229,7 @@ def _write_tables(results: Path, fakes: tuple[Fake, ...], seeds: tuple[int, ...]
     ]
     per_image = [path / "metrics" / "per_image.parquet" for path in done]
     summary(tables / "runs.csv", per_image, tables, STATISTICS, Expected([fake.name for fake in fakes], failures))
-    budget([path / "provenance.json" for path in done], {fake.name: 4 for fake in fakes}, tables)
+    budget([path / "provenance.json" for path in done], {fake.name: Tuned(4) for fake in fakes}, tables)
 
 
 def _write_data(folder: Path, results: Path, images: np.ndarray) -> None:

@@ -9,7 +9,7 @@ import pytest
 from training_cases import make_spec, run, write_data
 
 from vaebench.models.storage import load_model
-from vaebench.results.budget import ASPECTS, COLUMNS, budget, budget_table, cells, in_words
+from vaebench.results.budget import ASPECTS, COLUMNS, Tuned, budget, budget_table, cells, in_words, tuned_runs
 
 CPU = {"device": {"type": "cpu", "name": "x86_64", "cores": 2}}
 
@@ -25,7 +25,7 @@ def made_up(name="vae", seed=0, model="VAE", nets=None, training=None, **recorde
 
 
 def table(*trainings, trials=None):
-    names = dict.fromkeys(training["spec"]["run"] for training in trainings)
+    names = dict.fromkeys((training["spec"]["run"] for training in trainings), Tuned())
     return budget_table(trainings, {**names, **(trials or {})}).set_index("run")
 
 
@@ -44,7 +44,7 @@ def trained(tmp_path_factory):
 
 
 def test_what_real_trainings_were_given(trained, tmp_path):
-    budget([paths["provenance"] for paths in trained], {"vae": 4, "vaegan": 4}, tmp_path)
+    budget([paths["provenance"] for paths in trained], {"vae": Tuned(4), "vaegan": Tuned(4)}, tmp_path)
     found = pd.read_csv(tmp_path / "budget.csv").set_index("run")
     assert tuple(pd.read_csv(tmp_path / "budget.csv").columns) == COLUMNS
     vae, vaegan = found.loc["vae"], found.loc["vaegan"]
@@ -68,7 +68,7 @@ def test_what_real_trainings_were_given(trained, tmp_path):
 
 
 def test_differences_are_marked_in_every_format(trained, tmp_path):
-    budget([paths["provenance"] for paths in trained[1:]], {"vae": 4, "vaegan": 4}, tmp_path)
+    budget([paths["provenance"] for paths in trained[1:]], {"vae": Tuned(4), "vaegan": Tuned(4)}, tmp_path)
     lines = (tmp_path / "budget.md").read_text().splitlines()
     header, rows = next(
         (split(lines[i]), [split(line) for line in lines[i + 2 : i + 4]])
@@ -105,9 +105,11 @@ def test_run_that_differs_in_one_thing_is_marked_for_that(name):
         "augmentation": {"training": {"augmentation": {"horizontal_flip": True}}},
         "precision": {"precision": "bf16"},
         "tuning_trials": {},
+        "tuning_epochs": {},
         "device": {"threads": 2},
     }
-    trials = {"a": 4, "b": 4, "other": 5 if name == "tuning_trials" else 4}
+    other = {"tuning_trials": Tuned(5, 2), "tuning_epochs": Tuned(4, 3)}.get(name, Tuned(4, 2))
+    trials = {"a": Tuned(4, 2), "b": Tuned(4, 2), "other": other}
     found = table(made_up("a"), made_up("b"), made_up("other", **changes[name]), trials=trials)
     assert found["differs"].to_dict() == {"a": "", "b": "", "other": name}
 
@@ -144,7 +146,7 @@ def test_network_of_another_family_is_named():
 
 def test_unknown_budgets_are_empty_with_the_reason_and_never_marked():
     imported = {"spec": made_up("far", model="VQVAE")["spec"], "parameters": 7, "environment": CPU, "source": {}}
-    found = table(made_up("a"), imported, trials={"lost": 4})
+    found = table(made_up("a"), imported, trials={"lost": Tuned(4)})
     assert found.loc["far", "parameters"] == 7
     assert found.loc["far", ["epochs", "steps", "learning_rate", "hours"]].isna().all()
     assert "not known" in found.loc["far", "note"]
@@ -154,16 +156,28 @@ def test_unknown_budgets_are_empty_with_the_reason_and_never_marked():
 
 
 def test_trials_that_nobody_stated_are_no_number_and_differ_from_stated_ones():
-    trials = {"a": 4, "b": 4, "new": None}
+    trials = {"a": Tuned(4), "b": Tuned(4), "new": Tuned()}
     found = table(*(made_up(name) for name in trials), trials=trials)
     assert found.loc["new", "tuning_trials"] is None
     assert found.loc["new", "differs"] == "tuning_trials"
     assert list(table(made_up("a"), made_up("b"))["differs"]) == ["", ""]
 
 
+def test_a_tuning_s_record_goes_before_what_is_declared(tmp_path):
+    record = {"run": "a", "trials": 20, "epochs": 5, "seconds": 7200.0, "format_version": 1}
+    (tmp_path / "tuning.json").write_text(json.dumps(record))
+    records = [tmp_path / "tuning.json", tmp_path / "not there yet.json"]
+    tuned = tuned_runs({"a": None, "b": 20, "c": None}, records)
+    assert tuned == {"a": Tuned(20, 5, 2.0), "b": Tuned(20), "c": Tuned()}
+    found = table(*(made_up(name) for name in tuned), trials=tuned)
+    assert found.loc["a", ["tuning_trials", "tuning_epochs", "tuning_hours"]].to_list() == [20, 5, 2.0]
+    equal = table(made_up("a"), made_up("b"), trials={"a": Tuned(20, 5, 2.0), "b": Tuned(20, 5, 3.0)})
+    assert list(equal["differs"]) == ["", ""], "hours are not chosen"
+
+
 def test_words_survive_the_csv_file(tmp_path):
     trainings = [made_up("a"), made_up("b"), made_up("c", epochs=3, training={"learning_rate": 2e-3})]
-    frame = budget_table(trainings, dict.fromkeys("abc", 4))
+    frame = budget_table(trainings, dict.fromkeys("abc", Tuned(4)))
     frame.to_csv(tmp_path / "budget.csv", index=False)
     told = in_words(frame)
     assert told[-1] == "c differs in learning rate, epochs."

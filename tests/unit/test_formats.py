@@ -12,7 +12,7 @@ from vaebench.base import formats
 from vaebench.base.digests import check_unchanged
 from vaebench.base.durable import load_sealed
 from vaebench.base.errors import UserError
-from vaebench.base.formats import FORMATS, KEY, read_json, unstamped, write_npz
+from vaebench.base.formats import FORMATS, KEY, read_json, stamped, unstamped, write_npz
 from vaebench.base.npz import read_manifest, write_array, write_manifest
 from vaebench.base.provenance import write_provenance
 from vaebench.models.building import build_model
@@ -23,7 +23,7 @@ from vaebench.results.study import Run
 from vaebench.results.suite_files import COLUMNS, read_context, write_per_image
 from vaebench.results.tables import runs_table
 from vaebench.training.checkpoint import Checkpoint
-from vaebench.training.record import write_history
+from vaebench.training.record import TrainingFiles, write_history
 
 PAGE = Path(__file__).parents[2] / "docs/formats.md"
 SPEC = make_spec("VAE", epochs=1)
@@ -71,6 +71,16 @@ def write_state(folder):
     return outputs(folder)["state"] / "state.pt"
 
 
+def write_choice(folder):
+    path = folder / "choice.json"
+    path.write_text(json.dumps(stamped("tuning", {"values": {}})))
+    return path
+
+
+def chosen(folder):
+    return TrainingFiles(*[folder] * 6, choice=folder / "choice.json").chosen()
+
+
 def npz_writer(kind, *parts):
     def write(folder):
         write_training(folder)
@@ -93,6 +103,7 @@ def train_on(folder):
 
 
 CASES = {
+    "choice": ("tuning", write_choice, chosen),
     "manifest": ("array", write_manifest_of, lambda folder: read_manifest(folder / "test_data.npz")),
     "manifest, changed": ("array", write_manifest_of, lambda folder: check_unchanged(folder / "test_data.npz")),
     "model": ("model", write_model, lambda folder: load_model(folder / "final_model")),

@@ -8,6 +8,7 @@ from fake_study import STATISTICS, Fake, build_study
 
 from vaebench.report.unfinished import OUTDATED, Unfinished, failure, only_finished, summarise_finished
 from vaebench.report.writing import Sources
+from vaebench.results.budget import Tuned
 from vaebench.results.study import StudyPlan, study_of
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +30,7 @@ def summarise(study, to_do):
         confidence=0.95,
     )
     suites = ("reconstruction", "generation", "latent")
-    left = Unfinished(to_do, suites, STATISTICS, {run.name: None for run in study.runs})
+    left = Unfinished(to_do, suites, STATISTICS, {run.name: Tuned() for run in study.runs})
     summarise_finished(study, left, sources)
     return study.tables.parent / "unfinished"
 

@@ -32,13 +32,14 @@ except ImportError:
 from snakemake_logger_plugin_vaebench import show_progress
 from vaebench.config import completion, sections
 from vaebench.config.runs import drawn_runs, expand_runs, seeds_of
+from vaebench.config.tuning_entries import tuned_runs
 from vaebench.models.catalog import HOW_TO_TRAIN
 from vaebench.models.lookup import MODELS, code_of_run, code_of_training, trained_on_by
 from vaebench.base.digests import check_unchanged, digest_path, renew_digest
 from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import Code, Sources, code_fingerprint
 from vaebench.base.folders import folder_state
-from vaebench.base.layout import SPLITS, runs_folder, training_folder
+from vaebench.base.layout import SPLITS, runs_folder, training_folder, tuning_folder
 from vaebench.base.log import tail
 from vaebench.base.plugin_files import files_that_add
 from vaebench.figures.listing import FIGURES, FORMATS
@@ -91,6 +92,7 @@ NOTES = Path(DOWNLOADS, "sources.json")
 RESULTS = f"{config['results_dir']}/{DATASET}"
 RUNS_FOLDER = runs_folder(Path(RESULTS))
 RUN = str(training_folder(RUNS_FOLDER, "{run}", "{seed}"))
+TUNING = str(tuning_folder(Path(RESULTS), "{run}"))
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 terminal = show_progress(workflow, Path(BENCHMARKS))
@@ -104,6 +106,7 @@ ANNOTATIONS = [
 SPECS = expand_runs(config)
 RUNS = list(SPECS)
 DRAWN = drawn_runs(config, SPECS)
+TUNED = tuned_runs(config, SPECS)
 SEEDS = config["seeds"]
 SUITES = sections.suites(config)
 NETWORKS = sections.networks(config)
@@ -225,6 +228,28 @@ def how_to_train(run):
         training={key: getattr(SPECS[run].training, key) for key in HOW_TO_TRAIN},
         tracking=config["tracking"],
     )
+
+
+def how_to_tune(run):
+    """What concerns only the way to the choice."""
+    return untracked(**vars(how_to_train(run)), workers=config["tuning"]["workers"])
+
+
+def workers_of(run):
+    """What the workers of a run's tuning leave."""
+    workers = range(1, config["tuning"]["workers"] + 1)
+    folder = tuning_folder(Path(RESULTS), run)
+    return [f"{folder}/worker{worker}.json" for worker in workers]
+
+
+def choice_of(run):
+    """The file of the options that a tuning chose for a run, if it is tuned."""
+    return [f"{tuning_folder(Path(RESULTS), run)}/choice.json"] if run in TUNED else []
+
+
+def tuning_records():
+    """What is recorded of each tuning."""
+    return [f"{tuning_folder(Path(RESULTS), run)}/tuning.json" for run in TUNED]
 
 
 def weights_of(networks):
@@ -423,7 +448,7 @@ def planned_study():
 
 def fetch_weights():
     """Have the weights of the metrics before any job starts: nothing is trained that could not be measured."""
-    if not {"train", "pretrained", "evaluate"} & {
+    if not {"tune", "train", "pretrained", "evaluate"} & {
         job.rule.name for job in workflow.dag.jobs
     }:
         return
@@ -470,7 +495,7 @@ def check_own_code():
     to_train = {
         job.wildcards.run
         for job in workflow.dag.needrun_jobs()
-        if job.rule.name == "train"
+        if job.rule.name in ("tune", "train")
     }
     specs = [
         as_dict(SPECS[run]) for run in sorted(to_train) if own_networks(SPECS[run])
@@ -508,6 +533,8 @@ def what_was_made():
     places = {
         "validate": [f"Validation: {RESULTS}/validation/"],
         "preprocess": [f"Arrays: {DATA}/", f"Validation: {RESULTS}/validation/"],
+        "tune": [f"Tuning: {RESULTS}/tuning/"],
+        "choose": [f"Tuning: {RESULTS}/tuning/"],
         "train": [trained],
         "pretrained": [trained],
         "evaluate": [f"Metrics: {RESULTS}/runs/"],
@@ -568,6 +595,7 @@ def summarise_finished():
         "suites": SUITES,
         "statistics": config["statistics"],
         "tuning_trials": tuning_trials(),
+        "tunings": tuning_records(),
         "report": {
             "manifests": rules.report.input.manifests,
             "validation": rules.validate.output.summary,

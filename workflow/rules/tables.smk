@@ -79,6 +79,7 @@ rule summary:
 rule budget:
     input:
         trained=run_files("provenance.json"),
+        tunings=tuning_records(),
         pixels=pixels(*SPLITS),
     output:
         expand(f"{RESULTS}/tables/budget.{{format}}", format=("md", "tex")),

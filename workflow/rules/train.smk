@@ -11,6 +11,7 @@ rule train:
         pixels=pixels("train", "eval"),
         weights=lambda wildcards: ancient(weights_to_train(wildcards.run)),
         weights_digests=lambda wildcards: digests(*weights_to_train(wildcards.run)),
+        choice=lambda wildcards: choice_of(wildcards.run),
     output:
         model=directory(f"{RUN}/final_model"),
         history=f"{RUN}/history.csv",

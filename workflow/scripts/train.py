@@ -1,9 +1,11 @@
 from pathlib import Path
 
+from vaebench.base.formats import read_json
 from vaebench.base.log import job
 from vaebench.base.plugin_files import use_plugins
 from vaebench.base.values import from_dict
 from vaebench.cluster.preflight import check_job
+from vaebench.config.search_space import with_values
 from vaebench.models.run_spec import RunSpec
 from vaebench.training.one_training import train
 from vaebench.training.record import TrainingFiles
@@ -13,6 +15,9 @@ with job(snakemake.log[0]):
     how = snakemake.params.how
     planned = snakemake.params.spec
     spec = from_dict(RunSpec, planned | {"training": planned["training"] | how.training})
+    choice = Path(snakemake.input.choice[0]) if snakemake.input.get("choice") else None
+    if choice:
+        spec = with_values(spec, read_json("tuning", choice)["values"])
     files = TrainingFiles(
         Path(snakemake.input.train),
         Path(snakemake.input.eval),
@@ -21,6 +26,7 @@ with job(snakemake.log[0]):
         provenance=Path(snakemake.output.provenance),
         state=Path(snakemake.output.model).with_name("training_state"),
         weights={Path(path).stem: Path(path) for path in snakemake.input.weights},
+        choice=choice,
     )
     check_job(spec.training.device, spec, files.train)
     train(spec, int(snakemake.wildcards.seed), files, snakemake.params.code, snakemake.threads, how.tracking)

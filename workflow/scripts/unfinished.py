@@ -1,11 +1,13 @@
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from vaebench.base.plugin_files import use_plugins
 from vaebench.base.values import from_dict
 from vaebench.report.unfinished import Unfinished, summarise_finished
 from vaebench.report.writing import Sources
+from vaebench.results.budget import tuned_runs
 from vaebench.results.study import StudyPlan, study_of
 
 if __name__ == "__main__":  # worker processes that are spawned import this script
@@ -15,5 +17,6 @@ if __name__ == "__main__":  # worker processes that are spawned import this scri
     results, report = Path(given["results"]), given["report"]
     sources = Sources(figures=results / "figures", validation=Path(report.pop("validation")), **report)
     study = study_of(from_dict(StudyPlan, given["study"]), results)
-    left = {key: given[key] for key in ("to_do", "suites", "statistics", "tuning_trials")}
-    summarise_finished(study, from_dict(Unfinished, left), sources)
+    left = from_dict(Unfinished, {key: given[key] for key in ("to_do", "suites", "statistics")})
+    tuned = tuned_runs(given["tuning_trials"], [Path(path) for path in given["tunings"]])
+    summarise_finished(study, replace(left, tuned=tuned), sources)

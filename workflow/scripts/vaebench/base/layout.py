@@ -13,3 +13,8 @@ def runs_folder(results: Path) -> Path:
 def training_folder(runs: Path, run: str, seed: int | str) -> Path:
     """The folder of one training among `runs`."""
     return runs / run / f"seed{seed}"
+
+
+def tuning_folder(results: Path, run: str) -> Path:
+    """The folder of a run's tuning in `results/{dataset}`."""
+    return results / "tuning" / run

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 from vaebench.base.failures import STOPPED, last_reason
 from vaebench.base.log import last_line, tail
 from vaebench.cluster.progress import in_words, read_progress, seconds_to_go
-from vaebench.config.plan import Training, command_line, config_or_exit, trainings
+from vaebench.config.plan import Training, Tuning, command_line, config_or_exit, trainings, tunings
 from vaebench.config.sections import suites
+from vaebench.tuning.journal import finished_trials
 
 FRESH = 120  # seconds; a log written to more recently belongs to a training that runs without a scheduler
 RUNNING = ("RUNNING", "COMPLETING")
@@ -65,6 +66,25 @@ def status_of(
     return Status(training.name, state, f"{reached}; {reason}; see {log}")
 
 
+def status_of_tuning(tuning: Tuning, jobs: Sequence[Job], logs: Sequence[Path], now: float | None = None) -> Status:
+    """State of a run's tuning, from the jobs and the log files of its workers."""
+    if tuning.is_done:
+        return Status(tuning.name, "chosen")
+    made = f"{finished_trials(tuning.folder / 'journal.log')} of {tuning.settings.trials} trials"
+    for state, states in (("running", RUNNING), ("queued", WAITING)):
+        if found := [job.id for job in jobs if job.state in states]:
+            return Status(tuning.name, state, f"job {', '.join(found)}, {made}")
+    written = {log: log.stat().st_mtime for log in logs if log.is_file()}
+    if not written:
+        return Status(tuning.name, "pending")
+    log = max(written, key=lambda path: written[path])
+    if not last_reason(tail(log)) and (time.time() if now is None else now) - written[log] < FRESH:
+        return Status(tuning.name, "running", f"without a scheduler, {made}")
+    reason = last_line(log)
+    state = "stopped" if reason.startswith(STOPPED) else "failed"
+    return Status(tuning.name, state, f"{made}; {reason}; see {log}")
+
+
 def read_queue(text: str, folder: Path) -> dict[str, Job]:
     """The jobs of the study in `folder` by their comment, from squeue's `%i|%T|%k|%Z` (id, state, comment, folder)."""
     jobs = {}
@@ -76,9 +96,18 @@ def read_queue(text: str, folder: Path) -> dict[str, Job]:
 
 
 def survey(config: Mapping[str, Any], queue: Mapping[str, Job], folder: Path = Path()) -> list[Status]:
-    """The status of every training of the study in `folder`."""
-    logs = folder / config["results_dir"] / config["dataset"]["name"] / "logs" / "train"
-    return [
+    """The status of every tuning and training of the study in `folder`."""
+    every = folder / config["results_dir"] / config["dataset"]["name"] / "logs"
+    logs, workers = every / "train", range(1, (config["tuning"] or {}).get("workers", 1) + 1)
+    tuned = [
+        status_of_tuning(
+            tuning,
+            [job for worker in workers if (job := queue.get(f"rule_tune_wildcards_{tuning.run}_{worker}"))],
+            [every / "tune" / tuning.run / f"worker{worker}.log" for worker in workers],
+        )
+        for tuning in tunings(config, folder)
+    ]
+    return tuned + [
         status_of(
             training,
             # How the executor plugin names a job: rule, then the wildcards in the order of the output's path.
@@ -95,7 +124,9 @@ def table(statuses: list[Status], queue: Mapping[str, Job]) -> str:
     width = max((len(status.name) for status in statuses), default=0)
     lines = [f"{status.name:<{width}}  {status.state:<9}  {status.note}".rstrip() for status in statuses]
     counts = Counter(status.state for status in statuses)
-    others = Counter(comment.removeprefix("rule_") for comment in queue if not comment.startswith("rule_train_"))
+    others = Counter(
+        comment.removeprefix("rule_") for comment in queue if not comment.startswith(("rule_train_", "rule_tune_"))
+    )
     lines.append(", ".join(f"{count} {state}" for state, count in counts.most_common()) or "no trainings planned")
     if others:
         lines.append("other jobs in the queue: " + ", ".join(f"{count} {name}" for name, count in others.items()))

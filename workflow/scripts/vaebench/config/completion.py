@@ -26,6 +26,7 @@ from vaebench.config.schema import (
     without_mistakes,
 )
 from vaebench.config.sections import input_shape
+from vaebench.config.tuning_entries import Images, tuning_mistakes
 from vaebench.models.feature_networks import FEATURE_NETWORKS
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")  # a link to workflow/schemas
@@ -55,6 +56,7 @@ def complete(config: Mapping[str, Any], schema: dict[str, Any], find_networks: b
         *sampler_mistakes(config),
         *model_mistakes(config, _shape_if_sound(config, mistakes), find_networks),
         *_reference_mistakes(config),
+        *tuning_mistakes(config, schema, Images(_shape_if_sound(config, mistakes), find_networks)),
     ]
     if find_networks:
         found += _tracking_mistakes(config["tracking"])

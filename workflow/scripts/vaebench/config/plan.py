@@ -4,7 +4,7 @@ import argparse
 import csv
 import math
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,12 @@ from typing import Any
 from vaebench.base.disk import Disk
 from vaebench.base.errors import UserError
 from vaebench.base.formats import read_json
-from vaebench.base.layout import SPLITS, runs_folder, training_folder
+from vaebench.base.layout import SPLITS, runs_folder, training_folder, tuning_folder
 from vaebench.config.completion import complete, load_schema
 from vaebench.config.runs import expand_runs, seeds_of
+from vaebench.config.search_space import TuningSettings
 from vaebench.config.sections import images_kept, input_shape, raw_files
+from vaebench.config.tuning_entries import tuned_runs
 from vaebench.config.yaml_files import read_configfile
 from vaebench.models.run_spec import RunSpec
 
@@ -44,10 +46,36 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """The tuning of one run and its folder."""
+
+    run: str
+    spec: RunSpec
+    settings: TuningSettings
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """`run/tuning`, beside the names of its trainings."""
+        return f"{self.run}/tuning"
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all trials, when none ends early."""
+        return self.settings.trials * self.settings.epochs
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the options were chosen."""
+        return (self.folder / "choice.json").is_file()
+
+
+@dataclass(frozen=True)
 class Plan:
-    """Trainings of a study, the hours that those not yet done still need, and bytes to be written."""
+    """Trainings and tunings of a study, the hours that those not yet done still need, and bytes to be written."""
 
     trainings: tuple[Training, ...]
+    tunings: tuple[Tuning, ...]
     remaining: tuple[Training, ...]
     gpu_hours: float | None
     unknown: tuple[str, ...]
@@ -92,26 +120,38 @@ def trainings(config: Mapping[str, Any], folder: Path = Path()) -> tuple[Trainin
     )
 
 
-def make_plan(config: Mapping[str, Any], folder: Path = Path()) -> Plan:
-    """Trainings, GPU hours and disk of the study in `folder`.
+def tunings(config: Mapping[str, Any], folder: Path = Path()) -> tuple[Tuning, ...]:
+    """Every tuning of the study, likewise."""
+    results, runs = folder / config["results_dir"] / config["dataset"]["name"], expand_runs(config)
+    return tuple(
+        Tuning(run, runs[run], settings, tuning_folder(results, run))
+        for run, settings in tuned_runs(config, runs).items()
+    )
 
-    The hours rest on the images per second in the history of another seed of the same run, else of another run of the
-    same model; where there is none, the run is listed as unknown and the hours are None.
+
+def make_plan(config: Mapping[str, Any], folder: Path = Path()) -> Plan:
+    """Trainings, tunings, GPU hours and disk of the study in `folder`.
+
+    The hours are those of trials that are all made to their end. They rest on the images per second in the history of
+    another seed of the same run, else of another run of the same model; where there is none, the run is listed as
+    unknown and the hours are None.
     """
     every = trainings(config, folder)
     remaining = tuple(training for training in every if not (training.folder / "history.csv").is_file())
+    tuned = tunings(config, folder)
     speeds = _speeds(every)
     images = _shapes(config, folder).get("train", (None,))[0]
     hours = 0.0
     named: list[str] = []
-    for training in remaining:
+    work: list[Training | Tuning] = [*remaining, *(tuning for tuning in tuned if not tuning.is_done)]
+    for training in work:
         speed = speeds.get(training.run) or speeds.get(training.spec.model or "")
         if speed is None or images is None:
             named += [training.run] if training.epochs else []
         else:
             hours += training.epochs * images / speed / 3600
     unknown = tuple(dict.fromkeys(named))
-    return Plan(every, remaining, None if unknown else hours, unknown, *_bytes(config, folder, remaining))
+    return Plan(every, tuned, remaining, None if unknown else hours, unknown, *_bytes(config, folder, remaining))
 
 
 def disks(config: Mapping[str, Any], plan: Plan, folder: Path = Path()) -> list[Disk]:
@@ -133,6 +173,7 @@ def describe(plan: Plan, disks: Iterable[Disk]) -> list[str]:
     runs = len({training.run for training in plan.trainings})
     lines = [
         f"runs: {runs}, trainings: {len(plan.trainings)} ({len(plan.remaining)} still to do)",
+        *_tunings_in_words(plan.tunings),
         *(
             f"disk of {disk.folder}: {disk.needed / 1e9:.1f} GB still to be written, {disk.free / 1e9:.1f} GB free"
             for disk in disks
@@ -142,6 +183,15 @@ def describe(plan: Plan, disks: Iterable[Disk]) -> list[str]:
         return [*lines, f"GPU hours: about {plan.gpu_hours:.1f}, at the speed measured in this folder"]
     named = ", ".join(plan.unknown[:5]) + (", ..." if len(plan.unknown) > 5 else "")
     return [*lines, f"GPU hours: unknown, since no training of {named} has been timed here yet"]
+
+
+def _tunings_in_words(tunings: Sequence[Tuning]) -> Iterator[str]:
+    if tunings:
+        settings, left = tunings[0].settings, sum(not tuning.is_done for tuning in tunings)
+        yield (
+            f"tuning: {len(tunings)} runs ({left} still to do), each {settings.trials} trials of at most "
+            f"{settings.epochs} epochs"
+        )
 
 
 def read_history(path: Path) -> Iterator[tuple[int, str, str, float]]:

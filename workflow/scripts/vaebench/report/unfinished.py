@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +13,7 @@ from vaebench.base.log import last_line
 from vaebench.base.plugin_files import PluginError
 from vaebench.figures.drawing import draw_all
 from vaebench.report.writing import Sources, write_report
-from vaebench.results.budget import budget
+from vaebench.results.budget import Tuned, budget
 from vaebench.results.frame_pages import write_added_tables
 from vaebench.results.statistics import StatisticsSettings
 from vaebench.results.study import Run, Study
@@ -35,14 +35,14 @@ class Unfinished:
     """How far a study came, and what its tables need to know.
 
     `to_do` is the first stage that is left of a training, by run and seed (as text), whether its files are there from
-    before or not; `suites` are the metrics each training has; `tuning_trials` is what the configuration declares for
+    before or not; `suites` are the metrics each training has; `tuned` is what was spent on choosing the settings of
     each run.
     """
 
     to_do: Mapping[str, Mapping[str, str]]
     suites: Sequence[str]
     statistics: StatisticsSettings
-    tuning_trials: Mapping[str, int | None]
+    tuned: Mapping[str, Tuned] = field(default_factory=dict)
 
 
 def summarise_finished(study: Study, left: Unfinished, sources: Sources) -> None:
@@ -71,7 +71,7 @@ def summarise_finished(study: Study, left: Unfinished, sources: Sources) -> None
     per_image = [folder / "per_image.parquet" for folder in metrics]
     expected = Expected([run.name for run in study.runs], failures)
     summary(tables / "runs.csv", per_image, tables, left.statistics, expected)
-    budget([folders[key] / "provenance.json" for key in finished], left.tuning_trials, tables)
+    budget([folders[key] / "provenance.json" for key in finished], left.tuned, tables)
     with only_finished(folders, failures) as folder:
         shown = study.elsewhere(tables, folder)
         try:

@@ -1,6 +1,7 @@
 """What each run was given: networks, steps, images, learning rate, hours and trials, and where the runs differ.
 
-The provenance of the trainings says it, except for the tuning trials, which only the configuration can tell.
+The provenance of the trainings says it, and of what was tuned its record; of trials that were made elsewhere only the
+configuration can tell.
 """
 
 import math
@@ -23,8 +24,9 @@ from vaebench.results.table_pages import Page, bold, escape, latex_page, markdow
 TITLE = "Budget of every run"
 LEGEND = (
     "Of one training, the mean over seeds: trained parameters, steps (updates of the weights), images seen (an image "
-    "counts each time), and hours on the device named. Tuning trials are what the configuration declares. Bold: not "
-    "what most runs have."
+    "counts each time), and hours on the device named. Tuning trials are those that were made, else what the "
+    "configuration declares; of a trial, the most epochs it had; of all of them, the hours. Bold: not what most runs "
+    "have."
 )
 NO_TRAINING = "no training has finished"
 TRAINED_ELSEWHERE = "trained elsewhere: what it was given is not known"
@@ -61,20 +63,41 @@ ASPECTS = {
     "augmentation": Aspect("Augmentation", lambda training: _augmentation(training["spec"]["training"])),
     "precision": Aspect("Precision", lambda training: training["precision"]),
     "tuning_trials": Aspect("Tuning trials", lambda _: None),
+    "tuning_epochs": Aspect("Epochs a trial", lambda _: None),
     "device": Aspect("Device", lambda training: _device(training)),
     "hours": Aspect("Hours", lambda training: training["seconds"] / 3600, ".3g", compared=False),
+    "tuning_hours": Aspect("Tuning hours", lambda _: None, ".3g", compared=False),
 }
 COLUMNS = ("run", "model", "n_seeds", *ASPECTS, "differs", "note")
 
 
-def budget(provenances: Sequence[Path], tuning_trials: Mapping[str, int | None], folder: Path) -> None:
-    """Write budget.csv, .md and .tex to `folder`: a row per run, in the order of `tuning_trials`.
+@dataclass(frozen=True)
+class Tuned:
+    """What was spent on choosing a run's settings: how many were tried, for how many epochs each, in how many hours.
 
-    `provenances` are the files that the trainings wrote; `tuning_trials` gives for every planned run how many settings
-    were tried to choose its own, None where it is not declared.
+    None is what is not known.
+    """
+
+    trials: int | None = None
+    epochs: int | None = None
+    hours: float | None = None
+
+
+def tuned_runs(declared: Mapping[str, int | None], records: Sequence[Path]) -> dict[str, Tuned]:
+    """What was spent on each run of `declared`: what the record of its tuning says, else the declared trials."""
+    tuned = {run: Tuned(trials) for run, trials in declared.items()}
+    for record in (read_json("tuning", path) for path in records if path.is_file()):
+        tuned[record["run"]] = Tuned(record["trials"], record["epochs"], record["seconds"] / 3600)
+    return tuned
+
+
+def budget(provenances: Sequence[Path], tuned: Mapping[str, Tuned], folder: Path) -> None:
+    """Write budget.csv, .md and .tex to `folder`: a row per planned run, in the order of `tuned`.
+
+    `provenances` are the files that the trainings wrote.
     """
     trainings = [read_json("training", Path(path)) for path in provenances]
-    frame = budget_table(trainings, tuning_trials)
+    frame = budget_table(trainings, tuned)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / "budget.csv") as temporary:
         frame.to_csv(temporary, index=False, lineterminator="\n")
@@ -86,12 +109,12 @@ def budget(provenances: Sequence[Path], tuning_trials: Mapping[str, int | None],
     print(f"Compared the budget of {len(frame)} runs: {folder / 'budget.csv'}")
 
 
-def budget_table(trainings: Sequence[Provenance], tuning_trials: Mapping[str, int | None]) -> pd.DataFrame:
-    """The columns `COLUMNS` for every run of `tuning_trials`; `differs` names those where it is not like most runs."""
+def budget_table(trainings: Sequence[Provenance], tuned: Mapping[str, Tuned]) -> pd.DataFrame:
+    """The columns `COLUMNS` for every run of `tuned`; `differs` names those where it is not like most runs."""
     rows: list[Row] = []
-    for run, trials in tuning_trials.items():
+    for run, spent in tuned.items():
         own = [training for training in trainings if training["spec"]["run"] == run]
-        rows.append({"run": run, **_row(own, trials)})
+        rows.append({"run": run, **_row(own, spent)})
     for name, aspect in ASPECTS.items():
         if aspect.compared:
             _mark(rows, name)
@@ -131,7 +154,7 @@ def _names(differs: object) -> list[str]:
     return differs.split(", ") if isinstance(differs, str) and differs else []
 
 
-def _row(trainings: Sequence[Provenance], trials: int | None) -> Row:
+def _row(trainings: Sequence[Provenance], tuned: Tuned) -> Row:
     """One run's columns: what its trainings were given, means where seeds differ in numbers, with a note of it."""
     if not trainings:
         return {"n_seeds": 0, "differs": [], "note": NO_TRAINING}
@@ -146,7 +169,7 @@ def _row(trainings: Sequence[Provenance], trials: int | None) -> Row:
         row[name] = _mean(values)
         if aspect.compared and len(set(values)) > 1:
             varying.append(f"{aspect.heading.lower()} {', '.join(_text(value, aspect.format) for value in values)}")
-    row["tuning_trials"] = trials
+    row |= {"tuning_trials": tuned.trials, "tuning_epochs": tuned.epochs, "tuning_hours": tuned.hours}
     return row | {"note": f"seeds differ: {'; '.join(varying)}" if varying else ""}
 
 

@@ -52,6 +52,18 @@ def open_journal(path: Path) -> JournalStorage:
         ) from error
 
 
+def finished_trials(path: Path) -> int:
+    """How many trials of the newest study in a journal are finished; 0 where there is none to be read."""
+    if not path.is_file():
+        return 0
+    try:
+        storage = open_journal(path)
+    except UserError:
+        return 0
+    newest = [study._study_id for study in storage.get_all_studies()][-1:]
+    return sum(trial.state.is_finished() for study in newest for trial in storage.get_all_trials(study))
+
+
 def remove_half_line(path: Path) -> None:
     """Cut off what follows the last line break; nobody else may be writing."""
     with open(path, "r+b") as file:

@@ -1,0 +1,55 @@
+"""A study that is tuned: jobs of the DAG, a choice that stands makes nothing stale, and another search space does."""
+
+import json
+
+import pandas as pd
+
+SETTINGS = ("config/mnist.yaml", "study.yaml", "change.yaml")
+TUNED = """
+models: {beta_vae: null}
+tuning: {trials: 3, workers: WORKERS, search: {learning_rate: [1.0e-4, HIGHEST, log]}}
+"""
+
+
+def change(study, workers=2, highest="1.0e-2"):
+    text = TUNED.replace("WORKERS", str(workers)).replace("HIGHEST", highest)
+    (study.root / "change.yaml").write_text(text)
+
+
+def test_a_tuned_study(study):
+    change(study)
+    planned = study.planned("models", configfiles=SETTINGS)
+    assert planned == {"tune": 2, "choose": 1, "train": 1}
+    assert study.ran("models", configfiles=SETTINGS) == planned
+    assert study.planned("models", configfiles=SETTINGS) == {}
+
+    folder = study.root / "results/mnist/tuning/vae"
+    choice = json.loads((folder / "choice.json").read_text())["values"]
+    trials = pd.read_csv(folder / "trials.csv")
+    best = trials.loc[trials["value"].idxmin()]
+    assert list(trials["trial"]) == [0, 1, 2]
+    assert choice == {"training.learning_rate": best["training.learning_rate"]}
+    provenance = json.loads((study.root / "results/mnist/runs/vae/seed0/provenance.json").read_text())
+    assert provenance["tuned"] == choice
+    assert provenance["spec"]["training"]["learning_rate"] == choice["training.learning_rate"]
+    assert not (folder / "trials").exists()
+
+    study.snakemake("results/mnist/tables/budget.csv", configfiles=SETTINGS)
+    budget = pd.read_csv(study.root / "results/mnist/tables/budget.csv").set_index("run")
+    assert (budget.loc["vae", "tuning_trials"], budget.loc["vae", "tuning_epochs"]) == (3, 1)
+
+    change(study, workers=1)
+    assert study.ran("models", configfiles=SETTINGS) == {"choose": 1}, "the choice stands: nothing is trained"
+    assert study.planned("models", configfiles=SETTINGS) == {}
+    change(study, workers=1, highest="2.0e-2")
+    assert study.planned("models", configfiles=SETTINGS) == {"tune": 1, "choose": 1, "train": 1}
+
+
+def test_the_jobs_of_a_tuning_do_not_have_the_test_images(study):
+    change(study)
+    shown = study.snakemake("models", configfiles=SETTINGS, flags=["--dry-run", "--printshellcmds"]).stdout
+    jobs = [part for part in shown.split("\n\n") if "Trying settings" in part or "\nrule tune" in part]
+    rules = (study.root / "workflow/rules/tune.smk").read_text()
+    assert jobs
+    assert not any("test_data" in job for job in jobs)
+    assert '"test"' not in rules
