@@ -133,7 +133,7 @@ def test_every_key_of_the_schema_has_a_description_and_optional_ones_a_default()
         ({"epochs": 3}, ["epochs: unknown key", "allowed: dataset"]),
         ({"split": {"by": "file"}}, ["split: unknown key 'split'; did you mean dataset.split or evaluation.split?"]),
         ({"limit": 5}, ["limit: unknown key 'limit'; did you mean preprocessing.limit or evaluation.limit?"]),
-        ({"epochs": 5}, ["did you mean training.epochs?"]),
+        ({"epochs": 5}, ["did you mean training.epochs or tuning.epochs?"]),
         ({"training": {"learning_rat": 0.1}}, ["training.learning_rat: unknown key", "did you mean learning_rate?"]),
         ({"training": {"learning_rate": "1e-3"}}, ["training.learning_rate", "read as text", "write 1.0e-3"]),
         ({"training": {"epochs": "many"}}, ["training.epochs", "'many' is not of type 'integer'"]),

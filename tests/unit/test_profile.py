@@ -22,7 +22,7 @@ OUR_MESSAGES = (
     "no space left on the disk",
     "a worker process was killed",
 )
-GPU_RULES = ("preprocess", "train", "sample", "evaluate")
+GPU_RULES = ("preprocess", "tune", "train", "sample", "evaluate")
 
 
 class Resources(dict):
@@ -84,7 +84,7 @@ def test_gpu_model_is_named_once():
     text = (PROFILES / "slurm" / "config.yaml").read_text()
     assert text.count("a100") == 1
     moved = yaml.safe_load(text.replace("a100", "h100"))
-    assert [moved["set-resources"][rule]["gpu_model"] for rule in GPU_RULES] == ["h100"] * 4
+    assert [moved["set-resources"][rule]["gpu_model"] for rule in GPU_RULES] == ["h100"] * 5
 
 
 def test_documented_forms_for_other_clusters(profile):

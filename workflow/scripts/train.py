@@ -1,11 +1,10 @@
 from pathlib import Path
 
-from vaebench.base.formats import read_json
 from vaebench.base.log import job
 from vaebench.base.plugin_files import use_plugins
 from vaebench.base.values import from_dict
 from vaebench.cluster.preflight import check_job
-from vaebench.config.search_space import with_values
+from vaebench.config.search_space import with_choice
 from vaebench.models.run_spec import RunSpec
 from vaebench.training.one_training import train
 from vaebench.training.record import TrainingFiles
@@ -16,8 +15,7 @@ with job(snakemake.log[0]):
     planned = snakemake.params.spec
     spec = from_dict(RunSpec, planned | {"training": planned["training"] | how.training})
     choice = Path(snakemake.input.choice[0]) if snakemake.input.get("choice") else None
-    if choice:
-        spec = with_values(spec, read_json("tuning", choice)["values"])
+    spec = with_choice(spec, choice)
     files = TrainingFiles(
         Path(snakemake.input.train),
         Path(snakemake.input.eval),

@@ -5,9 +5,11 @@ The Snakefile reads this module, so that nothing heavy is imported here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from vaebench.base.errors import UserError
+from vaebench.base.formats import read_json
 from vaebench.base.values import as_dict, from_dict
 from vaebench.config.schema import is_number, yaml_number
 from vaebench.models.run_spec import RunSpec
@@ -98,6 +100,11 @@ def with_values(spec: RunSpec, values: Mapping[str, Any]) -> RunSpec:
     for path, value in values.items():
         put(plain, path, value)
     return from_dict(RunSpec, plain)
+
+
+def with_choice(spec: RunSpec, choice: Path | None) -> RunSpec:
+    """The run with the options in the file of its tuning's choice, if it was tuned."""
+    return spec if choice is None else with_values(spec, read_json("tuning", choice)["values"])
 
 
 def put(settings: dict[str, Any], path: str, value: object) -> None:
