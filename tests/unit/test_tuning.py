@@ -16,6 +16,8 @@ from optuna.trial import create_trial
 from training_cases import digits, make_spec, write_data
 
 from vaebench.base.errors import UserError
+from vaebench.cluster.status import Job, status_of_tuning
+from vaebench.config.plan import Tuning
 from vaebench.config.search_space import Choices, Span, TuningSettings, range_of, with_values
 from vaebench.tuning import journal as journals
 from vaebench.tuning.chosen import TuningFiles, choose, key_of
@@ -381,6 +383,27 @@ def test_workers_of_other_data_do_not_choose_together(tmp_path):
     assert key_of([tmp_path / "worker1.json"]) == "a"
     with pytest.raises(UserError, match="had different data or code"):
         key_of([tmp_path / "worker1.json", tmp_path / "worker2.json"])
+
+
+def test_where_a_tuning_stands(tmp_path):
+    tuning, log = Tuning("vae", None, SETTINGS, tmp_path), tmp_path / "worker1.log"
+
+    def state(*jobs, now=None):
+        found = status_of_tuning(tuning, jobs, [log, tmp_path / "worker2.log"], now)
+        assert found.name == "vae/tuning"
+        return found.state, found.note
+
+    assert state() == ("pending", "")
+    opened(tmp_path, replace(SETTINGS, trials=3)).work(1, 1, valued)
+    log.write_text("trial 4\n")
+    assert state() == ("running", "without a scheduler, 3 of 8 trials")
+    assert state(Job("7", "PENDING"), Job("9", "RUNNING")) == ("running", "job 9, 3 of 8 trials")
+    assert state(Job("7", "PENDING")) == ("queued", "job 7, 3 of 8 trials")
+    assert state(now=time.time() + 1000) == ("failed", f"3 of 8 trials; trial 4; see {log}")
+    log.write_text("Error: out of luck\n")
+    assert state() == ("failed", f"3 of 8 trials; Error: out of luck; see {log}")
+    (tmp_path / "choice.json").touch()
+    assert state() == ("chosen", "")
 
 
 REAL = replace(SETTINGS, trials=3, epochs=2, search={"training.learning_rate": {"choices": [1e-12, 1e-2]}}, seed=1)

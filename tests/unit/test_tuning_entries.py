@@ -111,7 +111,8 @@ def test_a_mistake_is_named_by_its_key(tuning, message):
             {"tuning": {"search": {"components.decoder.learning_rate": [1e-4, 1e-3]}}},
             "models.vae.tuning.search.components.decoder.learning_rate: VAE has no optimizer decoder",
         ),
-        ("vae", {"training": {"epochs": 3}}, "tuning.epochs: the entries train for different numbers of epochs"),
+        ("vae", {"training": {"epochs": 3}}, "tuning.epochs: the runs train for different numbers of epochs (vae 3, "),
+        ("vqvae", {"sweep": {"training.epochs": [50, 9]}}, "tuning.epochs: the runs train for different numbers of "),
         ("vqvae", {"sweep": {"training.learning_rate": [1e-3]}}, "models.vqvae.sweep: training.learning_rate is sear"),
     ],
 )

@@ -160,7 +160,8 @@ def code(script, without=frozenset(), plugins=frozenset(), shown=False):
 def code_of_job(script, spec):
     """What the job of a run executes because of its model, networks and sampler."""
     measured = script in ("evaluate.py", "evaluate_samples.py")
-    own = code_of_training(spec) if script == "train.py" else code_of_run(spec, measured)
+    trains = script in ("train.py", "tune.py")
+    own = code_of_training(spec) if trains else code_of_run(spec, measured)
     own = own.joined(Code(files=files_of_run(spec)))
     return own.joined(code_of_sampler(spec)) if script == "sample.py" else own
 

@@ -79,10 +79,12 @@ def tuning_mistakes(config: Mapping[str, Any], schema: dict[str, Any], images: I
         yield from mistakes
         if not mistakes:
             yield from _value_mistakes(config, schema, images, name)
-            epochs.setdefault({**config["training"], **entry.get("training", {})}["epochs"], name)
+            for values in combinations(entry.get("sweep", {})):
+                run = resolved_run(name, entry, values, config["training"])
+                epochs.setdefault(run.training.epochs, run.run)
     if tuning["epochs"] is None and len(epochs) > 1:
         told = ", ".join(f"{name} {number}" for number, name in epochs.items())
-        yield f"tuning.epochs: the entries train for different numbers of epochs ({told}); give one for all trials"
+        yield f"tuning.epochs: the runs train for different numbers of epochs ({told}); give one for all trials"
 
 
 def _is_tuned(config: Mapping[str, Any], entry: Mapping[str, Any] | None) -> bool:

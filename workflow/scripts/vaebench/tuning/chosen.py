@@ -71,7 +71,10 @@ def best_of(made: list[FrozenTrial], wanted: int, run: str) -> FrozenTrial:
     """The complete trial with the lowest value; `UserError` as `choose`."""
     finished = [trial for trial in made if trial.state.is_finished()]
     if len(finished) < wanted:
-        raise UserError(f"{run}: {len(finished)} of {wanted} trials are done; the choice is made when all are")
+        raise UserError(
+            f"{run}: {len(finished)} of {wanted} trials are done; the choice is made when all are (where the "
+            "journal was removed: `snakemake --cores all --forcerun tune`)"
+        )
     complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]
     if not complete:
         reasons = [trial.user_attrs["reason"] for trial in finished if trial.state == TrialState.FAIL]
