@@ -190,6 +190,7 @@ def test_each_sampler_has_its_interval(study):
     assert study.interval_by(vae, "normal", "fd_vgg16") == study.interval("vae", "fd_vgg16") != found
     assert study.interval_by(vae, LABEL, "latent_nats").mean == 7.5
     assert study.interval_by(vae, LABEL, "mse") is None
+    assert study.interval_by(vae, "normal", "mse") == study.interval("vae", "mse")
 
 
 def test_the_figure_has_a_row_of_each_sampler_with_its_temperature(study):

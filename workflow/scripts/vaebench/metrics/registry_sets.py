@@ -41,7 +41,7 @@ def generation() -> list[Metric]:
             "generation",
             "(-∞, ∞)",
             "-ln p(z) of the posterior's mode of each held-out image under the density that draws images, to compare "
-            "samplers of one model; of two_stage a bound from above, for a draw from the posterior",
+            "samplers of one model; of two_stage a bound from above for a draw from the posterior, beside no other",
             FITTED,
             long_only=True,
         ),

@@ -182,11 +182,10 @@ class Study:
 
     def interval_by(self, run: Run, sampler: str, metric: str) -> Interval | None:
         """`interval` of a metric of the images that one of a run's samplers drew."""
-        if sampler == run.samplers[0]:
-            return self.interval(run.name, metric)
         pair = f"{run.name} {sampler}"
-        known = f"{metric}_mean" in self.by_sampler and pair in self.by_sampler.index
-        return _interval(self.by_sampler, pair, metric) if known else None
+        if f"{metric}_mean" in self.by_sampler and pair in self.by_sampler.index:
+            return _interval(self.by_sampler, pair, metric)
+        return self.interval(run.name, metric) if sampler == run.samplers[0] else None
 
     def ranks(self, metric: str) -> dict[str, float]:
         """The rank of each run by a headline metric, from comparison.csv; NaN where it has none."""
