@@ -66,6 +66,12 @@ data/demo/train_data.npz: | $(READY)
 bench-quality: data/demo/train_data.npz data/weights/alexnet.pt ## quality over training time against pythae's stock trainer
 	$(BIN)/python benchmarks/bench_quality.py $(OPTIONS)
 
+data/quality/train_data.npz: | $(READY)
+	$(SNAKEMAKE) --configfile benchmarks/quality.yaml -- data
+
+check-quality: data/quality/train_data.npz ## whether the numbers moved: a small study of ten families against its references
+	$(BIN)/python benchmarks/check_quality.py $(OPTIONS)
+
 bench-train: $(READY) ## training against pythae's trainers
 	$(BIN)/python benchmarks/bench_train.py $(OPTIONS)
 
@@ -121,5 +127,5 @@ $(READY): $(LOCK) $(if $(filter-out $(LOCK),$(INSTALLED)),another-lock)
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@echo $(LOCK) > $@
 
-.PHONY: another-lock help demo mnist fashion test test-fast lint paper readme bench-data bench-quality bench-train bench-eval check-gpu check status efficiency \
+.PHONY: another-lock help demo mnist fashion test test-fast lint paper readme bench-data bench-quality bench-train bench-eval check-gpu check-quality check status efficiency \
 	test-slurm test-slurm-accounting lock docs install
