@@ -37,6 +37,11 @@ mnist: $(READY) ## the same on 5,000 real MNIST digits
 fashion: $(READY) ## the same on the 70,000 photographs of Fashion-MNIST, with probes of its ten classes
 	$(SNAKEMAKE) --configfile config/fashion.yaml $(CONFIG)
 
+findings: $(READY) ## repeat known findings on Fashion-MNIST and on synthetic faces, into docs/findings.md
+	$(SNAKEMAKE) --configfile config/findings.yaml $(CONFIG) -- tables
+	$(SNAKEMAKE) --configfile config/findings_faces.yaml $(CONFIG) -- tables
+	$(BIN)/python -m vaebench.report.findings_page results/findings_fashion results/findings_faces
+
 test: $(READY) ## every test that needs no cluster
 	$(PYTEST) -m "not slurm" $(TESTS)
 
@@ -127,5 +132,5 @@ $(READY): $(LOCK) $(if $(filter-out $(LOCK),$(INSTALLED)),another-lock)
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@echo $(LOCK) > $@
 
-.PHONY: another-lock help demo mnist fashion test test-fast lint paper readme bench-data bench-quality bench-train bench-eval check-gpu check-quality check status efficiency \
+.PHONY: another-lock help demo mnist fashion findings test test-fast lint paper readme bench-data bench-quality bench-train bench-eval check-gpu check-quality check status efficiency \
 	test-slurm test-slurm-accounting lock docs install
