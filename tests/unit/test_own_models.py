@@ -260,6 +260,59 @@ def test_a_class_that_cannot_be_built_is_one_line_before_the_first_job(old, new,
     assert re.search(reason, mistake), mistake
 
 
+CRITIC = ADVERSARIAL.replace('"discriminator", "disc', '"critic", "disc').replace('{"discriminator"}', '{"critic"}')
+
+
+def test_a_model_of_one_s_own_names_its_optimizers(module, tmp_path):
+    file, path = module
+    file.write_text(CRITIC)
+    path = path.replace("GridVAE", "Adversarial")
+    entry = {"model": path, "training": {"components": {"critic": {"learning_rate": 1e-9}}}}
+    assert mistakes(entry, file) == ""
+    entry["training"]["components"]["critic"] = {"learning_rat": 1e-9}
+    assert "models.own.training.components.critic.learning_rat: unknown key" in mistakes(entry, file)
+    still = spec(path, epochs=2, batch_size=40, select="last", components={"critic": {"learning_rate": 1e-30}})
+    assert mistakes_of([still], SHAPE) == []
+    trained = load_model(run(still, write_data(tmp_path), tmp_path)["output"])
+    torch.manual_seed(0)
+    first = build_model(still, SHAPE)
+    assert torch.equal(trained.discriminator[1].weight, first.discriminator[1].weight)
+    assert not torch.equal(trained.encoder[1].weight, first.encoder[1].weight)
+
+
+def test_an_optimizer_that_the_model_does_not_have_is_told_before_the_first_job(module):
+    file, path = module
+    file.write_text(CRITIC)
+    wrong = spec(path.replace("GridVAE", "Adversarial"), components={"critik": {}, "autoencoder": {}})
+    (mistake,) = mistakes_of([wrong], SHAPE)
+    assert mistake.endswith("training.components: Adversarial has no critik (it has autoencoder, critic)")
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "message"),
+    [
+        ("VAEGAN", "critic", "VAEGAN has no such part; allowed: encoder, decoder, discriminator"),
+        ("VAE", "critic", "VAE has no such part; allowed: none, it has one optimizer"),
+        ("grid_vae", "critic", ""),  # told when its class is built
+    ],
+)
+def test_the_package_s_models_have_the_optimizers_that_they_have(model, name, message, plugin):
+    nets = {"encoder": "compact", "decoder": "compact"} if model != "grid_vae" else {}
+    nets |= {"discriminator": "compact"} if model == "VAEGAN" else {}
+    found = mistakes({"model": model, "nets": nets, "training": {"components": {name: {}}}}, plugin)
+    assert (f"models.own.training.components.{name}: {message}" in found) if message else found == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"weight_decay": 0.1}, ""), ({"weight_decoy": 0.1}, "components.critic.optimizer")]
+)
+def test_an_optimizer_of_a_model_of_one_s_own_is_tried(options, message, plugin):
+    critic = {"optimizer": {"name": "Adam", "options": options}}
+    found = mistakes({"model": "grid_vae", "training": {"components": {"critic": critic}}}, plugin)
+    assert message in found
+    assert bool(found) == bool(message)
+
+
 @pytest.mark.parametrize("text", [None, "raise OSError('no licence')\n"])
 def test_without_the_images_size_the_class_is_imported_only(text, module):
     file, path = module

@@ -1,9 +1,12 @@
 """A run's specification made into a model."""
 
+from collections.abc import Collection, Sequence
+
 import torch
 from torch import nn
 
-from vaebench.models.interface import Autoencoder
+from vaebench.base.errors import UserError
+from vaebench.models.interface import Autoencoder, Objective
 from vaebench.models.lookup import provider_of
 from vaebench.models.run_spec import ModelSpec
 
@@ -15,6 +18,14 @@ def build_model(spec: ModelSpec, input_shape: tuple[int, int, int]) -> Autoencod
     network, and for values that the model refuses.
     """
     return provider_of(spec.model_name).build(spec, input_shape)
+
+
+def check_components(model: Autoencoder, objectives: Sequence[Objective], components: Collection[str]) -> None:
+    """Raises `UserError` where `training.components` names an optimizer that the model does not have."""
+    names = [objective.name for objective in objectives] if len(objectives) > 1 else []
+    if unknown := sorted(set(components) - set(names)):
+        known = ", ".join(names) or "none: it has a single optimizer"
+        raise UserError(f"training.components: {model.name} has no {', '.join(unknown)} (it has {known})")
 
 
 def has_batch_norm(model: nn.Module) -> bool:

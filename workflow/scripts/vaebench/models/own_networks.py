@@ -34,11 +34,13 @@ def mistakes_of(specs: Iterable[RunSpec], input_shape: tuple[int, int, int] | No
 
 
 def _build(spec: RunSpec, input_shape: tuple[int, int, int] | None) -> None:
-    from vaebench.models.building import build_model, has_batch_norm
+    from vaebench.models.building import build_model, check_components, has_batch_norm
     from vaebench.models.networks.families import import_network
 
     if input_shape is not None and spec.pretrained is None:
-        batch_norm = has_batch_norm(build_model(spec, input_shape))
+        model = build_model(spec, input_shape)
+        check_components(model, model.objectives(), spec.training.components)
+        batch_norm = has_batch_norm(model)
         if spec.training.batch_size < (smallest := info_of(spec.model_name).smallest_step(batch_norm)):
             raise UserError(f"training.batch_size must be at least {smallest} for {spec.model} with batch norm")
         return

@@ -203,7 +203,8 @@ def _by_component(training: Provenance, key: str, tell: Callable[[Any], object])
     """A setting of the model's optimizer, or of each of its optimizers where they differ."""
     settings = training["spec"]["training"]
     model = MODELS.get(training["spec"]["model"])  # None for one of a plugin, which is not in use here
-    components = (model.of(training["spec"]["config"]).components if model else ()) or ("model",)
+    components = model.of(training["spec"]["config"]).components if model else ()
+    components = components or ("model", *settings["components"])
     return _joined({name: tell({**settings, **settings["components"].get(name, {})}[key]) for name in components})
 
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from vaebench.base.errors import UserError
 from vaebench.config.optimizers import make_optimizer, make_scheduler, step_scheduler
+from vaebench.models.building import check_components
 from vaebench.models.interface import Autoencoder, Losses, Objective
 from vaebench.models.run_spec import TrainingSettings
 
@@ -80,11 +80,7 @@ def make_objectives(model: Autoencoder, training: TrainingSettings, steps_per_ep
     or an optimizer that torch does not have.
     """
     objectives = model.objectives()
-    names = [objective.name for objective in objectives] if len(objectives) > 1 else []
-    unknown = sorted(set(training.components) - set(names))
-    if unknown:
-        known = ", ".join(names) or "none: it has a single optimizer"
-        raise UserError(f"training.components: {model.name} has no {', '.join(unknown)} (it has {known})")
+    check_components(model, objectives, training.components)
     made = []
     for objective in objectives:
         settings = training.of(objective.name)
