@@ -3,7 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation_cases import SETTINGS, WITH_VGG, evaluate, result_paths, save_run, smooth_images, write_data
+from evaluation_cases import (
+    SETTINGS,
+    WITH_VGG,
+    evaluate,
+    result_paths,
+    save_run,
+    smooth_images,
+    write_data,
+    write_samples,
+)
 
 from vaebench.models.batches import prepare_torch
 
@@ -15,7 +24,7 @@ def measure(folder, weights, size, **settings):
     data = write_data(folder / "data", {s: smooth_images(n, SHAPE, i) for i, (s, n) in enumerate(zip(
         ("train", "eval", "test"), (40, 8, 37), strict=True))})  # fmt: skip
     model, spec = save_run(folder, "VAE", SHAPE, latent_dim=8)
-    np.savez(folder / "samples.npz", data=smooth_images(20, SHAPE, seed=9))
+    write_samples(folder / "samples.npz", smooth_images(20, SHAPE, seed=9))
     paths = result_paths(folder)
     chosen = SETTINGS | WITH_VGG | {"batch_size": size} | settings
     evaluate(model, spec, 0, "faces", data, folder / "samples.npz", weights, chosen, None, paths, threads=4)

@@ -9,6 +9,7 @@ from run_specs import run_spec
 
 from vaebench.base.evaluation_settings import EvaluationSettings
 from vaebench.base.files import sha256_of
+from vaebench.base.formats import write_npz
 from vaebench.base.npz import write_array, write_manifest
 from vaebench.base.values import from_dict
 from vaebench.evaluation import run as evaluation
@@ -59,6 +60,11 @@ def evaluate(model, spec, seed, dataset, data, samples, weights, settings, label
     training = TrainingIdentity(dataset, spec.run, spec.model, seed)
     files = evaluation.EvaluationFiles(model, data, samples, weights, labels)
     evaluation.evaluate(training, files, settings_of(settings), outputs, threads)
+
+
+def write_samples(path, images, **nats):
+    """A run's samples.npz as the sampling leaves it; `nats` of latents, where a density was fitted to them."""
+    write_npz("samples", path, {"data": images, "sampler": np.array("{}"), **nats})
 
 
 def sample(model, data, output, sampler, settings, seed, threads):

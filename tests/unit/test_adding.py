@@ -260,7 +260,7 @@ def measure(evaluated_data, tmp_path):
 
     def measure(model="VAE", features=(), folder="run", **config):
         path, spec = cases.save_run(tmp_path / folder, model, **{"latent_dim": 4} | config)
-        np.savez(tmp_path / folder / "samples.npz", data=SAMPLES, sampler=np.array("{}"))
+        cases.write_samples(tmp_path / folder / "samples.npz", SAMPLES)
         paths = cases.result_paths(tmp_path / folder)
         settings = cases.SETTINGS | {"samples_per_image": 1}
         settings["distribution"] = {"features": list(features), "neighbours": 3, "limit": 100}

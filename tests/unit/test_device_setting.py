@@ -13,6 +13,7 @@ from evaluation_cases import (
     save_run,
     smooth_images,
     write_data,
+    write_samples,
 )
 
 from vaebench.models.batches import prepare_torch
@@ -40,7 +41,7 @@ def run(tmp_path):
     images = smooth_images(30)
     data = write_data(tmp_path / "data", {"train": images[:20], "eval": images[20:25], "test": images[25:]})
     model, spec = save_run(tmp_path / "run", "VAE", latent_dim=4)
-    np.savez(tmp_path / "samples.npz", data=images[:12])
+    write_samples(tmp_path / "samples.npz", images[:12])
     return model, spec, data
 
 

@@ -1,7 +1,6 @@
 """Digests beside large files: read again only when the file was written to, whatever date it bears."""
 
 import hashlib
-import json
 import os
 import time
 
@@ -19,7 +18,7 @@ from vaebench.base.digests import (
     write_digests,
 )
 from vaebench.base.errors import UserError
-from vaebench.base.npz import write_array
+from vaebench.base.npz import write_array, write_manifest
 
 OLD = 1_000_000_000
 
@@ -121,7 +120,7 @@ def test_a_file_that_the_configuration_knows_better_is_refused(file):
 def test_an_array_that_was_changed_by_hand_stops_the_plan(tmp_path):
     path = tmp_path / "train_data.npz"
     write_array(path, np.zeros((2, 1, 4, 4), np.uint8))
-    path.with_suffix(".json").write_text(json.dumps({"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}))
+    write_manifest(path, {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}, ["a.png", "b.png"])
     content_digest(path).write_text("pixels\n")
     os.utime(content_digest(path), (OLD, OLD))
     check_unchanged(path)

@@ -19,6 +19,7 @@ from evaluation_cases import (
     smooth_images,
     write_data,
     write_random_inception,
+    write_samples,
 )
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
@@ -53,7 +54,7 @@ def run_it(data, tmp_path, perceptual_weights):
         config = {"latent_dim": 4} | config
         path, spec = save_run(home, model, change=change, **config)
         samples = smooth_images(15, seed=4) if samples is None else samples
-        np.savez(home / "samples.npz", **{"data": samples, "sampler": np.array("{}")} | (stored or {}))
+        write_samples(home / "samples.npz", samples, **(stored or {}))
         paths = result_paths(home)
         arguments = (path, spec, 0, "digits", data, home / "samples.npz", perceptual_weights)
         evaluate(*arguments, SETTINGS | (settings or {}), labels, paths, threads=1)
@@ -97,7 +98,7 @@ def test_files_have_the_contracts_columns_and_keys(run_it):
 
 def test_a_pretrained_run_without_a_model_in_the_configuration_has_its_models_name(data, tmp_path, perceptual_weights):
     path, spec = save_run(tmp_path, "BetaVAE", latent_dim=4, beta=2.0)
-    np.savez(tmp_path / "samples.npz", data=smooth_images(15, seed=4), sampler=np.array("{}"))
+    write_samples(tmp_path / "samples.npz", smooth_images(15, seed=4))
     paths = result_paths(tmp_path)
     spec = replace(spec, model=None)
     evaluate(
@@ -501,7 +502,7 @@ def test_labels_that_do_not_fit_are_named(run_it, tmp_path):
 
 def test_missing_weights_stop_before_anything_is_written(run_it, data, tmp_path):
     path, spec = save_run(tmp_path / "none", "VAE", latent_dim=4)
-    np.savez(tmp_path / "none/samples.npz", data=smooth_images(5))
+    write_samples(tmp_path / "none/samples.npz", smooth_images(5))
     paths = result_paths(tmp_path / "none")
     with pytest.raises(UserError, match="needs the vgg16 weights"):
         evaluate(

@@ -13,6 +13,7 @@ from torch import nn
 from training_cases import make_spec, outputs, run, write_data
 
 from vaebench.base.errors import UserError
+from vaebench.base.npz import write_array
 from vaebench.metrics.features.weights import CONVOLUTIONS, obtain_weights
 from vaebench.models.finiteness import ProbabilityGuard, means_no_numbers, not_finite
 from vaebench.models.pretrained import import_pretrained
@@ -149,7 +150,7 @@ def test_imported_weights_that_are_not_finite_are_refused(value, trust, tmp_path
     with torch.no_grad():
         next(model.encoder.parameters()).view(-1)[7] = value
     model.save(str(tmp_path / "saved"))
-    np.savez(tmp_path / "eval_data.npz", data=np.zeros((4, 1, 28, 28), np.uint8))
+    write_array(tmp_path / "eval_data.npz", np.zeros((4, 1, 28, 28), np.uint8))
     nets = {"encoder": None, "decoder": None, "discriminator": None}
     source = {"path": str(tmp_path / "saved"), "trust_pickle": trust}
     spec = ModelSpec("r", "r", None, nets, {}, PretrainedSource(**source))

@@ -9,7 +9,7 @@ from evaluation_cases import SETTINGS, default_model, settings_of, smooth_images
 from scipy.stats import mannwhitneyu
 
 from vaebench.base.errors import UserError
-from vaebench.base.npz import open_array
+from vaebench.base.npz import open_array, write_array
 from vaebench.data.labels import binary_columns, labels_of, read_labels
 from vaebench.evaluation.labelled import probe_metrics, supervised_metrics, training_images
 from vaebench.evaluation.measurement import Task
@@ -204,7 +204,7 @@ def test_the_mean_over_labels_names_the_labels_without_a_value():
 
 def test_the_probe_is_fitted_on_images_from_all_of_the_split(tmp_path):
     """A file sorted by class would otherwise give the first classes only."""
-    np.savez(tmp_path / "train.npz", data=np.zeros((21_000, 1, 1, 1), np.uint8))
+    write_array(tmp_path / "train.npz", np.zeros((21_000, 1, 1, 1), np.uint8))
     chosen = training_images(tmp_path / "train.npz", 0)
     assert len(np.unique(chosen)) == 20_000
     assert chosen[-1] > 20_900

@@ -6,7 +6,7 @@ import pandas as pd
 import piq
 import pytest
 import torch
-from evaluation_cases import SETTINGS, evaluate, result_paths, save_run, smooth_images, write_data
+from evaluation_cases import SETTINGS, evaluate, result_paths, save_run, smooth_images, write_data, write_samples
 from test_metrics_images import reference_lpips
 from torch.nn import functional as F
 
@@ -68,7 +68,7 @@ def study_generated(model) -> torch.Tensor:
 def test_legacy_columns_are_the_studys_numbers(name, tmp_path, perceptual_weights):
     data = write_data(tmp_path, {"train": IMAGES[:20], "eval": IMAGES[:5], "test": IMAGES})
     path, spec = save_run(tmp_path, name, **CASES[name])
-    np.savez(tmp_path / "samples.npz", data=IMAGES[:8])
+    write_samples(tmp_path / "samples.npz", IMAGES[:8])
     paths = result_paths(tmp_path)
     settings = SETTINGS | {"protocol": "legacy"}
     arguments = (path, spec, 0, "digits", data, tmp_path / "samples.npz", perceptual_weights, settings, None, paths)
@@ -92,7 +92,7 @@ def test_legacy_columns_are_the_studys_numbers(name, tmp_path, perceptual_weight
 def test_the_standard_protocol_has_no_legacy_columns(tmp_path, perceptual_weights):
     data = write_data(tmp_path, {"train": IMAGES[:9], "eval": IMAGES[:5], "test": IMAGES[:9]})
     path, spec = save_run(tmp_path, "VAE", latent_dim=4)
-    np.savez(tmp_path / "samples.npz", data=IMAGES[:8])
+    write_samples(tmp_path / "samples.npz", IMAGES[:8])
     paths = result_paths(tmp_path)
     evaluate(
         path, spec, 0, "digits", data, tmp_path / "samples.npz", perceptual_weights, SETTINGS, None, paths, threads=1
@@ -104,7 +104,7 @@ def test_the_studys_errors_show_on_purpose(tmp_path, perceptual_weights):
     """beta divides a KL that pythae never multiplied, and LPIPS on [0, 1] differs from LPIPS on [-1, 1]."""
     data = write_data(tmp_path, {"train": IMAGES[:9], "eval": IMAGES[:5], "test": IMAGES[:9]})
     path, spec = save_run(tmp_path, "BetaVAE", latent_dim=4, beta=4.0)
-    np.savez(tmp_path / "samples.npz", data=IMAGES[:8])
+    write_samples(tmp_path / "samples.npz", IMAGES[:8])
     paths = result_paths(tmp_path)
     settings = SETTINGS | {"protocol": "legacy", "lpips": ["vgg"]}
     evaluate(

@@ -21,6 +21,7 @@ from pythae.models.nn import BaseEncoder
 from pythae.models.nn.benchmarks.mnist import Decoder_ResNet_AE_MNIST, Encoder_ResNet_AE_MNIST
 
 from vaebench.base.errors import UserError
+from vaebench.base.npz import write_array
 from vaebench.base.values import as_dict
 from vaebench.models.inference import reconstruct
 from vaebench.models.pretrained import import_pretrained
@@ -57,7 +58,7 @@ class OwnEncoder(BaseEncoder):
 @pytest.fixture
 def eval_data(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (20, *SHAPE), dtype=np.uint8)
-    np.savez(tmp_path / "eval_data.npz", data=images)
+    write_array(tmp_path / "eval_data.npz", images)
     return tmp_path / "eval_data.npz"
 
 

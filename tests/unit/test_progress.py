@@ -3,6 +3,7 @@ import json
 import pytest
 
 from vaebench.cluster.progress import Running, earlier_seconds, in_words, read_progress, seconds_to_go, time_left
+from vaebench.training.checkpoint import Checkpoint
 
 
 def test_the_time_left_is_the_work_left_divided_by_the_workers():
@@ -50,7 +51,7 @@ def test_a_training_s_progress(tmp_path):
     state.parent.mkdir()
     state.write_text("{")  # cut short
     assert read_progress(tmp_path) is None
-    state.write_text(json.dumps({"epoch": 3, "epochs": 10, "seconds": 6.0}))
+    Checkpoint(state.parent, "key").report({"epoch": 3, "epochs": 10, "seconds": 6.0})
     assert seconds_to_go(read_progress(tmp_path)) == 42
 
 

@@ -15,6 +15,7 @@ import torch
 from pythae.models import AutoModel
 from training_cases import make_spec
 
+from vaebench.base.npz import write_array
 from vaebench.training.one_training import train
 from vaebench.training.record import TrainingFiles
 
@@ -67,7 +68,7 @@ class Hub(BaseHTTPRequestHandler):
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     images = np.random.default_rng(0).integers(0, 256, (40, *SHAPE), dtype=np.uint8)
-    np.savez(folder / "data.npz", data=images)
+    write_array(folder / "data.npz", images)
     paths = {"output": folder / "final_model", "history": folder / "history.csv"}
     paths |= {"provenance": folder / "provenance.json", "state": folder / "state"}
     data = folder / "data.npz"

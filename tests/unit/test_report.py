@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from fake_study import DEMO, Fake, build_study
 
+from vaebench.base.provenance import write_provenance
 from vaebench.figures.listing import FIGURES, FORMATS
 from vaebench.metrics.registry import METRICS
 from vaebench.report import rulegraph
@@ -216,7 +217,7 @@ def test_pretrained_run_is_listed_by_its_models_name(tmp_path):
     place = arguments["results"] / "runs" / "vae/seed0/provenance.json"
     place.write_text("{}")
     assert study_of(**arguments).runs[0].model == "pretrained"
-    place.write_text(json.dumps({"spec": {"model": "VAE"}}))
+    write_provenance(place, {"spec": {"model": "VAE"}})
     assert study_of(**arguments).runs[0].model == "VAE"
 
 

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from vaebench.base.errors import UserError
+from vaebench.base.npz import write_array
 from vaebench.models.pretrained import import_pretrained
 from vaebench.models.run_spec import ModelSpec, PretrainedSource
 from vaebench.models.storage import load_model
@@ -225,7 +226,7 @@ def saved(folder, model, shape, fields, shapes, of_the_model=None):
 
 def imported(tmp_path, shape):
     images = np.random.default_rng(0).integers(0, 256, (4, *shape), dtype=np.uint8)
-    np.savez(tmp_path / "eval.npz", data=images)
+    write_array(tmp_path / "eval.npz", images)
     source = PretrainedSource(path=str(tmp_path / "saved"))
     nets = dict.fromkeys(("encoder", "decoder", "discriminator"))
     spec = ModelSpec("imported", "imported", model=None, nets=nets, config={}, pretrained=source)

@@ -1,4 +1,3 @@
-import json
 import os
 
 import pytest
@@ -6,6 +5,7 @@ import yaml
 
 from vaebench.cluster.status import Job, Status, main, read_queue, status_of, survey, table
 from vaebench.config.plan import Training, read_config
+from vaebench.training.checkpoint import Checkpoint
 
 SUITES = ("reconstruction", "latent")
 NOW = 1_800_000_000.0
@@ -26,10 +26,8 @@ def write_log(path, text, age):
     os.utime(path, (NOW - age, NOW - age))
 
 
-def write_state(training, name, content):
-    folder = training.folder / "training_state"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(json.dumps(content))
+def state(training):
+    return Checkpoint(training.folder / "training_state", "key")
 
 
 def status(training, job, log):
@@ -46,10 +44,10 @@ def test_queued(training, log):
 
 
 def test_running_with_time_to_go(training, log):
-    write_state(training, "progress.json", {"epoch": 20, "epochs": 50, "seconds": 60.0})
+    state(training).report({"epoch": 20, "epochs": 50, "seconds": 60.0})
     found = status(training, Job("12", "RUNNING"), log)
     assert found == Status("vae/seed3", "running", "job 12, epoch 20 of 50, about 30 min to go")
-    write_state(training, "progress.json", {"epoch": 10, "epochs": 50, "seconds": 360.0})
+    state(training).report({"epoch": 10, "epochs": 50, "seconds": 360.0})
     assert status(training, Job("12", "RUNNING"), log).note.endswith("about 4.0 h to go")
 
 
@@ -60,14 +58,14 @@ def test_running_without_a_scheduler(training, log):
 
 def test_failed_tells_the_last_line_of_the_log(training, log):
     write_log(log, "  0%|    | 0/50\r 10%|#   | 5/50\nError: out of memory on cuda\n\n", age=3600)
-    write_state(training, "progress.json", {"epoch": 5, "epochs": 50, "seconds": 60.0})
+    state(training).report({"epoch": 5, "epochs": 50, "seconds": 60.0})
     found = status(training, None, log)
     assert found == Status("vae/seed3", "failed", f"epoch 5 of 50; Error: out of memory on cuda; see {log}")
 
 
 def test_a_recorded_failure_counts_at_once(training, log):
     write_log(log, "Error: loss is nan", age=1)
-    write_state(training, "failure.json", {"reason": "diverged"})
+    state(training).fail({"reason": "diverged"})
     assert status(training, None, log).state == "failed"
 
 

@@ -1,4 +1,3 @@
-import json
 import shutil
 from pathlib import Path
 
@@ -7,23 +6,26 @@ import yaml
 from snakemake.utils import update_config
 
 from vaebench.base.errors import UserError
+from vaebench.base.npz import write_manifest
 from vaebench.config.plan import describe, disks, make_plan, read_config, trainings
+from vaebench.training.record import write_history
 
 PROJECT = Path(__file__).parents[2]
 CONFIGS = [PROJECT / "config" / "config.yaml"]
 
 
-def write_history(training, speed):
+def write_speed(training, speed):
     training.folder.mkdir(parents=True)
-    lines = ["epoch,split,term,value", "0,eval,loss,3.0", f"1,train,images_per_second,{speed}"]
-    (training.folder / "history.csv").write_text("\n".join(lines) + "\n")
+    rows = [(0, "eval", "loss", 3.0), (1, "train", "images_per_second", float(speed))]
+    named = [dict(zip(("epoch", "split", "term", "value"), row, strict=True)) for row in rows]
+    write_history(named, training.folder / "history.csv")
 
 
 def write_manifests(folder, counts):
     data = folder / "data" / "celeba"
     data.mkdir(parents=True)
     for split, count in counts.items():
-        (data / f"{split}_data.json").write_text(json.dumps({"shape": [count, 3, 64, 64]}))
+        write_manifest(data / f"{split}_data.npz", {"shape": [count, 3, 64, 64]}, [])
 
 
 def test_files_are_merged_key_by_key(tmp_path):
@@ -72,7 +74,7 @@ def test_hours_from_measured_speed(tmp_path):
     first_seed = [training for training in trainings(config, tmp_path) if training.seed == 0]
     for training in first_seed:
         if training.run != "beta_vae-beta4":  # its speed is known from the other runs of the same model
-            write_history(training, 5000.0)
+            write_speed(training, 5000.0)
     plan = make_plan(config, tmp_path)
     assert len(plan.remaining) == 21 - 6
     assert plan.gpu_hours == pytest.approx(15 * 50 * 162770 / 5000 / 3600)

@@ -12,7 +12,7 @@ from vaebench.metrics.metric import TRAINED_ON
 from vaebench.metrics.registry import METRICS
 from vaebench.results import pairwise
 from vaebench.results.statistics import StatisticsSettings
-from vaebench.results.suite_files import COLUMNS, write_per_image
+from vaebench.results.suite_files import COLUMNS, write_per_image, write_rows
 from vaebench.results.table_formats import decimals, escape, number
 from vaebench.results.tables import RUNS_COLUMNS, SUMMARY_PARTS, Expected, runs_table, summary
 
@@ -60,11 +60,9 @@ def write_study(folder, seeds=(0, 1, 2), levels=LEVELS, changes=None, spread=0.0
             ]
             rows += [("generation", "fd_vgg16", frechet, std_error, "")]
             for suite, metric, value, error, why in rows:
-                frame = pd.DataFrame(
-                    [["digits", run, run[:3], seed, "test", suite, metric, value, error, 50, why]],
-                    columns=list(COLUMNS),
-                )
-                frame.to_csv(home / f"{suite}.csv", index=False)
+                texts = ["" if part == "" or np.isnan(part) else repr(float(part)) for part in (value, error)]
+                row = ["digits", run, run[:3], seed, "test", suite, metric, *texts, 50, why]
+                write_rows([dict(zip(COLUMNS, row, strict=True))], home / f"{suite}.csv")
                 metric_files.append(home / f"{suite}.csv")
             told = context(run, seed, **(changes or {}).get((run, seed), {}))
             write_per_image(home / "per_image.parquet", [f"{i}.png" for i in range(50)], {"mse": mse}, told)
@@ -424,7 +422,7 @@ def test_a_metric_that_a_model_was_trained_on_is_marked(tmp_path):
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
         judged = (frame["run"] == "vqvae") & (frame["metric"] == "fd_vgg16")
         frame.loc[judged, "note"] = f"50 generated against 50 held-out images; {TRAINED_ON}"
-        frame.to_csv(path, index=False)
+        write_rows(frame.to_dict("records"), path)
     runs_table(metric_files, tmp_path / "runs.csv")
     summary(tmp_path / "runs.csv", per_image, tmp_path, SETTINGS, Expected(list(LEVELS)))
     for name in ("comparison", "generation"):

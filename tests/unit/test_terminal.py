@@ -1,7 +1,6 @@
 """What the terminal shows of Snakemake's records; tests/workflow/test_terminal.py has real runs."""
 
 import io
-import json
 import logging
 import time
 from types import SimpleNamespace
@@ -10,6 +9,8 @@ import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.tests import MockOutputSettings, TestLogHandlerBase
 from snakemake_logger_plugin_vaebench import LogHandler
+
+from vaebench.training.checkpoint import Checkpoint
 
 KILLED = (
     'RuleException:\nCalledProcessError in file "/here/workflow/rules/train.smk", line 36:\n'
@@ -97,9 +98,8 @@ class Terminal:
 
     def progress(self, jobid, epoch, epochs, seconds):
         """What a training writes after each epoch."""
-        path = self.folder / f"results/runs/{jobid}/training_state/progress.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"epoch": epoch, "epochs": epochs, "seconds": seconds}))
+        state = Checkpoint(self.folder / f"results/runs/{jobid}/training_state", "key")
+        state.report({"epoch": epoch, "epochs": epochs, "seconds": seconds})
 
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

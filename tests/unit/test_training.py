@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from training_cases import digits, make_spec, outputs, read_history, run, write_data
 
 from vaebench.base.errors import UserError
-from vaebench.base.npz import open_array, pixels_sha256
+from vaebench.base.npz import open_array, pixels_sha256, write_manifest
 from vaebench.models.building import build_model
 from vaebench.models.inference import reconstruct
 from vaebench.models.interface import Moment
@@ -171,7 +171,7 @@ def test_provenance_says_where_the_model_comes_from(data, tmp_path):
     (tmp_path / "data").mkdir()
     data = write_data(tmp_path / "data")
     for path in data.values():
-        path.with_suffix(".json").write_text(json.dumps({"sha256": "of " + path.stem}))
+        write_manifest(path, {"sha256": "of " + path.stem}, [])
     provenance = json.loads(run(make_spec("VAE"), data, tmp_path, seed=7)["provenance"].read_text())
     assert provenance["seed"] == 7
     assert provenance["code"] == "code"

@@ -6,7 +6,6 @@ from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import yaml
@@ -15,6 +14,7 @@ from training_cases import digits, make_spec, outputs
 
 from vaebench.base.errors import UserError
 from vaebench.base.interruption import Interruption
+from vaebench.base.npz import write_array
 from vaebench.config.completion import complete, load_schema
 from vaebench.config.optimizers import mistakes_in_optimizer
 from vaebench.config.training_settings import PROVEN, smallest_batch, why_not_select
@@ -234,7 +234,7 @@ def test_one_image_fewer_than_the_smallest_batch_cannot_be_trained(model, net, s
 def test_a_last_batch_that_halves_to_single_images_is_merged_where_it_could_not_be_trained(net, sizes, tmp_path):
     """Elsewhere it is trained on as it is, with the numbers that it always gave."""
     for name in ("train", "eval"):  # 28x28, which the convnets take
-        np.savez(tmp_path / f"{name}.npz", data=digits(19)[:, :, 2:30, 2:30])
+        write_array(tmp_path / f"{name}.npz", digits(19)[:, :, 2:30, 2:30])
     images = TrainingFiles(tmp_path / "train.npz", tmp_path / "eval.npz", **outputs(tmp_path))
     checkpoint = Checkpoint(tmp_path / "state", "key")
     spec = make_spec("FactorVAE", net=net)

@@ -10,6 +10,7 @@ from vaebench.report.unfinished import OUTDATED, Unfinished, failure, only_finis
 from vaebench.report.writing import Sources
 from vaebench.results.budget import Tuned
 from vaebench.results.study import StudyPlan, study_of
+from vaebench.training.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parents[2]
 FAKES = (Fake("vae", "VAE", 0.5), Fake("beta_vae", "BetaVAE", 0.9, beta=4.0), Fake("vqvae", "VQVAE", 0.15, codes=64))
@@ -72,7 +73,7 @@ def test_the_reason_is_the_training_s_own_then_the_log_s_then_that_it_never_star
     assert reason("train") == "Error: the disk is full"
     state = study.runs[0].path(0, "training_state")
     state.mkdir()
-    (state / "failure.json").write_text('{"reason": "diverged", "term": "kl", "epoch": 2, "step": 3}')
+    Checkpoint(state, "key").fail({"reason": "diverged", "term": "kl", "epoch": 2, "step": 3})
     assert reason("train") == "diverged (term kl, epoch 2, step 3)"
 
 

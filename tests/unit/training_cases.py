@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 
 from vaebench import models
 from vaebench.base.fingerprint import CALLED_BY_STAGE, CATALOG
+from vaebench.base.npz import write_array
 from vaebench.models.lookup import AFTER_TRAINING
 from vaebench.models.run_spec import RunSpec
 from vaebench.training.one_training import train
@@ -48,8 +49,8 @@ def digits(count: int, start: int = 0) -> np.ndarray:
 def write_data(folder: Path, train_count: int = 40, eval_count: int = 20) -> dict[str, Path]:
     """npz files of digits, without manifests."""
     paths = {"train_data": folder / "train_data.npz", "eval_data": folder / "eval_data.npz"}
-    np.savez(paths["train_data"], data=digits(train_count))
-    np.savez(paths["eval_data"], data=digits(eval_count, 1000))
+    write_array(paths["train_data"], digits(train_count))
+    write_array(paths["eval_data"], digits(eval_count, 1000))
     return paths
 
 
