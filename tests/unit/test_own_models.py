@@ -263,14 +263,14 @@ def test_a_class_that_cannot_be_built_is_one_line_before_the_first_job(old, new,
 CRITIC = ADVERSARIAL.replace('"discriminator", "disc', '"critic", "disc').replace('{"discriminator"}', '{"critic"}')
 
 
-def test_a_model_of_one_s_own_names_its_optimizers(module, tmp_path):
+def test_a_model_of_one_s_own_names_its_optimizers(plugin, module, tmp_path):
     file, path = module
     file.write_text(CRITIC)
     path = path.replace("GridVAE", "Adversarial")
     entry = {"model": path, "training": {"components": {"critic": {"learning_rate": 1e-9}}}}
-    assert mistakes(entry, file) == ""
+    assert mistakes(entry, plugin) == ""
     entry["training"]["components"]["critic"] = {"learning_rat": 1e-9}
-    assert "models.own.training.components.critic.learning_rat: unknown key" in mistakes(entry, file)
+    assert "models.own.training.components.critic.learning_rat: unknown key" in mistakes(entry, plugin)
     still = spec(path, epochs=2, batch_size=40, select="last", components={"critic": {"learning_rate": 1e-30}})
     assert mistakes_of([still], SHAPE) == []
     trained = load_model(run(still, write_data(tmp_path), tmp_path)["output"])

@@ -1,12 +1,16 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from vaebench.base.disk import Disk
 from vaebench.base.errors import UserError
-from vaebench.cluster import preflight
-from vaebench.cluster.preflight import Facts, Gpu, Needs, check, check_job, has_kernels
+from vaebench.base.plugin_files import use_plugins
+from vaebench.cluster import preflight, study_check
+from vaebench.cluster.machine import Facts, Gpu, gather
+from vaebench.cluster.preflight import Needs, check, check_job, has_kernels
+from vaebench.config.plan import read_config
 
 A100 = Gpu("NVIDIA A100-SXM4-80GB", (8, 0), 81920)
 P100 = Gpu("Tesla P100-PCIE-16GB", (6, 0), 16384)
@@ -159,24 +163,40 @@ def test_a_job_s_memory_is_estimated_from_its_model(monkeypatch, tmp_path):
 
 
 def test_facts_of_this_machine():
-    assert preflight.gather().torch is not None
+    assert gather().torch is not None
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_make_check_tries_a_metric_of_a_plugin(works, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from vaebench.base.plugins import metric\n\n\n"
+        "@metric('gap', label='gap', formula='the largest difference', higher_is_better=False)\n"
+        f"def gap(x, y):\n    return (x - y).abs().flatten(1).{'amax' if works else 'amux'}(1)\n"
+    )
+    (tmp_path / "mine.yaml").write_text(f"plugins: [{tmp_path}/mine.py]\nevaluation: {{suites: [reconstruction]}}\n")
+    project = Path(__file__).parents[2]
+    config = read_config([project / "config/config.yaml", project / "config/mnist.yaml", tmp_path / "mine.yaml"])
+    findings = list(study_check.check_networks(config))
+    use_plugins(())
+    assert len(findings) == (0 if works else 1)
+    assert works or "mine.py, line 4: the metric 'gap' failed: AttributeError" in str(findings[0])
 
 
 def test_make_check_prints_the_plan_and_fails_on_an_error(monkeypatch, tmp_path, capsys):
-    project = preflight.Path(__file__).parents[2]
+    project = Path(__file__).parents[2]
     configs = [str(project / name) for name in ("config/config.yaml", "config/mnist.yaml")]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(preflight, "gather", lambda: HEALTHY)
-    assert preflight.main(configs) == 0
+    monkeypatch.setattr(study_check, "gather", lambda: HEALTHY)
+    assert study_check.main(configs) == 0
     printed = capsys.readouterr().out
     assert "trainings: " in printed
     assert "GPU hours: unknown" in printed
     assert "data/weights/vgg16.pt is missing" in printed
     larger = tmp_path / "larger.yaml"
     larger.write_text(json.dumps({"samples": {"count": 10**12}}))
-    assert preflight.main([*configs, str(larger)]) == 1
+    assert study_check.main([*configs, str(larger)]) == 1
     assert "GB are free for data and results, the study still needs about" in capsys.readouterr().out
     broken = tmp_path / "broken.yaml"
     broken.write_text(json.dumps({"seed": [1]}))
     with pytest.raises(SystemExit, match=r"did you mean seeds or samples\.seed\?"):
-        preflight.main([*configs, str(broken)])
+        study_check.main([*configs, str(broken)])

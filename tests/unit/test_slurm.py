@@ -9,22 +9,11 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from vaebench.cluster import preflight, slurm
-from vaebench.cluster.slurm import (
-    Cluster,
-    Nodes,
-    Partition,
-    Request,
-    evaluate,
-    minutes_of,
-    mistakes_of,
-    parse_gres,
-    parse_nodes,
-    parse_partitions,
-    request_of,
-    requests_of_jobs,
-    requests_of_profile,
-)
+from vaebench.cluster import slurm_answers
+from vaebench.cluster.job_requests import evaluate, request_of, requests_of_jobs, requests_of_profile
+from vaebench.cluster.slurm import Cluster, Nodes, Partition, Request, mistakes_of
+from vaebench.cluster.slurm_answers import minutes_of, parse_gres, parse_nodes, parse_partitions, read_cluster
+from vaebench.cluster.study_check import check_cluster
 
 ROOT = Path(__file__).parents[2]
 THREADS = {"validate": 8, "preprocess": 8, "train": 4, "sample": 4, "evaluate": 4}
@@ -281,29 +270,29 @@ def test_the_cluster_is_asked_by_its_commands(commands):
     commands("sinfo", NODES)
     commands("scontrol", PARTITIONS)
     commands("sacctmgr", "lab\nlab\n")
-    assert slurm.read_cluster() == CLUSTER
+    assert read_cluster() == CLUSTER
     commands("sacctmgr", status=1, error="You are not running a supported accounting_storage plugin")
-    assert slurm.read_cluster().accounts is None
+    assert read_cluster().accounts is None
     commands("sinfo", status=1, error="slurm_load_partitions: Unable to contact slurm controller (connect failure)")
-    assert slurm.read_cluster() == "slurm_load_partitions: Unable to contact slurm controller (connect failure)"
+    assert read_cluster() == "slurm_load_partitions: Unable to contact slurm controller (connect failure)"
 
 
 def test_a_machine_without_slurm_is_asked_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert slurm.read_cluster() is None
-    assert list(preflight.check_cluster(ROOT / "profiles/slurm", {"threads": THREADS})) == []
+    assert read_cluster() is None
+    assert list(check_cluster(ROOT / "profiles/slurm", {"threads": THREADS})) == []
 
 
 def test_the_preflight_names_the_profile(monkeypatch, tmp_path):
-    monkeypatch.setattr(slurm, "read_cluster", lambda: replace(CLUSTER, accounts=None))
+    monkeypatch.setattr(slurm_answers, "read_cluster", lambda: replace(CLUSTER, accounts=None))
     text = (ROOT / "profiles/slurm/config.yaml").read_text()
     (tmp_path / "config.yaml").write_text(text.replace("&gpu_model a100", "&gpu_model h100"))
-    (finding,) = preflight.check_cluster(tmp_path, {"threads": THREADS})
+    (finding,) = check_cluster(tmp_path, {"threads": THREADS})
     assert finding.fatal
     assert finding.message.startswith(f"{tmp_path}/config.yaml: preprocess, train, sample and evaluate: no node of")
-    monkeypatch.setattr(slurm, "read_cluster", lambda: "the controller is away")
-    (finding,) = preflight.check_cluster(tmp_path, {"threads": THREADS})
+    monkeypatch.setattr(slurm_answers, "read_cluster", lambda: "the controller is away")
+    (finding,) = check_cluster(tmp_path, {"threads": THREADS})
     assert not finding.fatal
     assert "SLURM does not answer (the controller is away)" in finding.message
-    assert list(preflight.check_cluster(ROOT / "profiles/default", {"threads": THREADS})) == []
-    assert list(preflight.check_cluster(tmp_path / "nowhere", {"threads": THREADS})) == []
+    assert list(check_cluster(ROOT / "profiles/default", {"threads": THREADS})) == []
+    assert list(check_cluster(tmp_path / "nowhere", {"threads": THREADS})) == []

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 COMMANDS = {
-    "check": ("vaebench.cluster.preflight", "look at this machine and a study's plan before starting it"),
+    "check": ("vaebench.cluster.study_check", "look at this machine and a study's plan before starting it"),
     "status": ("vaebench.cluster.status", "where every training of a study stands"),
     "efficiency": ("vaebench.cluster.efficiency", "what the jobs of a study asked for and used"),
     "results": ("vaebench.results.opened", "the comparison of a finished study"),

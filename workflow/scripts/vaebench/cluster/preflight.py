@@ -1,48 +1,22 @@
-"""Look at a machine before work starts on it: each thing that would go wrong later is one line with what to do.
+"""What a machine lacks for the work it is given: each thing that would go wrong later is one line with what to do.
 
-`vaebench check config/config.yaml [more.yaml]` (make check) does so for the whole study and prints its plan;
-`check_job` is the first thing every GPU job does. `check` decides, on facts that `gather` collected.
+`check` decides, on the facts of `machine`; `check_job` is the first thing every GPU job does, and `study_check` does so
+for a whole study.
 """
 
 import os
 import re
-import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from vaebench.base.disk import Disk
 from vaebench.base.errors import UserError
-from vaebench.config.yaml_files import read_configfile
+from vaebench.cluster.machine import Facts, gather
 from vaebench.installation.locks import CUDA12, DRIVERS, lock_for, numbers
 from vaebench.installation.prerequisites import PYTHONS
 from vaebench.models.run_spec import RunSpec
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """One visible GPU: name, compute capability, memory in MB."""
-
-    name: str
-    capability: tuple[int, int]
-    memory_mb: int
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known about a machine; None where it could not be found out."""
-
-    python: tuple[int, int]
-    torch: str | None
-    cuda: str | None = None  # version torch was built with; None: a CPU build
-    kernels: tuple[str, ...] = ()  # architectures torch has code for: sm_80, compute_90, ...
-    driver: str | None = None
-    gpus: tuple[Gpu, ...] = ()
-    given: str | None = None  # CUDA_VISIBLE_DEVICES: what a scheduler handed out
-    slurm_job: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,18 +47,6 @@ def check(facts: Facts, needs: Needs) -> list[Finding]:
     run for days on a CPU; elsewhere `auto` may use the CPU.
     """
     return [*_software(facts), *_gpu(facts, needs), *_files(needs)]
-
-
-def gather() -> Facts:
-    """The facts of this machine."""
-    built = _torch_facts()
-    return Facts(
-        python=sys.version_info[:2],
-        driver=_driver(),
-        given=os.environ.get("CUDA_VISIBLE_DEVICES"),
-        slurm_job=os.environ.get("SLURM_JOB_ID"),
-        **built,
-    )
 
 
 def check_job(device: str, spec: RunSpec | None = None, train_data: Path | None = None) -> None:
@@ -214,108 +176,5 @@ def _training_memory_mb(spec: RunSpec, train_data: Path) -> float:
     return training_memory_mb(spec, open_array(train_data).shape[1:])
 
 
-def _torch_facts() -> dict[str, Any]:
-    """What torch knows: version, CUDA, kernels and GPUs; imported here, since it takes seconds."""
-    try:
-        installed = version("torch")
-    except PackageNotFoundError:
-        return {"torch": None}
-    import torch
-
-    if not torch.cuda.is_available():
-        return {"torch": installed, "cuda": torch.version.cuda}
-    properties = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
-    gpus = tuple(Gpu(each.name, (each.major, each.minor), each.total_memory // 2**20) for each in properties)
-    return {
-        "torch": installed,
-        "cuda": torch.version.cuda,
-        "kernels": tuple(torch.cuda.get_arch_list()),
-        "gpus": gpus,
-    }
-
-
-def _driver() -> str | None:
-    """Version of the NVIDIA driver; None without one."""
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        lines = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.split()
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return lines[0] if lines else None
-
-
 def _dotted(numbers: tuple[int, ...]) -> str:
     return ".".join(map(str, numbers))
-
-
-def needs_of(config: Mapping[str, Any], disks: Iterable[Disk], folder: Path = Path()) -> Needs:
-    """What the study needs of the machine it is started on."""
-    from vaebench.config.completion import load_schema
-    from vaebench.config.sections import networks, shipped_weights
-    from vaebench.data.sources import weights_places
-
-    data, defaults = folder / config["data_dir"], shipped_weights(load_schema())
-    places = weights_places(networks(config), config["weights"], defaults, data / "downloads/sources.json")
-    weights = [data / "weights" / f"{place}.pt" for place in places.values()]
-    missing = tuple(str(path) for path in weights if not path.is_file())
-    return Needs(config["training"]["device"], None, tuple(disks), missing)
-
-
-def check_networks(config: Mapping[str, Any]) -> Iterator[Finding]:
-    """The plugins that cannot be imported, and networks and metrics of one's own that fail on these images."""
-    from vaebench.base.plugin_files import not_importable, plugins_in_use
-    from vaebench.config.runs import expand_runs
-    from vaebench.config.sections import input_shape
-    from vaebench.models.own_networks import mistakes_of, own_networks
-
-    specs = [spec for spec in expand_runs(config).values() if own_networks(spec)]
-    shape = input_shape(config)
-    mistakes = not_importable() or mistakes_of(specs, shape)
-    if plugins_in_use():
-        from vaebench.metrics.trial import mistakes_in_measuring
-        from vaebench.models.feature_networks import wanted_features
-
-        mistakes = mistakes or mistakes_in_measuring(wanted_features(config["evaluation"]), shape)
-    yield from (Finding(True, mistake) for mistake in mistakes)
-
-
-def check_cluster(profile: Path, config: Mapping[str, Any]) -> Iterator[Finding]:
-    """What the SLURM of this machine, if it has one, would refuse of the jobs that the profile describes."""
-    from vaebench.cluster.slurm import mistakes_of, read_cluster, requests_of_profile
-
-    files = (profile, profile / "profile.yaml", profile / "config.yaml")
-    file = next((path for path in files if path.is_file()), None)
-    described = read_configfile(file) if file else {}
-    cluster = read_cluster() if described.get("executor") == "slurm" else None
-    if isinstance(cluster, str):
-        unseen = "partition, account, GPU and time limit were not looked at"
-        yield Finding(False, f"SLURM does not answer ({cluster}): {unseen}")
-    elif cluster:
-        for mistake in mistakes_of(requests_of_profile(described, config["threads"]), cluster):
-            yield Finding(True, f"{file}: {mistake}")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Print the plan and the findings of a study; 1 when one of them is an error."""
-    from vaebench.config.plan import command_line, config_or_exit, describe, disks, make_plan
-
-    parser = command_line("vaebench check", main.__doc__ or "")
-    parser.add_argument(
-        "--profile", type=Path, default=Path("profiles/slurm"), help="what is asked of SLURM, where there is one"
-    )
-    given = parser.parse_args(arguments)
-    config = config_or_exit(given.config)
-    plan = make_plan(config)
-    written = disks(config, plan)
-    for line in describe(plan, written):
-        print(line)
-    findings = [
-        *check(gather(), needs_of(config, written)),
-        *check_networks(config),
-        *check_cluster(given.profile, config),
-    ]
-    for finding in findings:
-        print(finding)
-    if not findings:
-        print("nothing found that stands against it")
-    return int(any(finding.fatal for finding in findings))

@@ -75,7 +75,8 @@ def _mistakes_in_optimizers(spec: RunSpec, tried: dict[str, list[tuple[str, str]
     """What torch says to the optimizers and schedules of a run, each combination tried once."""
     training = spec.training
     info = info_of(spec.model_name).of(spec.config)
-    for name in info.components or (None, *training.components):
+    names: tuple[str | None, ...] = info.components or (None, *training.components)
+    for name in names:
         own = training.components.get(name or "", {})
         settings = training.of(name)
         extra = {"weight_decay": 0.1} if name in info.decays else {}
