@@ -198,5 +198,5 @@ def test_make_check_prints_the_plan_and_fails_on_an_error(monkeypatch, tmp_path,
     assert "GB are free for data and results, the study still needs about" in capsys.readouterr().out
     broken = tmp_path / "broken.yaml"
     broken.write_text(json.dumps({"seed": [1]}))
-    with pytest.raises(SystemExit, match=r"did you mean seeds or samples\.seed\?"):
+    with pytest.raises(SystemExit, match=r"did you mean seeds or tuning\.seed or samples\.seed\?"):
         study_check.main([*configs, str(broken)])
