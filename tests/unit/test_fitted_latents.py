@@ -5,12 +5,13 @@ import pytest
 import torch
 from evaluation_cases import SAMPLES, default_model, sample, save_run, smooth_images, write_data
 from scipy.stats import multivariate_normal
+from sklearn.mixture import GaussianMixture
 
 from vaebench.base.errors import UserError
 from vaebench.base.npz import open_array
 from vaebench.models.inference import latents_of
 from vaebench.models.run_spec import Named
-from vaebench.sampling import fitting
+from vaebench.sampling import fitting, gaussian_mixture
 from vaebench.sampling.autoregressive_flow import AutoregressiveFlow
 from vaebench.sampling.choice import find_sampler, resolve_sampler
 from vaebench.sampling.request import Request
@@ -117,3 +118,19 @@ def test_latents_that_are_not_finite_are_refused(data):
     for name, options in FITTED.items():
         with pytest.raises(UserError, match="not finite"):
             find_sampler(model, name).draw(request_for(model, name, 5, data, **options))
+
+
+def test_a_mixture_of_many_latents_begins_with_that_of_a_few(monkeypatch):
+    """As likely as one that is fitted to all at once; of no more than `FIRST` latents it is that one, bit by bit."""
+    monkeypatch.setattr(gaussian_mixture, "FIRST", 400)
+    random = np.random.default_rng(0)
+    places = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 6.0]])
+    latents = places[random.integers(3, size=4000)] + random.standard_normal((4000, 2))
+    plain = GaussianMixture(3, max_iter=2000, tol=1e-3, random_state=5)
+    whole, few = plain.fit(latents).score(latents), plain.fit(latents[:400]).means_
+    found = gaussian_mixture.fit_mixture(latents, 3, 5)
+    # both are optima of one likelihood, each found to within the tolerance a round
+    assert found.score(latents) == pytest.approx(whole, abs=0.01)
+    assert np.array_equal(gaussian_mixture.fit_mixture(latents[:400], 3, 5).means_, few)
+    again = gaussian_mixture.fit_mixture(latents, 3, 5)
+    assert np.array_equal(found.means_, again.means_)
