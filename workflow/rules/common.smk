@@ -160,3 +160,456 @@ def code(script, without=frozenset(), plugins=frozenset(), shown=False):
 def code_of_job(script, spec):
     """What the job of a run executes because of its model, networks and sampler."""
     measured = script in ("evaluate.py", "evaluate_samples.py")
+    trains = script in ("train.py", "tune.py")
+    own = code_of_training(spec) if trains else code_of_run(spec, measured)
+    own = own.joined(Code(files=files_of_run(spec)))
+    return own.joined(code_of_sampler(spec)) if script == "sample.py" else own
+
+
+def drawn_run(wildcards):
+    """The run of a job, as drawn by the sampler of its own that the job may have."""
+    by_sampler = DRAWN[wildcards.run]
+    label = wildcards.get("sampler")
+    return SPECS[wildcards.run] if label is None else by_sampler[label]
+
+
+def prior_to_fit(wildcards):
+    """Priority of a run's jobs: those whose sampler is fitted after training take longest and begin first."""
+    return int(drawn_run(wildcards).sampler.name not in ("auto", "normal"))
+
+
+def further_samples(name):
+    """The named file of each further sampler of every training, where generated images are measured."""
+    wanted = [
+        (run, label)
+        for run, labels in DRAWN.items()
+        for label in list(labels)[1:]
+        if "generation" in SUITES
+    ]
+    return [
+        file
+        for run, label in wanted
+        for file in run_files(f"samplers/{label}/{name}", runs=[run])
+    ]
+
+
+def files_of_run(spec):
+    """The plugins that add what a run is built of."""
+    names = [network.name for network in spec.networks.values()]
+    return files_that_add("network", names)
+
+
+def untracked(**settings):
+    """Parameters that cannot change a result: Snakemake does not compare objects of this type between runs."""
+    return SimpleNamespace(**settings)
+
+
+def without(settings, *keys):
+    """The settings less the keys that cannot change a result, in an order that does not depend on the YAML file's."""
+    return {
+        key: without(value) if isinstance(value, dict) else value
+        for key, value in sorted(settings.items())
+        if key not in keys
+    }
+
+
+def what_to_train(run):
+    """The specification of a run less what cannot change its trained model."""
+    spec = SPECS[run]
+    meaningless = (
+        HOW_TO_TRAIN if spec.pretrained else MODELS[spec.model].without_meaning()
+    )
+    plain = as_dict(spec)
+    return plain | {"training": without(plain["training"], *meaningless)}
+
+
+def how_to_train(run):
+    """What concerns only the way to the trained model: where, how often it is saved, who watches."""
+    return untracked(
+        training={key: getattr(SPECS[run].training, key) for key in HOW_TO_TRAIN},
+        tracking=config["tracking"],
+    )
+
+
+def how_to_tune(run):
+    """What concerns only the way to the choice."""
+    return untracked(**vars(how_to_train(run)), workers=config["tuning"]["workers"])
+
+
+def workers_of(run):
+    """What the workers of a run's tuning leave."""
+    workers = range(1, config["tuning"]["workers"] + 1)
+    folder = tuning_folder(Path(RESULTS), run)
+    return [f"{folder}/worker{worker}.json" for worker in workers]
+
+
+def choice_of(run):
+    """The file of the options that a tuning chose for a run, if it is tuned."""
+    return [f"{tuning_folder(Path(RESULTS), run)}/choice.json"] if run in TUNED else []
+
+
+def tuning_records():
+    """What is recorded of each tuning."""
+    return [f"{tuning_folder(Path(RESULTS), run)}/tuning.json" for run in TUNED]
+
+
+def weights_of(networks):
+    """The files of the weights of fixed networks."""
+    return [f"{KEPT_WEIGHTS}/{WEIGHTS[name]}.pt" for name in networks]
+
+
+def weights_to_train(run):
+    """The files of the fixed networks that the losses of a run need."""
+    return weights_of(trained_on_by(SPECS[run]))
+
+
+def device_of(run):
+    """Where a run's model is trained, sampled and measured."""
+    return SPECS[run].training.device
+
+
+def raw(kind):
+    """The file or folder of a kind that the data set has, such as `images`: used where it lies when it is a folder."""
+    if kind == "partition" and config["dataset"]["split"]:
+        return MADE_PARTITION
+    described = config["dataset"][kind]
+    if described == "folder":
+        return MADE_LABELS
+    places = [source["path"] for source in described["source"] if "path" in source]
+    folders = [
+        place for place in map(os.path.expanduser, places) if Path(place).is_dir()
+    ]
+    return without_braces(folders[0] if folders else f"{RAW}/{described['file']}")
+
+
+def without_braces(path):
+    """The path; an error when Snakemake would take a part of it for a wildcard."""
+    if set(path) & set("{}"):
+        raise WorkflowError(
+            f"{path}: Snakemake takes what is in braces for a wildcard. Rename it, or give a link to it, "
+            "made with ln -s, instead"
+        )
+    return path
+
+
+def raw_if_given(kind):
+    """The same as a list, empty when the data set has none of that kind."""
+    return [raw(kind)] if config["dataset"][kind] else []
+
+
+def persons():
+    """The file of identities, when the split goes by it."""
+    by = (config["dataset"]["split"] or {}).get("by")
+    return [raw("identity")] if by == "identity" else []
+
+
+def digests(*files):
+    """What stands for large files among a rule's inputs: the digests beside them, which are compared by content."""
+    return [digest_path(file) for file in files if not Path(file).is_dir()]
+
+
+def folder_of_images(wildcards):
+    """The state of a folder of images, which has no digest."""
+    images = raw("images")
+    return state_of_folder(images) if Path(images).is_dir() else None
+
+
+def file_to_download(wildcards):
+    """What decides about a downloaded file: what proves its content, or else where it comes from."""
+    file = RAW_FILES[wildcards.file]
+    return file.identity | {"origin": origin(file, NOTES)}
+
+
+def renew_digests():
+    """Notice files that were changed by hand since they were written: what was made from them is stale.
+
+    Sources are looked at here too, where it can be said in one line that one cannot be read.
+    """
+    try:
+        folder_of_images(None)
+        for file in RAW_FILES.values():
+            origin(file, NOTES)
+        for file in RAW_FILES.values():
+            renew_digest(Path(RAW, file.file), file.md5)
+        for made in (MADE_PARTITION, MADE_LABELS):
+            renew_digest(Path(made))
+        for place in WEIGHTS.values():
+            renew_digest(Path(KEPT_WEIGHTS, f"{place}.pt"))
+        for split in SPLITS:
+            check_unchanged(Path(array(split)))
+    except UserError as contradiction:
+        raise WorkflowError(str(contradiction)) from None
+
+
+def take_up_folder():
+    """Say that this Snakemake works here, and remove the lock of one that was killed: its jobs here end with it.
+
+    Returns the open file that says it until this process ends.
+    """
+    presence, last = enter(Path(".snakemake/presence"))
+    locks = Path(".snakemake/locks")
+    if last is None:
+        return presence
+    if any(locks.glob("*.lock")):
+        gone = f"a Snakemake that was killed ({last or 'it left no note'})"
+        if not (last.startswith("local ") and f" on {os.uname().nodename}," in last):
+            print(
+                f"There is a lock of {gone}. Its jobs may still run on other machines: wait until they have ended, "
+                "or cancel them, then run snakemake --unlock.",
+                file=sys.stderr,
+            )
+            return presence
+        shutil.rmtree(locks)
+        print(f"Removed the lock of {gone}.", file=sys.stderr)
+    sign(presence, "local")  # until it is known where its jobs run
+    return presence
+
+
+def array(split):
+    """The images of a split as every model sees them; it is large, so `pixels` stand for it."""
+    return ancient(f"{DATA}/{split}_data.npz")
+
+
+def gigabytes(at_first, attempt):
+    """The memory of a job: as much as `at_first` more at each attempt."""
+    return f"{at_first * attempt}GB"
+
+
+def manifest(split):
+    """What is said of a split's array, with the names of its images; `ids` stand for it."""
+    return ancient(f"{DATA}/{split}_data.json")
+
+
+def pixels(*splits):
+    """What the arrays of some splits hold. All rules behind `preprocess` ask for it (see there)."""
+    return expand(f"{DATA}/{{split}}_data.pixels.sha256", split=splits)
+
+
+def annotations():
+    """What is known of the images of each split beside their pixels, where the data set has files of it."""
+    return expand(f"{DATA}/{{split}}_{{kind}}.csv", split=SPLITS, kind=ANNOTATIONS)
+
+
+def ids(*splits):
+    """Which images the rows of the arrays are."""
+    return expand(f"{DATA}/{{split}}_data.ids.sha256", split=splits)
+
+
+def run_files(*names, runs=RUNS):
+    """The named files of every run, or of some, and seed."""
+    return [
+        f"{training_folder(RUNS_FOLDER, run, seed)}/{name}"
+        for run in runs
+        for seed in seeds_of(SPECS[run], SEEDS)
+        for name in names
+    ]
+
+
+def trained_models():
+    return run_files("final_model", "history.csv", "provenance.json")
+
+
+def measured_runs():
+    return run_files(*(f"metrics/{suite}.csv" for suite in SUITES))
+
+
+def repository_on_the_hub(wildcards):
+    """Where `push.hf_hub` puts a trained model."""
+    return f"{config['push']['hf_hub']}/{DATASET}-{wildcards.run}-seed{wildcards.seed}"
+
+
+def published_models(wildcards):
+    """What the target `push` makes, for the trainings of this study."""
+    if config["push"]["hf_hub"] is None:
+        raise WorkflowError(
+            "push.hf_hub: name the account on the Hugging Face Hub that gets the models, "
+            "for example --config 'push={hf_hub: my-account}'"
+        )
+    return run_files("published.json", runs=TRAINED)
+
+
+def tuning_trials():
+    """How many settings were tried to choose those of each run, as its configuration declares."""
+    return {run: spec.training.tuning_trials for run, spec in SPECS.items()}
+
+
+def planned_study():
+    """The data set's name, and each planned run with its seeds and specification in the order of the configuration."""
+    seeds = {run: seeds_of(spec, SEEDS) for run, spec in SPECS.items()}
+    return {
+        "dataset": DATASET,
+        "runs": {run: without(what_to_train(run)) for run in RUNS},
+        "seeds": seeds,
+        "samplers": {
+            run: list(labels)[: None if "generation" in SUITES else 1]
+            for run, labels in DRAWN.items()
+        },
+    }
+
+
+def fetch_weights():
+    """Have the weights of the metrics before any job starts: nothing is trained that could not be measured."""
+    if not {"tune", "train", "pretrained", "evaluate"} & {
+        job.rule.name for job in workflow.dag.jobs
+    }:
+        return
+    for network, place in WEIGHTS.items():
+        if not Path(KEPT_WEIGHTS, f"{place}.pt").exists():
+            from vaebench.metrics.features.weights import kept_weights
+
+            folders = Path(DOWNLOADS, place).parent, Path(KEPT_PACKAGES)
+            try:
+                kept_weights(network, config["weights"][network], *folders)
+            except UserError as failure:
+                raise WorkflowError(str(failure)) from None
+
+
+def check_cluster():
+    """Ask SLURM whether it can run the jobs to come: what it refuses would be submitted with every retry."""
+    if workflow.executor_plugin.name != "slurm":
+        return
+    from vaebench.cluster.slurm import (
+        Cluster,
+        mistakes_of,
+        read_cluster,
+        requests_of_jobs,
+    )
+
+    cluster = read_cluster()
+    jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
+    if isinstance(cluster, Cluster):
+        groups = workflow.group_settings.overwrite_groups
+        mistakes = mistakes_of(
+            requests_of_jobs(jobs, groups, workflow.execution_settings.retries), cluster
+        )
+        if mistakes:
+            raise WorkflowError(
+                "\n".join(["SLURM cannot run these jobs; mend the profile:", *mistakes])
+            )
+
+
+def check_own_code():
+    """Import plugins, build networks and try metrics of one's own, before a job starts.
+
+    An old model is deleted when its training begins anew, and nothing is trained that could not be measured.
+    """
+    to_train = {
+        job.wildcards.run
+        for job in workflow.dag.needrun_jobs()
+        if job.rule.name in ("tune", "train")
+    }
+    specs = [
+        as_dict(SPECS[run]) for run in sorted(to_train) if own_networks(SPECS[run])
+    ]
+    if specs or PLUGINS.files:
+        given = {
+            "plugins": PLUGINS.files,
+            "specs": specs,
+            "features": wanted_features(sections.evaluation_settings(config)),
+            "input_shape": sections.input_shape(config),
+        }
+        built = subprocess.run(
+            [sys.executable, script_file("own_code.py")],
+            input=json.dumps(given),
+            text=True,
+            stdout=subprocess.PIPE,
+        )
+        if built.returncode:
+            raise WorkflowError(
+                f"these plugins or networks cannot be used:\n{built.stdout.strip()}"
+            )
+
+
+def forget_states():
+    """Remove the states of the trainings whose results are recorded: until then they can be written again from them."""
+    for job in workflow.dag.jobs:
+        recorded = not workflow.dag.needrun(job) or workflow.dag.finished(job)
+        if job.rule.name == "train" and recorded:
+            forget(Path(job.output.model).with_name("training_state"))
+
+
+def what_was_made():
+    """Where the things are that this command was asked for; of others nobody knows here whether they exist."""
+    tables, trained = f"Tables: {RESULTS}/tables/", f"Models: {RESULTS}/runs/"
+    places = {
+        "validate": [f"Validation: {RESULTS}/validation/"],
+        "preprocess": [f"Arrays: {DATA}/", f"Validation: {RESULTS}/validation/"],
+        "tune": [f"Tuning: {RESULTS}/tuning/"],
+        "choose": [f"Tuning: {RESULTS}/tuning/"],
+        "train": [trained],
+        "pretrained": [trained],
+        "evaluate": [f"Metrics: {RESULTS}/runs/"],
+        "runs_table": [tables],
+        "summary": [tables],
+        "budget": [tables],
+        "samplers_table": [tables],
+        "published": [tables],
+        "added_tables": [tables],
+        "figures": [f"Figures: {RESULTS}/figures/"],
+        "report": [f"Report: {RESULTS}/report.html"],
+        "paper": [f"Tables and figures for a manuscript: {RESULTS}/paper/"],
+    }
+    asked = [
+        job
+        for target in workflow.dag.targetjobs
+        for job in ([target] if target.output else workflow.dag.dependencies[target])
+    ]
+    asked.sort(key=lambda job: [*places, job.rule.name].index(job.rule.name))
+    return "  ".join(
+        dict.fromkeys(
+            place for job in asked for place in places.get(job.rule.name, job.output)
+        )
+    )
+
+
+def forget_unfinished():
+    """Remove the summary of an earlier command that did not finish, once one has finished that makes the whole study."""
+    if any(job.rule.name == "report" for job in workflow.dag.jobs):
+        shutil.rmtree(f"{RESULTS}/unfinished", ignore_errors=True)
+
+
+def to_do():
+    """The first stage of each training that is left to do, by run and seed: Snakemake knows what is stale, files do not."""
+    left = {}
+    for stage in STAGES[::-1]:
+        for job in workflow.dag.jobs:
+            unfinished = workflow.dag.needrun(job) and not workflow.dag.finished(job)
+            if job.rule.name == stage and unfinished:
+                left.setdefault(job.wildcards.run, {})[job.wildcards.seed] = stage
+    return left
+
+
+def summarise_finished():
+    """Tables, figures and report of the trainings that finished, apart from those of the whole study.
+
+    Only when the command asked for the metrics of all: of the others nobody knows whether theirs are what they should be.
+    """
+    if not set(measured_runs()) <= {
+        file for job in workflow.dag.jobs for file in job.output
+    }:
+        return
+    given = {
+        "plugins": PLUGINS.files,
+        "study": planned_study(),
+        "to_do": to_do(),
+        "results": RESULTS,
+        "suites": SUITES,
+        "statistics": config["statistics"],
+        "tuning_trials": tuning_trials(),
+        "tunings": tuning_records(),
+        "report": {
+            "manifests": rules.report.input.manifests,
+            "validation": rules.validate.output.summary,
+            "generator": config["dataset"]["generator"],
+            "confidence": config["statistics"]["confidence"],
+        },
+    }
+    with open(f"{RESULTS}/logs/unfinished.log", "w") as log:
+        subprocess.run(
+            [sys.executable, script_file("unfinished.py")],
+            input=json.dumps(given),
+            text=True,
+            stdout=log,
+            stderr=log,
+        )
+    print("What finished:", *tail(f"{RESULTS}/logs/unfinished.log"), sep="\n")
