@@ -468,12 +468,9 @@ def check_cluster():
     """Ask SLURM whether it can run the jobs to come: what it refuses would be submitted with every retry."""
     if workflow.executor_plugin.name != "slurm":
         return
-    from vaebench.cluster.slurm import (
-        Cluster,
-        mistakes_of,
-        read_cluster,
-        requests_of_jobs,
-    )
+    from vaebench.cluster.job_requests import requests_of_jobs
+    from vaebench.cluster.slurm import Cluster, mistakes_of
+    from vaebench.cluster.slurm_answers import read_cluster
 
     cluster = read_cluster()
     jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
