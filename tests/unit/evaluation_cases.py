@@ -77,7 +77,8 @@ def make_showcase(model, test_data, output, settings, seed, threads):
     """The showcase, its settings as the configuration has them."""
     from vaebench.sampling import showcase  # here, since a test looks at what an evaluation imports
 
-    showcase.make_showcase(model, test_data, output, from_dict(ShowcaseSettings, settings), seed, threads)
+    files = showcase.ShowcaseFiles(model, test_data, output)
+    showcase.make_showcase(files, from_dict(ShowcaseSettings, settings), seed, threads)
 
 
 def default_model(name: str, seed: int = 0, **fields):

@@ -16,6 +16,7 @@ from vaebench.results.study_protocol import protocol_of
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = load_schema(ROOT / "workflow/schemas/config.schema.yaml")
+NETS = {"encoder": "resnet", "decoder": "resnet"}
 STUDY = yaml.safe_load((ROOT / "config/config.yaml").read_text())
 
 
@@ -164,6 +165,26 @@ def test_every_key_of_the_schema_has_a_description_and_optional_ones_a_default()
         ({"models": {"vqvae": {"training": {"lr": 0.1}}}}, ["models.vqvae.training.lr: unknown key"]),
         ({"models": {"vqvae": {"nets": {"encoder": "convnet"}}}}, ["models.vqvae.nets.encoder", "flat vector"]),
         ({"models": {"vae": {"nets": {"decoder": "unet"}}}}, ["models.vae.nets.decoder: unknown net", "compact"]),
+        (
+            {"models": {"vae": {"nets": {"decoder": {"diffusers": {"layers": 2}}}}}},
+            ["models.vae.nets.decoder: diffusers has no option 'layers'"],
+        ),
+        (
+            {"models": {"vae": {"nets": {"decoder": {"unet": None}}}}},
+            ["models.vae.nets.decoder: unknown net"],
+        ),
+        (
+            {"models": {"vae": {"nets": {"decoder": {"compact": {}, "diffusers": {}}}}}},
+            ["models.vae.nets.decoder"],
+        ),
+        (
+            {"models": {"sigma": {"model": "LikelihoodVAE", "nets": NETS, "config": {"conditional": "class"}}}},
+            ["models.sigma.config.conditional: the data set has no labels: give dataset.labels"],
+        ),
+        (
+            {"models": {"sigma": {"model": "LikelihoodVAE", "nets": NETS, "config": {"conditional": 3}}}},
+            ["models.sigma.config.conditional: 3 must be the name of a label"],
+        ),
         ({"models": {"vaegan": {"nets": {"discriminator": None}}}}, ["models.vaegan.nets.discriminator", "needs one"]),
         ({"models": {"vaegan": {"config": {"reconstruction_layer": -1}}}}, ["reconstruction_layer -1", "1 to 4"]),
         ({"models": {"vae": {"training": {"components": {"decoder": {}}}}}}, ["components.decoder", "one optimizer"]),

@@ -63,7 +63,7 @@ def in_a_process(function, *arguments):
     return process.exitcode
 
 
-def train_and_kill(spec, data, folder, number, epoch, position):
+def train_and_kill(spec, data, folder, number, epoch, position, **more):
     """Train, and send this process a signal after the given step."""
     look_after = training.Trainer._look_after
 
@@ -73,7 +73,7 @@ def train_and_kill(spec, data, folder, number, epoch, position):
         look_after(trainer, now)
 
     training.Trainer._look_after = look_and_kill
-    run(spec, data, folder)
+    run(spec, data, folder, **more)
 
 
 def result(folder):

@@ -77,11 +77,18 @@ def outputs(folder: Path) -> dict[str, Path]:
 
 
 def run(
-    spec: RunSpec, data: dict[str, Path], folder: Path, seed: int = 0, code: str = "code", weights=None, **more
+    spec: RunSpec,
+    data: dict[str, Path],
+    folder: Path,
+    seed: int = 0,
+    code: str = "code",
+    weights=None,
+    labels=None,
+    **more,
 ) -> dict[str, Path]:
     """Train, and give the paths of the results."""
     paths = outputs(folder)
-    files = TrainingFiles(data["train_data"], data["eval_data"], **paths, weights=weights or {})
+    files = TrainingFiles(data["train_data"], data["eval_data"], **paths, weights=weights or {}, labels=labels or {})
     train(spec, seed, files, code, threads=1, **more)
     return paths
 

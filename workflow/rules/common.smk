@@ -34,7 +34,13 @@ from vaebench.config import completion, sections
 from vaebench.config.runs import drawn_runs, expand_runs, seeds_of
 from vaebench.config.tuning_entries import tuned_runs
 from vaebench.models.catalog import HOW_TO_TRAIN
-from vaebench.models.lookup import MODELS, code_of_run, code_of_training, trained_on_by
+from vaebench.models.lookup import (
+    MODELS,
+    code_of_run,
+    code_of_training,
+    labels_of,
+    trained_on_by,
+)
 from vaebench.base.digests import check_unchanged, digest_path, renew_digest
 from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import Code, Sources, code_fingerprint
@@ -103,6 +109,7 @@ MADE_LABELS = f"{RAW}/classes.csv"
 ANNOTATIONS = [
     kind for kind in ("identity", "landmarks", "boxes") if config["dataset"][kind]
 ]
+LABELLED = ["labels"] if config["dataset"]["labels"] else []
 SPECS = expand_runs(config)
 RUNS = list(SPECS)
 DRAWN = drawn_runs(config, SPECS)
@@ -388,6 +395,12 @@ def pixels(*splits):
 def annotations():
     """What is known of the images of each split beside their pixels, where the data set has files of it."""
     return expand(f"{DATA}/{{split}}_{{kind}}.csv", split=SPLITS, kind=ANNOTATIONS)
+
+
+def labels_given(run, *splits):
+    """The labels of the images of some splits, where the run's model is conditional."""
+    labels = expand(f"{DATA}/{{split}}_labels.csv", split=splits)
+    return labels if labels_of(SPECS[run]) else []
 
 
 def ids(*splits):

@@ -337,7 +337,7 @@ rule annotate:
     benchmark:
         f"{BENCHMARKS}/annotate/{{kind}}.jsonl"
     wildcard_constraints:
-        kind=one_of(ANNOTATIONS),
+        kind=one_of(ANNOTATIONS + LABELLED),
     localrule: True
     conda:
         "../../environment.yml"

@@ -7,6 +7,7 @@ rule sample:
         provenance=f"{RUN}/provenance.json",
         data=[array(split) for split in SPLITS],
         pixels=pixels(*SPLITS),
+        labels=lambda wildcards: labels_given(wildcards.run, *SPLITS),
     output:
         f"{RUN}/samples.npz",
         digest_path(f"{RUN}/samples.npz"),
@@ -54,6 +55,7 @@ rule showcase:
         provenance=f"{RUN}/provenance.json",
         data=array("test"),
         pixels=pixels("test"),
+        labels=lambda wildcards: labels_given(wildcards.run, "test"),
     output:
         f"{RUN}/showcase.npz",
         digest_path(f"{RUN}/showcase.npz"),
@@ -88,6 +90,7 @@ rule evaluate:
         ids=ids(*SPLITS),
         samples=ancient(f"{RUN}/samples.npz"),
         samples_digest=digest_path(f"{RUN}/samples.npz"),
+        conditions=lambda wildcards: labels_given(wildcards.run, *SPLITS),
         weights=ancient(weights_of(sections.measuring_networks(config))),
         weights_digests=digests(*weights_of(sections.measuring_networks(config))),
         labels=ancient(raw_if_given("labels")),
@@ -138,6 +141,7 @@ rule evaluate_further:
         ids=ids(*SPLITS),
         samples=ancient(f"{RUN}/samplers/{{sampler}}/samples.npz"),
         samples_digest=digest_path(f"{RUN}/samplers/{{sampler}}/samples.npz"),
+        conditions=lambda wildcards: labels_given(wildcards.run, *SPLITS),
         weights=ancient(expand(f"{KEPT_WEIGHTS}/{{place}}.pt", place=WEIGHTS.values())),
         weights_digests=digests(
             *expand(f"{KEPT_WEIGHTS}/{{place}}.pt", place=WEIGHTS.values())

@@ -5,14 +5,14 @@ from vaebench.base.log import job
 from vaebench.base.plugin_files import use_plugins
 from vaebench.base.values import from_dict
 from vaebench.sampling.sampling_settings import ShowcaseSettings
-from vaebench.sampling.showcase import make_showcase
+from vaebench.sampling.showcase import ShowcaseFiles, make_showcase
 
 with job(snakemake.log[0]):
     use_plugins(snakemake.params.plugins.files)
+    given = snakemake.input
+    labels = Path(given.labels[0]) if given.get("labels") else None
     make_showcase(
-        Path(snakemake.input.model),
-        Path(snakemake.input.data),
-        Path(snakemake.output[0]),
+        ShowcaseFiles(Path(given.model), Path(given.data), Path(snakemake.output[0]), labels),
         from_dict(
             ShowcaseSettings, snakemake.params.settings | {"device": "cpu"}
         ),  # a few images do not wait for a GPU

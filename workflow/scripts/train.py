@@ -25,6 +25,7 @@ with job(snakemake.log[0]):
         state=Path(snakemake.output.model).with_name("training_state"),
         weights={Path(path).stem: Path(path) for path in snakemake.input.weights},
         choice=choice,
+        labels=dict(zip(("train", "eval"), map(Path, snakemake.input.get("labels") or []), strict=False)),
     )
     check_job(spec.training.device, spec, files.train)
     train(spec, int(snakemake.wildcards.seed), files, snakemake.params.code, snakemake.threads, how.tracking)

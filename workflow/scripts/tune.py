@@ -22,6 +22,7 @@ with job(snakemake.log[0]):
         states=output.with_name("trials"),
         code=snakemake.params.code,
         threads=snakemake.threads,
+        labels=dict(zip(("train", "eval"), map(Path, given.get("labels") or []), strict=False)),
     )
     check_job(spec.training.device, spec, maker.train)
     tune(maker, output.with_name("journal.log"), int(snakemake.wildcards.worker), how.workers, output)

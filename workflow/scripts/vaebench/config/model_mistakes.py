@@ -12,7 +12,8 @@ from vaebench.config.runs import combinations, resolved_run
 from vaebench.config.schema import is_number, listing, unknown, yaml_number
 from vaebench.config.training_settings import mistakes_in_training
 from vaebench.models.catalog import NETS, ModelInfo
-from vaebench.models.lookup import MODELS
+from vaebench.models.label_names import FIELD
+from vaebench.models.lookup import MODELS, labels_of
 from vaebench.models.run_spec import RunSpec
 
 TRAINING_SWEEPS = ("batch_size", "epochs", "gradients", "learning_rate", "precision", "vq_scale")
@@ -39,6 +40,8 @@ def model_mistakes(config: Mapping[str, Any], shape: tuple[int, int, int] | None
             if spec.run in names:
                 yield f"models.{entry}: two runs would be called {spec.run!r}; change a value of its sweep"
             names.add(spec.run)
+            if labels_of(spec) and config["dataset"]["labels"] is None:
+                yield f"models.{entry}.config.{FIELD}: the data set has no labels: give dataset.labels, or null here"
             if spec.pretrained is None:
                 yield from _net_mistakes(f"models.{entry}", spec, shape, find_networks)
                 for key, reason in mistakes_in_training(spec, shape, tried):

@@ -12,8 +12,8 @@ from vaebench.metrics.added import SETS, metrics_of
 from vaebench.metrics.distribution import Measured
 from vaebench.metrics.metric import Value
 from vaebench.metrics.set_names import frechet_name, kernel_name, prd_names
-from vaebench.models.batches import aligned_batches
-from vaebench.models.inference import decode, encode, reconstruct
+from vaebench.models.batches import aligned_batches, conditions_beside
+from vaebench.models.inference import between, decode, encode, reconstruct
 
 TRAINING_BLOCK = 1024
 CHOICE_SEED = 0  # of the training images of the floor and the pairs of the mid-points: the same for every model
@@ -22,7 +22,7 @@ CHOICE_SEED = 0  # of the training images of the floor and the pairs of the mid-
 def pass_over_samples(task: Task) -> Pass:
     """Reconstruct every generated image; its metrics against its reconstruction, and its features."""
     found = Pass()
-    for x, kept in task.batches(task.samples, "generated images"):
+    for x, kept in task.batches(task.samples, "generated images", task.sample_conditions):
         compared = task.pairs(x, reconstruct(task.model, x))
         features, wanted = compared.features_x, found.room(kept, task.limit)
         if wanted:
@@ -148,6 +148,14 @@ def _midpoint_batches(task: Task, count: int) -> Iterator[tuple[Tensor, int]]:
     """Images decoded half way between the latents of random pairs of held-out images, each in up to two pairs."""
     order = np.random.default_rng(CHOICE_SEED).permutation(min(len(task.images), task.limit))
     first, second = order[:count], np.roll(order, -1)[:count]
-    others = aligned_batches(task.images[second], task.settings.batch_size, task.device)
-    for (x, kept), (y, _) in zip(task.batches(task.images[first], "mid-points"), others, strict=True):
-        yield decode(task.model, encode(task.model, x).between(encode(task.model, y), 0.5)), kept
+    size, model = task.settings.batch_size, task.model
+    given = [None if task.given is None else task.given[chosen] for chosen in (first, second)]
+    others = aligned_batches(task.images[second], size, task.device)
+    partners = zip(others, conditions_beside(given[1], size, task.device), strict=False)
+    batches = task.batches(task.images[first], "mid-points", given[0])
+    for (x, kept), ((y, _), condition) in zip(batches, partners, strict=True):
+        start, first_condition = encode(model, x), model.condition
+        with model.given(condition):
+            end = encode(model, y)
+        with model.given(between(first_condition, condition, 0.5)):
+            yield decode(model, start.between(end, 0.5)), kept

@@ -22,7 +22,7 @@ def pass_over_images(task: Task, summary: LatentSummary) -> Pass:
     prior = task.generator(PRIOR)
     draws = [task.generator(SAMPLED + k) for k in range(task.settings.samples_per_image)]
     bound = [task.generator(BOUND + k) for k in range(task.settings.elbo_draws)]
-    for x, kept in task.batches(task.images, "held-out images"):
+    for x, kept in task.batches(task.images, "held-out images", task.given):
         posterior = encode(model, x)
         latent = posterior.mode()
         y = decode(model, latent)
@@ -54,6 +54,8 @@ def rate_notes(model: Autoencoder, posterior: Posterior, task: Task) -> dict[str
         return {}
     bounds = ("neg_elbo", "neg_elbo_bernoulli", "neg_elbo_density", "bits_per_dim")
     notes = dict.fromkeys((*bounds, "distortion"), drawn)
+    if model.labels:
+        notes = {name: f"{note}, given {', '.join(model.labels)}" for name, note in notes.items()}
     if model.likelihood != "gaussian":
         notes["neg_elbo"] += f"; the model was trained on the {model.likelihood.title()} likelihood"
     if posterior.kl() is not None:

@@ -39,7 +39,8 @@ def supervised_metrics(task: Task, labels: Path, data: Mapping[str, Path], threa
     ids = {split: read_manifest(data[split])["ids"] for split in positions}
     latents, rows = {}, labels_of(table, ids, labels)
     for split, chosen in positions.items():
-        latents[split] = latents_of(model, open_array(data[split])[chosen])
+        given = task.conditions[split][chosen] if model.labels else None
+        latents[split] = latents_of(model, open_array(data[split])[chosen], conditions=given)
         rows[split] = rows[split].iloc[chosen]
     values = {str(name): np.unique(column) for name, column in table.items()}
     columns = {split: binary_columns(found, values) for split, found in rows.items()}

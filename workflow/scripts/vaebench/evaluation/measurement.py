@@ -25,7 +25,7 @@ from vaebench.metrics.features.extractors import (
 from vaebench.metrics.features.vision_transformers import vision_transformer
 from vaebench.metrics.pairs import PairMetrics
 from vaebench.metrics.set_names import CLEAN, OFFICIAL
-from vaebench.models.batches import aligned_batches
+from vaebench.models.batches import aligned_batches, conditions_beside
 from vaebench.models.feature_networks import FEATURE_NETWORKS, wanted_features, weights_needed
 from vaebench.models.interface import Autoencoder
 from vaebench.results.words import narrowed
@@ -49,7 +49,8 @@ class Networks:
 class Task:
     """One evaluation: the model and everything it is measured on. Images are uint8 (n, C, H, W), mapped from disk.
 
-    networks: those of the wanted features that LPIPS does not run, by the name of their metrics.
+    networks: those of the wanted features that LPIPS does not run, by the name of their metrics. conditions: of a
+    conditional model, the rows (n, K) of the images of each split.
     """
 
     model: Autoencoder
@@ -62,6 +63,23 @@ class Task:
     weights: Mapping[str, Path]
     device: str
     networks: dict[str, FeatureFunction] = field(default_factory=dict[str, Any])
+    conditions: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def given(self) -> np.ndarray | None:
+        """The rows of the held-out images that a conditional model is given, (n, K)."""
+        rows = self.conditions.get(self.settings.split)
+        return None if rows is None else rows[: len(self.images)]
+
+    @cached_property
+    def sample_conditions(self) -> np.ndarray | None:
+        """The rows that the generated images were drawn for, (n, K); None for a model that is not conditional."""
+        if not self.model.labels:
+            return None
+        with np.load(self.drawn) as archive:
+            if "conditions" not in archive:
+                raise UserError(f"{self.drawn} does not say the labels of its images: generate them again")
+            return np.asarray(archive["conditions"], np.float32)
 
     @property
     def limit(self) -> int:
@@ -119,11 +137,19 @@ class Task:
         """The random stream of one purpose, the same whatever else is measured."""
         return np.random.default_rng([self.seed, purpose])
 
-    def batches(self, images: np.ndarray, label: str) -> Iterator[tuple[Tensor, int]]:
-        """Batches of images on the device and how many of each count, with a progress bar."""
+    def batches(
+        self, images: np.ndarray, label: str, conditions: np.ndarray | None = None
+    ) -> Iterator[tuple[Tensor, int]]:
+        """Batches of images on the device and how many of each count, with a progress bar.
+
+        While a batch is worked on, a conditional model is given the rows of its images.
+        """
+        size = self.settings.batch_size
+        given = conditions_beside(conditions, size, self.device)
         with tqdm(total=len(images), desc=label, unit="image") as progress:
-            for x, kept in aligned_batches(images, self.settings.batch_size, self.device):
-                yield x, kept
+            for (x, kept), rows in zip(aligned_batches(images, size, self.device), given, strict=False):
+                with self.model.given(rows):
+                    yield x, kept
                 progress.update(kept)
 
 

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from vaebench.base.evaluation_settings import EvaluationSettings
 from vaebench.base.formats import write_npz
@@ -25,8 +26,10 @@ from vaebench.metrics.pairs import PairMetrics
 from vaebench.metrics.perceptual import Perceptual
 from vaebench.metrics.registry import METRICS
 from vaebench.models.batches import prepare_torch, to_bytes, to_float
+from vaebench.models.conditions import read_conditions
 from vaebench.models.feature_networks import FEATURE_NETWORKS, wanted_features
 from vaebench.models.inference import encode, reconstruct
+from vaebench.models.posterior import Posterior
 from vaebench.models.storage import load_model
 from vaebench.results.suite_files import Suites, TrainingIdentity, mean_of, write_per_image, write_rows
 
@@ -37,13 +40,17 @@ RATES = ("rate", "rate_bits")
 @dataclass(frozen=True)
 class EvaluationFiles:
     """What an evaluation reads: the folder of the trained model, the npz of each split with its manifest, the run's
-    samples.npz, the weights by network, and the label file, where there is one."""
+    samples.npz, the weights by network, and the label file, where there is one.
+
+    conditions: of a conditional model, the CSV of the labels of each split.
+    """
 
     model: Path
     data: Mapping[str, Path]
     samples: Path
     weights: Mapping[str, Path]
     labels: Path | None
+    conditions: Mapping[str, Path] = field(default_factory=dict)
 
 
 def job_of(
@@ -61,6 +68,7 @@ def job_of(
         samples=Path(files["samples"]),
         weights={Path(path).stem: Path(path) for path in files["weights"]},
         labels=Path(labels[0]) if labels else None,
+        conditions=dict(zip(SPLITS, map(Path, files.get("conditions") or []), strict=False)),
     )
     settings = from_dict(EvaluationSettings, {**parameters["settings"], **vars(parameters["how"])})
     return TrainingIdentity(parameters["dataset"], spec["run"], spec["model"], seed), read, settings
@@ -80,7 +88,7 @@ def evaluate(
     """
     measured = measure_held_out(training, files, settings, threads)
     task, suites, held_out = measured.task, measured.suites, measured.held_out
-    columns, posterior = held_out.columns(), encode(task.model, to_float(task.images[:1], task.device))
+    columns, posterior = held_out.columns(), posterior_on_trial(task)
     if "generation" in settings.suites:
         add_generation(task, suites, held_out)
     if "latent" in settings.suites and files.labels is not None:
@@ -147,6 +155,7 @@ def measure_held_out(
         weights,
         device,
         networks.ready,
+        {split: read_conditions(path, network.labels) for split, path in files.conditions.items()},
     )
     task.pairs.skipped |= networks.skipped
     if settings.dists:
@@ -154,7 +163,7 @@ def measure_held_out(
     summary = LatentSummary(codebook=network.codebook_size)
     held_out = pass_over_images(task, summary)
     columns = held_out.columns()
-    posterior = encode(network, to_float(images[:1], device))
+    posterior = posterior_on_trial(task)
     named = replace(training, model=training.model or network.name)
     features = [*trunks, *networks.ready, *networks.skipped]
     suites = Suites(named, settings, task.pairs.skipped, len(images), features)
@@ -163,6 +172,12 @@ def measure_held_out(
     suites.add(latent_values(summary.means()), len(images))
     add_rate(suites, columns)
     return HeldOut(task, suites, held_out, summary)
+
+
+def posterior_on_trial(task: Task) -> Posterior:
+    """The posterior of one image, for what is the same of all."""
+    with task.model.on_trial():
+        return encode(task.model, to_float(task.images[:1], task.device))
 
 
 def add_rate(suites: Suites, columns: dict[str, np.ndarray]) -> None:
@@ -185,6 +200,10 @@ def add_generation(task: Task, suites: Suites, held_out: Pass) -> None:
     suites.add(memorisation(task), count)
     if task.latent_nats is not None:
         suites.add({"latent_nats": mean_of(task.latent_nats, f"by {task.sampler}")}, len(task.latent_nats))
+    if task.model.labels:
+        from vaebench.evaluation.obedience import obedience
+
+        suites.add(obedience(task), count)
 
 
 def add_likelihood(task: Task, suites: Suites) -> dict[str, np.ndarray]:
@@ -194,7 +213,8 @@ def add_likelihood(task: Task, suites: Suites) -> dict[str, np.ndarray]:
     options, generator = task.settings.likelihood, task.generator(LIKELIHOOD)
     chosen = task.images[: options.images]
     found = Pass()
-    for x, kept in task.batches(chosen, "importance samples"):
+    given = None if task.given is None else task.given[: len(chosen)]
+    for x, kept in task.batches(chosen, "importance samples", given):
         found.add(importance_weighted_bounds(task.model, x, options.samples, generator), {}, kept, 0)
     columns = found.columns()
     suites.add_per_image(columns, len(chosen), dict.fromkeys(columns, f"{options.samples} importance samples"))
@@ -237,7 +257,9 @@ def extremes(task: Task, mse: np.ndarray) -> dict[str, np.ndarray]:
     arrays = {}
     for name, index in (("best", order[:EXTREMES]), ("worst", order[::-1][:EXTREMES])):
         originals = task.images[np.sort(index)][np.argsort(np.argsort(index))]
+        given = None if task.given is None else torch.from_numpy(task.given[index]).to(task.device)
         arrays[f"{name}_index"] = index
         arrays[f"{name}_original"] = originals
-        arrays[f"{name}_reconstruction"] = to_bytes(reconstruct(task.model, to_float(originals, task.device)))
+        with task.model.given(given):
+            arrays[f"{name}_reconstruction"] = to_bytes(reconstruct(task.model, to_float(originals, task.device)))
     return arrays

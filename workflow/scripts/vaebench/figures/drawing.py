@@ -18,6 +18,7 @@ from vaebench.results.study import Study
 DRAWINGS = {
     "reconstructions": pictures.reconstructions,
     "generations": pictures.generations,
+    "conditional": pictures.conditional,
     "extremes": pictures.extremes,
     "traversals": pictures.traversals,
     "interpolations": pictures.interpolations,

@@ -26,6 +26,7 @@ class FigureInfo:
 _FIGURES = (
     FigureInfo("reconstructions", "The same held-out images, reconstructed", "Images", True),
     FigureInfo("generations", "Generated images", "Images", True),
+    FigureInfo("conditional", "Images for each label", "Images", True),
     FigureInfo("extremes", "Best and worst reconstructions", "Images", True),
     FigureInfo("traversals", "Latent traversals, dimensions ordered by KL", "Images", True),
     FigureInfo("interpolations", "Interpolations between held-out images", "Images", True),

@@ -50,6 +50,20 @@ def generations(study: Study) -> Figure:
     return sheet(rows, COLUMNS)
 
 
+def conditional(study: Study) -> Figure:
+    """What each conditional run draws: a row for each of its labels, a latent a column."""
+    look = looks(study.runs)
+    parts = []
+    for run in study.runs:
+        arrays = run.arrays("showcase.npz")
+        if "conditional" in arrays:
+            labels = [str(label) for label in arrays["conditional_labels"]]
+            parts.append(Block(run.name, arrays["conditional"], labels, (), look[run.name]))
+    if not parts:
+        return missing("Images for each label", "no run is conditional")
+    return blocks(parts, 2)
+
+
 def generation_metric(study: Study) -> str | None:
     """The first headline metric of generated images that this study has: FID where there is one."""
     names = [name for name, metric in METRICS.items() if metric.suite == "generation" and metric.headline]

@@ -29,7 +29,10 @@ def importance_weighted_bounds(
     posterior = encode(model, x)
     if not isinstance(posterior, Gaussian) or posterior.kl() is None:
         raise TypeError("importance samples need a Gaussian posterior")
-    found = [_bounds_of_one(model, x[i : i + 1], posterior, i, samples, generator) for i in range(len(x))]
+    found = []
+    for i in range(len(x)):
+        with model.given(None if model.condition is None else model.condition[i : i + 1]):
+            found.append(_bounds_of_one(model, x[i : i + 1], posterior, i, samples, generator))
     return {name: torch.stack([one[name] for one in found]) for name in found[0]}
 
 

@@ -13,6 +13,7 @@ VAEGAN = "VAEGAN"
 FITTED = "samplers that fit a density to latents"
 LABELS = "data sets with labels"
 FACTORS = "data sets with discrete factors"
+CONDITIONAL = "conditional models"
 
 TRAINED_ON = "the model was trained on the LPIPS of this network, which is no fair judge of it"  # a note in tables
 SUITES = ("reconstruction", "generation", "latent", "likelihood")

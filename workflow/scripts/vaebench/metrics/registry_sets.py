@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from vaebench.metrics.metric import FITTED, Metric
+from vaebench.metrics.metric import CONDITIONAL, FITTED, Metric
 from vaebench.metrics.set_names import CLEAN, FEATURES, OFFICIAL, frechet_name, kernel_name, prd_names
 
 FRECHET = "‖m_g - m_r‖² + tr(S_g + S_r - 2 (S_g S_r)^½)"
@@ -44,6 +44,24 @@ def generation() -> list[Metric]:
             "samplers of one model; of two_stage a bound from above for a draw from the posterior, beside no other",
             FITTED,
             long_only=True,
+        ),
+        *(
+            Metric(
+                name,
+                f"accuracy of labels, {which}",
+                rf"\mathrm{{Acc}}_\mathrm{{{mark}}}",
+                "",
+                better,
+                "generation",
+                "[0, 1]",
+                f"mean over the values of a label of the share of {which} images with it in which a ridge classifier "
+                "of mean colours on a 16x16 grid, fitted on training images, sees it; mean over labels",
+                CONDITIONAL,
+            )
+            for name, which, mark, better in (
+                ("condition_accuracy", "generated", "gen", True),
+                ("condition_accuracy_real", "held-out", "real", None),
+            )
         ),
     ]
 

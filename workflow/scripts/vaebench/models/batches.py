@@ -1,6 +1,7 @@
 """Images on their way to a device: batches in a fixed order, and the device itself."""
 
 from collections.abc import Iterator
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -47,6 +48,18 @@ def aligned_rows(rows: Tensor, batch_size: int) -> Iterator[tuple[Tensor, int]]:
     for block in rows.split(size):
         missing = -len(block) % ALIGNMENT
         yield torch.cat([block, block[-1:].expand(missing, *block.shape[1:])]), len(block)
+
+
+def conditions_beside(conditions: np.ndarray | None, batch_size: int, device: str) -> Iterator[Tensor | None]:
+    """For each aligned batch of images or latents the rows, of all (n, K), that a conditional model is given.
+
+    Without any, None for ever.
+    """
+    if conditions is None:
+        yield from repeat(None)
+    else:
+        for rows, _ in aligned_rows(torch.from_numpy(conditions), batch_size):
+            yield rows.to(device)
 
 
 def to_float(images: np.ndarray, device: str) -> Tensor:

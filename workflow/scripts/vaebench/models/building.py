@@ -45,7 +45,7 @@ def has_batch_norm_of_single_pixels(model: Autoencoder) -> bool:
     hooks = [layer.register_forward_pre_hook(lambda _, x: sizes.append(x[0][0, 0].numel())) for layer in layers]
     training, device = model.training, next(model.parameters()).device
     try:
-        with torch.no_grad():
+        with torch.no_grad(), model.on_trial():
             model.eval()
             model.decode(model.encode(torch.zeros(1, *model.input_shape, device=device)).mode())
     finally:

@@ -37,8 +37,22 @@ def reconstruct(model: Autoencoder, x: Tensor) -> Tensor:
     return decode(model, z)
 
 
-def latents_of(model: Autoencoder, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
-    """The mode of each of uint8 images (n, C, H, W), flat: (n, L) float64."""
+def between(first: Tensor | None, second: Tensor | None, weight: float) -> Tensor | None:
+    """What a conditional model is given at `weight` of the way from one image to another; None for other models."""
+    return None if first is None or second is None else torch.lerp(first, second, weight)
+
+
+def latents_of(
+    model: Autoencoder, images: np.ndarray, batch_size: int = 256, conditions: np.ndarray | None = None
+) -> np.ndarray:
+    """The mode of each of uint8 images (n, C, H, W), flat: (n, L) float64.
+
+    conditions: the rows of a conditional model, (n, K); None where it is given one for all already, and for others.
+    """
     device = str(next(model.parameters()).device)
-    found = [encode(model, x).mode() for x in batches(images, batch_size, device)]
+    rows = None if conditions is None else torch.from_numpy(conditions).to(device).split(batch_size)
+    found = []
+    for number, x in enumerate(batches(images, batch_size, device)):
+        with model.given(model.condition if rows is None else rows[number]):
+            found.append(encode(model, x).mode())
     return torch.cat(found).flatten(1).double().cpu().numpy()

@@ -1,9 +1,11 @@
 """What a model is to everything outside `models`: it is trained, encodes, decodes, and can be drawn from."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -86,7 +88,8 @@ class Autoencoder(nn.Module, ABC):
     whose posterior is `Codes`; None for others. code_levels: how many codes a position of its grid has. likelihood:
     `gaussian` for the one with variance 1, `bernoulli` for a model trained on cross-entropy, or the name of one of the
     model's own (`own_nats`). trained_on: the fixed networks in whose features its loss compares images. answer: the
-    mapping in which its networks give several tensors.
+    mapping in which its networks give several tensors. labels: of a conditional model, the values of each label that it
+    is given (`given`).
     """
 
     input_shape: tuple[int, int, int]
@@ -95,6 +98,25 @@ class Autoencoder(nn.Module, ABC):
     likelihood: str = "gaussian"
     trained_on: tuple[str, ...] = ()
     answer: type[Mapping[str, Tensor]] = dict
+    labels: Mapping[str, Sequence[str]] = MappingProxyType({})
+    condition: Tensor | None = None
+
+    @contextmanager
+    def given(self, condition: Tensor | None) -> Iterator[None]:
+        """Within it, images and latents are those of these labels: rows (B, K) of a conditional model, or one for all.
+
+        K is the number of all values of `labels`, and a row has a 1 for each label. None for other models.
+        """
+        former, self.condition = self.condition, condition
+        try:
+            yield
+        finally:
+            self.condition = former
+
+    def on_trial(self) -> AbstractContextManager[None]:
+        """Within it the model is given labels of no meaning, where only shapes count."""
+        size = sum(len(values) for values in self.labels.values())
+        return self.given(torch.zeros(1, size, device=next(self.parameters()).device) if size else None)
 
     @property
     def name(self) -> str:
@@ -155,7 +177,7 @@ class Autoencoder(nn.Module, ABC):
     def latent_shape(self) -> tuple[int, ...]:
         """The shape of one image's latent as the decoder takes it: (L,) or (D, h, w)."""
         parameter = next(self.parameters())
-        with torch.no_grad():
+        with torch.no_grad(), self.on_trial():
             probe = torch.zeros(1, *self.input_shape, device=parameter.device, dtype=parameter.dtype)
             return tuple(self.encode(probe).mode().shape[1:])
 

@@ -15,6 +15,7 @@ from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import Code
 from vaebench.models import providers
 from vaebench.models.catalog import ModelInfo
+from vaebench.models.label_names import FIELD, label_names
 from vaebench.models.own_models import OWN_CLASSES
 from vaebench.models.provider import Provider
 from vaebench.models.run_spec import ModelSpec
@@ -70,6 +71,12 @@ def info_of(model: str) -> ModelInfo:
 def trained_on_by(spec: ModelSpec) -> tuple[str, ...]:
     """The fixed networks whose weights a training of the run needs."""
     return () if spec.pretrained is not None else info_of(spec.model_name).of(spec.config).trained_on
+
+
+def labels_of(spec: ModelSpec) -> tuple[str, ...]:
+    """The labels that the run's model is given beside the images; none for most, and for a pretrained one."""
+    conditional = spec.model is not None and FIELD in info_of(spec.model).fields
+    return label_names(spec.config) if conditional else ()
 
 
 def code_of_run(spec: ModelSpec, measured: bool = False) -> Code:

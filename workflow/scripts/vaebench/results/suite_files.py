@@ -16,7 +16,7 @@ from vaebench.base.evaluation_settings import EvaluationSettings
 from vaebench.base.files import atomic_path
 from vaebench.base.formats import read_json, stamped, unstamped
 from vaebench.base.provenance import Environment, environment
-from vaebench.metrics.metric import FITTED, SUITES, Value
+from vaebench.metrics.metric import CONDITIONAL, FACTORS, FITTED, LABELS, SUITES, Value
 from vaebench.metrics.registry import METRICS, describe
 from vaebench.models.feature_networks import FEATURE_NETWORKS
 
@@ -182,7 +182,7 @@ class Suites:
             return settings.dists
         if "lpips_" in name:
             return name.rpartition("_")[2] in settings.lpips
-        if METRICS[name].applies_to == FITTED or METRICS[name].applies_to.startswith("data sets with"):
+        if METRICS[name].applies_to in (LABELS, FACTORS, FITTED, CONDITIONAL):
             return False
         if name.startswith("prd_") and not settings.distribution.prd:
             return False

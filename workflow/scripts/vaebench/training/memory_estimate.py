@@ -35,7 +35,7 @@ def training_memory_mb(spec: RunSpec, input_shape: tuple[int, int, int]) -> floa
                 kept[storage.data_ptr()] = storage.nbytes()
             return tensor
 
-        with saved_tensors_hooks(keep, lambda tensor: tensor):
+        with saved_tensors_hooks(keep, lambda tensor: tensor), model.on_trial():
             model.losses(images, Moment(1, PROBE))
     activations = sum(kept.values()) / PROBE * spec.training.batch_size
     return CONTEXT_MB + SLACK * (COPIES * parameters + activations) / 2**20

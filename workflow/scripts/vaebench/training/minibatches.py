@@ -18,6 +18,7 @@ from torch import Tensor
 from vaebench.base.devices import to_unit_interval
 from vaebench.base.errors import UserError
 from vaebench.base.platforms import read_row
+from vaebench.models.interface import Autoencoder
 
 ROOM = 0.25  # share of the GPU's free memory that the images may take
 AHEAD = 3  # batches gathered before they are asked for
@@ -47,6 +48,7 @@ class Minibatches:
         whole_file = isinstance(images.base, mmap.mmap)  # and no view of a part
         self._file = os.open(_map_of(images).filename, os.O_RDONLY) if whole_file else None
         self.resident = self._resident()
+        self.conditions: Tensor | None = None  # of a conditional model, the rows of all images, on the device
 
     def __len__(self) -> int:
         """Number of images."""
@@ -87,6 +89,15 @@ class Minibatches:
         else:
             for indices in order:
                 yield self._to_float(self._gather(indices).to(self.device))
+
+    def load_given(self, model: Autoencoder, order: list[np.ndarray]) -> Iterator[Tensor]:
+        """The same; while a batch is worked on, a conditional `model` is given the labels of its images."""
+        for x, indices in zip(self.load(order), order, strict=True):
+            rows = None
+            if self.conditions is not None:
+                rows = self.conditions[unmirrored(torch.from_numpy(indices)).to(self.device)]
+            with model.given(rows):
+                yield x
 
     def _gather(self, chosen: np.ndarray) -> Tensor:
         """The images of these indices, uint8, in memory."""

@@ -44,9 +44,9 @@ def train(spec: RunSpec, seed: int, files: TrainingFiles, code: str, threads: in
             trainer.run_or_explain(tracker)
         trainer.interruption.finished = True
         best = trainer.best_model()
-        save_model(best, record, files.output)
+        save_model(best, replace(spec, config=trainer.spec.config).as_record(), files.output)
         write_history(trainer.progress.rows, files.history)
-        given = {"spec": record, "seed": seed, "code": code, "data": files.pixels(), "threads": threads}
+        given = {"spec": record, "seed": seed, "code": code, "data": files.digests(spec), "threads": threads}
         found = {"attempts": attempts, "environment": environment(device), **_course(trainer, best)}
         write_provenance(files.provenance, given | files.chosen() | found)
         trainer.checkpoint.finish()
@@ -66,9 +66,9 @@ def trainer_at_work(spec: RunSpec, seed: int, files: TrainingFiles, code: str, t
     """
     with full_disk_said(files.state), held(files.state):
         device = choose_device(spec.training.device)
-        checkpoint = Checkpoint(files.state, training_key(spec, seed, code, files.pixels()))
+        checkpoint = Checkpoint(files.state, training_key(spec, seed, code, files.digests(spec)))
         precision = choose_precision(spec, device, checkpoint.precisions())
-        resolved = replace(spec, training=replace(spec.training, precision=precision))
+        resolved = replace(files.told(spec), training=replace(spec.training, precision=precision))
         with numerics(resolved.training, device, threads), Interruption() as interruption:
             yield Trainer(resolved, seed, files, device, checkpoint, interruption)
 

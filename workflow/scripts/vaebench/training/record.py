@@ -14,6 +14,9 @@ from vaebench.base.formats import read_json
 from vaebench.base.npz import pixels_sha256
 from vaebench.base.values import as_dict
 from vaebench.models.catalog import HOW_TO_TRAIN
+from vaebench.models.conditions import read_conditions, sha256_of_rows, with_values
+from vaebench.models.label_names import label_values
+from vaebench.models.lookup import labels_of
 from vaebench.models.run_spec import RunSpec
 
 
@@ -23,7 +26,8 @@ class TrainingFiles:
 
     `train` and `eval` are npz files of uint8 images (n, C, H, W), `output` is the model's folder, `state` that of the
     resumable state. `weights` are the files of the fixed networks that the losses need, by network. `choice` is what
-    a tuning chose, where there was one.
+    a tuning chose, where there was one. `labels` are the CSVs of the images' labels by split, train and eval, where a
+    conditional model needs them.
     """
 
     train: Path
@@ -34,10 +38,18 @@ class TrainingFiles:
     state: Path
     weights: Mapping[str, Path] = field(default_factory=dict)
     choice: Path | None = None
+    labels: Mapping[str, Path] = field(default_factory=dict)
 
-    def pixels(self) -> dict[str, str]:
-        """The SHA-256 of the pixels of each split."""
-        return {"train": pixels_sha256(self.train), "eval": pixels_sha256(self.eval)}
+    def told(self, spec: RunSpec) -> RunSpec:
+        """The run, with the values of the labels where its model is conditional; `UserError` as `with_values`."""
+        return with_values(spec, self.labels.get("train")) if labels_of(spec) else spec
+
+    def digests(self, spec: RunSpec) -> dict[str, str]:
+        """The SHA-256 of the pixels of each split, and of the labels that a conditional model is given."""
+        pixels = {"train": pixels_sha256(self.train), "eval": pixels_sha256(self.eval)}
+        values = label_values(self.told(spec).config) if labels_of(spec) else {}
+        rows = {split: read_conditions(path, values) for split, path in self.labels.items() if values}
+        return pixels | {f"{split}_labels": sha256_of_rows(found) for split, found in rows.items()}
 
     def chosen(self) -> dict[str, Any]:
         """The options that a tuning chose, under `tuned`; empty where there was none."""

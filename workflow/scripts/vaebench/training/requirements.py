@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from vaebench.base.errors import UserError
 from vaebench.config.training_settings import why_not_select
 from vaebench.models.building import has_batch_norm, has_batch_norm_of_single_pixels
 from vaebench.models.catalog import ModelInfo
+from vaebench.models.conditions import read_conditions
 from vaebench.models.interface import Autoencoder
 from vaebench.models.run_spec import TrainingSettings
 from vaebench.training.minibatches import Minibatches
@@ -38,6 +42,14 @@ def smallest_step(info: ModelInfo, model: Autoencoder) -> int:
 def smallest_validation_batch(info: ModelInfo, model: Autoencoder) -> int:
     """The fewest images of a batch of the validation."""
     return max(info.smallest_batch, 2 if has_batch_norm(model) else 1)
+
+
+def conditions_for(model: Autoencoder, labels: Path, images: Minibatches, device: torch.device) -> Tensor:
+    """The rows of a conditional model for images, from the CSV of their labels; `UserError` for another number."""
+    rows = read_conditions(labels, model.labels)
+    if len(rows) != len(images):
+        raise UserError(f"{labels} has {len(rows)} rows for {len(images)} images; delete it and run again")
+    return torch.from_numpy(rows).to(device)
 
 
 def check_images(info: ModelInfo, training: Minibatches, validation: Minibatches) -> None:

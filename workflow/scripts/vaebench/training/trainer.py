@@ -31,6 +31,7 @@ from vaebench.training.record import TrainingFiles, memory_advice
 from vaebench.training.requirements import (
     check_images,
     check_select,
+    conditions_for,
     smallest_step,
     smallest_validation_batch,
     weights_for,
@@ -75,6 +76,11 @@ class Trainer:
         self.train_set = Minibatches(images, self.training.batch_size, device, at_least, channels_last)
         self.eval_set = Minibatches(validation, self.training.eval_batch_size, device, validated, channels_last)
         check_images(self.info, self.train_set, self.eval_set)
+        if self.model.labels:
+            self.train_set.conditions, self.eval_set.conditions = (
+                conditions_for(self.model, files.labels[split], images, device)
+                for split, images in (("train", self.train_set), ("eval", self.eval_set))
+            )
         self.validation = Validation(self.model, self.info, self.guard, self.eval_set, seed, self.as_pythae)
         if self.as_pythae:
             self._warm_up_as_pythae()
@@ -125,7 +131,7 @@ class Trainer:
         one_step = self.make_step(epoch)
         self.model.train()
         started, before = time.monotonic(), progress.seconds
-        for x in self.train_set.load(order[progress.position :]):
+        for x in self.train_set.load_given(self.model, order[progress.position :]):
             prepare_step(self.objectives, progress.steps + 1, self.warmup)
             progress.records.append(one_step(x))
             progress.position += 1
@@ -204,7 +210,7 @@ class Trainer:
     def _warm_up_as_pythae(self) -> None:
         """pythae tries one batch in training mode before it seeds: batch norms, EMA codebooks and metrics move."""
         first = self.train_set.order(shuffle=True)[:1]
-        for x in self.train_set.load(first):
+        for x in self.train_set.load_given(self.model, first):
             self.model.losses(x, Moment())
 
     def _look_after(self, epoch: int) -> None:

@@ -40,7 +40,7 @@ class Validation:
             if fixed_noise:
                 torch.manual_seed(self.seed)
             order = self.images.order(shuffle=not fixed_noise)
-            for x in self.images.load(order):
+            for x in self.images.load_given(self.model, order):
                 self.guard.begin()
                 losses = self._losses(x, Moment(epoch, len(self.images), steps))
                 records.append(self.guard.losses(losses))

@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class TrialMaker:
 
     `train` and `eval` are npz files of uint8 images (n, C, H, W), `weights` the files of fixed networks that losses
     need; test images are not known here. States are kept in a folder of each trial below `states` until the trial is
-    done, so that one that was killed goes on. `code` is a fingerprint of the code.
+    done, so that one that was killed goes on. `code` is a fingerprint of the code. `labels` are as in `TrainingFiles`.
     """
 
     spec: RunSpec
@@ -42,6 +42,7 @@ class TrialMaker:
     states: Path
     code: str
     threads: int
+    labels: Mapping[str, Path] = field(default_factory=dict)
 
     def __call__(self, number: int, values: Mapping[str, Any], report: Report) -> Outcome:
         """Train with the `values` of the trial `number`, telling `report` the metric of each epoch.
@@ -66,13 +67,13 @@ class TrialMaker:
     @property
     def key(self) -> str:
         """A fingerprint of all that decides about the trials, save for their number."""
-        training = training_key(self.short, self.settings.seed, self.code, self._files(self.states).pixels())
+        training = training_key(self.short, self.settings.seed, self.code, self._files(self.states).digests(self.short))
         return tuning_key(self.settings, training)
 
     def _files(self, folder: Path) -> TrainingFiles:
         """The files of one trial, which leaves nothing but its state."""
         results = {name: folder / name for name in ("output", "history", "provenance")}
-        return TrainingFiles(self.train, self.eval, **results, state=folder, weights=self.weights)
+        return TrainingFiles(self.train, self.eval, **results, state=folder, weights=self.weights, labels=self.labels)
 
     def _made(self, trainer: Trainer, report: Report) -> Outcome:
         state, reason = COMPLETE, ""

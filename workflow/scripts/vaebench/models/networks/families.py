@@ -37,12 +37,12 @@ def build(role: str, name: str, model: ModelInfo, config: Any, options: Mapping[
 
 
 def build_around(
-    spec: ModelSpec, info: ModelInfo, shape: tuple[int, int, int], times: Mapping[str, int] | None = None
+    spec: ModelSpec, info: ModelInfo, shape: tuple[int, int, int], widths: Mapping[str, int] | None = None
 ) -> tuple[dict[str, Any], dict[str, nn.Module]]:
     """The fields of a run's model, defaults among them, and its networks by role, for images of `shape` (C, H, W).
 
-    times: by role, how many times `latent_dim` wide its latents are; 1 where left out. Raises `UserError` for fields
-    and networks that cannot be.
+    widths: by role, how many numbers or channels its latents have; `latent_dim` where left out. Raises `UserError` for
+    fields and networks that cannot be.
     """
     for field, value in spec.config.items():
         if field not in info.fields:
@@ -55,7 +55,7 @@ def build_around(
         network = spec.networks.get(role)
         if network is None:
             raise UserError(f"{spec.run}: {info.name} needs a network under nets.{role}")
-        width = {"latent_dim": fields["latent_dim"] * (times or {}).get(role, 1)}
+        width = {"latent_dim": (widths or {}).get(role, fields["latent_dim"])}
         config = SimpleNamespace(input_dim=tuple(shape), **{**fields, **width})
         networks[role] = build(role, network.name, info, config, network.options)
     return fields, networks

@@ -1,11 +1,12 @@
 """The variational autoencoder whose likelihood is chosen, without importing torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from vaebench.models.catalog import GAUSSIAN, GRID, ModelInfo, why_no_downsampling
 from vaebench.models.fields import Range
+from vaebench.models.label_names import FIELD, label_names, why_no_labels
 from vaebench.models.options import Alternatives, number, switch, whole, why_no_number
 from vaebench.models.terms.term_fields import FIELDS, why_no_term, with_terms
 
@@ -44,15 +45,18 @@ class LikelihoodInfo(ModelInfo):
     """The entry of a model whose field `likelihood` names one of `LIKELIHOODS`."""
 
     def of(self, config: Mapping[str, Any]) -> Self:
-        """With the added terms."""
-        return with_terms(self, config)
+        """With the added terms; a step that is given labels is not recorded."""
+        known = with_terms(self, config)
+        return replace(known, recordable=False) if label_names(config) else known
 
     def head(self, config: Mapping[str, Any]) -> str:
         """A grid of moments where the latents are to be one."""
         return GRID if config.get("spatial") else GAUSSIAN
 
     def check(self, name: str, value: object) -> str | None:
-        """As of any model; `likelihood` and `posterior_variance` by rules of their own."""
+        """As of any model; `likelihood`, `posterior_variance` and `conditional` by rules of their own."""
+        if name == FIELD:
+            return why_no_labels(value)
         if name in FIELDS:
             return why_no_term(name, value)
         if name == "downsampling":
@@ -76,6 +80,7 @@ MODELS: dict[str, ModelInfo] = {
             "posterior_variance": LEARNED,
             "spatial": False,
             "downsampling": None,
+            FIELD: None,
             **FIELDS,
         },
         recordable=True,

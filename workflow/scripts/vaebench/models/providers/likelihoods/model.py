@@ -9,7 +9,9 @@ import torch
 from pythae.models.base.base_utils import ModelOutput
 from torch import Tensor, nn
 
+from vaebench.models.conditioning import Conditioning
 from vaebench.models.interface import Losses, Moment
+from vaebench.models.label_names import label_values
 from vaebench.models.networks.families import build_around
 from vaebench.models.posterior import Gaussian, Posterior
 from vaebench.models.providers.likelihoods.catalog import LEARNED, LIKELIHOODS, MODELS
@@ -21,9 +23,11 @@ from vaebench.models.terms.added_terms import AddedTerms, ModelWithTerms
 class LikelihoodVAE(ModelWithTerms):
     """`encoder` gives `embedding` and `log_covariance`, (B, L) each; `decoder` gives `reconstruction`.
 
-    Where latents are grids, the encoder gives both in one `embedding`, (B, 2 D, h, w). The loss is -ln p(x|z) of one
-    draw of z, with every constant, plus beta times the KL divergence, and what is added. variance: of the posterior,
-    the same for all images (CV-VAE, Ghosh et al. 2020, arXiv 1903.12436); None: the encoder's.
+    Where latents are grids, the encoder gives both in one `embedding`, (B, 2 D, h, w). With the field `conditional`
+    posterior and likelihood are those given labels (`Autoencoder.given`), and the prior is the same for all labels. The
+    loss is -ln p(x|z) of one draw of z, with every constant, plus beta times the KL divergence, and what is added.
+    variance: of the posterior, the same for all images (CV-VAE, Ghosh et al. 2020, arXiv 1903.12436); None: the
+    encoder's.
     """
 
     answer = ModelOutput
@@ -41,6 +45,8 @@ class LikelihoodVAE(ModelWithTerms):
         self.beta = float(fields["beta"])
         self.variance = None if fields["posterior_variance"] == LEARNED else float(fields["posterior_variance"])
         self.likelihood = likelihood.kind
+        self.labels = label_values(fields)
+        self.conditioning = Conditioning(self.labels, shape) if self.labels else None
 
     def losses(self, x: Tensor, moment: Moment) -> Losses:
         """loss, reconstruction_loss and kl, in nats an image, and the added terms."""
@@ -57,6 +63,8 @@ class LikelihoodVAE(ModelWithTerms):
 
     def decode(self, z: Tensor) -> Tensor:
         """The decoder's answer."""
+        if self.conditioning is not None:
+            z = self.conditioning.latent(z, self.condition)
         return self.decoder(z).reconstruction
 
     def own_nats(self, x: Tensor, y: Tensor) -> Mapping[str, Tensor] | None:
@@ -69,6 +77,8 @@ class LikelihoodVAE(ModelWithTerms):
 
     def _gaussian(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and ln σ² of the posterior."""
+        if self.conditioning is not None:
+            x = self.conditioning.image(x, self.condition)
         output = self.encoder(x)
         if self.variance is None and output.embedding.ndim == 4:
             mean, log_variance = output.embedding.chunk(2, dim=1)
@@ -83,7 +93,9 @@ def build_likelihood_vae(spec: ModelSpec, shape: tuple[int, int, int]) -> Likeli
     info = MODELS[spec.model_name]
     given = {**info.fields, **spec.config}
     moments = 2 if given["spatial"] and given["posterior_variance"] == LEARNED else 1
-    fields, networks = build_around(spec, info, shape, {"encoder": moments})
+    labels = sum(len(values) for values in label_values(given).values())
+    widths = {"encoder": moments * given["latent_dim"], "decoder": given["latent_dim"] + labels}
+    fields, networks = build_around(spec, info, shape, widths)
     name, options = LIKELIHOODS.chosen(fields["likelihood"])
     likelihood = import_module(f"vaebench.models.providers.likelihoods.{name}").BUILD({"channels": shape[0], **options})
     return LikelihoodVAE(shape, (networks["encoder"], networks["decoder"]), likelihood, fields)
