@@ -3,6 +3,7 @@
 import csv
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from vaebench.evaluation import run as evaluation
 from vaebench.evaluation.generated import _midpoint_batches
 from vaebench.evaluation.measurement import Task
 from vaebench.evaluation.obedience import balanced_accuracy
+from vaebench.figures.pictures import conditional
 from vaebench.metrics.likelihood import importance_weighted_bounds
 from vaebench.models.building import build_model
 from vaebench.models.conditions import described, read_conditions, with_values
@@ -31,6 +33,7 @@ from vaebench.models.run_spec import Named
 from vaebench.models.storage import load_model, save_model
 from vaebench.results.suite_files import TrainingIdentity
 from vaebench.sampling import samplers, showcase
+from vaebench.sampling.choice import find_sampler
 from vaebench.sampling.given_labels import draw_given_labels
 from vaebench.sampling.request import Drawn, Request
 from vaebench.sampling.sampling_settings import SamplingSettings, ShowcaseSettings
@@ -245,6 +248,17 @@ def test_samplers_fit_to_the_images_of_each_label_and_are_put_back_in_place():
     assert drawn.latent_nats["test"].tolist() == [0.0, 1.0]
 
 
+def test_a_flow_needs_validation_images_of_each_label():
+    model = built({"class": ["a", "b"]}).float()
+    rows = np.eye(2, dtype=np.float32)
+    conditions = {"train": rows[[0, 1, 1]], "eval": rows[[1]], "test": rows[[0]]}
+    images = {split: smooth_images(len(labels)) for split, labels in conditions.items()}
+    sampler = find_sampler(model, "maf")
+    request = Request(model, 20, {**sampler.options, "epochs": 1}, np.random.default_rng(0), images)
+    with pytest.raises(UserError, match="validation images, and none has these labels"):
+        draw_given_labels(sampler.draw, request, conditions)
+
+
 def test_mid_points_lie_between_labels_too(tmp_path):
     model = built({"class": ["a", "b"]}).float()
     images, rows = smooth_images(3), np.eye(2, dtype=np.float32)[[0, 1, 0]]
@@ -390,3 +404,16 @@ def test_a_state_of_other_labels_is_not_gone_on_with(tmp_path, trained):
     others = {**labels, "train": tmp_path / "others.csv"}
     shuffled.to_csv(others["train"])
     assert (run_given(how, data, others, tmp_path)["output"] / "model.pt").read_bytes() != before
+
+
+def test_the_figure_has_a_row_for_each_label():
+    images = np.arange(3, dtype=np.uint8)[:, None, None, None, None] * np.full((1, 2, 1, 4, 4), 50, np.uint8)
+    shown = {"conditional": images, "conditional_labels": np.array(["Smiling -1", "Smiling 0", "Smiling 1"])}
+    runs = [
+        SimpleNamespace(name=name, entry=name, arrays=lambda file, found=found: found)
+        for name, found in (("plain", {}), ("given", shown))
+    ]
+    (axes,) = conditional(SimpleNamespace(runs=runs)).axes
+    assert [text.get_text() for text in axes.texts] == ["given", *shown["conditional_labels"]]
+    canvas = axes.images[0].get_array()
+    assert [int(canvas[row * 6, 0, 0]) for row in range(3)] == [0, 50, 100]

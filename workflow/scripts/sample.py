@@ -15,7 +15,7 @@ with job(snakemake.log[0]):
     how = vars(snakemake.params.how)
     check_job(how["device"])
     data = dict(zip(SPLITS, map(Path, snakemake.input.data), strict=True))
-    labels = dict(zip(SPLITS, map(Path, snakemake.input.get("labels", [])), strict=False))
+    labels = dict(zip(SPLITS, map(Path, snakemake.input.get("labels") or []), strict=False))
     files = SamplingFiles(Path(snakemake.input.model), data, Path(snakemake.output[0]), labels)
     sampler = from_dict(Named, snakemake.params.sampler, "sampler")
     settings = from_dict(SamplingSettings, snakemake.params.settings | how, "samples")
