@@ -54,6 +54,13 @@ def fit(density: nn.Module, nats: Nats, rows: tuple[Tensor, Tensor], options: Ma
     density.load_state_dict(best_state)
 
 
+def validation_rows(rows: Mapping[str, Tensor]) -> Tensor:
+    """Those of the split eval, by which the epoch of a fit is chosen; `UserError` where a label has none."""
+    if "eval" not in rows:
+        raise UserError("no validation image has these labels, by which a fit is chosen; take gaussian_mixture")
+    return rows["eval"]
+
+
 @torch.no_grad()
 def nats_of(density: nn.Module, nats: Nats, rows: Tensor, batch_size: int) -> np.ndarray:
     """-ln p of each row, (n,) float64."""

@@ -35,7 +35,7 @@ def draw(request: Request) -> Drawn:
     with random_numbers_kept(device):
         torch.manual_seed(seed)
         second = LatentVAE(*standardisation(train), options["layers"], options["width"]).to(device)
-        fitting.fit(second, second.nats, (train, rows["eval"]), options, seed)
+        fitting.fit(second, second.nats, (train, fitting.validation_rows(rows)), options, seed)
         nats = {split: fitting.nats_of(second, second.nats, z, options["batch_size"]) for split, z in rows.items()}
     u, noise = request.noise().flatten(1), request.noise().flatten(1)
     with torch.no_grad():
