@@ -42,11 +42,12 @@ def drawn(tmp_path, text):
     return {run: {label: spec.sampler for label, spec in by.items()} for run, by in found.items()}
 
 
-def test_a_study_without_several_samplers_has_one_a_run(tmp_path):
+def test_a_run_has_one_sampler_unless_its_entry_names_several(tmp_path):
     found = drawn(tmp_path, "models: {fsq: {sampler: {name: transformer, options: {width: 64, epochs: 2}}}}")
     assert found["vae"] == {"normal": Named("auto")}
     assert found["fsq"] == {"transformer-epochs2-width64": Named("transformer", {"epochs": 2, "width": 64})}
-    assert {len(by) for by in found.values()} == {1}
+    assert {len(by) for run, by in found.items() if run != "sigma_vae"} == {1}
+    assert list(found["sigma_vae"]) == ["gaussian_mixture", "normal"]
 
 
 def test_the_samplers_of_an_entry_are_those_of_each_of_its_runs(tmp_path):
@@ -62,7 +63,7 @@ def test_the_samplers_of_an_entry_are_those_of_each_of_its_runs(tmp_path):
 
 
 def test_samplers_go_before_the_sampler_of_a_file_below(tmp_path):
-    assert list(drawn(tmp_path, "models: {sigma_vae: {samplers: [maf]}}")["sigma_vae"]) == ["maf"]
+    assert list(drawn(tmp_path, "models: {perceptual_vae: {samplers: [maf]}}")["perceptual_vae"]) == ["maf"]
 
 
 def test_a_common_sampler_comes_first_and_once(tmp_path):
