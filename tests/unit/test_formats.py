@@ -10,11 +10,11 @@ from training_cases import make_spec, outputs, run, write_data
 
 from vaebench.base import formats
 from vaebench.base.digests import check_unchanged
-from vaebench.base.durable import load_sealed
 from vaebench.base.errors import UserError
 from vaebench.base.formats import FORMATS, KEY, read_json, stamped, unstamped, write_npz
 from vaebench.base.npz import read_manifest, write_array, write_manifest
 from vaebench.base.provenance import write_provenance
+from vaebench.base.sealed import load_sealed
 from vaebench.models.building import build_model
 from vaebench.models.storage import load_model, save_model
 from vaebench.results.budget import budget

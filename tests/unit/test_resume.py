@@ -13,8 +13,8 @@ import torch
 from training_cases import make_spec, outputs, run, with_training, write_data
 
 import vaebench.training.trainer as training
-from vaebench.base.durable import save_sealed
 from vaebench.base.errors import UserError
+from vaebench.base.sealed import save_sealed
 from vaebench.models.interface import Losses
 from vaebench.models.providers.pythae.model import PythaeModel
 from vaebench.models.storage import load_weights

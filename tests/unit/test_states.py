@@ -17,8 +17,9 @@ import torch
 from training_cases import make_spec, outputs, run, write_data
 
 import vaebench.training.trainer as training
-from vaebench.base.durable import Damaged, durable_path, load_sealed, save_sealed
+from vaebench.base.durable import durable_path
 from vaebench.base.errors import UserError
+from vaebench.base.sealed import Damaged, load_sealed, save_sealed
 from vaebench.models.storage import load_weights
 from vaebench.training.state_folder import forget, held
 
@@ -220,7 +221,7 @@ def test_a_state_that_the_system_does_not_give_is_one_line_and_stays(data, stopp
     def broken(*arguments, **options):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("vaebench.base.durable._check_seal", broken)
+    monkeypatch.setattr("vaebench.base.sealed._check_seal", broken)
     with pytest.raises(UserError, match=r"state\.pt cannot be read: Input/output error"):
         run(SPEC, data, tmp_path)
     assert (state / "state.pt").is_file()

@@ -33,6 +33,7 @@ HARMLESS = frozenset(
         "base.plugins",
         "cluster.preflight",
         "base.provenance",
+        "base.sealed",
         "data.sources",
         "models.provider",
         "models.lookup",

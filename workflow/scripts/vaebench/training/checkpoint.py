@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from vaebench.base import devices
-from vaebench.base.durable import Damaged, durable_path, load_sealed, save_sealed
+from vaebench.base.durable import durable_path
 from vaebench.base.files import atomic_path
 from vaebench.base.formats import stamped, unstamped
+from vaebench.base.sealed import Damaged, load_sealed, save_sealed
 from vaebench.models.interface import Autoencoder
 from vaebench.models.storage import restore_model
 from vaebench.training.objectives import Optimized
