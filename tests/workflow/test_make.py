@@ -36,7 +36,7 @@ SMALLEST = {
     "bench-quality": {"OPTIONS": "--seconds 0.1 --output measured.csv --figure measured.png"},
     "bench-train": {"OPTIONS": "--only VAE-compact --images 64 --rounds 1 --output measured.csv"},
     "bench-eval": {"OPTIONS": "--pairs 2 --rounds 1 --memory-counts 2 --output measured.csv"},
-    "check-quality": {"OPTIONS": "--write --runs vae --config two_seeds.yaml --references written.csv"},
+    "check-quality": {"OPTIONS": "--write --runs vae --config three_seeds.yaml --references written.csv"},
     "check-gpu": {"OPTIONS": "--tiny --only training --cases VAE-compact --output measured"},
 }
 
@@ -46,7 +46,7 @@ def clone(tmp_path_factory, clone_with_faces, packages):
     """A clone in which the demo was made; the archives of the package index are taken from here."""
     folder = clone_with_faces.copy(tmp_path_factory.mktemp("clone") / "vaebench").root
     (folder / "small.yaml").write_text(SMALL)
-    (folder / "two_seeds.yaml").write_text("{seeds: [0, 1], training: {epochs: 1}}")
+    (folder / "three_seeds.yaml").write_text("{seeds: [0, 1, 2], training: {epochs: 1}}")
     shutil.rmtree(folder / "data/packages")
     (folder / "data/packages").symlink_to(packages)
     run(folder, "demo")
