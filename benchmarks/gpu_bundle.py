@@ -19,9 +19,14 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
     "annotated-types",
     "beautifulsoup4",
+    "diffusers",
+    "einx",
+    "frozendict",
     "gdown",
+    "importlib-metadata",
     "jsonschema",
     "jsonschema-specifications",
+    "loguru",
     "lpips",
     "piq",
     "pydantic",
@@ -31,8 +36,10 @@ PACKAGES = (
     "rpds-py",
     "simplejpeg",
     "soupsieve",
+    "torch-einops-utils",
     "torch-fidelity",
     "typing-inspection",
+    "vector-quantize-pytorch",
 )
 GLIBC = (17, 24, 27, 28, 31, 34, 35)  # wheels are tagged with the oldest version they run with
 LIMIT = 64 * 2**20
