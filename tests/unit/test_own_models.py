@@ -128,8 +128,8 @@ class Adversarial(Autoencoder):
         y = self.decode(self.encoder(x))
         ours = (y - x).square().mean() - self.discriminator(y).mean()
         theirs = self.discriminator(y).mean() - self.discriminator(x).mean()
-        waiting = {"discriminator"} if moment.epoch == 1 else set()
-        return Losses({"loss": ours, "autoencoder_loss": ours, "discriminator_loss": theirs}, frozenset(waiting))
+        waiting = {"discriminator": moment.epoch == 1}
+        return Losses({"loss": ours, "autoencoder_loss": ours, "discriminator_loss": theirs}, waiting)
 
     def objectives(self):
         both = [*self.encoder.parameters(), *self.decoder.parameters()]

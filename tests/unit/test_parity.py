@@ -153,7 +153,7 @@ def test_exact_step_follows_each_loss_alone(model, config, float64):
             if value.requires_grad and (prefixes is None or name.split(".")[0] in prefixes)
         }
         loss = found.terms["loss" if component == "model" else f"{component}_loss"]
-        if component in found.waiting:
+        if found.waiting.get(component, False):
             continue
         gradients = torch.autograd.grad(loss, named.values(), retain_graph=True, allow_unused=True)
         for (name, value), gradient in zip(named.items(), gradients, strict=True):

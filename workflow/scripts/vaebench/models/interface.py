@@ -35,11 +35,12 @@ class Losses:
     """The losses of one batch.
 
     terms: scalar tensors, each a mean over the images, by the name that history.csv has; `loss` is their total.
-    waiting: the names of the objectives that this batch does not train.
+    waiting: by name the objectives that this batch may not train, and whether it does not: a bool, or a scalar tensor of
+    the type bool where the losses decide, so that nobody has to wait for the device.
     """
 
     terms: dict[str, Tensor]
-    waiting: frozenset[str] = frozenset()
+    waiting: Mapping[str, bool | Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

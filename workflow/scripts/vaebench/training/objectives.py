@@ -7,7 +7,7 @@ and `step_as_pythae` repeats theirs, for comparison.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -51,13 +51,28 @@ class Optimized:
         return terms[self.objective.term]
 
     def updates(self, losses: Losses) -> bool:
-        """Whether this batch trains it."""
-        return self.name not in losses.waiting
+        """Whether this batch trains it; an answer that is on the device is waited for."""
+        return not losses.waiting.get(self.name, False)
 
     @property
     def learning_rate(self) -> float:
         """The present learning rate of its first group of parameters."""
         return float(self.optimizer.param_groups[0]["lr"]) * self.warmth
+
+    def update_unless(self, waits: bool | Tensor) -> None:
+        """`update`, unless it waits; the device decides where `waits` is a tensor, which a fused optimizer looks at.
+
+        torch has this for losses that are scaled, where it is called `found_inf`: the optimizer then changes neither
+        parameters nor its own state.
+        """
+        if not isinstance(waits, Tensor):
+            return None if waits else self.update()
+        optimizer: Any = self.optimizer
+        optimizer.found_inf = waits.float()
+        try:
+            self.update()
+        finally:
+            del optimizer.found_inf
 
     def update(self) -> None:
         """Let the optimizer step."""
@@ -94,12 +109,14 @@ def make_objectives(model: Autoencoder, training: TrainingSettings, steps_per_ep
     return made
 
 
-def step(objectives: Sequence[Optimized], losses: Losses) -> None:
+def step(objectives: Sequence[Optimized], losses: Losses, on_device: bool = False) -> None:
     """One update: each objective that this batch trains follows the gradient of its own loss, all at one point.
 
-    The gradient of a mixture comes along with those that it is mixed of, at little more than their price.
+    The gradient of a mixture comes along with those that it is mixed of, at little more than their price. on_device:
+    compute the gradients of objectives that may wait too, and let the device decide which parameters change: it comes
+    to the same without waiting for the device. The optimizers must be fused.
     """
-    active = [objective for objective in objectives if objective.updates(losses)]
+    active = [objective for objective in objectives if on_device or objective.updates(losses)]
     passes = []
     for source in objectives:
         reached = [other for other in active if source.name in other.mixture or (other is source and not other.mixture)]
@@ -115,7 +132,7 @@ def step(objectives: Sequence[Optimized], losses: Losses) -> None:
             if other.mixture:
                 _mix(other.parameters, other.mixture[source.name], gradients)
     for objective in active:
-        objective.update()
+        objective.update_unless(losses.waiting.get(objective.name, False) if on_device else False)
 
 
 def _take_gradients(objective: Optimized) -> list[Tensor | None]:

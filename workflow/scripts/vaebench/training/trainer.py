@@ -6,6 +6,7 @@ This loop does none of that; with `gradients: pythae` it repeats their arithmeti
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -160,7 +161,8 @@ class Trainer:
 
     def make_step(self, epoch: int) -> Step:
         """A function that trains on one batch of this epoch and gives its losses, (terms,) on the device."""
-        update = step_as_pythae if self.as_pythae else step
+        recorded = self._can_record()
+        update = step_as_pythae if self.as_pythae else partial(step, on_device=recorded)
 
         def one_step(x: Tensor) -> Tensor:
             self.guard.begin()
@@ -171,7 +173,7 @@ class Trainer:
             self.progress.terms = list(losses.terms)
             return self.guard.losses(losses.terms)
 
-        return RecordedStep(one_step) if self._can_record() else one_step
+        return RecordedStep(one_step) if recorded else one_step
 
     def _can_record(self) -> bool:
         """Whether steps can be recorded: on a GPU, where neither the model nor an optimizer waits for the device.

@@ -120,7 +120,7 @@ class ModelWithTerms(Autoencoder):
             "adversarial": generator,
             "adversarial_weight": weight,
         }
-        return Losses(terms, frozenset({"discriminator"} if waiting else ()))
+        return Losses(terms, {"discriminator": waiting})
 
     def _last_layer(self) -> nn.Parameter:
         """The decoder's last matrix or kernel."""

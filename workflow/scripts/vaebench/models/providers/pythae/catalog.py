@@ -150,6 +150,7 @@ MODELS: dict[str, ModelInfo] = {
             "VAEGAN",
             {"adversarial_loss_scale": 0.5, "reconstruction_layer": -1, "equilibrium": 0.68, "margin": 0.4},
             trainer=COUPLED_ADVERSARIAL,
+            recordable=True,
             nets=("encoder", "decoder", "discriminator"),
         ),
         _autoencoder(

@@ -4,7 +4,7 @@
 attributes, the names in its state, and what it saves, so that stock pythae opens it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -72,8 +72,11 @@ class PythaeModel(Autoencoder):
         output = self({"data": x}, epoch=moment.epoch, dataset_size=moment.images, uses_ddp=False)
         terms = {name: output[key] for key, name in TERMS.items() if output.get(key) is not None}
         terms = {name: value.mean() if value.ndim else value for name, value in terms.items()}
-        waiting = {name for name in self.info.components if not output.get(f"update_{name}", True)}
-        return Losses(self.adjusted(terms, output), frozenset(waiting))
+        return Losses(self.adjusted(terms, output), self.waiting(output))
+
+    def waiting(self, output: ModelOutput) -> Mapping[str, bool | Tensor]:
+        """The objectives that this batch may not train: see `Losses`."""
+        return {}
 
     def adjusted(self, terms: dict[str, Tensor], output: ModelOutput) -> dict[str, Tensor]:
         """The terms as the history has them; pythae's coupled trainer counts RAE_L2's one loss twice."""

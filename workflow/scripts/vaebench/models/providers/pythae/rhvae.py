@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -33,6 +33,14 @@ class Model(HamiltonianModel):
         from pythae.samplers import RHVAESampler, RHVAESamplerConfig
 
         return RHVAESampler(self, RHVAESamplerConfig(**options)).hmc_sampling(count).detach()
+
+    def to(self, *arguments: Any, **options: Any) -> Self:
+        """With the metric and what was gathered for it, which pythae keeps apart from its parameters."""
+        moved = super().to(*arguments, **options)
+        moved.M_tens, moved.centroids_tens = moved.M_tens.to(moved.device), moved.centroids_tens.to(moved.device)
+        for queue in (moved.M, moved.centroids):
+            queue.extend([queue.popleft().to(moved.device) for _ in range(len(queue))])
+        return moved
 
     def live_state(self) -> dict[str, Any]:
         """With the metric."""
