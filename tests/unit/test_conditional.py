@@ -33,7 +33,7 @@ from vaebench.models.run_spec import Named
 from vaebench.models.storage import load_model, save_model
 from vaebench.results.suite_files import TrainingIdentity
 from vaebench.sampling import samplers, showcase
-from vaebench.sampling.choice import find_sampler
+from vaebench.sampling.choice import Sampler, find_sampler
 from vaebench.sampling.given_labels import draw_given_labels
 from vaebench.sampling.request import Drawn, Request
 from vaebench.sampling.sampling_settings import SamplingSettings, ShowcaseSettings
@@ -240,7 +240,7 @@ def test_samplers_fit_to_the_images_of_each_label_and_are_put_back_in_place():
         return Drawn(torch.full((request.count, 4), float(label)), latent_nats=nats)
 
     request = Request(model, 4000, {}, np.random.default_rng(0), images)
-    drawn, rows = draw_given_labels(draw, request, conditions)
+    drawn, rows = draw_given_labels(Sampler(draw, {}), request, conditions)
     assert seen == {0: {"train": [0, 1, 3], "eval": [1], "test": [0, 1]}, 1: {"train": [2], "eval": [0]}}
     assert torch.equal(drawn.latents[:, 0], torch.from_numpy(rows.argmax(1)).float())
     assert rows[:, 1].mean() == pytest.approx(0.25, abs=5 * (0.25 * 0.75 / 4000) ** 0.5)
@@ -257,7 +257,7 @@ def test_a_density_that_is_fitted_by_epochs_needs_validation_images_of_each_labe
     sampler = find_sampler(model, name)
     request = Request(model, 20, {**sampler.options, "epochs": 1}, np.random.default_rng(0), images)
     with pytest.raises(UserError, match="no validation image has these labels"):
-        draw_given_labels(sampler.draw, request, conditions)
+        draw_given_labels(sampler, request, conditions)
 
 
 def test_mid_points_lie_between_labels_too(tmp_path):

@@ -43,6 +43,8 @@ def rate_notes(model: Autoencoder, posterior: Posterior, task: Task) -> dict[str
     drawn = f"{draws} draw{'s' * (draws > 1)} an image"
     if posterior.codes is not None:
         rate = f"cross-entropy of the codes under the prior that draws them ({task.sampler})"
+        if model.labels:
+            rate += f", given {', '.join(model.labels)}"
         if task.cooled:
             rate += f", at temperature 1; they are drawn with {task.cooled}"
         if task.code_nats is None:

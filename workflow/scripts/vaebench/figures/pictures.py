@@ -12,6 +12,7 @@ from vaebench.results.study import Study
 from vaebench.results.words import failure_of, metric_line, metric_words, number, sampler_words
 
 COLUMNS = 10
+LABELLED_COLUMNS = 8
 SHOWN_EXTREMES = 4
 
 
@@ -51,14 +52,17 @@ def generations(study: Study) -> Figure:
 
 
 def conditional(study: Study) -> Figure:
-    """What each conditional run draws: a row for each of its labels, a latent a column."""
+    """What each conditional run draws: a row for each of its labels, a latent a column; of codes generated images."""
     look = looks(study.runs)
     parts = []
     for run in study.runs:
         arrays = run.arrays("showcase.npz")
-        if "conditional" in arrays:
+        images = arrays.get("conditional")
+        if images is None and "conditional_rows" in arrays:
+            images = run.generated_for(arrays["conditional_rows"], LABELLED_COLUMNS)
+        if images is not None:
             labels = [str(label) for label in arrays["conditional_labels"]]
-            parts.append(Block(run.name, arrays["conditional"], labels, (), look[run.name]))
+            parts.append(Block(run.name, images, labels, (), look[run.name]))
     if not parts:
         return missing("Images for each label", "no run is conditional")
     return blocks(parts, 2)

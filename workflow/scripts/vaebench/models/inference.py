@@ -3,6 +3,8 @@
 The reconstruction is deterministic, and always in [0, 1]; what is not finite is NaN and stays within its image.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -42,17 +44,23 @@ def between(first: Tensor | None, second: Tensor | None, weight: float) -> Tenso
     return None if first is None or second is None else torch.lerp(first, second, weight)
 
 
-def latents_of(
+def posteriors_of(
     model: Autoencoder, images: np.ndarray, batch_size: int = 256, conditions: np.ndarray | None = None
-) -> np.ndarray:
-    """The mode of each of uint8 images (n, C, H, W), flat: (n, L) float64.
+) -> Iterator[Posterior]:
+    """The posteriors of uint8 images (n, C, H, W), a batch at a time.
 
     conditions: the rows of a conditional model, (n, K); None where it is given one for all already, and for others.
     """
     device = str(next(model.parameters()).device)
     rows = None if conditions is None else torch.from_numpy(conditions).to(device).split(batch_size)
-    found = []
     for number, x in enumerate(batches(images, batch_size, device)):
         with model.given(model.condition if rows is None else rows[number]):
-            found.append(encode(model, x).mode())
+            yield encode(model, x)
+
+
+def latents_of(
+    model: Autoencoder, images: np.ndarray, batch_size: int = 256, conditions: np.ndarray | None = None
+) -> np.ndarray:
+    """The mode of each of uint8 images (n, C, H, W), flat: (n, L) float64; `conditions` as of `posteriors_of`."""
+    found = [posterior.mode() for posterior in posteriors_of(model, images, batch_size, conditions)]
     return torch.cat(found).flatten(1).double().cpu().numpy()

@@ -43,6 +43,7 @@ AFTER_TRAINING = frozenset(
         "latents_of",
         "original_study",
         "own_nats",
+        "posteriors_of",
         "priors",
         "sample",
         "spread",

@@ -76,6 +76,26 @@ class Run:
         check_npz("samples", path)
         return np.array(open_array(path)[:count])
 
+    def generated_for(self, rows: np.ndarray, count: int) -> np.ndarray | None:
+        """The first `count` generated images for labels, a row (K,) each: (rows, count, C, H, W), white where missing.
+
+        None where the run has none, or none with labels.
+        """
+        path = self.samples()
+        if path is None:
+            return None
+        check_npz("samples", path)
+        images = open_array(path)
+        with np.load(path) as archive:
+            if "conditions" not in archive:
+                return None
+            drawn_for = archive["conditions"]
+        found = np.full((len(rows), count, *images.shape[1:]), 255, np.uint8)
+        for place, row in enumerate(rows):
+            alike = (drawn_for == row).all(1).nonzero()[0][:count]
+            found[place, : len(alike)] = images[alike]
+        return found
+
     @cached_property
     def sampler(self) -> dict[str, Any]:
         """What is recorded of the first of the samplers."""

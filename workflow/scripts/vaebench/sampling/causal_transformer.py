@@ -76,11 +76,14 @@ class Block(nn.Module):
 class CausalTransformer(nn.Module):
     """Logits of each code of a sequence given those before it.
 
-    codes: how many there are, of each level. shape: of a grid, (h, w) or (levels, h, w).
+    codes: how many there are, of each level. shape: of a grid, (h, w) or (levels, h, w). labels: how many numbers, of 0
+    and 1, tell what all codes are given besides; these stand before the codes of a sequence, and what each is worth is
+    added to the input of every code.
     """
 
-    def __init__(self, codes: int, shape: Sequence[int], width: int, layers: int, heads: int) -> None:
+    def __init__(self, codes: int, shape: Sequence[int], width: int, layers: int, heads: int, labels: int = 0) -> None:
         super().__init__()
+        self.labels = labels
         self.shape = tuple(shape)
         *levels, self.rows, self.columns = shape
         self.codes, self.levels, self.heads = codes, (levels or [1])[0], heads
@@ -91,6 +94,7 @@ class CausalTransformer(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.output = nn.Parameter(torch.empty(self.levels, codes, width))
+        self.given = nn.Linear(labels, width, bias=False) if labels else None
         for parameter in self.parameters():
             if parameter.ndim > 1:
                 nn.init.normal_(parameter, std=STD)
@@ -100,16 +104,22 @@ class CausalTransformer(nn.Module):
         """How many codes a sequence has."""
         return self.rows * self.columns * self.levels
 
-    def sequences(self, grids: Tensor) -> Tensor:
-        """Grids (B, *shape) as sequences, (B, length)."""
-        return grids.reshape(len(grids), self.levels, -1).transpose(1, 2).flatten(1)
+    def sequences(self, grids: Tensor, given: Tensor | None = None) -> Tensor:
+        """Grids (B, *shape) as sequences, (B, length), or with their labels, rows (B, K), (B, K + length)."""
+        codes = grids.reshape(len(grids), self.levels, -1).transpose(1, 2).flatten(1)
+        return codes if given is None else torch.cat([given.to(codes), codes], 1)
 
     def grids(self, sequences: Tensor) -> Tensor:
-        """Sequences as grids again."""
-        return sequences.reshape(len(sequences), -1, self.levels).transpose(1, 2).reshape(-1, *self.shape)
+        """Sequences as grids again, without the labels."""
+        return (
+            sequences[:, self.labels :]
+            .reshape(len(sequences), -1, self.levels)
+            .transpose(1, 2)
+            .reshape(-1, *self.shape)
+        )
 
     def forward(self, sequences: Tensor) -> Tensor:
-        """Sequences (B, length) int64 -> logits (B, length, codes)."""
+        """Sequences (B, K + length) int64 -> logits (B, length, codes)."""
         x = self._inputs(sequences, 0, self.length)
         for block in self.blocks:
             x = block(x, None)
@@ -122,8 +132,8 @@ class CausalTransformer(nn.Module):
         return [Past(self.output.new_empty(count, *heads)) for _ in self.blocks]
 
     def next_logits(self, beginnings: Tensor, pasts: Sequence[Past]) -> Tensor:
-        """Logits (B, codes) of the code behind beginnings (B, n) of sequences: called for n = 0, 1, 2 and so on."""
-        place = beginnings.shape[1]
+        """Logits (B, codes) of the code behind beginnings (B, K + n) of sequences: called for n = 0, 1, 2 and so on."""
+        place = beginnings.shape[1] - self.labels
         x = self._inputs(beginnings, place, place + 1)
         for block, past in zip(self.blocks, pasts, strict=True):
             x = block(x, past)
@@ -137,12 +147,14 @@ class CausalTransformer(nn.Module):
         x = x + self.last(self._codes_at(sequences, places - 1))
         for level in range(self.levels):
             x = x + self.above(self._codes_at(sequences, (positions - self.columns) * self.levels + level))
+        if self.given is not None:
+            x = x + self.given(sequences[:, None, : self.labels].to(x))
         return x
 
     def _codes_at(self, sequences: Tensor, places: Tensor) -> Tensor:
         """The codes at places of the sequences, those of each level with numbers of their own, (B, n)."""
-        if sequences.shape[1] == 0:
+        if sequences.shape[1] == self.labels:
             return places.new_full((len(sequences), len(places)), self.nothing)
-        found = sequences[:, places.clamp(min=0)] + self.codes * (places % self.levels)
+        found = sequences[:, self.labels + places.clamp(min=0)] + self.codes * (places % self.levels)
         codes: Tensor = found.where(places >= 0, self.nothing)
         return codes

@@ -25,10 +25,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampler:
-    """A sampler for one model: its function, and its options with their defaults."""
+    """A sampler for one model: its function, and its options with their defaults.
+
+    takes_labels: of a conditional model it draws latents for the labels of `Request.wanted`, each its own; others are
+    asked for the latents of one row of labels at a time.
+    """
 
     draw: "Callable[[Request], Drawn]"
     options: Mapping[str, object]
+    takes_labels: bool = False
 
 
 def code_of_sampler(spec: RunSpec) -> Code:
@@ -82,7 +87,7 @@ def find_sampler(model: "Autoencoder", name: str) -> Sampler:
     if reason := _misfit(model, name):
         raise UserError(f"sampler.name: {name} does not fit {model.name}: {reason}")
     module = import_module((CONTINUOUS | OF_CODES)[name])
-    return Sampler(module.draw, module.OPTIONS)
+    return Sampler(module.draw, module.OPTIONS, getattr(module, "TAKES_LABELS", False))
 
 
 def _draw_by_model(prior: "Prior", request: "Request") -> "Drawn":

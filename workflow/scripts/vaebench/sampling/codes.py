@@ -5,18 +5,17 @@ import torch
 from torch import Tensor
 
 from vaebench.base.errors import UserError
-from vaebench.models.batches import batches
-from vaebench.models.inference import encode
+from vaebench.models.inference import posteriors_of
 from vaebench.models.interface import Autoencoder
 
 
-def image_codes(model: Autoencoder, images: np.ndarray, batch_size: int = 256) -> Tensor:
+def image_codes(model: Autoencoder, images: np.ndarray, conditions: np.ndarray | None = None) -> Tensor:
     """The codes of uint8 images, int64 (n, h, w), of several levels (n, levels, h, w).
 
+    conditions: the rows of a conditional model, (n, K); None where it is given one for all already, and for others.
     Raises `UserError` when the encoder's answer is not finite.
     """
-    device = str(next(model.parameters()).device)
-    found = [encode(model, x).codes for x in batches(images, batch_size, device)]
+    found = [posterior.codes for posterior in posteriors_of(model, images, conditions=conditions)]
     codes = torch.cat([part for part in found if part is not None])
     if (codes < 0).any():
         raise UserError("the model's encoder gives values that are not finite; it diverged or is damaged")

@@ -14,6 +14,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from vaebench.base.errors import UserError
+from vaebench.sampling import fitting
 from vaebench.sampling.codes import image_codes, size_of
 from vaebench.sampling.request import Drawn, Request
 
@@ -33,7 +34,7 @@ def draw(request: Request) -> Drawn:
     model = request.model
     seed = int(request.generator.integers(2**31))
     codes = {split: image_codes(model, images) for split, images in request.images.items()}
-    prior = fit_pixelcnn(codes["train"], codes["eval"], size_of(model), request.options, seed)
+    prior = fit_pixelcnn(codes["train"], fitting.validation_rows(codes), size_of(model), request.options, seed)
     height, width = codes["train"].shape[1:]
     drawn = sample_codes(prior, request.count, (height, width), seed)
     nats = {split: code_nats(prior, codes[split], request.options["batch_size"]) for split in request.held_out}

@@ -13,13 +13,19 @@ from vaebench.models.interface import Autoencoder
 
 @dataclass(frozen=True)
 class Request:
-    """What a sampler is given: the model, how many latents, its options, the random stream, and the images by split."""
+    """What a sampler is given: the model, how many latents, its options, the random stream, and the images by split.
+
+    conditions: of a conditional model, and for a sampler that takes labels, the rows of the images of each split,
+    (n, K); wanted: those that latents are drawn for, (count, K).
+    """
 
     model: Autoencoder
     count: int
     options: Mapping[str, Any]
     generator: np.random.Generator
     images: Mapping[str, np.ndarray]
+    conditions: Mapping[str, np.ndarray] = field(default_factory=dict)
+    wanted: np.ndarray | None = None
 
     @property
     def train(self) -> np.ndarray:

@@ -57,7 +57,7 @@ def sample(files: SamplingFiles, sampler: Named, settings: SamplingSettings, see
     conditions: np.ndarray | None = None
     if network.labels:
         rows = {split: read_conditions(path, network.labels) for split, path in files.labels.items()}
-        drawn, conditions = draw_given_labels(find_sampler(network, name).draw, request, rows)
+        drawn, conditions = draw_given_labels(find_sampler(network, name), request, rows)
     else:
         drawn = find_sampler(network, name).draw(request)
     generated = []

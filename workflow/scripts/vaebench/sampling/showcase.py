@@ -40,8 +40,9 @@ def make_showcase(files: ShowcaseFiles, settings: ShowcaseSettings, seed: int, t
     """Write showcase.npz: index, originals, reconstructions, traversal (with _dims and _values), interpolation.
 
     All images are uint8. The held-out images are chosen by `seed` alone, so every run shows the same. A model of codes
-    has no traversal, and the array is empty. Of a conditional model there are also `conditional`, (rows, columns, C, H,
-    W): one latent a column, decoded for the labels of each row, and `conditional_labels`, these labels in words.
+    has no traversal, and the array is empty. Of a conditional model there are also `conditional_rows`, rows of labels
+    (n, K), and `conditional_labels`, these in words; and `conditional`, (n, columns, C, H, W): one latent a column,
+    decoded for each row. A model of codes lacks the last: which codes are likely depends on the labels.
     """
     device = prepare_torch(threads, settings.device)
     network = load_model(files.model, device)
@@ -144,16 +145,21 @@ def interpolations(
 
 
 def of_each_label(model: Autoencoder, conditions: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """The arrays `conditional` and `conditional_labels` of showcase.npz, for the labels of images with these rows."""
+    """The arrays `conditional*` of showcase.npz, for the labels of images with these rows."""
     rows = most_frequent(conditions)
+    labels = {
+        "conditional_labels": np.array([described(row, model.labels) for row in rows]),
+        "conditional_rows": rows.astype(np.uint8),
+    }
+    if model.codebook_size is not None:
+        return labels
     noise = np.random.default_rng(seed).standard_normal((LABELLED_COLUMNS, *model.latent_shape), dtype=np.float32)
     device = next(model.parameters()).device
     z, images = torch.from_numpy(noise).to(device), []
     for row in torch.from_numpy(rows).to(device):
         with model.given(row[None]):
             images.append(to_bytes(decode(model, z)))
-    words = np.array([described(row, model.labels) for row in rows])
-    return {"conditional": np.stack(images), "conditional_labels": words}
+    return {**labels, "conditional": np.stack(images)}
 
 
 def most_frequent(rows: np.ndarray) -> np.ndarray:

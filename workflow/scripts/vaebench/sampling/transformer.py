@@ -1,6 +1,7 @@
 """Codes from a small transformer that is fitted to those of the training images (Esser et al. 2021, section 3.2).
 
-It serves grids of one level and of several, as residual quantisers give them.
+It serves grids of one level and of several, as residual quantisers give them, and is given the labels of a conditional
+model: one network for all of them.
 """
 
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ OPTIONS: dict[str, object] = {
     "temperature": 1.0,
     "top_k": None,
 }
+TAKES_LABELS = True
 NUMBERS = 2**26  # of keys and values in memory at one time when codes are drawn: 256 MB
 
 
@@ -34,21 +36,32 @@ def draw(request: Request) -> Drawn:
     """Codes from a prior that is fitted to the codes of the training images."""
     model, options = request.model, request.options
     seed = int(request.generator.integers(2**31))
-    codes = {split: image_codes(model, images) for split, images in request.images.items()}
-    prior = fit_transformer((codes["train"], codes["eval"]), size_of(model), options, seed)
-    nats = {split: code_nats(prior, codes[split], options["batch_size"]) for split in request.held_out}
-    drawn = sample_codes(prior, request.count, seed, options["temperature"], options["top_k"])
+    given = {split: torch.from_numpy(rows).to(request.device) for split, rows in request.conditions.items()}
+    codes = {
+        split: image_codes(model, images, request.conditions.get(split)) for split, images in request.images.items()
+    }
+    labels = (given["train"], given["eval"]) if given else None
+    prior = fit_transformer((codes["train"], codes["eval"]), size_of(model), options, seed, labels)
+    size = options["batch_size"]
+    nats = {split: code_nats(prior, codes[split], size, given.get(split)) for split in request.held_out}
+    wanted = None if request.wanted is None else torch.from_numpy(request.wanted)
+    drawn = sample_codes(prior, request.count, seed, options["temperature"], options["top_k"], wanted)
     with torch.no_grad():
         return Drawn(model.embed_codes(drawn), nats)
 
 
 def fit_transformer(
-    grids: tuple[Tensor, Tensor], codes: int, options: Mapping[str, Any], seed: int
+    grids: tuple[Tensor, Tensor],
+    codes: int,
+    options: Mapping[str, Any],
+    seed: int,
+    given: tuple[Tensor, Tensor] | None = None,
 ) -> CausalTransformer:
     """Fit a transformer to the first of the grids (n, h, w) or (n, levels, h, w); the second choose the epoch.
 
-    On their device, in bfloat16 where that multiplies in it. Options: width, layers, heads, and those of
-    `fitting.fit`. Raises UserError for a width that the heads cannot share, and for a fit that diverges.
+    On their device, in bfloat16 where that multiplies in it. given: the labels of both, rows (n, K). Options: width,
+    layers, heads, and those of `fitting.fit`. Raises UserError for a width that the heads cannot share, and for a fit
+    that diverges.
     """
     width, heads = options["width"], options["heads"]
     if width % heads:
@@ -56,49 +69,61 @@ def fit_transformer(
     device = grids[0].device
     with random_numbers_kept(device):
         torch.manual_seed(seed)
-        prior = CausalTransformer(codes, grids[0].shape[1:], width, options["layers"], heads).to(device)
+        labels = 0 if given is None else given[0].shape[1]
+        prior = CausalTransformer(codes, grids[0].shape[1:], width, options["layers"], heads, labels).to(device)
     fast = multiplies_in_bfloat16(device)
 
     def nats(sequences: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=fast and prior.training):
             return _nats(prior, sequences).sum(1)
 
-    train, held_out = (prior.sequences(part) for part in grids)
+    train, held_out = map(prior.sequences, grids, given or (None, None))
     fitting.fit(prior, nats, (train, held_out), options, seed)
     return prior
 
 
-def code_nats(prior: CausalTransformer, codes: Tensor, batch_size: int) -> np.ndarray:
-    """-ln p of each grid of codes in nats, (n,) float64; of levels (n, levels), each given what comes before."""
+def code_nats(prior: CausalTransformer, codes: Tensor, batch_size: int, given: Tensor | None = None) -> np.ndarray:
+    """-ln p of each grid of codes in nats, (n,) float64; of levels (n, levels), each given what comes before.
+
+    given: their labels, rows (n, K), for a prior that is given labels.
+    """
 
     def nats(sequences: Tensor) -> Tensor:
         by_level: Tensor = _nats(prior, sequences).unflatten(1, (-1, prior.levels)).sum(1)
         return by_level.squeeze(1) if len(prior.shape) == 2 else by_level
 
-    return fitting.nats_of(prior, nats, prior.sequences(codes), batch_size)
+    return fitting.nats_of(prior, nats, prior.sequences(codes, given), batch_size)
 
 
 def _nats(prior: CausalTransformer, sequences: Tensor) -> Tensor:
-    """Of each code of sequences, (B, length)."""
+    """Of each code of sequences, (B, length), with what it is given."""
     logits = prior(sequences)
     logits = logits.float() if logits.dtype == torch.bfloat16 else logits
-    return functional.cross_entropy(logits.transpose(1, 2), sequences, reduction="none")
+    return functional.cross_entropy(logits.transpose(1, 2), sequences[:, prior.labels :], reduction="none")
 
 
 @torch.no_grad()
-def sample_codes(prior: CausalTransformer, count: int, seed: int, temperature: float, top_k: int | None) -> Tensor:
+def sample_codes(
+    prior: CausalTransformer,
+    count: int,
+    seed: int,
+    temperature: float,
+    top_k: int | None,
+    given: Tensor | None = None,
+) -> Tensor:
     """Draw `count` grids of codes one code after another, (count, *shape) int64.
 
     The logits are divided by `temperature`; of the codes only the `top_k` likeliest can be drawn, or all with None.
+    given: the labels that they are drawn for, rows (count, K), for a prior that is given labels.
     """
     device = prior.output.device
     generator = torch.Generator(device).manual_seed(seed)
     numbers_of_one = sum(2 * past.keys.numel() for past in prior.pasts(1))
     most = max(NUMBERS // numbers_of_one, 1)
+    beginnings = (torch.empty(count, 0) if given is None else given).to(device, torch.int64)
     drawn = []
-    for start in range(0, count, most):
-        size = min(most, count - start)
-        sequences, pasts = torch.empty(size, 0, dtype=torch.int64, device=device), prior.pasts(size)
+    for sequences in beginnings.split(most):
+        pasts = prior.pasts(len(sequences))
         for _ in range(prior.length):
             logits = prior.next_logits(sequences, pasts) / temperature
             if top_k is not None and top_k < prior.codes:

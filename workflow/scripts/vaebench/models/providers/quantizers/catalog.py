@@ -7,11 +7,12 @@ from typing import Any, Self
 
 from vaebench.models.catalog import GRID, ModelInfo, why_no_downsampling
 from vaebench.models.fields import FRACTION, NOT_NEGATIVE, POSITIVE, Range
+from vaebench.models.label_names import FIELD, label_names, why_no_labels
 from vaebench.models.options import Alternatives, Option, number, switch, whole, word
 from vaebench.models.terms.term_fields import FIELDS, why_no_term, with_terms
 
 LARGEST = 2**16  # codes: the prior that is fitted to them has an output for each
-OF_LEVELS = "transformer"  # the sampler of codes of several levels
+WHOLE_SEQUENCES = "transformer"  # the sampler of codes of several levels, and of codes given labels
 
 
 def _why_no_levels(levels: object) -> str | None:
@@ -95,7 +96,9 @@ class QuantizedInfo(ModelInfo):
         return with_terms(self, config)
 
     def check(self, name: str, value: object) -> str | None:
-        """As of any model; the fields `quantizer`, `downsampling` and those of added terms by rules of their own."""
+        """As of any model; `quantizer`, `downsampling`, `conditional` and added terms by rules of their own."""
+        if name == FIELD:
+            return why_no_labels(value)
         if name in FIELDS:
             return why_no_term(name, value)
         if name == "quantizer":
@@ -105,9 +108,9 @@ class QuantizedInfo(ModelInfo):
         return super().check(name, value)
 
     def sampler_of(self, config: Mapping[str, Any]) -> str:
-        """One for several levels of codes where there are such."""
+        """One for several levels of codes, or for codes given labels, where there are such."""
         _, options = QUANTIZERS.chosen(config.get("quantizer", self.fields["quantizer"]))
-        return OF_LEVELS if "depth" in options else self.sampler
+        return WHOLE_SEQUENCES if "depth" in options or label_names(config) else self.sampler
 
 
 def _model(name: str, quantizer: Mapping[str, Any]) -> QuantizedInfo:
@@ -118,6 +121,7 @@ def _model(name: str, quantizer: Mapping[str, Any]) -> QuantizedInfo:
             "reconstruction_loss": "mse",
             "downsampling": None,
             "quantizer": quantizer,
+            FIELD: None,
             **FIELDS,
         },
         choices={"reconstruction_loss": ("mse", "l1", "bce")},

@@ -11,7 +11,9 @@ from torch.nn import functional
 
 from vaebench.base.errors import UserError
 from vaebench.base.plain_tensors import one_line
+from vaebench.models.conditioning import Conditioning
 from vaebench.models.interface import Losses, Moment
+from vaebench.models.label_names import label_values
 from vaebench.models.networks.families import build_around
 from vaebench.models.posterior import Codes, Posterior
 from vaebench.models.providers.quantizers.catalog import MODELS, QUANTIZERS
@@ -29,8 +31,8 @@ ERRORS: Mapping[str, Callable[..., Tensor]] = {
 class QuantizedAE(ModelWithTerms):
     """`encoder` gives a grid (B, D, h, w) as `embedding`, and `decoder` takes the quantised one.
 
-    The loss is the squared or absolute error, or the cross-entropy, summed over an image, the quantiser's own, and what
-    is added.
+    With the field `conditional` both are given labels (`Autoencoder.given`). The loss is the squared or absolute error,
+    or the cross-entropy, summed over an image, the quantiser's own, and what is added.
     """
 
     answer = ModelOutput
@@ -47,6 +49,8 @@ class QuantizedAE(ModelWithTerms):
         self.quantizer, self.code_levels = quantizer, quantizer.levels
         self.error = fields["reconstruction_loss"]
         self.likelihood = "bernoulli" if self.error == "bce" else "gaussian"
+        self.labels = label_values(fields)
+        self.conditioning = Conditioning(self.labels, shape) if self.labels else None
 
     @property
     def codebook_size(self) -> int | None:
@@ -55,7 +59,7 @@ class QuantizedAE(ModelWithTerms):
 
     def losses(self, x: Tensor, moment: Moment) -> Losses:
         """loss, reconstruction_loss, `quantizer` where it has a loss, and the added terms."""
-        found = self.quantizer(self.encoder(x).embedding, moment)
+        found = self.quantizer(self._grid(x), moment)
         y = self.decode(found.vectors)
         error = ERRORS[self.error](y, x, reduction="none").flatten(1).sum(1).mean()
         if found.loss is None:
@@ -65,12 +69,14 @@ class QuantizedAE(ModelWithTerms):
 
     def encode(self, x: Tensor) -> Posterior:
         """Codes."""
-        grid = self.quantizer.compared(self.encoder(x).embedding)
+        grid = self.quantizer.compared(self._grid(x))
         found = self.quantizer.encode(grid)
         return Codes(found.codes, found.vectors, grid, self._quantise, self.quantizer.nearest)
 
     def decode(self, z: Tensor) -> Tensor:
         """The decoder's answer."""
+        if self.conditioning is not None:
+            z = self.conditioning.latent(z, self.condition)
         return self.decoder(z).reconstruction
 
     def embed_codes(self, codes: Tensor) -> Tensor:
@@ -80,6 +86,13 @@ class QuantizedAE(ModelWithTerms):
     def probabilities(self) -> Sequence[tuple[nn.Module, str]]:
         """The decoder, where it is trained on cross-entropy."""
         return [(self.decoder, "reconstruction")] if self.likelihood == "bernoulli" else []
+
+    def _grid(self, x: Tensor) -> Tensor:
+        """What the encoder gives."""
+        if self.conditioning is not None:
+            x = self.conditioning.image(x, self.condition)
+        grid: Tensor = self.encoder(x).embedding
+        return grid
 
     def _quantise(self, grid: Tensor) -> Tensor:
         return self.quantizer.encode(grid).vectors
@@ -95,7 +108,9 @@ CLASSES = {"QuantizedAE": QuantizedAE, "HRQVAE": HRQVAE}
 def build_quantized(spec: ModelSpec, shape: tuple[int, int, int]) -> QuantizedAE:
     """The model of a run's specification; `UserError` for fields and networks that cannot be."""
     info = MODELS[spec.model_name]
-    fields, networks = build_around(spec, info, shape)
+    given = {**info.fields, **spec.config}
+    labels = sum(len(values) for values in label_values(given).values())
+    fields, networks = build_around(spec, info, shape, {"decoder": given["latent_dim"] + labels})
     name, options = QUANTIZERS.chosen(fields["quantizer"])
     try:
         quantizer = import_module(f"vaebench.models.providers.quantizers.{name}").BUILD(fields["latent_dim"], options)
