@@ -36,11 +36,10 @@ def main() -> None:
     if options.memory:
         print(json.dumps({"peak_rss_mb": stream(options.memory, options.threads)}))
         return
-    import torch
+    from vaebench.models.batches import prepare_torch
 
-    torch.set_num_threads(options.threads)
+    device = prepare_torch(options.threads, "auto")  # all ways in strict float32, as the pipeline measures
     x, y = pairs(options.pairs)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     ways = make_ways(device, options.batch)
     rows = []
     for run in ways.values():

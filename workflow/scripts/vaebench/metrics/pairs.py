@@ -82,8 +82,9 @@ class PairMetrics:
         for finite, group in (
             (both, compared.values), (finite_x, compared.features_x), (finite_y, compared.features_y)
         ):  # fmt: skip
-            for values in group.values():
-                values[~finite] = torch.nan
+            for name, values in group.items():
+                rows = finite.view(-1, *[1] * (values.ndim - 1))
+                group[name] = values.where(rows, torch.nan)  # which does not wait for the device, as an index would
         return compared
 
     def features_of(self, x: Tensor) -> dict[str, Tensor]:

@@ -35,8 +35,8 @@ class Losses:
     """The losses of one batch.
 
     terms: scalar tensors, each a mean over the images, by the name that history.csv has; `loss` is their total.
-    waiting: by name the objectives that this batch may not train, and whether it does not: a bool, or a scalar tensor of
-    the type bool where the losses decide, so that nobody has to wait for the device.
+    waiting: by name the objectives that this batch may not train, and whether it does not: a bool, or a scalar tensor
+    of the type bool where the losses decide, so that nobody has to wait for the device.
     """
 
     terms: dict[str, Tensor]
