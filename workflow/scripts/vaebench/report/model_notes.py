@@ -72,7 +72,7 @@ NOTES: Mapping[str, Note] = {
         BOUND + ", prior a mixture of posteriors",
         SAMPLED_KL
         + "; its pseudo-inputs begin alike: after one epoch it draws one image for all; with batch norm in the "
-        "encoder, as in compact and lapped, its bound holds in training only (findings.md)",
+        "encoder, and `gradients: pythae`, its bound holds in training only (findings.md)",
     ),
     "SVAE": Note(
         "Davidson et al. 2018, arXiv 1804.00891",

@@ -1,13 +1,15 @@
 """VAMP (Tomczak & Welling 2018): the prior is the mixture of the posteriors of learned pseudo-inputs."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
-from vaebench.models.interface import Prior
+from vaebench.models.interface import Losses, Moment, Prior
 from vaebench.models.posterior import Gaussian, Posterior, standard_normal
 from vaebench.models.providers.pythae.model import PythaeModel
 
@@ -28,7 +30,43 @@ class MixturePrior(Gaussian):
 
 
 class Model(PythaeModel):
-    """A Gaussian posterior against a learned prior."""
+    """A Gaussian posterior against a learned prior.
+
+    pythae encodes the images and the pseudo-inputs one after the other. While it trains, batch norm in the encoder then
+    normalises either by its own statistics, and its running statistics, which every use after the training takes, are a
+    mean of both and fit neither. Such an encoder is therefore trained on one batch of both: it is the same function of
+    an image and of a pseudo-input, with statistics that the running ones estimate.
+    """
+
+    def losses(self, x: Tensor, moment: Moment) -> Losses:
+        """pythae's; in a training with batch norm in the encoder those of one batch of images and pseudo-inputs."""
+        joint = self.training and not self.as_stock and _has_batch_norm(self.encoder)
+        return self.joint_losses(x, moment) if joint else super().losses(x, moment)
+
+    def joint_losses(self, x: Tensor, moment: Moment) -> Losses:
+        """pythae's arithmetic, with x, (B, C, H, W), and the pseudo-inputs encoded as one batch."""
+        output = self.encoder(torch.cat([x, self.pseudo_images()]))
+        (mean, means), (log_variance, log_variances) = (
+            (part[: len(x)], part[len(x) :]) for part in (output.embedding, output.log_covariance)
+        )
+        z, _ = self._sample_gauss(mean, torch.exp(0.5 * log_variance))
+        y = self.decoder(z).reconstruction.reshape(x.shape)
+        if self.model_config.reconstruction_loss == "bce":
+            errors = functional.binary_cross_entropy(y, x, reduction="none")
+        else:
+            errors = 0.5 * (y - x).square()
+        reconstruction_loss = errors.flatten(1).sum(1).mean()
+        divergences = _log_gaussian(z, mean, log_variance) - _log_mixture(z, means, log_variances)
+        kl = divergences.mean()
+        beta = min(1.0, moment.epoch / self.linear_scheduling) if self.linear_scheduling > 0 else 1.0
+        loss = reconstruction_loss + beta * kl
+        return Losses({"loss": loss, "reconstruction_loss": reconstruction_loss, "kl": kl})
+
+    def pseudo_images(self) -> Tensor:
+        """The pseudo-inputs as images, (number_components, C, H, W)."""
+        device = next(self.parameters()).device
+        pseudo_inputs: Tensor = self.pseudo_inputs(self.idle_input.to(device))
+        return pseudo_inputs.reshape(self.number_components, *self.input_shape)
 
     def encode(self, x: Tensor) -> Posterior:
         """A Gaussian."""
@@ -42,9 +80,21 @@ class Model(PythaeModel):
     @torch.no_grad()
     def draw_prior(self, count: int, options: Mapping[str, object], generator: np.random.Generator) -> Tensor:
         """Draws of the mixture, whose components are all equally likely, (count, L)."""
-        device = next(self.parameters()).device
-        shape = (self.number_components, *self.input_shape)
-        output = self.encoder(self.pseudo_inputs(self.idle_input.to(device)).reshape(shape))
-        chosen = torch.from_numpy(generator.integers(len(output.embedding), size=count)).to(device)
+        output = self.encoder(self.pseudo_images())
+        chosen = torch.from_numpy(generator.integers(len(output.embedding), size=count)).to(output.embedding.device)
         means, log_variances = output.embedding[chosen], output.log_covariance[chosen]
         return means + standard_normal(means, generator) * torch.exp(0.5 * log_variances)
+
+
+def _has_batch_norm(network: nn.Module) -> bool:
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+
+
+def _log_gaussian(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """ln N(z; mean, exp(log_variance)) summed over the last dimension, without the constant of the dimensions."""
+    return -0.5 * (log_variance + (z - mean).square() / log_variance.exp()).sum(-1)
+
+
+def _log_mixture(z: Tensor, means: Tensor, log_variances: Tensor) -> Tensor:
+    """The same of equally likely Gaussians, means and log variances (components, L), for z (B, L): (B,)."""
+    return torch.logsumexp(_log_gaussian(z[:, None], means, log_variances), 1) - math.log(len(means))
