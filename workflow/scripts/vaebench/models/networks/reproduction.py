@@ -3,7 +3,8 @@
 They were defined in the training scripts and are in no library: layers, sizes, and the names of their parameters are
 those of examples/scripts/reproducibility in github.com/clementchadebec/benchmark_VAE. `encoder`, `decoder` and
 `discriminator` are called with the configuration of a model of pythae, whose name tells which script it is from. Not
-here: HVAE's, whose decoder gives logits, where everything else here takes images.
+here: HVAE's, whose decoder gives logits, where everything else here takes images, and those for 64x64 images in colour
+(wae.py, aae.py, rae_l2.py, rae_gp.py), which are pythae's `convnet`, layer by layer.
 """
 
 from collections import OrderedDict
@@ -21,7 +22,6 @@ from torch.nn import functional
 
 from vaebench.base.errors import UserError
 
-WIDTHS = (128, 256, 512, 1024)  # of the convolutions for CelebA
 ANSWERS = {"embedding": "embedding", "log_var": "log_covariance", "log_concentration": "log_concentration"}
 
 
@@ -34,21 +34,20 @@ def dense(sizes: Sequence[int], activation: Callable[[], nn.Module]) -> nn.Seque
 
 
 class Layered(BaseEncoder):
-    """`layers` in turn, over pixels in one row where `flat`; then `heads`, by the names that their parameters have."""
+    """`layers` in turn, over pixels in one row; then `heads`, by the names that their parameters have."""
 
-    def __init__(self, layers: Sequence[nn.Module], heads: Mapping[str, nn.Module], flat: bool = True) -> None:
+    def __init__(self, layers: Sequence[nn.Module], heads: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
         for name, head in heads.items():
             self.add_module(name, head)
-        self.heads, self.flat = tuple(heads), flat
+        self.heads = tuple(heads)
 
     def forward(self, x: Tensor) -> ModelOutput:
         """Encode images x (B, C, H, W)."""
-        features = x.flatten(1) if self.flat else x
+        features = x.flatten(1)
         for layer in self.layers:
             features = layer(features)
-        features = features.flatten(1)
         return ModelOutput(**{ANSWERS[name]: self.get_submodule(name)(features) for name in self.heads})
 
 
@@ -221,32 +220,6 @@ def tc_decoder(config: Any) -> BaseDecoder:
     return Unlayered([*layers, nn.Linear(1200, prod(config.input_dim)), nn.Sigmoid()], config.input_dim)
 
 
-def convolutions(second: str | None) -> Callable[[Any], BaseEncoder]:
-    """Four strided convolutions over 64x64 images (wae.py, aae.py, rae_l2.py, rae_gp.py)."""
-
-    def build(config: Any) -> BaseEncoder:
-        layers, channels = [], config.input_dim[0]
-        for width in WIDTHS:
-            layers.append(nn.Sequential(nn.Conv2d(channels, width, 4, 2, 1), nn.BatchNorm2d(width), nn.ReLU()))
-            channels = width
-        heads = {name: nn.Linear(channels * 16, config.latent_dim) for name in ("embedding", second) if name}
-        return Layered(layers, heads, flat=False)
-
-    return build
-
-
-def transposed_convolutions(config: Any) -> BaseDecoder:
-    """From 8x8 over 15, 31 and 62 to 64 pixels (wae.py, aae.py, rae_l2.py, rae_gp.py)."""
-    steps = [(1024, 512, 2, 0), (512, 256, 1, 0), (256, 128, 2, 1)]  # channels, padding, padding of the output
-    first = nn.Sequential(nn.Linear(config.latent_dim, 1024 * 64), nn.Unflatten(1, (1024, 8, 8)))
-    doubled = [
-        nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 5, 2, padding, more), nn.BatchNorm2d(outputs), nn.ReLU())
-        for inputs, outputs, padding, more in steps
-    ]
-    last = nn.Sequential(nn.ConvTranspose2d(128, config.input_dim[0], 5, 1, 1), nn.Sigmoid())
-    return Unlayered([first, *doubled, last], config.input_dim)
-
-
 # Encoder and decoder by the model, as pythae's configurations name it.
 NETWORKS: Mapping[str, tuple[Callable[[Any], BaseEncoder], Callable[[Any], BaseDecoder]]] = {
     "VAE": (hidden([400], "log_var"), shown([400])),
@@ -255,8 +228,6 @@ NETWORKS: Mapping[str, tuple[Callable[[Any], BaseEncoder], Callable[[Any], BaseD
     "PoincareVAE": (BallEncoder, BallDecoder),
     **dict.fromkeys(("IWAE", "MIWAE", "PIWAE", "CIWAE"), (TanhEncoder, TanhDecoder)),
     "BetaTCVAE": (hidden([1200, 1200], "log_var"), tc_decoder),
-    **dict.fromkeys(("WAE_MMD", "RAE_L2", "RAE_GP"), (convolutions(None), transposed_convolutions)),
-    "Adversarial_AE": (convolutions("log_var"), transposed_convolutions),
 }
 
 
