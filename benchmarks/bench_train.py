@@ -150,14 +150,14 @@ def ours(
         trainer = Trainer(spec, 0, files, device, Checkpoint(files.state, "bench"), interruption)
         for question in questions(connection):
             if question == "share_of_peak":
-                connection.send(share_of_peak(trainer, _last(trainer, "images_per_second"), device))
+                connection.send(share_of_peak(trainer, last_value(trainer, "images_per_second"), device))
                 continue
             if question == "networks":
                 connection.send(networks_alone(trainer, device))
                 continue
             started = time.process_time()
             trainer.train_epoch(NoTracker())
-            answer = {name: _last(trainer, name) for name in ("images_per_second", "loss")}
+            answer = {name: last_value(trainer, name) for name in ("images_per_second", "loss")}
             connection.send(answer | {"processor_seconds": time.process_time() - started})
 
 
@@ -251,7 +251,8 @@ def print_row(row: dict) -> None:
     )
 
 
-def _last(trainer: Trainer, term: str) -> float:
+def last_value(trainer: Trainer, term: str) -> float:
+    """What the history has of the last epoch of training."""
     return next(
         row["value"] for row in reversed(trainer.progress.rows) if (row["split"], row["term"]) == ("train", term)
     )

@@ -125,7 +125,7 @@ def test_a_step_does_not_wait_for_the_device(model, loss, device):
         try:
             guard.begin()
             losses = network.losses(x, Moment(1, 16))
-            step(objectives, losses)
+            step(objectives, losses, on_device=True)
             guard.losses(losses.terms)
         finally:
             if device == "cuda":

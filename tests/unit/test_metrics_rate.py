@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from vaebench.metrics.likelihood import importance_weighted_bounds
 from vaebench.metrics.rate import bound_terms, code_terms
 from vaebench.models.inference import decode, encode, reconstruct
 from vaebench.models.kl import kl_per_dimension
+from vaebench.models.providers.pythae.poincare import WrappedNormal
 from vaebench.models.providers.pythae.svae import sphere_divergence
 from vaebench.sampling.pixelcnn import PixelCNN, code_nats
 
@@ -186,6 +188,18 @@ def test_rates_agree_with_pythaes_own_on_average(name):
     assert ours.dtype == torch.float64
     spread = 4 * ours.std().item() / math.sqrt(len(x)) * math.sqrt(2) + 1e-5
     assert ours.mean().item() == pytest.approx(theirs.item(), abs=spread)
+
+
+def test_a_rate_in_the_ball_does_not_depend_on_float32():
+    """Near the rim 1 - |z|² has few digits left; the reference is the same in float64 from end to end."""
+    model = default_model("PoincareVAE", latent_dim=8)
+    mean = torch.nn.functional.normalize(torch.randn(64, 8, generator=torch.Generator().manual_seed(0)))
+    mean = mean * torch.linspace(0.3, 0.99, 64)[:, None]
+    posterior = WrappedNormal(mean, torch.full((64, 8), -1.0), model)
+    exact = WrappedNormal(mean.double(), posterior.log_variance.double(), deepcopy(model).double())
+    found, reference = (each.draw(np.random.default_rng(0)) for each in (posterior, exact))
+    assert found[0].dtype == torch.float32
+    torch.testing.assert_close(found[1], reference[1], rtol=1e-9, atol=0)
 
 
 @pytest.mark.parametrize(("size", "kappa"), [(3, 1.0), (8, 40.0), (64, 1.7), (64, 500.0)])

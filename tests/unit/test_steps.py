@@ -59,14 +59,14 @@ def test_neither_do_the_other_trainers(model):
 
 
 @pytest.mark.parametrize("optimizer", ["Adam", "AdamW", "SGD"])
-@pytest.mark.parametrize("bounds", [(0.68, 0.4), (0.7, 0.01), (0.9, 0.1), (0.5, 0.1)])
+@pytest.mark.parametrize("bounds", [(0.7, 0.01), (0.9, 0.1), (0.5, 0.1)])
 def test_what_waits_is_the_same_when_the_device_decides(bounds, optimizer):
-    """Discriminator ahead, decoder ahead, both or neither, by where the bounds lie; the weights are equal to the bit."""
+    """Discriminator or decoder ahead, by where the bounds lie; the weights are equal to the bit."""
     equilibrium, margin = bounds
     fields = {"reconstruction_layer": 2, "equilibrium": equilibrium, "margin": margin}
     settings = {"optimizer": {"name": optimizer, "options": {"weight_decay": 0.01}}, "learning_rate": 1e-2}
     spec = make_spec("VAEGAN", config=fields, **settings)
-    found, decided = [], []
+    found, waits = [], []
     for on_device in (False, True):
         torch.manual_seed(0)
         network = prepare(build_model(spec, (1, 32, 32)), spec.training, torch.device("cpu"))
@@ -74,14 +74,13 @@ def test_what_waits_is_the_same_when_the_device_decides(bounds, optimizer):
         for number in range(8):
             x = torch.rand(16, 1, 32, 32, generator=torch.Generator().manual_seed(number))
             losses = network.losses(x, Moment(1, 16))
-            decided.append((number, *(bool(losses.waiting[name]) for name in ("decoder", "discriminator"))))
+            waits.append(tuple(bool(losses.waiting[name]) for name in ("decoder", "discriminator")))
             step(objectives, losses, on_device)
         found.append(network.state_dict())
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
-    assert decided[:8] == decided[8:]
-    assert not any(decoder and discriminator for _, decoder, discriminator in decided)
-    waited = {name for _, *waits in decided for name, wait in zip(("decoder", "discriminator"), waits) if wait}
-    print(bounds, waited)
+    assert waits[:8] == waits[8:]
+    assert (True, True) not in waits
+    assert {(True, False), (False, True)} & set(waits)
 
 
 def test_the_counter_sees_a_wait():

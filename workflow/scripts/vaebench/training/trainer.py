@@ -143,6 +143,7 @@ class Trainer:
             progress.seconds = before + time.monotonic() - started
             self._look_after(epoch)
         self.watch.check_steps(epoch)
+        progress.seconds = before + time.monotonic() - started  # the device is done now: recorded steps run behind
         self.model.end_epoch()
         rates = self._speed(len(order))
         self._record("train", epoch, self._means(order) | rates, tracker)

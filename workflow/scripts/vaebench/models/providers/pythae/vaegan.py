@@ -20,16 +20,16 @@ class Model(PythaeModel):
 
     def loss_function(
         self, recon_x: Tensor, x: Tensor, z: Tensor, z_prior: Tensor, mu: Tensor, log_var: Tensor
-    ) -> tuple:
+    ) -> tuple[Tensor | bool, ...]:
         """pythae's, to the last bit, but that the last two of its values, whether to update decoder and discriminator,
         are tensors, and that its labels are made on the device: nothing in a step waits for it."""
         kl = -0.5 * torch.sum(1 + log_var - mu.pow(2) - log_var.exp(), dim=-1)
         level = self.reconstruction_layer
-        features = [
+        of_x, of_y = (
             self.discriminator(images, output_layer_levels=[level])[f"embedding_layer_{level}"].reshape(len(x), -1)
             for images in (x, recon_x)
-        ]
-        reconstruction = 0.5 * functional.mse_loss(*features, reduction="none").sum(dim=-1)
+        )
+        reconstruction = 0.5 * functional.mse_loss(of_x, of_y, reduction="none").sum(dim=-1)
         generated = self.decoder(z_prior).reconstruction
         real, fake = (self.discriminator(images).embedding.flatten() for images in (x, generated))
         of_real = functional.binary_cross_entropy(real, torch.ones_like(real))
