@@ -182,6 +182,14 @@ def test_every_key_of_the_schema_has_a_description_and_optional_ones_a_default()
             ["models.sigma.config.conditional: the data set has no labels: give dataset.labels"],
         ),
         (
+            {"models": {"vae": {"config": {"likelihood": {"laplace": {}}, "reconstruction_loss": "bce"}}}},
+            ["models.vae.config: likelihood takes the place of reconstruction_loss; leave bce out"],
+        ),
+        (
+            {"models": {"vae": {"config": {"likelihood": {"poisson": {}}}}}},
+            ["models.vae.config.likelihood: there is no likelihood 'poisson'"],
+        ),
+        (
             {"models": {"sigma": {"model": "LikelihoodVAE", "nets": NETS, "config": {"conditional": 3}}}},
             ["models.sigma.config.conditional: 3 must be the name of a label"],
         ),

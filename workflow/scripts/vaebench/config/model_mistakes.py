@@ -40,6 +40,8 @@ def model_mistakes(config: Mapping[str, Any], shape: tuple[int, int, int] | None
             if spec.run in names:
                 yield f"models.{entry}: two runs would be called {spec.run!r}; change a value of its sweep"
             names.add(spec.run)
+            if spec.model is not None and (reason := MODELS[spec.model].why_not_together(spec.config)):
+                yield f"models.{entry}.config: {reason}"
             if labels_of(spec) and config["dataset"]["labels"] is None:
                 yield f"models.{entry}.config.{FIELD}: the data set has no labels: give dataset.labels, or null here"
             if spec.pretrained is None:

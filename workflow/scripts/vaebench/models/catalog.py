@@ -138,6 +138,10 @@ class ModelInfo:
                 return f"{item!r} must be {allowed}{why}"
         return None if values else "it must not be empty"
 
+    def why_not_together(self, config: Mapping[str, Any]) -> str | None:
+        """Why fields of this model's configuration, each of them sound, do not go together; None where they do."""
+        return None
+
     def head(self, config: Mapping[str, Any]) -> str:
         """What its encoder must give, one of `VECTOR`, `GAUSSIAN`, `SPHERE`, `GRID`, with this configuration."""
         return SPHERE if config.get("posterior_distribution") == "riemannian_normal" else self.encoder

@@ -83,6 +83,7 @@ def model_table(steps: Mapping[str, str]) -> str:
         info = MODELS[model]
         sampler = info.sampler_of({"quantizer": {quantizer: {}}} if quantizer else {})
         chosen = "Gaussian, variance 1, or Bernoulli" if "reconstruction_loss" in info.fields else ""
+        chosen += "; or by `likelihood`" if chosen and "likelihood" in info.fields else ""
         cells = (
             *(f"`{model}`" + (f", `{quantizer}`" if quantizer else ""), type(provider_of(model)).__name__.lower()),
             *(note.paper, LATENTS[info.posterior], note.objective, note.likelihood or chosen, f"`{sampler}`"),

@@ -1,6 +1,7 @@
 """A run's specification made into a pythae model."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import nn
 from vaebench.base.errors import UserError
 from vaebench.base.plain_tensors import one_line
 from vaebench.models.networks.families import build
-from vaebench.models.providers.pythae.catalog import MODELS
+from vaebench.models.providers.pythae.catalog import LIKELIHOOD, MODELS
 from vaebench.models.providers.pythae.model import PythaeModel, adopt
 from vaebench.models.run_spec import ModelSpec, Named, RunSpec
 
@@ -33,6 +34,10 @@ def build_pythae(spec: ModelSpec, shape: tuple[int, int, int]) -> PythaeModel:
         model = adopt(getattr(pythae_models, name)(config, **networks))
     except (AssertionError, AttributeError, TypeError, RuntimeError, ZeroDivisionError) as error:
         raise UserError(f"{name} cannot be built with config {dict(spec.config)}: {one_line(error)}") from error
+    if spec.config.get(LIKELIHOOD) is not None:
+        import_module("vaebench.models.providers.pythae.chosen_likelihood").take_likelihood(
+            model, spec.config[LIKELIHOOD]
+        )
     model.device = torch.device("cpu")
     if isinstance(spec, RunSpec):
         model.as_stock = spec.training.gradients == "pythae"
@@ -62,9 +67,13 @@ def build_config(name: str, fields: Mapping[str, Any], input_shape: tuple[int, i
         reason = info.check(field, value)
         if reason:
             raise UserError(f"{name}: {field}: {reason}")
+    if reason := info.why_not_together(fields):
+        raise UserError(f"{name}: {reason}")
     config_class = getattr(pythae_models, f"{name}Config", None) or getattr(pythae_models, f"{name}_Config")
     try:
-        return config_class(input_dim=tuple(input_shape), **fields)
+        return config_class(
+            input_dim=tuple(input_shape), **{key: value for key, value in fields.items() if key != LIKELIHOOD}
+        )
     except (TypeError, ValueError) as error:
         raise UserError(f"{name} cannot have the config {dict(fields)}: {one_line(error)}") from error
 

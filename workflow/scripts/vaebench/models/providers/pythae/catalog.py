@@ -4,6 +4,7 @@ The values are copied from its classes, and a test compares them.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from vaebench.models.catalog import (
@@ -16,6 +17,7 @@ from vaebench.models.catalog import (
     ModelInfo,
 )
 from vaebench.models.fields import FRACTION, Range
+from vaebench.models.providers.likelihoods.catalog import LIKELIHOODS
 
 VAE_FIELDS = {"latent_dim": 10, "reconstruction_loss": "mse"}
 KERNELS = {"kernel_bandwidth": 1.0, "scales": (0.1, 0.2, 0.5, 1.0, 2.0, 5, 10.0)}
@@ -39,6 +41,34 @@ DIAGNOSTICS = {"VAEGAN": "vaegan_terms"}
 IN_ORIGINAL_STUDY = ("VAE", "BetaVAE", "VQVAE", "VAEGAN")
 
 
+LIKELIHOOD = "likelihood"
+
+
+@dataclass(frozen=True)
+class BoundInfo(ModelInfo):
+    """The entry of a model whose loss is its error and a term in which the reconstruction does not occur.
+
+    Its field `likelihood`, which pythae does not know, names one of `LIKELIHOODS` in place of the error.
+    """
+
+    def check(self, name: str, value: object) -> str | None:
+        """As of any model, and the likelihood."""
+        if name == LIKELIHOOD:
+            return None if value is None else LIKELIHOODS.why_not(value)
+        return super().check(name, value)
+
+    def why_not_together(self, config: Mapping[str, Any]) -> str | None:
+        """A likelihood, and an error that is another one's."""
+        error = config.get("reconstruction_loss", "mse")
+        if config.get(LIKELIHOOD) is None or error == "mse":
+            return None
+        return f"{LIKELIHOOD} takes the place of reconstruction_loss; leave {error} out"
+
+
+def _bound(name: str, fields: Mapping[str, object] | None = None, **settings: Any) -> ModelInfo:
+    return BoundInfo(name, fields={**VAE_FIELDS, **(fields or {}), LIKELIHOOD: None}, **settings)
+
+
 def _vae(name: str, fields: Mapping[str, object] | None = None, **settings: Any) -> ModelInfo:
     return ModelInfo(name, fields={**VAE_FIELDS, **(fields or {})}, **settings)
 
@@ -52,10 +82,10 @@ MODELS: dict[str, ModelInfo] = {
     info.name: info
     for info in (
         _autoencoder("AE", recordable=True, terms=()),
-        _vae("VAE", recordable=True),
-        _vae("BetaVAE", {"beta": 1.0}, recordable=True),
-        _vae("DisentangledBetaVAE", {"beta": 10.0, "C": 50.0, "warmup_epoch": 25}, recordable=True),
-        _vae("BetaTCVAE", {"alpha": 1.0, "beta": 1.0, "gamma": 1.0, "use_mss": True}, smallest_batch=2),
+        _bound("VAE", recordable=True),
+        _bound("BetaVAE", {"beta": 1.0}, recordable=True),
+        _bound("DisentangledBetaVAE", {"beta": 10.0, "C": 50.0, "warmup_epoch": 25}, recordable=True),
+        _bound("BetaTCVAE", {"alpha": 1.0, "beta": 1.0, "gamma": 1.0, "use_mss": True}, smallest_batch=2),
         _vae(
             "FactorVAE",
             {"gamma": 2.0},
@@ -64,7 +94,7 @@ MODELS: dict[str, ModelInfo] = {
             halves_batches=True,
             terms=("reconstruction_loss",),
         ),
-        _vae(
+        _bound(
             "INFOVAE_MMD",
             {"kernel_choice": "imq", "alpha": 0, "lbd": 1e-3} | KERNELS,
             smallest_batch=2,
@@ -82,8 +112,8 @@ MODELS: dict[str, ModelInfo] = {
         _vae("CIWAE", {"number_samples": 10, "beta": 0.5}, ranges={"beta": FRACTION}, why="it mixes two bounds"),
         _vae("MIWAE", {"number_gradient_estimates": 5, "number_samples": 10}),
         _vae("PIWAE", {"number_gradient_estimates": 5, "number_samples": 10}, trainer=COUPLED),
-        _vae("VAMP", {"number_components": 50, "linear_scheduling_steps": 0}, prior="vamp", sampler="vamp"),
-        _vae(
+        _bound("VAMP", {"number_components": 50, "linear_scheduling_steps": 0}, prior="vamp", sampler="vamp"),
+        _bound(
             "SVAE",
             encoder=SPHERE,
             posterior="von_mises_fisher",
@@ -92,7 +122,7 @@ MODELS: dict[str, ModelInfo] = {
             ranges={"latent_dim": Range(2, 32)},
             why="the Bessel functions of its KL underflow in single precision above, as pythae computes them",
         ),
-        _vae(
+        _bound(
             "PoincareVAE",
             {"prior_distribution": "wrapped_normal", "posterior_distribution": "wrapped_normal", "curvature": 1},
             posterior="wrapped_normal",
@@ -118,8 +148,8 @@ MODELS: dict[str, ModelInfo] = {
             sampler="rhvae",
             terms=(),
         ),
-        _vae("VAE_LinNF", {"flows": ("Planar", "Planar")}, posterior="flow"),
-        _vae(
+        _bound("VAE_LinNF", {"flows": ("Planar", "Planar")}, posterior="flow"),
+        _bound(
             "VAE_IAF",
             {"n_made_blocks": 2, "n_hidden_in_made": 3, "hidden_size": 128},
             posterior="flow",

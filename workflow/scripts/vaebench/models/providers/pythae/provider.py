@@ -8,13 +8,15 @@ from vaebench.base.fingerprint import Code
 from vaebench.models.catalog import ModelInfo
 from vaebench.models.networks.code import code_of_networks
 from vaebench.models.provider import Provider, Shape
-from vaebench.models.providers.pythae.catalog import DIAGNOSTICS, IN_ORIGINAL_STUDY, MODELS, SPECIAL
+from vaebench.models.providers.likelihoods.catalog import LIKELIHOODS
+from vaebench.models.providers.pythae.catalog import DIAGNOSTICS, IN_ORIGINAL_STUDY, LIKELIHOOD, MODELS, SPECIAL
 from vaebench.models.run_spec import ModelSpec
 
 if TYPE_CHECKING:
     from vaebench.models.interface import Autoencoder
 
-HOW_TO_OPEN = """Open it with
+HOW_TO_OPEN = """With a `likelihood` in its config it is opened by `load_model(folder)` of
+vaebench.models.storage. Else open it with
 `AutoModel.load_from_hf_hub("{repository}")` of pythae, or name it in a configuration of vaebench:
 
 ```yaml
@@ -25,7 +27,7 @@ PACKAGE = "vaebench.models.providers.pythae"
 
 
 class Pythae(Provider):
-    """Stock models that `adopt` gives the interface; what they save, stock pythae opens."""
+    """Stock models that `adopt` gives the interface; what they save, stock pythae opens, without a likelihood in it."""
 
     catalog: Mapping[str, ModelInfo] = MODELS
     library = "pythae"
@@ -51,10 +53,15 @@ class Pythae(Provider):
         return super().load(folder, spec, shape)
 
     def code_of(self, spec: ModelSpec) -> Code:
-        """What all of its models share, the module of this one, and its networks."""
+        """What all of its models share, the modules of this one and of its likelihood, and its networks."""
         special = _modules(SPECIAL[name] for name in _names(spec) if name in SPECIAL)
         facts = "\n".join(MODELS[name].decisive() for name in _names(spec))
-        return code_of_networks(spec).joined(Code(special | {f"{PACKAGE}.building"}, facts=facts))
+        found = code_of_networks(spec).joined(Code(special | {f"{PACKAGE}.building"}, facts=facts))
+        if spec.config.get(LIKELIHOOD) is None:
+            return found
+        name, options = LIKELIHOODS.chosen(spec.config[LIKELIHOOD])
+        modules = _modules(["chosen_likelihood"]) | {f"vaebench.models.providers.likelihoods.{name}"}
+        return found.joined(Code(modules, facts=str(sorted(options.items()))))
 
     def measuring_code_of(self, spec: ModelSpec) -> Code:
         """The metrics of this model's own, and the original study's arithmetic."""

@@ -51,16 +51,20 @@ class Model(PythaeModel):
         )
         z, _ = self._sample_gauss(mean, torch.exp(0.5 * log_variance))
         y = self.decoder(z).reconstruction.reshape(x.shape)
-        if self.model_config.reconstruction_loss == "bce":
-            errors = functional.binary_cross_entropy(y, x, reduction="none")
-        else:
-            errors = 0.5 * (y - x).square()
-        reconstruction_loss = errors.flatten(1).sum(1).mean()
+        reconstruction_loss = self.error(x, y)
         divergences = _log_gaussian(z, mean, log_variance) - _log_mixture(z, means, log_variances)
         kl = divergences.mean()
         beta = min(1.0, moment.epoch / self.linear_scheduling) if self.linear_scheduling > 0 else 1.0
         loss = reconstruction_loss + beta * kl
         return Losses({"loss": loss, "reconstruction_loss": reconstruction_loss, "kl": kl})
+
+    def error(self, x: Tensor, y: Tensor) -> Tensor:
+        """pythae's error of reconstructions y, summed over an image, the mean over the images."""
+        if self.model_config.reconstruction_loss == "bce":
+            errors = functional.binary_cross_entropy(y, x, reduction="none")
+        else:
+            errors = 0.5 * (y - x).square()
+        return errors.flatten(1).sum(1).mean()
 
     def pseudo_images(self) -> Tensor:
         """The pseudo-inputs as images, (number_components, C, H, W)."""
