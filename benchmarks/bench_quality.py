@@ -141,20 +141,22 @@ def stock(images: Images, options: argparse.Namespace) -> list[dict]:
 
 
 @torch.no_grad()
+def reconstruction_errors(model: Autoencoder, images: Images) -> dict[str, float]:
+    """MSE and LPIPS of the test images' reconstructions."""
+    reconstructions = torch.cat([reconstruct(model, part) for part in images.test.split(BATCH)])
+    distances = images.network.distance(images.features(reconstructions), images.features(images.test))
+    return {"mse": float((reconstructions - images.test).square().mean()), "lpips_alex": float(distances.mean())}
+
+
+@torch.no_grad()
 def measured(model: Autoencoder, images: Images, sampler: str) -> dict[str, float]:
     """MSE, LPIPS and Fréchet distance on the test images."""
-    reconstructions = torch.cat([reconstruct(model, part) for part in images.test.split(BATCH)])
-    originals = images.features(images.test)
     found = find_sampler(model, "normal" if sampler == "auto" else sampler)
     splits = {split: open_array(images.path(split)) for split in ("train", "eval", "test")}
     request = Request(model, len(images.test), found.options, np.random.default_rng(0), splits)
     drawn = torch.cat([decode(model, part) for part in found.draw(request).latents.split(BATCH)])
-    generated, real = (pooled(stages).double().numpy() for stages in (images.features(drawn), originals))
-    return {
-        "mse": float((reconstructions - images.test).square().mean()),
-        "lpips_alex": float(images.network.distance(images.features(reconstructions), originals).mean()),
-        "fd_alexnet": frechet_distance(generated, real)[0],
-    }
+    generated, real = (pooled(images.features(part)).double().numpy() for part in (drawn, images.test))
+    return {**reconstruction_errors(model, images), "fd_alexnet": frechet_distance(generated, real)[0]}
 
 
 def row(name: str, seconds: float, values: dict[str, float]) -> dict:
