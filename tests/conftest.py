@@ -14,15 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 
 # The files that take longest, begun first, so that two processes end at about the same time.
-LONG = (
-    "test_real_runs.py",
-    "test_staleness.py",
-    "test_real_images.py",
-    "test_failures.py",
-    "test_prerequisites.py",
-    "test_make.py",
-    "test_sources.py",
-)
+LONG = ("test_staleness.py", "test_real_images.py", "test_real_runs.py", "test_make.py", "test_zoo.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

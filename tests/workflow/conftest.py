@@ -17,6 +17,8 @@ from filelock import FileLock
 
 from vaebench.base.npz import open_array
 
+from .planning import plan, without_network
+
 ROOT = Path(__file__).parents[2]
 CODE = ("Snakefile", "workflow", "config", "profiles", "environment.yml")
 
@@ -42,10 +44,13 @@ class Project:
 
     def snakemake(self, *targets, flags=(), configfiles=("config/mnist.yaml", "study.yaml"), check=True, network=True):
         """Run snakemake; its standard output and error together are in `.stdout`."""
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", *configfiles, *flags]
-        command += ["--", *targets]
-        command = command if network else without_network(command)
-        result = subprocess.run(command, cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        arguments = ["--cores", "2", "--configfile", *configfiles, *flags, "--", *targets]
+        if "--dry-run" in flags:
+            result = plan(self.root, *arguments)
+        else:
+            command = [sys.executable, "-m", "snakemake", *arguments]
+            command = command if network else without_network(command)
+            result = subprocess.run(command, cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert not check or result.returncode == 0, result.stdout
         return result
 
@@ -87,13 +92,6 @@ class Project:
         return Project(root)
 
 
-def without_network(command):
-    """The command in a network namespace of its own, where the machine lets us make one."""
-    alone = ["unshare", "-rn"]
-    possible = shutil.which("unshare") and subprocess.run([*alone, "true"], capture_output=True).returncode == 0
-    return [*alone, *command] if possible else command
-
-
 def new_project(root):
     """The project's code without any results."""
     root.mkdir(parents=True)
@@ -126,9 +124,9 @@ def make(folder, target, *flags, **variables):
     )
 
 
-def shipped_study(name, project, package, weights, settings):
-    """A shipped study as make runs it, in a clone that has the archive and the weights already."""
-    for file in (package, weights):
+def run_shipped_study(name, project, settings, *files):
+    """A shipped study as make runs it, in a clone that gets these archives and weights."""
+    for file in files:
         target = project.root / file.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():
@@ -136,7 +134,6 @@ def shipped_study(name, project, package, weights, settings):
     (project.root / "fewer.yaml").write_text(settings)
     result = make(project.root, name, CONFIG="fewer.yaml")
     assert result.returncode == 0, result.stdout
-    return project
 
 
 def mean_over_seeds(project, dataset):
@@ -180,16 +177,41 @@ def small_study(tmp_path_factory, digit_package, perceptual_weights):
 
 @pytest.fixture(scope="session")
 def clone_with_faces(tmp_path_factory, face_package):
-    """A fresh clone in which the demo's images were drawn and nothing else was made; tests work on a copy."""
+    """A fresh clone in which the demo's images were made and nothing else; tests work on a copy."""
 
     def make_it(folder):
         project = Project(fresh_clone(folder))
         target = folder / face_package.relative_to(ROOT)
         target.parent.mkdir(parents=True)
         target.symlink_to(face_package)
-        project.snakemake("data/demo/raw/faces.zip", configfiles=("config/demo.yaml",))
+        project.snakemake("data", configfiles=("config/demo.yaml",))
 
     return made_once(tmp_path_factory, "clone_with_faces", make_it)
+
+
+# As many steps an epoch, on a quarter of the images, for a quarter of the epochs; small priors of codes; and without
+# the run on LPIPS, which takes a minute.
+SMALL_DEMO = """
+preprocessing: {limit: 1500}
+training: {epochs: 2, batch_size: 16}
+evaluation: {limit: 100, distribution: {limit: 50}}
+samples: {count: 50}
+models:
+  perceptual_vae: null
+  vqvae: {sampler: {name: transformer, options: {epochs: 1, layers: 1, width: 32}}}
+  fsq: {sampler: {name: transformer, options: {epochs: 1, layers: 1, width: 32}}}
+"""
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory, clone_with_faces, perceptual_weights):
+    """A clone in which the demo was made in small, by `make demo CONFIG=fewer.yaml`."""
+
+    def make_it(folder):
+        project = clone_with_faces.copy(folder)
+        run_shipped_study("demo", project, SMALL_DEMO, perceptual_weights["alexnet"])
+
+    return made_once(tmp_path_factory, "demo", make_it)
 
 
 @pytest.fixture

@@ -12,48 +12,35 @@ import pandas as pd
 
 BROKEN = """
 models:
-  broken:
-    model: VAE
-    nets: {encoder: compact, decoder: compact}
-    config: {latent_dim: 4}
-    training: {learning_rate: 1.0e+9, batch_size: 8}
+  vae: {training: &diverging {learning_rate: 1.0e+9, batch_size: 8}}
+  broken: {model: VAE, nets: {encoder: compact, decoder: compact}, config: {latent_dim: 4}, training: *diverging}
 """
 
 
-def test_a_diverging_run_is_listed_with_its_reason_beside_the_others(study):
+def test_runs_that_fail_are_listed_with_their_reasons_beside_the_others(study):
+    """A new one, and one that was changed: its metrics from before, another configuration's, lie there still."""
     (study.root / "broken.yaml").write_text(BROKEN)
     configfiles = ("config/mnist.yaml", "study.yaml", "broken.yaml")
     before = pd.read_csv(study.root / "results/mnist/tables/comparison.csv").set_index("run")
     result = study.snakemake(configfiles=configfiles, check=False)
     assert result.returncode == 1
-    log = (study.root / "results/mnist/logs/train/broken/seed0.log").read_text()
-    assert "Error: " in log
-    assert "Traceback" not in log
-    after = pd.read_csv(study.root / "results/mnist/unfinished/tables/comparison.csv").set_index("run")
-    assert list(after.index) == ["vae", "beta_vae-beta2", "broken"]
-    assert after.loc["broken", "note"]
-    assert pd.isna(after.loc["broken", "mse_mean"])
-    assert (after.loc[before.index, "mse_mean"] == before["mse_mean"]).all()
-    assert "broken" in (study.root / "results/mnist/unfinished/report.html").read_text()
-    assert study.planned(configfiles=configfiles)["train"] == 1
-    assert study.planned() == {}  # the study without the broken run is as whole as before
-
-
-def test_a_changed_run_that_fails_shows_no_old_numbers(study):
-    """Its metrics from before lie there still; they are another configuration's."""
-    (study.root / "change.yaml").write_text("models: {vae: {training: {learning_rate: 1.0e+9, batch_size: 8}}}")
-    configfiles = ("config/mnist.yaml", "study.yaml", "change.yaml")
-    before = pd.read_csv(study.root / "results/mnist/tables/comparison.csv").set_index("run")
-    assert study.snakemake(configfiles=configfiles, check=False).returncode == 1
     assert (study.root / "results/mnist/runs/vae/seed0/metrics/reconstruction.csv").exists()
     after = pd.read_csv(study.root / "results/mnist/unfinished/tables/comparison.csv").set_index("run")
-    assert after.loc["vae"].filter(like="_mean").isna().all()
-    assert "diverged" in after.loc["vae", "note"]
+    assert list(after.index) == ["vae", "beta_vae-beta2", "broken"]
+    for run in ("vae", "broken"):
+        log = (study.root / f"results/mnist/logs/train/{run}/seed0.log").read_text()
+        assert "Error: " in log
+        assert "Traceback" not in log
+        assert "diverged" in after.loc[run, "note"]
+        assert after.loc[run].filter(like="_mean").isna().all()
     assert after.loc["beta_vae-beta2", "mse_mean"] == before.loc["beta_vae-beta2", "mse_mean"]
+    assert "broken" in (study.root / "results/mnist/unfinished/report.html").read_text()
+    assert study.planned(configfiles=configfiles)["train"] == 2
     study.snakemake("metrics")
     assert (study.root / "results/mnist/unfinished").exists(), "the tables of the whole study are not there yet"
     study.snakemake()
     assert not (study.root / "results/mnist/unfinished").exists()
+    assert study.planned() == {}, "the study without the failures is as whole as before"
 
 
 def test_ctrl_c_saves_the_trainings_draws_no_figures_and_names_no_failure(study):

@@ -8,22 +8,15 @@ import pytest
 from .conftest import ROOT, make
 
 TARGETS = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-SMALL = """
-preprocessing: {limit: 16}
-training: {epochs: 1}
-models: {beta_vae: null, sigma_vae: null, perceptual_vae: null, vqvae: null, fsq: null, vaegan: null}
-samples: {count: 16, showcase: {images: 2, traversal_dims: 1, traversal_steps: 2, interpolations: 1}}
-evaluation: {lpips: [], distribution: {features: [], limit: 16}}
-"""
 # .ci/run lints; the findings take an hour, and tests/unit/test_known_findings.py repeats a part in small.
 ELSEWHERE = ("lint", "findings")
-STUDY = {"CONFIG": "config/demo.yaml small.yaml"}
+STUDY = {"CONFIG": "config/demo.yaml fewer.yaml"}
 TESTS = {"TESTS": "tests/unit/test_files.py --numprocesses 0"}
 SMALLEST = {
-    "demo": {"CONFIG": "small.yaml"},
+    "demo": {"CONFIG": "fewer.yaml"},
     "mnist": {"SNAKEMAKE": ".venv/bin/snakemake --dry-run"},  # tests/workflow/test_real_runs.py makes it in full
     "fashion": {"SNAKEMAKE": ".venv/bin/snakemake --dry-run"},
-    "readme": {"CONFIG": "small.yaml"},
+    "readme": {"CONFIG": "fewer.yaml"},
     "paper": STUDY,
     "check": STUDY,
     "status": STUDY,
@@ -42,14 +35,12 @@ SMALLEST = {
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory, clone_with_faces, packages):
+def clone(tmp_path_factory, demo, packages):
     """A clone in which the demo was made; the archives of the package index are taken from here."""
-    folder = clone_with_faces.copy(tmp_path_factory.mktemp("clone") / "vaebench").root
-    (folder / "small.yaml").write_text(SMALL)
+    folder = demo.copy(tmp_path_factory.mktemp("clone") / "vaebench").root
     (folder / "three_seeds.yaml").write_text("{seeds: [0, 1, 2], training: {epochs: 1}}")
     shutil.rmtree(folder / "data/packages")
     (folder / "data/packages").symlink_to(packages)
-    run(folder, "demo")
     return folder
 
 

@@ -1,11 +1,9 @@
 """What Snakemake says before any job starts: the plan of the study, and mistakes in the configuration."""
 
-import subprocess
-import sys
-
 import pytest
 
-from .conftest import ROOT, new_project, without_network
+from .conftest import ROOT, new_project
+from .planning import plan
 
 
 @pytest.fixture
@@ -14,9 +12,8 @@ def project(tmp_path):
 
 
 def test_the_study_is_planned_without_network(project):
-    command = without_network([sys.executable, "-m", "snakemake", "--dry-run"])
-    result = subprocess.run(command, cwd=project.root, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    result = plan(project.root, "--dry-run")
+    assert result.returncode == 0, result.stdout
     jobs = dict(line.split() for line in result.stdout.splitlines() if len(line.split()) == 2)
     expected = {"download": 2, "weights": 2, "validate": 1, "preprocess": 1, "train": 21, "sample": 21, "evaluate": 21}
     assert {rule: int(jobs[rule]) for rule in expected} == expected

@@ -6,25 +6,28 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from .conftest import Project, fresh_clone, mean_over_seeds, mse_of_the_mean_image, shipped_study
+from .conftest import Project, fresh_clone, mean_over_seeds, mse_of_the_mean_image, run_shipped_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 BETAS = ["beta_vae-beta0.5", "vae", "beta_vae-beta4"]
 RUNS = ["vae", "beta_vae-beta0.5", "beta_vae-beta4", "vqvae", "vaegan"]
-# For four of the six epochs, and without VGG16 and a prior of codes, at whose numbers no test here looks.
+# As many steps an epoch, on a quarter of the images, for half of the epochs. Without VGG16 and with a small prior of
+# codes, at whose numbers no test here looks.
 FEWER = """
-training: {epochs: 4}
+preprocessing: {limit: 1000}
+training: {epochs: 3, batch_size: 16}
 evaluation: {distribution: {features: []}}
 samples: {count: 32}
-models: {vqvae: {sampler: {name: transformer, options: {epochs: 1}}}}
+models: {vqvae: {sampler: {name: transformer, options: {epochs: 1, layers: 1, width: 32}}}}
 """
 
 
 @pytest.fixture(scope="module")
 def mnist(tmp_path_factory, digit_package, perceptual_weights):
     clone = Project(fresh_clone(tmp_path_factory.mktemp("mnist") / "project"))
-    return shipped_study("mnist", clone, digit_package, perceptual_weights["vgg16"], FEWER)
+    run_shipped_study("mnist", clone, FEWER, digit_package, perceptual_weights["vgg16"])
+    return clone
 
 
 def test_science_on_digits(mnist):
@@ -51,8 +54,8 @@ def test_every_run_had_the_same_budget(mnist):
     table = pd.read_csv(mnist.root / "results/mnist/tables/budget.csv").set_index("run")
     assert list(table.index) == RUNS
     epochs = int(table["epochs"].iloc[0])
-    assert (table["images_seen"] == 4000 * epochs).all()
-    assert (table["steps"] == 63 * epochs).all()  # 4,000 images in batches of 64
+    assert (table["images_seen"] == 1000 * epochs).all()
+    assert (table["steps"] == 63 * epochs).all()  # 1,000 images in batches of 16
     assert (table["n_seeds"] == 2).all()
     assert (table["hours"] > 0).all()
     assert set(table["differs"].fillna("")) <= {"", "parameters"}

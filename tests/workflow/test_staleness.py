@@ -22,9 +22,14 @@ LOOK = {"figures": 1, "report": 1}
 SETTINGS = ("config/mnist.yaml", "study.yaml", "change.yaml")
 
 
+def after_training(count):
+    """Jobs of so many runs from samples to metrics, and the tables."""
+    return {"sample": count, "showcase": count, "evaluate": count} | TABLES | BUDGET
+
+
 def runs(count):
     """Jobs of so many runs from training to metrics, and the tables."""
-    return {"train": count, "sample": count, "showcase": count, "evaluate": count} | TABLES | BUDGET
+    return {"train": count} | after_training(count)
 
 
 def write_again(path, content, dates="new"):
@@ -201,7 +206,7 @@ def test_other_pixels_are_made_and_may_train_again(study):
     assert study.planned(configfiles=SETTINGS) == {"preprocess": 1} | runs(2)
 
 
-LABELLED = """
+OWN_FILES = """
 dataset:
   name: odd
   generator: null
@@ -209,30 +214,40 @@ dataset:
   partition: {source: [{path: data/mnist/raw/digits_partition.txt}]}
   labels: {file: odd.csv, source: [{path: odd.csv}]}
 models: {beta_vae: null}
+evaluation: {lpips: [vgg]}
 """
 
 
 @pytest.fixture(scope="module")
-def study_with_labels(small_study, tmp_path_factory):
-    """The digits of the small study as files of one's own, with labels, and one model trained on them."""
-    study = small_study.copy(tmp_path_factory.mktemp("labels") / "project")
+def finished_with_own_files(small_study, tmp_path_factory):
+    """The digits of the small study as files of one's own, with labels; one model of them, measured with LPIPS too."""
+    study = small_study.copy(tmp_path_factory.mktemp("own") / "project")
     partition = (study.root / "data/mnist/raw/digits_partition.txt").read_text()
     names = [line.split()[0] for line in partition.splitlines()]
     (study.root / "odd.csv").write_text("image_id,odd\n" + "".join(f"{n},{i % 2}\n" for i, n in enumerate(names)))
-    (study.root / "change.yaml").write_text(LABELLED)
+    (study.root / "change.yaml").write_text(OWN_FILES)
+    weights = study.root / "data/weights/vgg16.pt"
+    content = weights.read_bytes()
+    weights.unlink()  # a link to where the tests keep it
+    weights.write_bytes(content)
     study.snakemake(configfiles=SETTINGS)
     return study
 
 
+@pytest.fixture
+def own_files(finished_with_own_files, tmp_path):
+    """A copy of it."""
+    return finished_with_own_files.copy(tmp_path / "project")
+
+
 @pytest.mark.parametrize("dates", ["new", "old"])
-def test_other_labels_are_measured_again_and_train_nothing(study_with_labels, tmp_path, dates):
-    study = study_with_labels.copy(tmp_path / "project")
-    labels = study.root / "data/odd/raw/odd.csv"
+def test_other_labels_are_measured_again_and_train_nothing(own_files, dates):
+    labels = own_files.root / "data/odd/raw/odd.csv"
     content = labels.read_bytes()
     write_again(labels, content, dates)
-    assert study.planned(configfiles=SETTINGS) == {}
+    assert own_files.planned(configfiles=SETTINGS) == {}
     write_again(labels, content.replace(b",0\n", b",1\n", 1), dates)
-    assert study.planned(configfiles=SETTINGS) == {"evaluate": 1} | TABLES
+    assert own_files.planned(configfiles=SETTINGS) == {"evaluate": 1} | TABLES
 
 
 def test_another_lock_is_noted_and_not_run_again(study):
@@ -256,8 +271,8 @@ def test_a_partition_replaced_by_hand_trains_again_in_the_same_command(study):
     write_again(partition, other)
     assert study.planned("data") == {"validate": 1, "preprocess": 1}
     os.utime(partition, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert study.ran() == {"validate": 1, "preprocess": 1} | runs(2)
-    assert study.planned() == {}
+    assert study.ran("models") == {"validate": 1, "preprocess": 1, "train": 2}
+    assert study.planned() == after_training(2)
 
 
 @pytest.mark.parametrize("dates", ["new", "old"])
@@ -275,28 +290,6 @@ def test_other_bytes_in_an_array_stop_the_plan(study, dates):
     assert study.planned(configfiles=SETTINGS) == {"preprocess": 1} | runs(2), "what may follow from the new array"
 
 
-PERCEPTUAL = "evaluation: {lpips: [vgg]}\n"
-
-
-@pytest.fixture(scope="module")
-def measured_with_weights(small_study, tmp_path_factory):
-    """The small study, measured with LPIPS too."""
-    study = small_study.copy(tmp_path_factory.mktemp("perceptual") / "project")
-    (study.root / "change.yaml").write_text(PERCEPTUAL)
-    weights = study.root / "data/weights/vgg16.pt"
-    content = weights.read_bytes()
-    weights.unlink()  # a link to where the tests keep it
-    weights.write_bytes(content)
-    study.snakemake(configfiles=SETTINGS)
-    return study
-
-
-@pytest.fixture
-def perceptual(measured_with_weights, tmp_path):
-    """A copy of it."""
-    return measured_with_weights.copy(tmp_path / "project")
-
-
 def doubled(path):
     """The content of a file of weights with every number doubled."""
     buffer = io.BytesIO()
@@ -305,28 +298,28 @@ def doubled(path):
 
 
 @pytest.mark.parametrize("dates", ["new", "old"])
-def test_other_bytes_in_weights_are_noticed(perceptual, dates):
-    weights = perceptual.root / "data/weights/vgg16.pt"
+def test_other_bytes_in_weights_are_noticed(own_files, dates):
+    weights = own_files.root / "data/weights/vgg16.pt"
     write_again(weights, weights.read_bytes(), dates)
-    assert perceptual.planned(configfiles=SETTINGS) == {}
+    assert own_files.planned(configfiles=SETTINGS) == {}
     write_again(weights, doubled(weights), dates)
-    assert perceptual.planned(configfiles=SETTINGS) == {"evaluate": 2} | TABLES
+    assert own_files.planned(configfiles=SETTINGS) == {"evaluate": 1} | TABLES
 
 
-def test_weights_from_elsewhere_are_noticed(perceptual):
+def test_weights_from_elsewhere_are_noticed(own_files):
     """First another source, then another checksum, then other bytes at that source."""
-    mine = perceptual.root / "mine.pth"
-    shutil.copy(perceptual.root / "data/weights/vgg16.pt", mine)
-    again = {"weights": 1, "evaluate": 2} | TABLES
+    mine = own_files.root / "mine.pth"
+    shutil.copy(own_files.root / "data/weights/vgg16.pt", mine)
+    again = {"weights": 1, "evaluate": 1}
     settings = "weights: {vgg16: {source: [{path: mine.pth}], sha256: SHA}}"
-    (perceptual.root / "change.yaml").write_text(PERCEPTUAL + settings.replace("SHA", "null"))
-    assert perceptual.planned(configfiles=SETTINGS) == again
-    assert perceptual.ran(configfiles=SETTINGS) == again
-    assert perceptual.planned(configfiles=SETTINGS) == {}
-    (perceptual.root / "change.yaml").write_text(PERCEPTUAL + settings.replace("SHA", sha256_of(mine)))
-    assert perceptual.planned(configfiles=SETTINGS) == again
-    (perceptual.root / "change.yaml").write_text(PERCEPTUAL + settings.replace("SHA", "null"))
+    (own_files.root / "change.yaml").write_text(OWN_FILES + settings.replace("SHA", "null"))
+    assert own_files.planned(configfiles=SETTINGS) == again | TABLES
+    assert own_files.ran("metrics", configfiles=SETTINGS) == again
+    assert own_files.planned(configfiles=SETTINGS) == TABLES
+    (own_files.root / "change.yaml").write_text(OWN_FILES + settings.replace("SHA", sha256_of(mine)))
+    assert own_files.planned(configfiles=SETTINGS) == again | TABLES
+    (own_files.root / "change.yaml").write_text(OWN_FILES + settings.replace("SHA", "null"))
     mine.write_bytes(doubled(mine))
-    assert perceptual.planned(configfiles=SETTINGS) == again
-    (perceptual.root / "change.yaml").write_text(PERCEPTUAL)
-    assert perceptual.planned(configfiles=SETTINGS) == {"evaluate": 2} | TABLES, "back to the first weights"
+    assert own_files.planned(configfiles=SETTINGS) == again | TABLES
+    (own_files.root / "change.yaml").write_text(OWN_FILES)
+    assert own_files.planned(configfiles=SETTINGS) == {"evaluate": 1} | TABLES, "back to the first weights"
