@@ -18,7 +18,7 @@ import time
 from vaebench.base.log import job
 with job("log/a.log"):
     print("at work", flush=True)
-    for _ in range(200):
+    for _ in range(60):
         time.sleep(0.05)
         print("still")
 """

@@ -148,6 +148,13 @@ def mse_of_the_mean_image(project, dataset):
     return float(np.mean((test - train.mean(0)) ** 2))
 
 
+def errors_before_and_after(project, dataset, run, seed):
+    """The MSE on the validation images before and after a training."""
+    history = pd.read_csv(project.root / f"results/{dataset}/runs/{run}/seed{seed}/history.csv")
+    mse = history[(history["split"] == "eval") & (history["term"] == "mse")].set_index("epoch")["value"]
+    return mse[0], mse.iloc[-1]
+
+
 def made_once(tmp_path_factory, name, make_it):
     """A project that the first of xdist's processes makes, in the folder that all of them see."""
     folder = tmp_path_factory.getbasetemp()
@@ -189,11 +196,11 @@ def clone_with_faces(tmp_path_factory, face_package):
     return made_once(tmp_path_factory, "clone_with_faces", make_it)
 
 
-# As many steps an epoch, on a quarter of the images, for a quarter of the epochs; small priors of codes; and without
-# the run on LPIPS, which takes a minute.
+# As many steps an epoch, on half of the images, for a quarter of the epochs; small priors of codes; and without the run
+# on LPIPS, which takes a minute.
 SMALL_DEMO = """
-preprocessing: {limit: 1500}
-training: {epochs: 2, batch_size: 16}
+preprocessing: {limit: 3000}
+training: {epochs: 2, batch_size: 32}
 evaluation: {limit: 100, distribution: {limit: 50}}
 samples: {count: 50}
 models:

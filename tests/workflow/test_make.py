@@ -11,7 +11,7 @@ TARGETS = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILI
 # .ci/run lints; the findings take an hour, and tests/unit/test_known_findings.py repeats a part in small.
 ELSEWHERE = ("lint", "findings")
 STUDY = {"CONFIG": "config/demo.yaml fewer.yaml"}
-TESTS = {"TESTS": "tests/unit/test_files.py --numprocesses 0"}
+TESTS = {"TESTS": "tests/unit/test_values.py --numprocesses 0"}
 SMALLEST = {
     "demo": {"CONFIG": "fewer.yaml"},
     "mnist": {"SNAKEMAKE": ".venv/bin/snakemake --dry-run"},  # tests/workflow/test_real_runs.py makes it in full

@@ -9,7 +9,7 @@ import pytest
 from vaebench.base.npz import open_array
 from vaebench.data.demo.fashion import CLASSES
 
-from .conftest import mean_over_seeds, mse_of_the_mean_image, new_project
+from .conftest import errors_before_and_after, mean_over_seeds, mse_of_the_mean_image, new_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -32,6 +32,12 @@ def test_demo_compares_families_of_models_on_synthetic_faces(demo):
     assert all(name in page for name in RUNS)
     summary = json.loads((demo.root / "results/demo/validation/summary.json").read_text())
     assert (summary["images"], summary["bad"]) == (6805, 5)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_training_halves_the_error(demo, name):
+    before, after = errors_before_and_after(demo, "demo", name, 0)
+    assert after < before / 2
 
 
 def test_all_images_of_the_demo_but_the_damaged_ones_are_in_its_arrays(clone_with_faces):
