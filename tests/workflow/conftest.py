@@ -196,17 +196,18 @@ def clone_with_faces(tmp_path_factory, face_package):
     return made_once(tmp_path_factory, "clone_with_faces", make_it)
 
 
-# As many steps an epoch, on half of the images, for a quarter of the epochs; small priors of codes; and without the run
-# on LPIPS, which takes a minute.
+# As many steps an epoch, on half of the images, for fewer epochs, and fewest where they take longest; small priors of
+# codes; and without the run on LPIPS, which takes a minute.
 SMALL_DEMO = """
 preprocessing: {limit: 3000}
-training: {epochs: 2, batch_size: 32}
+training: {epochs: 4, batch_size: 32}
 evaluation: {limit: 100, distribution: {limit: 50}}
 samples: {count: 50}
 models:
   perceptual_vae: null
-  vqvae: {sampler: {name: transformer, options: {epochs: 1, layers: 1, width: 32}}}
-  fsq: {sampler: {name: transformer, options: {epochs: 1, layers: 1, width: 32}}}
+  vqvae: {training: {epochs: 1}, sampler: {name: transformer, options: {epochs: 1, layers: 1, width: 32}}}
+  fsq: {training: {epochs: 1}, sampler: {name: transformer, options: {epochs: 1, layers: 1, width: 32}}}
+  vaegan: {training: {epochs: 2}}
 """
 
 
