@@ -205,8 +205,8 @@ evaluation: {limit: 100, distribution: {limit: 50}}
 samples: {count: 50}
 models:
   perceptual_vae: null
-  vqvae: {training: {epochs: 1}, sampler: {name: transformer, options: {epochs: 1, layers: 1, width: 32}}}
-  fsq: {training: {epochs: 1}, sampler: {name: transformer, options: {epochs: 1, layers: 1, width: 32}}}
+  vqvae: {training: {epochs: 2}, sampler: {name: transformer, options: {epochs: 1, layers: 1, width: 32}}}
+  fsq: {training: {epochs: 2}, sampler: {name: transformer, options: {epochs: 1, layers: 1, width: 32}}}
   vaegan: {training: {epochs: 2}}
 """
 

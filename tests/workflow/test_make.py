@@ -3,7 +3,11 @@
 import re
 import shutil
 
+import numpy as np
 import pytest
+
+from vaebench.base.layout import SPLITS
+from vaebench.base.npz import open_array, write_array
 
 from .conftest import ROOT, make
 
@@ -26,7 +30,7 @@ SMALLEST = {
     "test-slurm": {"TESTS": "tests/slurm --collect-only"},
     "test-slurm-accounting": {"TESTS": "tests/slurm/test_accounting.py --collect-only"},
     "bench-data": {"OPTIONS": "--images 20 --filters bilinear --output measured.csv"},
-    "bench-quality": {"OPTIONS": "--seconds 0.1 --output measured.csv --figure measured.png"},
+    "bench-quality": {"OPTIONS": "--data data/few --seconds 0.1 --output measured.csv --figure measured.png"},
     "bench-train": {"OPTIONS": "--only VAE-compact --images 64 --rounds 1 --output measured.csv"},
     "bench-eval": {"OPTIONS": "--pairs 2 --rounds 1 --memory-counts 2 --output measured.csv"},
     "check-quality": {"OPTIONS": "--write --runs vae --config three_seeds.yaml --references written.csv"},
@@ -41,6 +45,9 @@ def clone(tmp_path_factory, demo, packages):
     (folder / "three_seeds.yaml").write_text("{seeds: [0, 1, 2], training: {epochs: 1}}")
     shutil.rmtree(folder / "data/packages")
     (folder / "data/packages").symlink_to(packages)
+    for split in SPLITS:
+        few = np.array(open_array(folder / f"data/demo/{split}_data.npz")[:16])
+        write_array(folder / f"data/few/{split}_data.npz", few)
     return folder
 
 
