@@ -126,7 +126,7 @@ $(READY): $(LOCK) $(if $(filter-out $(LOCK),$(INSTALLED)),another-lock)
 	@test -n "$(PYTHON)" || { echo "vaebench needs Python 3.11 or newer: none found on PATH"; exit 1; }
 	@$(PYTHON) workflow/scripts/vaebench/installation/prerequisites.py
 	@echo "Setting up .venv with $$($(PYTHON) --version) from $(LOCK) (several GB, about a minute) ..."
-	$(PYTHON) -m venv --clear .venv
+	$(PYTHON) -m venv --clear $(or $(realpath .venv),.venv)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --requirement $(LOCK)
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .

@@ -126,12 +126,27 @@ def test_the_lock_follows_driver_and_card(driver, capabilities, lock):
     assert lock_for(driver, capabilities) == lock
 
 
-def planned_lock(folder, *arguments, nvidia_smi=None, installed=None):
-    """The lock that `make install` would install from, in a checkout of its own."""
-    folder.mkdir()
+def checkout(folder):
+    """As much of a checkout as `make install` looks at."""
     shutil.copytree(ROOT / "workflow/scripts/vaebench", folder / "workflow/scripts/vaebench")
     for name in ("Makefile", CURRENT, CUDA12):
         shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+def test_an_environment_elsewhere_is_set_up_where_it_is(tmp_path):
+    """venv empties the folder behind a link, and then cannot make it."""
+    folder, elsewhere = checkout(tmp_path / "study"), tmp_path / "scratch"
+    elsewhere.mkdir()
+    (folder / ".venv").symlink_to(elsewhere)
+    command = ["make", "--dry-run", "install", f"PYTHON={sys.executable}", "CUDA=13"]
+    planned = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    assert f"{sys.executable} -m venv --clear {elsewhere}\n" in planned
+
+
+def planned_lock(folder, *arguments, nvidia_smi=None, installed=None):
+    """The lock that `make install` would install from, in a checkout of its own."""
+    checkout(folder)
     path = os.environ["PATH"]
     if nvidia_smi:
         (folder / "nvidia-smi").write_text(f"#!/bin/sh\necho '{nvidia_smi}'\n")
