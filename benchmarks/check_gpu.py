@@ -264,7 +264,8 @@ def prepare_data(options: argparse.Namespace, results: Results) -> None:
     count, distinct, plain = (60, 30, 60) if options.tiny else (182_637, 1_000, 5_000)
     workers = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder:
-        compare_with_plain_way(Path(folder), plain, min(distinct, plain), workers, options, results)
+        settings = SimpleNamespace(images=plain, distinct=min(distinct, plain), package=options.faces, skip_plain=False)
+        compare_with_plain_way(Path(folder), settings, workers, results)
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         settings = SimpleNamespace(images=count, distinct=distinct, package=options.faces, skip_plain=True)
@@ -290,19 +291,16 @@ def prepare_data(options: argparse.Namespace, results: Results) -> None:
                 results.add("data", "files of both devices equal", float(same), None, "1 = yes")
 
 
-def compare_with_plain_way(
-    folder: Path, count: int, distinct: int, workers: int, options: argparse.Namespace, results: Results
-) -> None:
-    """Validation and preprocessing of `count` images against the plain way."""
+def compare_with_plain_way(folder: Path, settings: SimpleNamespace, workers: int, results: Results) -> None:
+    """Validation and preprocessing of `settings.images` images against the plain way."""
     import bench_data
 
-    settings = SimpleNamespace(images=count, distinct=distinct, package=options.faces, skip_plain=False)
     bench_data.make_images(folder, settings)
     theirs = clock(bench_data.verify_plain, folder) + clock(bench_data.preprocess_plain, folder, "lanczos", workers)
     stage = {"stage": "ours_validate", "folder": str(folder), "workers": workers}
     ours = clock(bench_data.run_stage, stage)
     ours += clock(preprocess, folder, folder / "ours", "auto", "libjpeg", workers)
-    results.add("data", f"{count} images end to end", ours, theirs, "s", note="reference: the plain way")
+    results.add("data", f"{settings.images} images end to end", ours, theirs, "s", note="reference: the plain way")
 
 
 def preprocess(folder: Path, output: Path, device: str, decoder: str, workers: int) -> None:
