@@ -1,5 +1,6 @@
 """Small models, images and settings for the tests of the evaluation."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,16 @@ def result_paths(folder: Path) -> dict[str, Path]:
     """Where an evaluation writes, by file name."""
     names = [*(f"{suite}.csv" for suite in SUITES), "per_image.parquet", "latent.npz", "extremes.npz"]
     return {name: folder / "metrics" / name for name in names}
+
+
+def read_suites(folder: Path) -> dict[str, dict[str, str]]:
+    """The rows that an evaluation into `result_paths(folder)` wrote, by metric."""
+    rows = {}
+    for path in result_paths(folder).values():
+        if path.suffix == ".csv" and path.exists():
+            with open(path) as file:
+                rows |= {row["metric"]: row for row in csv.DictReader(file)}
+    return rows
 
 
 def write_random_inception(network_class, path):

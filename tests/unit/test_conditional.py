@@ -1,6 +1,5 @@
 """Models that are given labels: their bound from independent code, and real digits on the road to the tables."""
 
-import csv
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -9,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from evaluation_cases import SAMPLES, SETTINGS, result_paths, settings_of, smooth_images
+from evaluation_cases import SAMPLES, SETTINGS, read_suites, result_paths, settings_of, smooth_images
 from evaluation_cases import write_data as write_splits
 from run_specs import run_spec
 from sklearn.datasets import load_digits
@@ -318,12 +317,7 @@ def measured(trained):
     files = evaluation.EvaluationFiles(model, data, folder / "samples.npz", {}, None, labels)
     settings = settings_of(SETTINGS | {"suites": [*SETTINGS["suites"], "likelihood"], "batch_size": 64})
     evaluation.evaluate(TrainingIdentity("digits", "x", "LikelihoodVAE", 0), files, settings, result_paths(folder), 1)
-    rows = {}
-    for name, path in result_paths(folder).items():
-        if name.endswith(".csv"):
-            with open(path) as file:
-                rows |= {row["metric"]: row for row in csv.DictReader(file)}
-    return rows
+    return read_suites(folder)
 
 
 def test_it_draws_what_its_labels_say(trained, measured):

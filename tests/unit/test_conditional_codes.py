@@ -1,6 +1,5 @@
 """Quantised models that are given labels, and the prior of their codes that is given them too."""
 
-import csv
 import itertools
 from functools import partial
 from types import SimpleNamespace
@@ -8,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from evaluation_cases import SAMPLES, SETTINGS, result_paths, settings_of
+from evaluation_cases import SAMPLES, SETTINGS, read_suites, result_paths, settings_of
 from evaluation_cases import write_data as write_splits
 from run_specs import run_spec
 from sklearn.datasets import load_digits
@@ -249,12 +248,7 @@ def measured(trained):
     files = evaluation.EvaluationFiles(model, data, folder / "samples.npz", {}, None, labels)
     identity, settings = TrainingIdentity("digits", "x", "QuantizedAE", 0), settings_of(SETTINGS | {"batch_size": 64})
     evaluation.evaluate(identity, files, settings, result_paths(folder), 1)
-    rows = {}
-    for name, path in result_paths(folder).items():
-        if name.endswith(".csv") and path.exists():
-            with open(path) as file:
-                rows |= {row["metric"]: row for row in csv.DictReader(file)}
-    return rows
+    return read_suites(folder)
 
 
 def test_it_draws_what_its_labels_say(trained, measured):
