@@ -87,7 +87,7 @@ def _compiled(forward: Callable[..., Answer], answer: Callable[..., Answer]) -> 
         output = forward(*arguments, **options)
         return output if isinstance(output, Tensor) else dict(output)
 
-    compiled = torch.compile(tensors)
+    compiled = torch.compile(tensors, dynamic=False)  # a few shapes, and torch 2.7 fails where they may vary
 
     def wrapped(*arguments: object, **options: object) -> Answer:
         output = compiled(*arguments, **options)
