@@ -13,7 +13,7 @@ from vaebench.metrics import reconstruction
 from vaebench.metrics.added_values import pair_functions
 from vaebench.metrics.perceptual import Perceptual, pooled
 from vaebench.metrics.registry_images import fidelity
-from vaebench.models.posterior import finite_rows
+from vaebench.models.posterior import along, finite_rows
 from vaebench.models.terms.lpips import LAYOUTS, too_small
 
 # Images that pass through a trunk together: enough to fill the device, few enough for its memory.
@@ -83,8 +83,8 @@ class PairMetrics:
             (both, compared.values), (finite_x, compared.features_x), (finite_y, compared.features_y)
         ):  # fmt: skip
             for name, values in group.items():
-                rows = finite.view(-1, *[1] * (values.ndim - 1))
-                group[name] = values.where(rows, torch.nan)  # which does not wait for the device, as an index would
+                # which does not wait for the device, as an index would
+                group[name] = values.where(along(finite, values), torch.nan)
         return compared
 
     def features_of(self, x: Tensor) -> dict[str, Tensor]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from vaebench.models.building import has_batch_norm
 from vaebench.models.interface import Losses, Moment, Prior
 from vaebench.models.posterior import Gaussian, Posterior, standard_normal
 from vaebench.models.providers.pythae.model import PythaeModel
@@ -40,7 +41,7 @@ class Model(PythaeModel):
 
     def losses(self, x: Tensor, moment: Moment) -> Losses:
         """pythae's; in a training with batch norm in the encoder those of one batch of images and pseudo-inputs."""
-        joint = self.training and not self.as_stock and _has_batch_norm(self.encoder)
+        joint = self.training and not self.as_stock and has_batch_norm(self.encoder)
         return self.joint_losses(x, moment) if joint else super().losses(x, moment)
 
     def joint_losses(self, x: Tensor, moment: Moment) -> Losses:
@@ -88,10 +89,6 @@ class Model(PythaeModel):
         chosen = torch.from_numpy(generator.integers(len(output.embedding), size=count)).to(output.embedding.device)
         means, log_variances = output.embedding[chosen], output.log_covariance[chosen]
         return means + standard_normal(means, generator) * torch.exp(0.5 * log_variances)
-
-
-def _has_batch_norm(network: nn.Module) -> bool:
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
 
 
 def _log_gaussian(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
