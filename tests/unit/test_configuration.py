@@ -346,6 +346,16 @@ def test_null_leaves_a_model_out_and_sweeps_multiply():
     assert runs["vae-latent_dim16-epochs2"].config["latent_dim"] == 16
 
 
+@pytest.mark.parametrize("sweep", [None, {"beta": None}])
+def test_null_takes_a_sweep_away_that_stood_before_the_value_of_the_model(sweep):
+    change = {"models": {"beta_vae": {"config": {"beta": 2.0}}}}
+    assert "beta_vae-beta0.5" in expand_runs(complete(merged(change), SCHEMA))
+    change["models"]["beta_vae"]["sweep"] = sweep
+    runs = expand_runs(complete(merged(change), SCHEMA))
+    assert runs["beta_vae"].config["beta"] == 2.0
+    assert not [run for run in runs if run.startswith("beta_vae-")]
+
+
 @pytest.mark.parametrize(
     ("preprocessing", "expected"),
     [

@@ -196,16 +196,19 @@ def test_a_killed_worker_loses_no_finished_trial(number, epoch, tmp_path):
     assert [trial.value for trial in trials.all()] == [trial.value for trial in expected.all()]
 
 
-def work_slowly(folder, worker, workers):
+def work_beside_others(folder, worker, workers):
+    """Work, the first trial not before another worker has begun one, however late it is started."""
+
     def make(number, values, report):
-        time.sleep(0.02)
+        while len({trial.user_attrs.get("worker") for trial in opened(folder).all()}) < 2:
+            time.sleep(0.02)
         return valued(number, values, report)
 
     opened(folder).work(worker, workers, make)
 
 
 def test_workers_side_by_side_make_exactly_the_trials(tmp_path):
-    processes = [in_a_process(work_slowly, tmp_path, worker, 3) for worker in (1, 2, 3)]
+    processes = [in_a_process(work_beside_others, tmp_path, worker, 3) for worker in (1, 2, 3)]
     for process in processes:
         process.join(60)
         assert process.exitcode == 0

@@ -48,6 +48,7 @@ def complete(config: Mapping[str, Any], schema: dict[str, Any], find_networks: b
     schema = with_registered_names(schema)
     config, mistakes = without_mistakes(config, schema)
     _choose_one_way_to_the_images(config.get("dataset", {}))
+    _take_null_sweeps_away(config.get("models", {}))
     fill_defaults(config, schema, schema)
     lines = problems + [f"{dotted(path)}: {text}" for path, text in mistakes.items()]
     removed = [tuple(dotted(path).split(".")) for path in mistakes]
@@ -95,6 +96,13 @@ def _choose_one_way_to_the_images(dataset: dict[str, Any]) -> None:
         dataset["generator"] = None
     if dataset.get("partition") is None and dataset.get("split") is None:
         dataset["split"] = {}
+
+
+def _take_null_sweeps_away(models: dict[str, Any]) -> None:
+    """Leave no null in the sweeps: by it a configuration takes away what the one below it gave."""
+    for settings in models.values():
+        if settings and "sweep" in settings:
+            settings["sweep"] = {key: values for key, values in (settings["sweep"] or {}).items() if values is not None}
 
 
 def _split_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
