@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from vaebench.base.npz import open_array
 
-from .planning import plan, without_network
+from . import forks
 
 ROOT = Path(__file__).parents[2]
 CODE = ("Snakefile", "workflow", "config", "profiles", "environment.yml")
@@ -45,12 +45,7 @@ class Project:
     def snakemake(self, *targets, flags=(), configfiles=("config/mnist.yaml", "study.yaml"), check=True, network=True):
         """Run snakemake; its standard output and error together are in `.stdout`."""
         arguments = ["--cores", "2", "--configfile", *configfiles, *flags, "--", *targets]
-        if "--dry-run" in flags:
-            result = plan(self.root, *arguments)
-        else:
-            command = [sys.executable, "-m", "snakemake", *arguments]
-            command = command if network else without_network(command)
-            result = subprocess.run(command, cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        result = forks.snakemake(self.root, *arguments, network=network and "--dry-run" not in flags)
         assert not check or result.returncode == 0, result.stdout
         return result
 

@@ -13,6 +13,7 @@ import yaml
 
 from vaebench.config.yaml_files import read_configfile
 
+from . import forks
 from .conftest import ROOT, SMALL_STUDY
 
 SNAKEFILE = """
@@ -71,11 +72,7 @@ def server():
 
 
 def snakemake(folder, *flags, **environment):
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *flags]
-    environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")} | environment
-    return subprocess.run(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    return forks.snakemake(folder, "--cores", "2", *flags, XDG_CACHE_HOME=str(folder / "cache"), **environment)
 
 
 def test_from_an_address_the_same_tables(elsewhere, server, small_study):
@@ -113,6 +110,8 @@ sys.meta_path[:] = [finder for finder in sys.meta_path if "vaebench" not in geta
 def test_without_the_library_it_says_what_to_install(elsewhere, server, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(NOT_INSTALLED)
     (elsewhere / "Snakefile").write_text(SNAKEFILE.format(place=server))
-    done = snakemake(elsewhere, "--dry-run", PYTHONPATH=str(tmp_path))
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--dry-run"]
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "pip install the same version of vaebench" in done.stdout
+    assert "pip install the same version of vaebench" in done.stdout + done.stderr

@@ -3,7 +3,7 @@
 import pytest
 
 from .conftest import ROOT, new_project
-from .planning import plan
+from .forks import plan
 
 
 @pytest.fixture
@@ -12,7 +12,7 @@ def project(tmp_path):
 
 
 def test_the_study_is_planned_without_network(project):
-    result = plan(project.root, "--dry-run")
+    result = plan(project.root)
     assert result.returncode == 0, result.stdout
     jobs = dict(line.split() for line in result.stdout.splitlines() if len(line.split()) == 2)
     expected = {"download": 2, "weights": 2, "validate": 1, "preprocess": 1, "train": 21, "sample": 21, "evaluate": 21}

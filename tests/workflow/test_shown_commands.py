@@ -11,7 +11,7 @@ from vaebench.config.plan import read_config
 from vaebench.config.runs import expand_runs
 
 from .conftest import ROOT, fresh_clone, make
-from .planning import plan
+from .forks import plan
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "config/README.md"]
 STUDIES = sorted((ROOT / "config").glob("*.yaml"))  # their comments show commands; config/NAME.yaml stands for them
@@ -64,7 +64,7 @@ def test_snakemake_plans_what_is_shown(command, clone):
     environment, arguments = dict(word.split("=") for word in words[:start]), words[start + 1 :]
     enough = {"--cores", "--profile", "-n"} & {*arguments}
     assert enough, "Snakemake starts no job unless it is told how many cores to use"
-    result = plan(clone, "--dry-run", *arguments, **environment)
+    result = plan(clone, *arguments, **environment)
     assert result.returncode == 0, result.stdout
     assert "Traceback" not in result.stdout
     assert not (clone / "data").exists()
