@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vaebench.base.durable import durable_path
 from vaebench.base.formats import read_json
 from vaebench.base.npz import pixels_sha256
@@ -69,12 +67,3 @@ def write_history(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     with durable_path(path) as temporary:
         lines = [f"{row['epoch']},{row['split']},{row['term']},{row['value']!r}" for row in rows]
         temporary.write_text("\n".join(["epoch,split,term,value", *lines]) + "\n")
-
-
-def memory_advice(spec: RunSpec, device: torch.device) -> str:
-    """What to do when the memory of a device does not suffice for a run."""
-    training = spec.training
-    return (
-        f"{spec.run}: out of memory on {device} with training.batch_size {training.batch_size} and "
-        f"training.eval_batch_size {training.eval_batch_size}; lower them, or set training.precision to bf16"
-    )

@@ -28,7 +28,7 @@ from vaebench.training.divergence import DivergenceWatch
 from vaebench.training.minibatches import Minibatches, mean_losses
 from vaebench.training.numerics import peak_memory_mb, prepare
 from vaebench.training.objectives import make_objectives, prepare_step, step, step_as_pythae, step_schedulers
-from vaebench.training.record import TrainingFiles, memory_advice
+from vaebench.training.record import TrainingFiles
 from vaebench.training.requirements import (
     check_images,
     check_select,
@@ -116,7 +116,10 @@ class Trainer:
         except (torch.OutOfMemoryError, MemoryError) as error:
             size = self.training.batch_size
             self.checkpoint.fail({"reason": "out of memory", "batch_size": size, "error": str(error)})
-            raise UserError(memory_advice(self.spec, self.device)) from error
+            raise UserError(
+                f"{self.spec.run}: out of memory on {self.device} with training.batch_size {size} and "
+                f"training.eval_batch_size {self.training.eval_batch_size}; lower them, or set training.precision to bf16"
+            ) from error
         except Exception as error:
             if not (self.progress.steps and means_no_numbers(error)):
                 raise
