@@ -1,8 +1,8 @@
 """The largest difference of each metric to a published implementation, on the same images or features.
 
 `python benchmarks/compare_references.py` prints the table of docs/comparability.md. LPIPS takes the weights that
-`make bench-eval` keeps in data/weights; prdc is no dependency of this project, and left out where it is not installed.
-DISTS is not compared here.
+`make bench-eval` keeps in data/weights; prdc and clean-fid are no dependencies of this project, and left out where they
+are not installed. DISTS is not compared here: its packages fetch their weights.
 """
 
 from importlib.util import find_spec
@@ -20,10 +20,12 @@ from torchmetrics.image.fid import _compute_fid
 from torchmetrics.image.kid import poly_mmd
 
 from vaebench.metrics import distribution, reconstruction
+from vaebench.metrics.features.extractors import AntialiasedInception
 from vaebench.metrics.perceptual import Perceptual
 
 WEIGHTS = {"alex": Path("data/weights/alexnet.pt"), "vgg": Path("data/weights/vgg16.pt")}
 NEIGHBOURS = 5
+SIZES = ((28, 28), (64, 64), (178, 218), (300, 200), (299, 299), (400, 310))
 
 
 def main() -> None:
@@ -40,6 +42,8 @@ def main() -> None:
         ours, theirs = np.atleast_1d(ours), np.atleast_1d(theirs)
         difference = float(np.max(np.abs(ours - theirs) / np.abs(theirs)))
         print(f"| {metric} | {reference} | {ours.mean():.7g} | {theirs.mean():.7g} | {difference:.1g} |")
+    for size, largest in of_resizes().items():
+        print(f"resize of {size} to 299 pixels, clean-fid: {largest:.1g} of 255 levels")
 
 
 def of_sets(fake: np.ndarray, real: np.ndarray) -> list[tuple[str, str, float, float]]:
@@ -93,12 +97,29 @@ def of_pairs(x: torch.Tensor, y: torch.Tensor) -> list[tuple[str, str, np.ndarra
             theirs = lpips.LPIPS(net=net, pnet_rand=True, verbose=False).eval()
             copy_trunk(theirs, torch.load(file, weights_only=True))
             trunk = Perceptual(net, file)
-            ours = trunk.distance(trunk.features(x), trunk.features(y)).numpy()
-            with torch.no_grad():
-                rows.append(
-                    (f"LPIPS ({net})", "lpips 0.1.4", ours, theirs(2 * x - 1, 2 * y - 1).flatten().double().numpy())
-                )
+            for precision in (torch.float32, torch.float64):
+                a, b = x.to(precision), y.to(precision)
+                trunk.to(precision), theirs.to(precision)
+                ours = trunk.distance(trunk.features(a), trunk.features(b)).numpy()
+                with torch.no_grad():
+                    expected = theirs(2 * a - 1, 2 * b - 1).flatten().double().numpy()
+                rows.append((f"LPIPS ({net}), {precision}", "lpips 0.1.4", ours, expected))
     return rows
+
+
+def of_resizes() -> dict[tuple[int, int], float]:
+    """The largest difference of the resize before clean-fid's Inception, in levels of 0 to 255, by height and width."""
+    if not find_spec("cleanfid"):
+        return {}
+    from cleanfid.resize import build_resizer
+
+    theirs, ours = build_resizer("clean"), AntialiasedInception(torch.nn.Identity()).resized
+    random, found = np.random.default_rng(0), {}
+    for size in SIZES:
+        image = random.integers(0, 256, (*size, 3), dtype=np.uint8)
+        resized = ours(torch.from_numpy(image.transpose(2, 0, 1))[None])[0].numpy().transpose(1, 2, 0)
+        found[size] = float(np.abs(resized - theirs(image)).max())
+    return found
 
 
 def copy_trunk(model: lpips.LPIPS, state: dict[str, torch.Tensor]) -> None:

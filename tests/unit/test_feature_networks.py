@@ -1,27 +1,26 @@
 """Feature networks beside VGG16, AlexNet and Inception, and the metrics that came with them, on random weights."""
 
-import inspect
-import re
+from copy import deepcopy
 from itertools import product
 
 import numpy as np
+import piq
 import pytest
 import torch
 import torchvision
-from evaluation_cases import SETTINGS, settings_of
+from evaluation_cases import FLOAT32, SETTINGS, settings_of
 from PIL import Image
-from piq.functional.layers import L2Pool2d
+from piq.perceptual import ContentLoss
 from sklearn.cluster import MiniBatchKMeans
 from torch import nn
 from torch_fidelity.feature_extractor_clip import CLIPVisual, FeatureExtractorCLIP
-from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from vaebench.base.errors import UserError
 from vaebench.evaluation.generated import _of_all_pairs
 from vaebench.evaluation.measurement import load_networks
 from vaebench.metrics import distribution, prd
-from vaebench.metrics.dists import Dists
-from vaebench.metrics.features.extractors import STAGES, AntialiasedInception, PixelFeatures, bicubic, clean_inception
+from vaebench.metrics.dists import CHANNELS, Dists
+from vaebench.metrics.features.extractors import AntialiasedInception, PixelFeatures, bicubic, clean_inception
 from vaebench.metrics.features.vision_transformers import DinoV2, DinoV2Pixels, vision_transformer
 from vaebench.metrics.pairs import PairMetrics
 from vaebench.metrics.prd import f_score, prd_curve, prd_scores
@@ -174,31 +173,23 @@ def test_networks_are_loaded_by_name_with_their_files(clip_file):
     assert weights_needed(clean) == ["inception"]
 
 
-@pytest.mark.parametrize("size", [(20, 28), (64, 64), (299, 299), (400, 310)])
-def test_the_antialiased_resize_is_pillows(size):
-    """Pillow keeps float32 between its two passes: sums of 255 times weights that add up to 1.5 at most."""
-    image = RANDOM.integers(0, 256, size, dtype=np.uint8)
-    expected = Image.fromarray(image.astype(np.float32)).resize((299, 299), Image.Resampling.BICUBIC)
-    rows, columns = bicubic(size[0], 299), bicubic(size[1], 299)
-    np.testing.assert_allclose(rows @ image.astype(np.float32) @ columns.T, np.asarray(expected), rtol=0, atol=1e-3)
+def resized_as_clean_fid(image):
+    """float32 (3, 299, 299): each channel by Pillow's bicubic filter as real numbers, and cut to 0 to 255."""
+    channels = [Image.fromarray(c.astype(np.float32)).resize((299, 299), Image.Resampling.BICUBIC) for c in image]
+    return np.clip(np.stack([np.asarray(channel) for channel in channels]), 0, 255)
 
 
-def test_clean_inception_runs_the_layers_of_torch_fidelitys_network_behind_that_resize():
-    source = inspect.getsource(FeatureExtractorInceptionV3.forward)
-    assert tuple(re.findall(r"x = self[.](\w+)[(]x[)]", source)[: len(STAGES)]) == STAGES
-    assert STAGES[-1] == "AvgPool"
-    layers = nn.ModuleDict({name: nn.Identity() for name in STAGES} | {"AvgPool": nn.AdaptiveAvgPool2d(1)})
-    network = nn.Module()
-    for name, layer in layers.items():
-        setattr(network, name, layer)
-    image = IMAGES[:1]
-    resized = [
-        np.asarray(Image.fromarray(channel.astype(np.float32)).resize((299, 299), Image.Resampling.BICUBIC))
-        for channel in image[0]
-    ]
-    expected = (np.mean(resized, axis=(1, 2)) - 128) / 128
-    found = AntialiasedInception(network)(torch.from_numpy(image))[0]
-    np.testing.assert_allclose(found[0].numpy(), expected, atol=1e-5)
+@pytest.mark.parametrize("size", [(20, 28), (64, 64), (178, 218), (299, 299), (400, 310)])
+def test_the_antialiased_resize_is_clean_fids(size):
+    """To float32: Pillow's weights, its two passes and our sums are each rounded, our sums at each of their terms."""
+    image = RANDOM.integers(0, 256, (3, *size), dtype=np.uint8)
+    rows, columns = (bicubic(side, 299) for side in size)
+    largest = 255 * np.prod([np.abs(weights).sum(1).max() for weights in (rows, columns)])
+    roundings = 4 + sum((weights != 0).sum(1).max() for weights in (rows, columns))
+    found = AntialiasedInception(nn.Identity()).resized(torch.from_numpy(image)[None])[0]
+    expected = resized_as_clean_fid(image)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=roundings * 2.0**-24 * largest)
+    assert min(size) == 299 or (expected == 0).any()  # where the filter overshoots
 
 
 def test_clean_inception_takes_the_official_file_only(tmp_path):
@@ -307,44 +298,29 @@ def dists_files(tmp_path_factory):
     return folder / "vgg16.pt", folder / "dists.pt", trunk, weights
 
 
-def plain_dists(x, y, trunk, weights):
-    """Ding et al. 2020 on torchvision's layers, with piq's L2 pooling in place of the maximum."""
-    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+class PiqDists(piq.DISTS):
+    """piq's distance with given weights, which its own constructor would fetch."""
 
-    def stages(image):
-        found, h = [image], ((image - mean[:, None, None]) / deviation[:, None, None])[None]
-        for layer in list(trunk)[:30]:
-            if isinstance(layer, nn.MaxPool2d):
-                found.append(h[0])
-                h = L2Pool2d(kernel_size=3, stride=2, padding=1)(h)
-            else:
-                h = nn.functional.relu(h) if isinstance(layer, nn.ReLU) else layer(h)
-        return [*found, h[0]]
-
-    scores, start = 0.0, 0
-    alpha, beta = (weights[name].flatten().double() for name in ("alpha", "beta"))
-    total = (alpha + beta).sum()
-    for a, b in zip(stages(x), stages(y), strict=True):
-        for p, q in zip(a.double(), b.double(), strict=True):
-            covariance = ((p - p.mean()) * (q - q.mean())).mean()
-            texture = (2 * p.mean() * q.mean() + 1e-6) / (p.mean() ** 2 + q.mean() ** 2 + 1e-6)
-            structure = (2 * covariance + 1e-6) / (p.var(correction=0) + q.var(correction=0) + 1e-6)
-            scores = scores + (alpha[start] * texture + beta[start] * structure) / total
-            start += 1
-    return 1 - scores.item()
+    def __init__(self, trunk, weights):
+        alpha, beta = (weights[name].double() for name in ("alpha", "beta"))
+        parts = [part for values in (alpha, beta) for part in (values / (alpha + beta).sum()).split(CHANNELS, 1)]
+        options = {"replace_pooling": True, "reduction": "none", "allow_layers_weights_mismatch": True}
+        ContentLoss.__init__(self, deepcopy(trunk), ["3", "8", "15", "22", "29"], parts, **options)
 
 
-def test_dists_is_its_definition(dists_files):
+def test_dists_is_piqs(dists_files):
+    """In float64, but for the taps of piq's pooling, which are float32: 1e-6 is asked for, and holds by far."""
     vgg16, weights_file, trunk, weights = dists_files
     x = torch.rand(2, 3, 32, 24, generator=torch.Generator().manual_seed(1))
     y = (x + 0.2 * torch.rand(2, 3, 32, 24, generator=torch.Generator().manual_seed(2))).clamp(0, 1)
-    ours = Dists(vgg16, weights_file)(x, y)
-    with torch.no_grad():
-        expected = [plain_dists(a, b, trunk, weights) for a, b in zip(x, y, strict=True)]
-    # float32 networks: sums of up to 4,608 terms (evaluation_cases.FLOAT32)
-    np.testing.assert_allclose(ours.numpy(), expected, rtol=1e-4, atol=1e-5)
-    assert ours.dtype == torch.float64
-    np.testing.assert_allclose(Dists(vgg16, weights_file)(x, x).numpy(), 0, atol=1e-12)
+    expected = PiqDists(trunk, weights)(x.double(), y.double())
+    ours, exact = Dists(vgg16, weights_file), Dists(vgg16, weights_file).double()
+    torch.testing.assert_close(exact(x.double(), y.double()), expected, rtol=1e-7, atol=0)
+    found = ours(x, y)
+    assert found.dtype == torch.float64
+    # a mean of likenesses of at most 1, each of which changes by less than an activation's relative error
+    torch.testing.assert_close(found, expected, rtol=0, atol=FLOAT32)
+    np.testing.assert_allclose(ours(x, x).numpy(), 0, atol=1e-12)
 
 
 def test_dists_refuses_small_images_and_other_weights(dists_files, tmp_path):

@@ -20,31 +20,41 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 CHUNK = 64  # pairs that pass through the trunk together
 
 
-class Dists:
+class Dists(nn.Module):
     """The distance with the convolutions of a VGG16 file and the channels' weights of another.
 
-    Raises UserError for a file of other weights.
+    The trunk is float32, or float64 after `.double()`; what follows it is float64. Raises UserError for a file of other
+    weights.
     """
 
+    texture: Tensor
+    structure: Tensor
+    blur: Tensor
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, vgg16: Path, weights: Path, device: torch.device | str = "cpu") -> None:
-        self.stages = Perceptual("vgg", vgg16).trunk.stages.to(device)
+        super().__init__()
+        self.stages = Perceptual("vgg", vgg16).trunk.stages
         found = load_plain(weights)
         if not isinstance(found, dict) or any(
             not isinstance(found.get(key), Tensor) or found[key].numel() != sum(CHANNELS) for key in ("alpha", "beta")
         ):
             raise UserError(f"{weights}: not the weights of DISTS, alpha and beta of {sum(CHANNELS)} channels each")
-        alpha, beta = (found[key].detach().double().flatten().to(device) for key in ("alpha", "beta"))
+        alpha, beta = (found[key].detach().double().flatten() for key in ("alpha", "beta"))
         total = alpha.sum() + beta.sum()
-        self.texture, self.structure = ((part / total).split(CHANNELS) for part in (alpha, beta))
-        taps = torch.tensor([0.25, 0.5, 0.25], device=device)
-        self.blur = torch.outer(taps, taps)
-        self.mean, self.deviation = (
-            torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (MEAN, DEVIATION)
-        )
+        taps = torch.tensor([0.25, 0.5, 0.25])
+        buffers = {"texture": alpha / total, "structure": beta / total, "blur": torch.outer(taps, taps)}
+        buffers |= {
+            name: torch.tensor(values).view(1, 3, 1, 1) for name, values in (("mean", MEAN), ("deviation", DEVIATION))
+        }
+        for name, value in buffers.items():
+            self.register_buffer(name, value)
+        self.to(device)
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        """(B,) float64 for pairs of images (B, 1 or 3, H, W) in [0, 1]: 0 for equal ones.
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """(B,) float64 for pairs of images (B, 1 or 3, H, W) in [0, 1], of the trunk's dtype: 0 for equal ones.
 
         Raises UserError for images that are too small.
         """
@@ -56,7 +66,8 @@ class Dists:
     def _of(self, x: Tensor, y: Tensor) -> Tensor:
         alike = torch.zeros(len(x), dtype=torch.float64, device=x.device)
         first, second = self._activations(x), self._activations(y)
-        for a, b, texture, structure in zip(first, second, self.texture, self.structure, strict=True):
+        weights = self.texture.split(CHANNELS), self.structure.split(CHANNELS)
+        for a, b, texture, structure in zip(first, second, *weights, strict=True):
             a, b = a.double().flatten(2), b.double().flatten(2)
             mean_a, mean_b = a.mean(2), b.mean(2)
             means = (2 * mean_a * mean_b + SMALL) / (mean_a.square() + mean_b.square() + SMALL)

@@ -71,7 +71,8 @@ class PixelFeatures:
 class AntialiasedInception(nn.Module):
     """The FID Inception behind the resize of clean-fid (Parmar et al. 2022): Pillow's bicubic one, channel by channel.
 
-    The bytes of an image are resized as real numbers, and not rounded. `network` is torch-fidelity's.
+    The bytes of an image are resized as real numbers, and not rounded; what the bicubic kernel adds beyond 0 and 255
+    beside an edge is cut off. `network` is torch-fidelity's.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -81,11 +82,15 @@ class AntialiasedInception(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         """One array of features of uint8 images (B, 3, H, W)."""
-        rows, columns = (self._matrix(side).to(x.device) for side in x.shape[-2:])
-        x = (rows @ (x.float() @ columns.T) - 128) / 128
+        x = (self.resized(x) - 128) / 128
         for stage in STAGES:
             x = getattr(self.network, stage)(x)
         return (x.flatten(1),)
+
+    def resized(self, x: Tensor) -> Tensor:
+        """Uint8 images (B, 3, H, W) as the network sees them: float32 (B, 3, 299, 299) in [0, 255]."""
+        rows, columns = (self._matrix(side).to(x.device) for side in x.shape[-2:])
+        return (rows @ (x.float() @ columns.T)).clamp(0, 255)
 
     def _matrix(self, side: int) -> Tensor:
         if side not in self.matrices:
