@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from fake_study import DEMO, Fake, build_study
+from PIL import Image
 
 from vaebench.base.provenance import write_provenance
 from vaebench.figures.listing import FIGURES, FORMATS
+from vaebench.figures.style import missing, save
 from vaebench.metrics.registry import METRICS
 from vaebench.report import rulegraph
 from vaebench.report.findings import sentences, verdicts
@@ -40,11 +42,12 @@ VOID = {"meta", "link", "img", "br", "hr", "input", "path", "rect", "polyline"}
 
 
 def stand_in_figures(folder):
-    """Files in place of drawn figures: the report only embeds them."""
+    """Files in place of drawn figures, which the report only embeds; one is of no data."""
     folder.mkdir(parents=True)
     for name in FIGURES:
-        for suffix in FORMATS:
-            (folder / f"{name}.{suffix}").write_bytes(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
+        Image.new("L", (1, 1)).save(folder / f"{name}.png")
+        (folder / f"{name}.svg").write_bytes(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
+    save(missing("Images for each label", "no run is conditional"), folder / "conditional", FORMATS)
     return folder
 
 
@@ -301,10 +304,16 @@ def test_every_link_leads_somewhere_and_identifiers_are_unique(page):
     assert targets <= set(identifiers)
 
 
+def test_of_a_figure_without_data_the_page_tells_why(page):
+    assert "Images for each label" not in [element["text"] for element in page.all("h3")]
+    (line,) = (element["text"] for element in page.all("p") if "Images for each label" in element["text"])
+    assert line == "Images for each label: not shown, no run is conditional."
+
+
 def test_every_figure_and_every_run_is_on_the_page(demo, page):
     headings = [element["text"] for element in page.all("h3")]
     for name, figure in FIGURES.items():
-        assert name in ("reconstructions", "generations") or figure.title in headings
+        assert name in ("reconstructions", "generations", "conditional") or figure.title in headings
     articles = page.all("article")
     assert len(articles) == len(demo[0]["plan"].runs)
     for article, run in zip(articles, demo[0]["plan"].runs, strict=True):

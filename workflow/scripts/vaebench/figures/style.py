@@ -155,8 +155,8 @@ def note(axes: Axes, text: str) -> None:
 
 
 def missing(title: str, reason: str) -> Figure:
-    """A whole figure whose data are not there: its title and the reason."""
-    figure = Figure(figsize=(PAGE, 1.5))
+    """A whole figure whose data are not there: its title and the reason, which its PNG file tells as its comment."""
+    figure = Figure(figsize=(PAGE, 1.5), label=reason)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.text(0.5, 0.62, title, ha="center", va="center", weight="bold", fontsize=9, color=INK)
@@ -170,4 +170,5 @@ def save(figure: Figure, path: Path, formats: Iterable[str]) -> None:
     figure.set_layout_engine("none")  # the layout is settled once, for all formats
     for suffix in formats:
         with atomic_path(path.with_name(f"{path.name}.{suffix}")) as temporary:
-            figure.savefig(temporary, metadata=_UNDATED[suffix])
+            comment = {"Comment": figure.get_label()} if suffix == "png" and figure.get_label() else {}
+            figure.savefig(temporary, metadata=_UNDATED[suffix] | comment)

@@ -15,6 +15,12 @@ def embedded(path: Path) -> str:
     return _address(path.read_bytes(), _TYPES[path.suffix])
 
 
+def comment(path: Path) -> str:
+    """What a PNG file tells as its comment; of a figure, why it has no data, and nothing where it has."""
+    with Image.open(path) as image:
+        return str(image.info.get("Comment", ""))
+
+
 def strip(images: np.ndarray) -> str:
     """Images (k, C, H, W) uint8 side by side in one lossless WebP, as a data address."""
     count, channels, height, width = images.shape

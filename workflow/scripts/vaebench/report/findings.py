@@ -160,7 +160,8 @@ def _collapse(study: Study) -> list[str]:
         return []
     rows = values[(values["metric"] == "posterior_collapse") & (values["value"] > 0)]
     names = [run.name for run in study.runs if run.name in set(rows["run"])]
-    return [f"Posterior collapse: {_listing(names)} uses fewer than one latent dimension in ten."] if names else []
+    use = "uses" if len(names) == 1 else "use"
+    return [f"Posterior collapse: {_listing(names)} {use} fewer than one latent dimension in ten."] if names else []
 
 
 def _codebooks(study: Study) -> list[str]:

@@ -18,7 +18,7 @@ from vaebench.data.demo.generators import GENERATORS
 from vaebench.figures.listing import FIGURES, FigureInfo
 from vaebench.figures.style import arrow, looks
 from vaebench.metrics.registry import METRICS, describe
-from vaebench.report.data_uris import embedded
+from vaebench.report.data_uris import comment, embedded
 from vaebench.report.findings import GRADES, SUITE_TITLES, inside_note, sentences, verdicts
 from vaebench.report.pages import RunPage, Strip, facts_html, originals, run_pages
 from vaebench.report.rulegraph import draw
@@ -244,12 +244,16 @@ def added_sections(study: Study) -> list[dict[str, object]]:
 
 
 def figure_sections(folder: Path, captions: Path) -> dict[str, list[dict[str, object]]]:
-    """The figures by category, each with its title, caption and file as a data address; charts as vectors."""
+    """The figures by category, each with its title, caption and file as a data address; charts as vectors.
+
+    `no_data` is why a figure has none, and empty where it has.
+    """
     sections: dict[str, list[dict[str, object]]] = {}
     for info in FIGURES.values():
         if info.name not in IN_PAGE:
             address = embedded(Path(folder) / f"{info.name}.{'png' if info.images else 'svg'}")
-            figure = {"info": info, "address": address, "caption": figure_caption(captions, info)}
+            why = comment(Path(folder) / f"{info.name}.png")
+            figure = {"info": info, "address": address, "caption": figure_caption(captions, info), "no_data": why}
             sections.setdefault(info.category, []).append(figure)
     return sections
 
