@@ -26,6 +26,8 @@ SPECIAL = {
     **dict.fromkeys(("AE", "WAE_MMD", "RAE_GP"), "point"),
     **dict.fromkeys(("VAE_LinNF", "VAE_IAF"), "flows"),
     "Adversarial_AE": "adversarial_ae",
+    "BetaTCVAE": "beta_tc_vae",
+    "FactorVAE": "factor_vae",
     "HVAE": "hvae",
     "MSSSIM_VAE": "msssim",
     "PoincareVAE": "poincare",

@@ -56,11 +56,7 @@ def look_codes_up(model: nn.Module) -> None:
     quantizer = getattr(model, "quantizer", None)
     if quantizer is None:
         return
-    kind = LookupQuantizerEMA if isinstance(quantizer, QuantizerEMA) else LookupQuantizer
-    with torch.random.fork_rng(devices=[]):
-        model.quantizer = kind(quantizer.model_config)
-    model.quantizer.load_state_dict(quantizer.state_dict())
-    model.quantizer.to(next(iter(quantizer.state_dict().values())).device)
+    quantizer.__class__ = LookupQuantizerEMA if isinstance(quantizer, QuantizerEMA) else LookupQuantizer
 
 
 @torch.no_grad()

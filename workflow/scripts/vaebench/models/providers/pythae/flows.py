@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaebench.models.interface import Losses, Moment
 from vaebench.models.posterior import Gaussian, Posterior
 from vaebench.models.providers.pythae.model import PythaeModel
 
@@ -52,6 +53,11 @@ class Flow(Gaussian):
 
 class Model(PythaeModel):
     """Its posterior is a flow."""
+
+    def losses(self, x: Tensor, moment: Moment) -> Losses:
+        """pythae's, with its sums begun on the device, so that no step waits for it."""
+        with torch.device(x.device):
+            return super().losses(x, moment)
 
     def encode(self, x: Tensor) -> Posterior:
         """The base Gaussian and the flow."""

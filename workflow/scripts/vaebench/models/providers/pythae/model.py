@@ -15,6 +15,7 @@ from pythae.models import BaseAE
 from pythae.models.base import BaseAEConfig
 from pythae.models.base.base_utils import ModelOutput
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vaebench.models.catalog import COUPLED, ModelInfo
 from vaebench.models.interface import Autoencoder, Losses, Moment, Objective, OriginalStudy
@@ -73,6 +74,13 @@ class PythaeModel(Autoencoder):
         terms = {name: output[key] for key, name in TERMS.items() if output.get(key) is not None}
         terms = {name: value.mean() if value.ndim else value for name, value in terms.items()}
         return Losses(self.adjusted(terms, output), self.waiting(output))
+
+    def errors(self, x: Tensor, y: Tensor) -> Tensor:
+        """pythae's error of reconstructions y of images x, summed over an image, (B,)."""
+        x, y = x.reshape(len(x), -1), y.reshape(len(x), -1)
+        if self.model_config.reconstruction_loss == "bce":
+            return functional.binary_cross_entropy(y, x, reduction="none").sum(-1)
+        return 0.5 * functional.mse_loss(y, x, reduction="none").sum(-1)
 
     def waiting(self, output: ModelOutput) -> Mapping[str, bool | Tensor]:
         """The objectives that this batch may not train: see `Losses`."""

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from vaebench.models.building import has_batch_norm
 from vaebench.models.interface import Losses, Moment, Prior
@@ -39,6 +39,12 @@ class Model(PythaeModel):
     an image and of a pseudo-input, with statistics that the running ones estimate.
     """
 
+    def to(self, *arguments: Any, **options: Any) -> Self:
+        """With what chooses among the pseudo-inputs, which pythae moves whenever it is used."""
+        moved = super().to(*arguments, **options)
+        moved.idle_input = moved.idle_input.to(moved.device)
+        return moved
+
     def losses(self, x: Tensor, moment: Moment) -> Losses:
         """pythae's; in a training with batch norm in the encoder those of one batch of images and pseudo-inputs."""
         joint = self.training and not self.as_stock and has_batch_norm(self.encoder)
@@ -60,17 +66,12 @@ class Model(PythaeModel):
         return Losses({"loss": loss, "reconstruction_loss": reconstruction_loss, "kl": kl})
 
     def error(self, x: Tensor, y: Tensor) -> Tensor:
-        """pythae's error of reconstructions y, summed over an image, the mean over the images."""
-        if self.model_config.reconstruction_loss == "bce":
-            errors = functional.binary_cross_entropy(y, x, reduction="none")
-        else:
-            errors = 0.5 * (y - x).square()
-        return errors.flatten(1).sum(1).mean()
+        """pythae's error of reconstructions y, the mean over the images."""
+        return self.errors(x, y).mean()
 
     def pseudo_images(self) -> Tensor:
         """The pseudo-inputs as images, (number_components, C, H, W)."""
-        device = next(self.parameters()).device
-        pseudo_inputs: Tensor = self.pseudo_inputs(self.idle_input.to(device))
+        pseudo_inputs: Tensor = self.pseudo_inputs(self.idle_input)
         return pseudo_inputs.reshape(self.number_components, *self.input_shape)
 
     def encode(self, x: Tensor) -> Posterior:

@@ -1,0 +1,68 @@
+"""Losses that are pythae's but made on the device: equal to pythae's to the last bit, and so are their gradients."""
+
+import copy
+
+import pytest
+import torch
+from pythae import models as pythae_models
+from pythae.models.msssim_vae.msssim_vae_utils import MSSSIM
+from training_cases import make_spec
+
+from vaebench.models.building import build_model
+from vaebench.models.interface import Moment
+from vaebench.models.providers.pythae.model import TERMS
+from vaebench.models.providers.pythae.msssim import WEIGHTS, ResidentMSSSIM
+
+COUNT, IMAGES = 7, 50  # of a batch and of the split
+
+
+def found(losses, model):
+    """The losses by pythae's names, and the gradients of their sum, with the same random numbers."""
+    torch.manual_seed(1)
+    x = torch.rand(COUNT, 1, 32, 32)
+    terms = losses(x)
+    torch.stack(list(terms.values())).sum().backward()
+    return terms | {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
+
+
+@pytest.mark.parametrize(
+    ("model", "fields"),
+    [
+        ("BetaTCVAE", {"alpha": 0.5, "beta": 3.0, "gamma": 2.0}),
+        ("BetaTCVAE", {"use_mss": False, "beta": 3.0}),
+        ("BetaTCVAE", {"reconstruction_loss": "bce"}),
+        ("FactorVAE", {"gamma": 3.0}),
+        ("FactorVAE", {"reconstruction_loss": "bce"}),
+        ("Adversarial_AE", {}),
+        ("MSSSIM_VAE", {}),
+        ("VAE_LinNF", {}),
+        ("VAE_IAF", {}),
+        ("RHVAE", {}),
+        ("RHVAE", {"reconstruction_loss": "bce"}),
+    ],
+)
+def test_losses_and_gradients_are_pythaes(model, fields):
+    torch.manual_seed(0)
+    ours = build_model(make_spec(model, config=fields), (1, 32, 32)).train()
+    theirs = copy.deepcopy(ours)
+    theirs.__class__ = getattr(pythae_models, model)
+    ours.prepare_training()
+
+    def of_pythae(x):
+        output = theirs({"data": x}, epoch=1, dataset_size=IMAGES, uses_ddp=False)
+        return {name: output[key] for key, name in TERMS.items() if key in output}
+
+    expected = found(of_pythae, theirs)
+    given = found(lambda x: ours.losses(x, Moment(1, IMAGES)).terms, ours)
+    assert {"loss", "encoder.layers.0.layers.0.weight"} <= expected.keys() == given.keys()
+    assert all(torch.equal(given[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("edge", [3, 6, 12, 20, 40])
+def test_structural_similarity_of_each_number_of_levels(edge):
+    torch.manual_seed(0)
+    x, y = torch.rand(2, 4, 3, edge, edge + 1)
+    ours = ResidentMSSSIM(5, (3, edge, edge + 1))
+    assert torch.equal(ours(x, y), MSSSIM(5)(x, y))
+    assert not ours.state_dict()
+    assert {len(weights) for weights in WEIGHTS.values()} == {1, 2, 3, 4, 5}
