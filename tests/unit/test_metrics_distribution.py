@@ -137,6 +137,18 @@ def test_nearest_distance_finds_copies_and_is_exact():
     np.testing.assert_allclose(ours, expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_nearest_distance_is_exact_in_whatever_order_the_images_come(order):
+    """From near to far, where later blocks are not looked at closely, and from far to near; two are almost alike."""
+    query = RANDOM.integers(0, 256, (1, 3, 16, 16))
+    steps = np.repeat(np.arange(1, 31), 2)[:, None, None, None]
+    train = (query + np.where(query < 128, steps, -steps)).astype(np.uint8)
+    train[1, 0, 0, 0] += 1 if query[0, 0, 0, 0] >= 128 else -1  # a little nearer than the first
+    expected = np.sqrt(((train - query) ** 2.0).mean((1, 2, 3)).min()) / 255
+    found = distribution.nearest_distances(query.astype(np.uint8), np.array_split(train[::order], 30))
+    np.testing.assert_allclose(found, [expected], rtol=1e-15)
+
+
 def without(rows, group):
     return np.delete(rows, np.arange(len(rows))[group], axis=0)
 

@@ -29,7 +29,7 @@ def fit(density: nn.Module, nats: Nats, rows: tuple[Tensor, Tensor], options: Ma
     """
     train, held_out = rows
     settings = {"lr": options["learning_rate"], "weight_decay": options["weight_decay"]}
-    optimizer = torch.optim.AdamW(density.parameters(), betas=BETAS, **settings)
+    optimizer = torch.optim.AdamW(density.parameters(), betas=BETAS, fused=True, **settings)
     steps = options["epochs"] * -(-len(train) // options["batch_size"])
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share(step, steps))
     order = np.random.default_rng(seed)
