@@ -71,7 +71,8 @@ def _short_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     later = torch.full((length, length), -torch.inf, dtype=query.dtype).triu(1)
     queries, keys = query.flatten(0, 1), key.flatten(0, 1)
     scores = torch.baddbmm(later, queries, keys.transpose(1, 2), alpha=width**-0.5)
-    return scores.softmax(-1).unflatten(0, query.shape[:2]) @ value
+    mixed: Tensor = scores.softmax(-1).unflatten(0, query.shape[:2]) @ value
+    return mixed
 
 
 class Block(nn.Module):
