@@ -105,9 +105,9 @@ def test_bce_is_finite_at_the_ends():
 @pytest.mark.parametrize("name", ["ssim", "gmsd"])
 def test_ssim_and_gmsd_are_piqs(name):
     ours, theirs = getattr(reconstruction, name), getattr(piq, name)
-    for (x, y), rounding in (((X, Y), FLOAT32), ((X.double(), Y.double()), 1e-6)):
+    for x, y in ((X, Y), (X.double(), Y.double())):
         expected = theirs(x, y, data_range=1.0, reduction="none").double()
-        torch.testing.assert_close(ours(x, y), expected, rtol=rounding, atol=0)
+        torch.testing.assert_close(ours(x, y), expected, rtol=1e-6, atol=0)
     torch.testing.assert_close(ours(X, Y), ours(X.double(), Y.double()), rtol=FLOAT32, atol=0)
 
 
@@ -118,34 +118,6 @@ def test_ssim_is_scikit_images_where_the_window_fits():
     for i in range(len(x)):
         values = structural_similarity(x[i].numpy(), y[i].numpy(), full=True, **options)[1]
         assert ours[i].item() == pytest.approx(values[:, 5:-5, 5:-5].mean(), rel=1e-9)
-
-
-@pytest.mark.parametrize("shape", [(1, 41, 64), (3, 64, 64), (3, 77, 52), (3, 385, 390)])
-def test_structural_metrics_are_piqs_in_float64(shape):
-    """Grey and colour, odd sides, and images that SSIM averages down; piq's luminance has float32 weights."""
-    generator = torch.Generator().manual_seed(3)
-    x = torch.rand(2, *shape, generator=generator, dtype=torch.float64)
-    y = (x + 0.1 * torch.randn(x.shape, generator=generator, dtype=torch.float64)).clamp(0, 1)
-    weights = torch.tensor(
-        reconstruction.SCALE_WEIGHTS[: len(reconstruction.scales_of(shape[1:]))], dtype=torch.float64
-    )
-    expected = {
-        "ssim": piq.ssim(y, x, data_range=1.0, reduction="none"),
-        "ms_ssim": piq.multi_scale_ssim(y, x, data_range=1.0, reduction="none", scale_weights=weights),
-        "gmsd": piq.gmsd(y, x, data_range=1.0, reduction="none"),
-    }
-    for name, values in expected.items():
-        found = getattr(reconstruction, name)(x, y)
-        torch.testing.assert_close(found, values, rtol=2**-23, atol=0, msg=lambda text, name=name: f"{name}: {text}")
-
-
-def test_ssim_of_bright_flat_images_keeps_its_digits():
-    """The variances are differences of sums near 1, of which float32 keeps 1e-7; (K L)² is 9e-4."""
-    generator = torch.Generator().manual_seed(4)
-    x = 0.95 + 0.01 * torch.randn(2, 3, 32, 32, generator=generator)
-    y = x + 0.01 * torch.randn(x.shape, generator=generator)
-    difference = reconstruction.ssim(x, y) - reconstruction.ssim(x.double(), y.double())
-    assert difference.abs().max() < 2**-23 / 9e-4
 
 
 @pytest.mark.parametrize("net", ["alex", "vgg"])

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from vaebench.base.errors import UserError
-from vaebench.metrics import structure
-from vaebench.metrics.structure import WINDOW
+from vaebench.models.batches import ALIGNMENT
 
 BCE_MARGIN = 1e-7
+SSIM_WINDOW = 11
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, from full size down
 PSNR_FLOOR = 1e-10  # of the MSE, so that an exact reconstruction has 100 dB and not infinitely many
 
@@ -38,9 +39,12 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
 
     Raises UserError for images smaller than the window.
     """
-    if min(x.shape[-2:]) < WINDOW:
-        raise UserError(f"SSIM needs images of at least {WINDOW} x {WINDOW} pixels")
-    return structure.ssim(x, y)
+    if min(x.shape[-2:]) < SSIM_WINDOW:
+        raise UserError(f"SSIM needs images of at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels")
+    import piq
+
+    values: Tensor = piq.ssim(y, x, kernel_size=SSIM_WINDOW, data_range=1.0, reduction="none")
+    return values.double()
 
 
 def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
@@ -51,8 +55,13 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
     """
     scales = scales_of(x.shape[-2:])
     if len(scales) < 2:
-        raise UserError(f"MS-SSIM needs images of at least {2 * WINDOW - 1} x {2 * WINDOW - 1} pixels")
-    return structure.ms_ssim(x, y, SCALE_WEIGHTS[: len(scales)])
+        raise UserError(f"MS-SSIM needs images of at least {2 * SSIM_WINDOW - 1} x {2 * SSIM_WINDOW - 1} pixels")
+    import piq
+
+    weights = torch.tensor(SCALE_WEIGHTS[: len(scales)], dtype=x.dtype, device=x.device)
+    options = {"kernel_size": SSIM_WINDOW, "scale_weights": weights, "data_range": 1.0, "reduction": "none"}
+    blocks = zip(torch.split(y, ALIGNMENT), torch.split(x, ALIGNMENT), strict=True)  # of one size: see aligned_batches
+    return torch.cat([piq.multi_scale_ssim(*block, **options).double() for block in blocks])
 
 
 def scales_of(size: Sequence[int]) -> list[int]:
@@ -61,7 +70,7 @@ def scales_of(size: Sequence[int]) -> list[int]:
     The window must fit once more after each halving: 64 pixels have three scales, 161 all five.
     """
     side = min(size)
-    fitting = [k for k in range(len(SCALE_WEIGHTS)) if side >= (WINDOW - 1) * 2**k + 1]
+    fitting = [k for k in range(len(SCALE_WEIGHTS)) if side >= (SSIM_WINDOW - 1) * 2**k + 1]
     return [side // 2**k for k in fitting]
 
 
@@ -79,4 +88,7 @@ def gmsd(x: Tensor, y: Tensor) -> Tensor:
 
     As the authors define it, on the luminance of colour images and at half the size.
     """
-    return structure.gmsd(x, y)
+    import piq
+
+    values: Tensor = piq.gmsd(y, x, data_range=1.0, reduction="none")
+    return values.double()

@@ -90,7 +90,7 @@ def fidelity() -> list[Metric]:
             "reconstruction",
             "[-1, 1]",
             "structural similarity, 11x11 Gaussian window of sigma 1.5, data range 1, mean over channels; images whose "
-            "shorter side has 384 pixels or more are first averaged down by round(side / 256)",
+            "shorter side has 384 pixels or more are first averaged down by round(side / 256) (piq)",
             headline=True,
             per_image=True,
             function="ssim",
@@ -104,7 +104,7 @@ def fidelity() -> list[Metric]:
             "reconstruction",
             "[0, 1]",
             "multi-scale structural similarity with SSIM's window, weights of Wang et al. 2003; as many of their five "
-            "scales as hold the window (three at 64 pixels), the weights scaled to sum 1, as the note says",
+            "scales as hold the window (three at 64 pixels), the weights scaled to sum 1, as the note says (piq)",
             per_image=True,
             function="ms_ssim",
         ),
@@ -116,7 +116,8 @@ def fidelity() -> list[Metric]:
             False,
             "reconstruction",
             "[0, 0.5]",
-            "standard deviation of the gradient magnitude similarity map of the luminance at half size, data range 1",
+            "standard deviation of the gradient magnitude similarity map of the luminance at half size, data range 1 "
+            "(piq)",
             per_image=True,
             function="gmsd",
         ),
