@@ -253,13 +253,13 @@ def nearest_distances(queries: np.ndarray, references: Iterable[np.ndarray], dev
     for block in references:
         other = torch.from_numpy(np.array(block).reshape(len(block), -1)).to(device)
         b = _centred(other)
-        norms = b.square().sum(1)
+        norms = _squared_lengths(b)
         for start in range(0, len(flat), BLOCK):
             part = slice(start, start + BLOCK)
             a = _centred(flat[part])
             found, nearest = torch.addmm(norms, a, b.T, alpha=-2).min(1)
             # of two sums of products, each rounded by less than D ε / 2 of |b|² + 2 |a| |b| (Higham 2002, section 3.1)
-            slack = torch.finfo(torch.float32).eps * a.shape[1] * (2 * norms.max() + a.square().sum(1))
+            slack = torch.finfo(torch.float32).eps * a.shape[1] * (2 * norms.max() + _squared_lengths(a))
             nearer = (found <= least[part] + slack).nonzero().squeeze(1)
             squares = (flat[part][nearer].int() - other[nearest[nearer]].int()).square().sum(1, dtype=torch.int64)
             best[part][nearer] = torch.minimum(best[part][nearer], squares)
@@ -270,6 +270,11 @@ def nearest_distances(queries: np.ndarray, references: Iterable[np.ndarray], dev
 def _centred(pixels: torch.Tensor) -> torch.Tensor:
     """Pixels as float32 around 0, whose products are smaller."""
     return pixels.float().sub_(128)
+
+
+def _squared_lengths(rows: torch.Tensor) -> torch.Tensor:
+    lengths: torch.Tensor = torch.linalg.vector_norm(rows, dim=1)
+    return lengths.square()
 
 
 def cmmd(generated: np.ndarray, real: np.ndarray) -> float:
