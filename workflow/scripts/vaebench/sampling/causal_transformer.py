@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-SHORT = 128  # codes, see `_is_short`
+SHORT, SHORT_IN_BFLOAT16 = 128, 384  # codes, see `_is_short`
 STD = 0.02  # of initial weights (Radford et al. 2019)
 
 
@@ -56,7 +56,8 @@ class Attention(nn.Module):
 
 def _is_short(query: Tensor) -> bool:
     """Whether plain products are the faster, as for short sequences on a CPU."""
-    return query.device.type == "cpu" and query.shape[2] <= SHORT
+    most = SHORT_IN_BFLOAT16 if query.dtype == torch.bfloat16 else SHORT
+    return query.device.type == "cpu" and query.shape[2] <= most
 
 
 def _kernels(query: Tensor) -> list[SDPBackend]:
