@@ -10,6 +10,7 @@ from scipy import stats
 
 from vaebench.config.plan import read_config
 from vaebench.config.runs import expand_runs
+from vaebench.models.lookup import MODELS
 
 FAMILIES = {"vae": "VAE", "fsq": "QuantizedAE", "vaegan": "VAEGAN"}
 
@@ -124,3 +125,4 @@ def test_the_shipped_references_are_of_the_shipped_study():
     assert set(CHECKED) < set(config["seeds"])
     assert (known["bound"] > 0).all()
     assert not known.duplicated(["run", "metric"]).any()
+    assert set(MODELS) <= set(known["model"])
