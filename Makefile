@@ -74,7 +74,7 @@ bench-quality: data/demo/train_data.npz data/weights/alexnet.pt ## quality over 
 data/quality/train_data.npz: | $(READY)
 	$(SNAKEMAKE) --configfile benchmarks/quality.yaml -- data
 
-check-quality: data/quality/train_data.npz ## whether the numbers moved: a small study of every class of models against its references
+check-quality: data/quality/train_data.npz ## whether the numbers moved: a small study of 24 models against its references
 	$(BIN)/python benchmarks/check_quality.py $(OPTIONS)
 
 bench-train: $(READY) ## training against pythae's trainers
