@@ -1,5 +1,6 @@
 """Values from the literature and what they were measured on, held against what a study's own are measured on."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,9 +80,12 @@ class Counts:
 
 
 def mismatches(theirs: Protocol, ours: StudyProtocol, counts: Counts, metric: str) -> Iterator[str]:
-    """Why a value of ours cannot be held against one of theirs, a phrase each."""
+    """Why a value of ours cannot be held against one of theirs, a phrase each.
+
+    A study of their data set has its name, or this with more behind `_` or `-`, such as celeba_crop140.
+    """
     entry = describe(metric)
-    if theirs.dataset.lower() not in ours.dataset.lower():
+    if re.split("[_-]", ours.dataset.lower())[0] != theirs.dataset.lower():
         yield f"the data set is {ours.dataset}, theirs {theirs.dataset}"
     for split, count in (theirs.images or {}).items():
         if counts.images.get(split) != count:
