@@ -27,7 +27,7 @@ MODELS = {
         {"quantizer": {"vq": {"codebook_size": 240, "update": "gradient", "kmeans": False, "restart_below": 0}}},
     ),
 }
-TRAINING = {"epochs": 4, "batch_size": 64, "learning_rate": 2e-3, "select": "last"}
+TRAINING = {"epochs": 3, "batch_size": 64, "learning_rate": 2e-3, "select": "last"}
 # By the number in docs/findings.md: the KL and the distortion by beta, the bound by its samples, the use of the codes.
 # How many units are inactive, and whether FSQ uses nearly all codes, are matters of longer trainings.
 HELD = {3: 2, 4: 2, 6: 1, 11: 1}

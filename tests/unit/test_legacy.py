@@ -64,8 +64,14 @@ def study_generated(model) -> torch.Tensor:
     return model.decoder(z).reconstruction.clamp(0.0, 1.0)
 
 
+@pytest.fixture(scope="module")
+def network(perceptual_weights):
+    """The lpips package's, which takes a second to make."""
+    return reference_lpips("vgg", perceptual_weights)
+
+
 @pytest.mark.parametrize("name", sorted(CASES))
-def test_legacy_columns_are_the_studys_numbers(name, tmp_path, perceptual_weights):
+def test_legacy_columns_are_the_studys_numbers(name, tmp_path, perceptual_weights, network):
     data = write_data(tmp_path, {"train": IMAGES[:20], "eval": IMAGES[:5], "test": IMAGES})
     path, spec = save_run(tmp_path, name, **CASES[name])
     write_samples(tmp_path / "samples.npz", IMAGES[:8])
@@ -77,7 +83,6 @@ def test_legacy_columns_are_the_studys_numbers(name, tmp_path, perceptual_weight
     found = rows.set_index("metric")["value"]
 
     model = load_model(path)
-    network = reference_lpips("vgg", perceptual_weights)
     x = torch.from_numpy(open_array(data["test"]) / 255.0).float()
     torch.manual_seed(999)
     batches = [study_batch(model, x[i : i + 64], network) for i in range(0, len(x), 64)]
