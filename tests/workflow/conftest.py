@@ -92,7 +92,8 @@ def new_project(root):
     root.mkdir(parents=True)
     for name in CODE:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+            # with compiled modules, which need not be compiled again, but for those that are being written
+            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("*.pyc.*"))
         else:
             shutil.copy2(ROOT / name, root / name)
     return Project(root)
@@ -192,13 +193,14 @@ def clone_with_faces(tmp_path_factory, face_package):
 
 
 # As many steps an epoch, on half of the images, for fewer epochs, and fewest where they take longest; small priors of
-# codes; and without the run on LPIPS, which takes a minute.
+# codes; without the run on LPIPS, which takes a minute, and with one beta beside that of the VAE.
 SMALL_DEMO = """
 preprocessing: {limit: 3000}
 training: {epochs: 4, batch_size: 32}
 evaluation: {limit: 100, distribution: {limit: 50}}
 samples: {count: 50}
 models:
+  beta_vae: {sweep: {beta: [4.0]}}
   perceptual_vae: null
   vqvae: {training: {epochs: 2}, sampler: {name: transformer, options: {epochs: 1, layers: 1, width: 32}}}
   fsq: {training: {epochs: 2}, sampler: {name: transformer, options: {epochs: 1, layers: 1, width: 32}}}

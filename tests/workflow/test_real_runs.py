@@ -1,7 +1,5 @@
 """The shipped study of real digits from nothing to its tables: the science must hold."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,16 +16,16 @@ from .conftest import (
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 BETAS = ["beta_vae-beta0.5", "vae", "beta_vae-beta4"]
-RUNS = ["vae", "beta_vae-beta0.5", "beta_vae-beta4", "vqvae"]
-# As many steps an epoch, on a quarter of the images, for half of the epochs. Without VGG16 and with a small prior of
-# codes, at whose numbers no test here looks; test_real_images.py trains a VAEGAN.
+RUNS = ["vae", "beta_vae-beta0.5", "beta_vae-beta4"]
+# As many steps an epoch, on a quarter of the images, for half of the epochs. Without VGG16, at whose numbers no test
+# here looks; test_real_images.py trains models with codes and a VAEGAN.
 FEWER = """
 preprocessing: {limit: 1000}
 training: {epochs: 3, batch_size: 16}
 evaluation: {distribution: {features: []}}
 samples: {count: 32}
 models:
-  vqvae: {sampler: {name: transformer, options: {epochs: 1, layers: 1, width: 32}}}
+  vqvae: null
   vaegan: null
 """
 
@@ -45,8 +43,6 @@ def test_science_on_digits(mnist):
     rate, mse = table["rate"], table["mse"]
     assert rate[BETAS[0]] > rate[BETAS[1]] > rate[BETAS[2]], "the rate falls with beta"
     assert mse[BETAS[0]] < mse[BETAS[1]] < mse[BETAS[2]], "MSE rises with beta"
-    assert mse["vqvae"] < mse[BETAS[2]]
-    assert rate["vqvae"] > rate[BETAS[2]], "what the codes cost"
     assert table["rate"].notna().all(), "every model has a rate"
     assert (mse[RUNS] < mse_of_the_mean_image(mnist, "mnist")).all()
 
@@ -78,18 +74,6 @@ def test_tables_hold_every_run_with_intervals(mnist):
     runs = pd.read_csv(mnist.root / "results/mnist/tables/runs.csv")
     again = runs[runs["metric"] == "mse"].groupby("run")["value"].mean()
     assert np.allclose(comparison["mse_mean"], again[RUNS], rtol=1e-12)
-    not_applicable = runs[(runs["run"] == "vqvae") & (runs["metric"] == "kl")]
-    assert not_applicable["value"].isna().all()
-
-
-def test_runs_with_a_prior_to_fit_begin_first(mnist):
-    """Their chain of jobs is the longest: last, it would leave the other core idle."""
-    starts = {
-        path.parts[-3]: json.loads(path.read_text())["attempts"][0]["time"]
-        for path in (mnist.root / "results/mnist/runs").glob("*/seed0/provenance.json")
-    }
-    assert set(starts) == set(RUNS)
-    assert min(starts, key=starts.get) == "vqvae"
 
 
 def test_snakemakes_own_report_is_built_without_network(mnist):

@@ -17,6 +17,7 @@ BUDGET = {"budget": 1}
 SUMMARY = {"summary": 1, "figures": 1, "report": 1}
 FURTHER = {"sample_further": 1, "evaluate_further": 1, "samplers_table": 1}
 LOOK = {"figures": 1, "report": 1}
+NUMBERS = {"runs_table": 1, "summary": 1}
 
 
 SETTINGS = ("config/mnist.yaml", "study.yaml", "change.yaml")
@@ -220,7 +221,7 @@ evaluation: {lpips: [vgg]}
 
 @pytest.fixture(scope="module")
 def finished_with_own_files(small_study, tmp_path_factory):
-    """The digits of the small study as files of one's own, with labels; one model of them, measured with LPIPS too."""
+    """The digits of the small study as files of one's own, with labels; the tables of one model, LPIPS among them."""
     study = small_study.copy(tmp_path_factory.mktemp("own") / "project")
     partition = (study.root / "data/mnist/raw/digits_partition.txt").read_text()
     names = [line.split()[0] for line in partition.splitlines()]
@@ -230,7 +231,7 @@ def finished_with_own_files(small_study, tmp_path_factory):
     content = weights.read_bytes()
     weights.unlink()  # a link to where the tests keep it
     weights.write_bytes(content)
-    study.snakemake(configfiles=SETTINGS)
+    study.snakemake("tables", configfiles=SETTINGS)
     return study
 
 
@@ -245,9 +246,9 @@ def test_other_labels_are_measured_again_and_train_nothing(own_files, dates):
     labels = own_files.root / "data/odd/raw/odd.csv"
     content = labels.read_bytes()
     write_again(labels, content, dates)
-    assert own_files.planned(configfiles=SETTINGS) == {}
+    assert own_files.planned("tables", configfiles=SETTINGS) == {}
     write_again(labels, content.replace(b",0\n", b",1\n", 1), dates)
-    assert own_files.planned(configfiles=SETTINGS) == {"evaluate": 1} | TABLES
+    assert own_files.planned("tables", configfiles=SETTINGS) == {"evaluate": 1} | NUMBERS
 
 
 def test_another_lock_is_noted_and_not_run_again(study):
@@ -301,9 +302,9 @@ def doubled(path):
 def test_other_bytes_in_weights_are_noticed(own_files, dates):
     weights = own_files.root / "data/weights/vgg16.pt"
     write_again(weights, weights.read_bytes(), dates)
-    assert own_files.planned(configfiles=SETTINGS) == {}
+    assert own_files.planned("tables", configfiles=SETTINGS) == {}
     write_again(weights, doubled(weights), dates)
-    assert own_files.planned(configfiles=SETTINGS) == {"evaluate": 1} | TABLES
+    assert own_files.planned("tables", configfiles=SETTINGS) == {"evaluate": 1} | NUMBERS
 
 
 def test_weights_from_elsewhere_are_noticed(own_files):
@@ -313,13 +314,15 @@ def test_weights_from_elsewhere_are_noticed(own_files):
     again = {"weights": 1, "evaluate": 1}
     settings = "weights: {vgg16: {source: [{path: mine.pth}], sha256: SHA}}"
     (own_files.root / "change.yaml").write_text(OWN_FILES + settings.replace("SHA", "null"))
-    assert own_files.planned(configfiles=SETTINGS) == again | TABLES
+    assert own_files.planned("tables", configfiles=SETTINGS) == again | NUMBERS
     assert own_files.ran("metrics", configfiles=SETTINGS) == again
-    assert own_files.planned(configfiles=SETTINGS) == SUMMARY, "the numbers are equal, of the same weights"
+    assert own_files.planned("tables", configfiles=SETTINGS) == {"summary": 1}, (
+        "the numbers are equal, of the same weights"
+    )
     (own_files.root / "change.yaml").write_text(OWN_FILES + settings.replace("SHA", sha256_of(mine)))
-    assert own_files.planned(configfiles=SETTINGS) == again | TABLES
+    assert own_files.planned("tables", configfiles=SETTINGS) == again | NUMBERS
     (own_files.root / "change.yaml").write_text(OWN_FILES + settings.replace("SHA", "null"))
     mine.write_bytes(doubled(mine))
-    assert own_files.planned(configfiles=SETTINGS) == again | TABLES
+    assert own_files.planned("tables", configfiles=SETTINGS) == again | NUMBERS
     (own_files.root / "change.yaml").write_text(OWN_FILES)
-    assert own_files.planned(configfiles=SETTINGS) == {"evaluate": 1} | TABLES, "back to the first weights"
+    assert own_files.planned("tables", configfiles=SETTINGS) == {"evaluate": 1} | NUMBERS, "back to the first weights"
