@@ -19,7 +19,7 @@ from vaebench.models.run_spec import Named
 from vaebench.report.findings import inside_note
 from vaebench.report.writing import Sources, write_report
 from vaebench.results.protocol import Counts, Protocol, PublishedValue, StudyProtocol, mismatches, not_stated
-from vaebench.results.published import published
+from vaebench.results.published import Measurement, published, published_table
 from vaebench.results.published_values import read_published
 from vaebench.results.study import study_of
 
@@ -116,6 +116,7 @@ def test_what_cannot_be_compared_says_why_and_shows_no_number(study, values):
     ("change", "reason"),
     [
         ({"dataset": "mnist"}, "the data set is mnist, theirs fake"),
+        ({"dataset": "not_fake"}, "the data set is not_fake, theirs fake"),
         ({"crop": {"center": 148}}, "the crop is center 148, theirs center 140"),
         ({"crop": None}, "the crop is none, theirs center 140"),
         ({"size": (64, 64)}, "the size is 64x64, theirs 16x16"),
@@ -197,19 +198,84 @@ def test_the_pages_show_numbers_only_where_they_are_compared(study, values):
 
 def test_the_report_has_a_section_of_it(study, values, tmp_path):
     table_of(study, values)
-    (tmp_path / "figures").mkdir()
-    for figure in FIGURES:
-        for suffix in FORMATS:
-            (tmp_path / "figures" / f"{figure}.{suffix}").write_bytes(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
-    sources = Sources(tmp_path / "figures", [], tmp_path / "none.json", None, 0.95)
-    write_report(study, sources, tmp_path / "report.html")
+    section = report_of(study, tmp_path)
     page = (tmp_path / "report.html").read_text()
-    section = page.split('<section id="published">')[1].split("</section>")[0]
     assert '<a href="#published">' in page
     assert section.count("<tr>") == 1 + 8
     assert "weights.inception" in section
     assert inside_note(study) in page
     assert "flipped" in section
+
+
+def report_of(study, folder):
+    (folder / "figures").mkdir()
+    for figure in FIGURES:
+        for suffix in FORMATS:
+            (folder / "figures" / f"{figure}.{suffix}").write_bytes(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
+    write_report(study, Sources(folder / "figures", [], folder / "none.json", None, 0.95), folder / "report.html")
+    return (folder / "report.html").read_text().split('<section id="published">')[1].split("</section>")[0]
+
+
+def test_a_study_that_matches_in_every_point_is_compared_without_a_remark(study, tmp_path):
+    """By a protocol of its own that leaves nothing open; in the table, its pages, and the report."""
+    source = {
+        "title": "A paper",
+        "citation": "Somebody 2020",
+        "tables": [
+            {
+                "where": "Table 2",
+                "protocol": THEIRS | {"filter": "lanczos"},
+                "settings": {"training.epochs": 8, "training.batch_size": 64, "config.latent_dim": 16},
+                "columns": {"MSE": {"metric": "mse"}, "FD": {"metric": "fd_vgg16", "sampler": {"name": "normal"}}},
+                "rows": {"VAE": {"models": {"VAE": {}}, "values": {"MSE": 0.5021, "FD": 68.25}}},
+            }
+        ],
+    }
+    path = tmp_path / "same.yaml"
+    path.write_text(yaml.safe_dump(source, sort_keys=False))
+    table = table_of(study, read_published(str(path)))
+    assert table[["not_compared", "differs", "not_stated"]].isna().all(axis=None)
+    assert table["run"].tolist() == ["vae", "vae"]
+    assert table["theirs"].tolist() == [0.5021, 68.25]
+    means = [study.interval("vae", metric).mean for metric in ("mse", "fd_vgg16")]
+    assert table["ours"].tolist() == pytest.approx(means, rel=1e-12)
+    assert table["difference"].tolist() == pytest.approx([means[0] - 0.5021, means[1] - 68.25], rel=1e-9)
+
+    pages = {suffix: (study.tables / f"published.{suffix}").read_text() for suffix in ("md", "tex")}
+    section = report_of(study, tmp_path)
+    for (_, row), digits in zip(table.iterrows(), (4, 2), strict=True):
+        half = row["ours"] - row["ci_low"]
+        ours, half, theirs, difference = (
+            f"{value:.{digits}f}" for value in (row["ours"], half, row["theirs"], row["difference"])
+        )
+        assert f"| {ours} ± {half} | {theirs} | {difference} |  |" in pages["md"]
+        assert rf"{ours} $\pm$ {half} & {theirs} & {difference.replace('-', '$-$')} & " in pages["tex"]
+        assert [text for text in (f"{ours} ± {half}", theirs, difference) if text not in section] == []
+
+
+def test_a_shipped_source_is_compared_where_a_study_matches_it(tmp_path):
+    """A made study's tables, as if they were of CelebA, 10,000 samples and the official Inception."""
+    arguments = build_study(tmp_path, (Fake("vae", "VAE"),), shape=(3, 16, 16))
+    for path in (tmp_path / "results/fake/tables").glob("*.csv"):
+        table = pd.read_csv(path).rename(columns=lambda name: name.replace("fd_vgg16", "fid"))
+        table = table.replace("fd_vgg16", "fid")
+        table.assign(**({"n": 10000} if "n" in table else {})).to_csv(path, index=False)
+    ours = StudyProtocol("celeba_rae", (218, 178), {"center": 140}, (64, 64), "lanczos", 3, "test", None, 10_000)
+    study = study_of(**arguments)
+    values = [value for value in read_published("rae") if "CelebA" in value.where]
+    table, fewer = (
+        published_table(study, values, Measurement(ours, {"test": count})).set_index(["row", "column"])
+        for count in (19962, 9999)
+    )
+    row = table.loc["VAE", "N"]
+    assert (row["run"], row["theirs"]) == ("vae", 48.12)
+    assert pd.isna(row["not_compared"])
+    assert row["ours"] == study.interval("vae", "fid").mean
+    assert row["difference"] == row["ours"] - 48.12
+    assert "epochs 8, theirs 70" in row["differs"]
+    assert row["not_stated"] == "numbers of images, crop, filter"
+    assert table["difference"].notna().sum() == 1
+    assert fewer.loc["VAE", "N"]["not_compared"] == "9,999 real images, theirs 10,000"
 
 
 @pytest.mark.parametrize(
