@@ -66,3 +66,19 @@ def test_structural_similarity_of_each_number_of_levels(edge):
     assert torch.equal(ours(x, y), MSSSIM(5)(x, y))
     assert not ours.state_dict()
     assert {len(weights) for weights in WEIGHTS.values()} == {1, 2, 3, 4, 5}
+
+
+def test_the_gradient_penalty_of_a_validation_is_of_each_image_alone(float64):
+    """In training batch norm makes it that of the reconstructions of the whole batch: docs/models.md."""
+    torch.manual_seed(0)
+    model = build_model(make_spec("RAE_GP"), (1, 32, 32))
+    x = torch.rand(COUNT, 1, 32, 32)
+
+    def penalty(images):
+        return model.losses(images.clone(), Moment()).terms["gradient_penalty"].item()
+
+    for _ in range(10):
+        penalty(x)  # which moves the running statistics
+    model.eval()
+    alone = sum(penalty(image) for image in x.split(1)) / COUNT
+    assert penalty(x) == pytest.approx(alone, rel=1e-9)

@@ -82,8 +82,9 @@ NOTES: Mapping[str, Note] = {
     "PoincareVAE": Note(
         "Mathieu et al. 2019, arXiv 1901.06033",
         BOUND + " in hyperbolic space",
-        "nothing keeps the mean of its posterior within the ball: on digits NaN in epoch 3 at a learning rate of 1e-3, "
-        "and in epoch 11 with one of two seeds at 3e-4; learns slowly, and bfloat16 hurts it",
+        "a mean that the encoder puts outside the ball is put back onto it, which pythae does not: its KL then falls "
+        "to hundreds of nats below zero, and ends as NaN, with `gradients: pythae` and in models that pythae opens; at "
+        "a learning rate of 1e-2 the spread still overflows; learns slowly, and bfloat16 hurts it",
     ),
     "HVAE": Note(
         "Caterini et al. 2018, arXiv 1805.11328",
@@ -107,8 +108,11 @@ NOTES: Mapping[str, Note] = {
     ),
     "RAE_GP": Note(
         "Ghosh et al. 2020, arXiv 1903.12436",
-        "error + ‖z‖² + gradient penalty of the decoder",
-        NO_PRIOR,
+        "error + ‖z‖² + gradient penalty, which pythae takes with respect to the image",
+        NO_PRIOR
+        + "; with batch norm the penalty of a training batch is also that of each image's influence on the others, "
+        "which takes most of it away: on digits 280 where the images alone have 1,220; validation, and so "
+        "`select: loss`, has that of each image alone, 1,320 with the running statistics",
         SQUARED,
     ),
     "Adversarial_AE": Note(

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
+from pythae.models.base.base_utils import ModelOutput
+from pythae.models.pvae.pvae_utils import _project
 from torch import Tensor
 
 from vaebench.models.interface import Prior
@@ -85,13 +88,33 @@ class WrappedNormal(Posterior):
 
 
 class Model(PythaeModel):
-    """Its latents lie in a ball."""
+    """Its latents lie in a ball.
 
-    def encode(self, x: Tensor) -> Posterior:
+    pythae takes the encoder's answer for the location as it is. Beyond the rim the formulas of the divergence have no
+    meaning and no lower bound: it falls to hundreds of nats below zero, the spread grows with it, and the loss ends as
+    NaN. The location is therefore put back onto the ball, within pythae's own distance of its rim, and what is within
+    stays as it is. The gradient goes straight through, so that the divergence draws what is outside back.
+    """
+
+    def forward(self, inputs: Mapping[str, Tensor], **options: Any) -> ModelOutput:
+        """pythae's, with the location within the ball, save where its own training is repeated."""
+        x = inputs["data"]
+        q = self.encode(x).distribution()
+        z = q.rsample(torch.Size([1]))
+        y = self.decoder(z.squeeze(0)).reconstruction
+        loss, reconstruction_loss, kl = self.loss_function(y, x, z, q)
+        return ModelOutput(recon_loss=reconstruction_loss, reg_loss=kl, loss=loss, recon_x=y, z=z.squeeze(0))
+
+    def encode(self, x: Tensor) -> WrappedNormal:
         """Location and spread; the Riemannian normal's encoder calls the latter a concentration."""
         output = self.encoder(x)
         log_variance = output.get("log_covariance", output.get("log_concentration"))
-        return WrappedNormal(output.embedding, log_variance, self)
+        mean = output.embedding if self.as_stock else self.within(output.embedding)
+        return WrappedNormal(mean, log_variance, self)
+
+    def within(self, places: Tensor) -> Tensor:
+        """Places (B, L) on the ball: each the nearest one, where it lies beyond the rim."""
+        return _project(places, self.latent_manifold.c).detach() + (places - places.detach())
 
     def priors(self) -> Mapping[str, Prior]:
         """That on the ball."""
