@@ -20,7 +20,7 @@ dataset:
   images: {{file: birds.zip, bytes: null, md5: null, source: [{images}]}}
   partition: {{file: split.csv, bytes: null, md5: null, source: [{{path: {partition}}}]}}
 validation: {{format: null, mode: RGB, width: null, height: null}}
-preprocessing: {{crop: null, size: [64, 64]}}
+preprocessing: {{crop: null, size: [64, 64], device: cpu}}
 evaluation: {{lpips: [], distribution: {{features: []}}}}
 threads: {{validate: 1, preprocess: 1}}
 """
@@ -65,8 +65,8 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def project(finished, tmp_path):
-    """A copy of it, with new dates."""
-    return finished.copy(tmp_path / "project", keep_dates=False)
+    """A copy of it."""
+    return finished.copy(tmp_path / "project")
 
 
 def study(project, images, name="birds", partition="mine/split.csv"):
@@ -147,7 +147,9 @@ def test_another_partition_under_the_same_name_and_date_is_taken(project):
     assert planned(project) == {"download": 1} | MADE
 
 
-def test_equal_bytes_a_new_date_or_no_source_any_more_change_nothing(project):
+def test_equal_bytes_a_new_date_or_no_source_any_more_change_nothing(finished, tmp_path):
+    project = finished.copy(tmp_path / "project", keep_dates=False)
+    assert planned(project) == {}
     images = project.root / "mine/birds.zip"
     images.write_bytes(images.read_bytes())
     assert planned(project) == {}
