@@ -23,7 +23,6 @@ ZOO = yaml.safe_load(Path("config/zoo.yaml").read_text())["models"]
 WAITING = {
     "svae": "Bessel functions of SciPy's, and a rejection of proposals that goes on until all are accepted",
     "poincare_vae": "checks of the distributions' arguments",
-    "rhvae": "checks of the distributions' arguments",
     **dict.fromkeys(("vq", "residual_vq", "vqgan"), "codes that died are replaced where there are any"),
 }
 

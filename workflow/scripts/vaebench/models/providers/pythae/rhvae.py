@@ -1,5 +1,6 @@
 """RHVAE (Chadebec et al. 2020): leapfrog steps on a metric that is learned with the model."""
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Self
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # not in its __all__
 
-from vaebench.models.interface import Prior
+from vaebench.models.interface import Losses, Moment, Prior
 from vaebench.models.posterior import Posterior
 from vaebench.models.providers.pythae.hamiltonian import Hamiltonian, HamiltonianModel
 
@@ -18,6 +19,37 @@ METRIC_BYTES = 2**28  # of the metric at one time
 
 class Model(HamiltonianModel):
     """Its metric belongs to its state, and so does what an epoch has gathered for the next one."""
+
+    def losses(self, x: Tensor, moment: Moment) -> Losses:
+        """pythae's, with its constants made on the device."""
+        with torch.device(x.device):
+            return super().losses(x, moment)
+
+    def loss_function(
+        self,
+        recon_x: Tensor,
+        x: Tensor,
+        z0: Tensor,
+        zK: Tensor,
+        rhoK: Tensor,
+        eps0: Tensor,
+        gamma: Tensor,
+        mu: Tensor,
+        log_var: Tensor,
+        G_inv: Tensor,
+        G_log_det: Tensor,
+    ) -> Tensor:
+        """pythae's, to the last bit, but that no distribution is made, which would wait for the device."""
+        energy = (torch.transpose(rhoK.unsqueeze(-1), 1, 2) @ G_inv @ rhoK.unsqueeze(-1)).squeeze()
+        log_p = self._log_p_xz(recon_x, x, zK) + (-0.5 * energy - 0.5 * G_log_det)
+        log_q = self._log_z(eps0) - 0.5 * log_var.sum(dim=1)
+        return -(log_p - log_q).mean(dim=0)
+
+    def _log_z(self, z: Tensor) -> Tensor:
+        return -0.5 * (self.latent_dim * math.log(2 * math.pi) + z.square().sum(-1))
+
+    def _log_p_x_given_z(self, recon_x: Tensor, x: Tensor) -> Tensor:
+        return -self.errors(x, recon_x)
 
     def encode(self, x: Tensor) -> Posterior:
         """A Gaussian that leapfrog steps move."""
