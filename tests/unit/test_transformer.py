@@ -13,7 +13,7 @@ from vaebench.base.errors import UserError
 from vaebench.models.run_spec import Named
 from vaebench.models.storage import load_model
 from vaebench.sampling import fitting, transformer
-from vaebench.sampling.causal_transformer import CausalTransformer, _short_attention
+from vaebench.sampling.causal_transformer import CausalTransformer
 from vaebench.sampling.choice import resolve_sampler
 from vaebench.sampling.transformer import OPTIONS, code_nats, fit_transformer, sample_codes
 
@@ -70,12 +70,6 @@ def test_codes_one_by_one_have_the_logits_of_whole_sequences(shape):
     with torch.no_grad():
         stepwise = [prior.next_logits(sequences[:, :place], pasts) for place in range(prior.length)]
         torch.testing.assert_close(torch.stack(stepwise, 1), prior(sequences), rtol=1e-12, atol=1e-12)
-
-
-def test_the_attention_of_short_sequences_is_torchs():
-    query, key, value = torch.randn(3, 2, 4, 9, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-    torch.testing.assert_close(_short_attention(query, key, value), expected, rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (2, 1, 2)])

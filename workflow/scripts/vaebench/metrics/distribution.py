@@ -244,37 +244,20 @@ def nearest_distances(queries: np.ndarray, references: Iterable[np.ndarray], dev
     """Pixel RMSE in [0, 1] from each query image to its nearest reference image, (n,) float64.
 
     queries: uint8 (n, ...); references: blocks of uint8 (m, ...), so that the training set is never held in memory.
-    On `device` the nearest image of a block is searched in float32, and its squared distance added up in integers, for
-    those queries alone to which it may be nearer than what was found before.
+    On `device` the nearest image of a block is searched in float32, and its squared distance added up in integers.
     """
     flat = torch.from_numpy(queries.reshape(len(queries), -1)).to(device)
     best = torch.full((len(flat),), torch.iinfo(torch.int64).max, dtype=torch.int64, device=device)
-    least = torch.full((len(flat),), torch.inf, device=device)  # |b|² - 2 a·b of the nearest b so far
     for block in references:
         other = torch.from_numpy(np.array(block).reshape(len(block), -1)).to(device)
-        b = _centred(other)
-        norms = _squared_lengths(b)
+        as_float = other.float()
+        norms = as_float.square().sum(1)
         for start in range(0, len(flat), BLOCK):
-            part = slice(start, start + BLOCK)
-            a = _centred(flat[part])
-            found, nearest = torch.addmm(norms, a, b.T, alpha=-2).min(1)
-            # of two sums of products, each rounded by less than D ε / 2 of |b|² + 2 |a| |b| (Higham 2002, section 3.1)
-            slack = torch.finfo(torch.float32).eps * a.shape[1] * (2 * norms.max() + _squared_lengths(a))
-            nearer = (found <= least[part] + slack).nonzero().squeeze(1)
-            squares = (flat[part][nearer].int() - other[nearest[nearer]].int()).square().sum(1, dtype=torch.int64)
-            best[part][nearer] = torch.minimum(best[part][nearer], squares)
-            least[part] = torch.minimum(least[part], found)
+            part = flat[start : start + BLOCK]
+            nearest = torch.addmm(norms, part.float(), as_float.T, alpha=-2).argmin(1)
+            squares = (part.int() - other[nearest].int()).square().sum(1, dtype=torch.int64)
+            best[start : start + BLOCK] = torch.minimum(best[start : start + BLOCK], squares)
     return np.sqrt(best.cpu().numpy() / flat.shape[1]) / 255
-
-
-def _centred(pixels: torch.Tensor) -> torch.Tensor:
-    """Pixels as float32 around 0, whose products are smaller."""
-    return pixels.float().sub_(128)
-
-
-def _squared_lengths(rows: torch.Tensor) -> torch.Tensor:
-    lengths: torch.Tensor = torch.linalg.vector_norm(rows, dim=1)
-    return lengths.square()
 
 
 def cmmd(generated: np.ndarray, real: np.ndarray) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-SHORT, SHORT_IN_BFLOAT16 = 128, 384  # codes, see `_is_short`
+SHORT = 128  # codes, see `_kernels`
 STD = 0.02  # of initial weights (Radford et al. 2019)
 
 
@@ -45,35 +45,16 @@ class Attention(nn.Module):
         query, key, value = self.inputs(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if past is not None:
             key, value = past.extended(key, value)
-        if past is None and _is_short(query):
-            y = _short_attention(query, key, value)
-        else:
-            with sdpa_kernel(_kernels(query)):
-                y = functional.scaled_dot_product_attention(query, key, value, is_causal=past is None)
+        with sdpa_kernel(_kernels(query)):
+            y = functional.scaled_dot_product_attention(query, key, value, is_causal=past is None)
         mixed: Tensor = self.output(y.transpose(1, 2).flatten(2))
         return mixed
 
 
-def _is_short(query: Tensor) -> bool:
-    """Whether plain products are the faster, as for short sequences on a CPU."""
-    most = SHORT_IN_BFLOAT16 if query.dtype == torch.bfloat16 else SHORT
-    return query.device.type == "cpu" and query.shape[2] <= most
-
-
 def _kernels(query: Tensor) -> list[SDPBackend]:
-    """What computes attention."""
-    plain = [SDPBackend.MATH]
-    return plain if _is_short(query) else [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, *plain]
-
-
-def _short_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Causal attention of short sequences on a CPU, in half the time of torch's plain products."""
-    length, width = query.shape[2:]
-    later = torch.full((length, length), -torch.inf, dtype=query.dtype).triu(1)
-    queries, keys = query.flatten(0, 1), key.flatten(0, 1)
-    scores = torch.baddbmm(later, queries, keys.transpose(1, 2), alpha=width**-0.5)
-    mixed: Tensor = scores.softmax(-1).unflatten(0, query.shape[:2]) @ value
-    return mixed
+    """What computes attention: on a CPU the plain products are the faster for short sequences."""
+    plain = query.device.type == "cpu" and query.shape[2] <= SHORT
+    return [SDPBackend.MATH] if plain else [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 class Block(nn.Module):
