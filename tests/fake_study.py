@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from scipy.ndimage import gaussian_filter, zoom
 
 from vaebench.base.evaluation_settings import EvaluationSettings, LikelihoodSettings, SetSettings
 from vaebench.base.formats import stamped, write_npz
 from vaebench.base.npz import write_manifest
 from vaebench.base.provenance import write_provenance
+from vaebench.figures.listing import FIGURES, FORMATS
+from vaebench.figures.style import missing, save
 from vaebench.metrics.metric import Value
 from vaebench.results.budget import Tuned, budget
 from vaebench.results.statistics import StatisticsSettings
@@ -246,3 +249,13 @@ def _write_data(folder: Path, results: Path, images: np.ndarray) -> None:
         write_manifest(array, facts, [f"{number:06d}.jpg" for number in range(len(images))])
     (results / "validation").mkdir()
     (results / "validation" / "summary.json").write_text(json.dumps(stamped("validation", {"images": 41, "bad": 1})))
+
+
+def stand_in_figures(folder):
+    """Files in place of drawn figures, which the report only embeds; one is of no data."""
+    folder.mkdir(parents=True)
+    for name in FIGURES:
+        Image.new("L", (1, 1)).save(folder / f"{name}.png")
+        (folder / f"{name}.svg").write_bytes(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
+    save(missing("Images for each label", "no run is conditional"), folder / "conditional", FORMATS)
+    return folder

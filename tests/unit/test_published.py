@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from fake_study import Fake, build_study
+from fake_study import Fake, build_study, stand_in_figures
 
 from vaebench.base.errors import UserError
 from vaebench.base.formats import write_npz
 from vaebench.base.values import as_dict, from_dict
 from vaebench.config.published_names import PUBLISHED
-from vaebench.figures.listing import FIGURES, FORMATS
 from vaebench.models.run_spec import Named
 from vaebench.report.findings import inside_note
 from vaebench.report.writing import Sources, write_report
@@ -208,11 +207,8 @@ def test_the_report_has_a_section_of_it(study, values, tmp_path):
 
 
 def report_of(study, folder):
-    (folder / "figures").mkdir()
-    for figure in FIGURES:
-        for suffix in FORMATS:
-            (folder / "figures" / f"{figure}.{suffix}").write_bytes(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
-    write_report(study, Sources(folder / "figures", [], folder / "none.json", None, 0.95), folder / "report.html")
+    sources = Sources(stand_in_figures(folder / "figures"), [], folder / "none.json", None, 0.95)
+    write_report(study, sources, folder / "report.html")
     return (folder / "report.html").read_text().split('<section id="published">')[1].split("</section>")[0]
 
 

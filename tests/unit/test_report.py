@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fake_study import DEMO, Fake, build_study
-from PIL import Image
+from fake_study import DEMO, Fake, build_study, stand_in_figures
 
 from vaebench.base.provenance import write_provenance
-from vaebench.figures.listing import FIGURES, FORMATS
-from vaebench.figures.style import missing, save
+from vaebench.figures.listing import FIGURES
 from vaebench.metrics.registry import METRICS
 from vaebench.report import rulegraph
 from vaebench.report.findings import sentences, verdicts
@@ -39,16 +37,6 @@ MERMAID = """flowchart TB
     id2 --> id0
 """
 VOID = {"meta", "link", "img", "br", "hr", "input", "path", "rect", "polyline"}
-
-
-def stand_in_figures(folder):
-    """Files in place of drawn figures, which the report only embeds; one is of no data."""
-    folder.mkdir(parents=True)
-    for name in FIGURES:
-        Image.new("L", (1, 1)).save(folder / f"{name}.png")
-        (folder / f"{name}.svg").write_bytes(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
-    save(missing("Images for each label", "no run is conditional"), folder / "conditional", FORMATS)
-    return folder
 
 
 def written(folder, fakes=DEMO, generator="demo_faces", **kind):

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fake_study import STATISTICS, Fake, build_study
+from fake_study import STATISTICS, Fake, build_study, stand_in_figures
 from matplotlib.text import Text
-from test_report import stand_in_figures
 
 from vaebench.base.errors import UserError
 from vaebench.base.formats import write_npz

@@ -79,7 +79,7 @@ def test_page_loads_whole_without_errors_or_requests(seen):
     assert found["errors"] == []
     assert console == []
     assert found["broken"] == 0
-    assert found["pictures"] == 13
+    assert found["pictures"] == 12
     assert found["requests"] == 0
 
 
