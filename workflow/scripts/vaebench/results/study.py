@@ -26,7 +26,7 @@ class Run:
     """
 
     name: str
-    spec: Mapping[str, Any]
+    spec: Mapping[str, Any] = field(repr=False)  # of a page's length
     folder: Path
     seeds: tuple[int, ...]
     samplers: tuple[str, ...] = ("",)
@@ -38,7 +38,7 @@ class Run:
 
     @property
     def model(self) -> str:
-        """The name of the pythae model: of the configuration, or for a pretrained one what was found in its files."""
+        """The name of the model: of the configuration, or for a pretrained one what was found in its files."""
         recorded = self.provenance.get("spec") or {}
         return self.spec.get("model") or recorded.get("model") or "pretrained"
 
