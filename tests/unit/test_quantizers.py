@@ -16,6 +16,7 @@ from vector_quantize_pytorch import FSQ
 from vaebench.base.errors import UserError
 from vaebench.models.building import build_model
 from vaebench.models.inference import decode, encode, reconstruct
+from vaebench.models.interface import Moment
 from vaebench.models.lookup import MODELS, code_of_run
 from vaebench.models.storage import load_model
 
@@ -176,3 +177,27 @@ def test_its_fingerprint_is_its_own():
     assert {f"{package}.quantizers.model", f"{package}.quantizers.fsq"} < chosen.modules
     assert not any("pythae" in module for module in chosen.modules)
     assert code_of_run(spec([5, 5])).facts != chosen.facts
+
+
+def test_vq_following_averages_is_the_vqvae_of_pythae():
+    """What docs/models.md names in its place where images have labels: the same networks, codebook and loss."""
+    fields = {"num_embeddings": 16, "use_ema": True, "commitment_loss_factor": 0.25}
+    theirs = build_model(run_spec("VQVAE", config={"latent_dim": 6, **fields}), SHAPE)
+    theirs.prepare_training()  # its codes are looked up, in any type
+    vq = {"codebook_size": 16, "kmeans": False, "restart_below": 0}
+    ours = build_model(run_spec("QuantizedAE", config={"latent_dim": 6, "quantizer": {"vq": vq}}), SHAPE)
+    theirs, ours = theirs.double().eval(), ours.double().eval()
+    for role in ("encoder", "decoder"):
+        getattr(ours, role).load_state_dict(getattr(theirs, role).state_dict())
+    book = 0.1 * torch.randn(16, 6, generator=torch.Generator().manual_seed(0)).double()
+    theirs.quantizer.embeddings.copy_(book)
+    ours.quantizer.layer._codebook.embed.data.copy_(book[None])
+    assert torch.equal(encode(theirs, X.double()).codes, encode(ours, X.double()).codes)
+    losses = [model.train().losses(X.double(), Moment()).terms for model in (theirs, ours)]
+    rounding = 1e-6  # the package quantises in float32, of 24 bits
+    torch.testing.assert_close(losses[0]["loss"], losses[1]["loss"], rtol=rounding, atol=0)
+    assert losses[0]["vq"] > 100 * rounding * losses[0]["loss"]
+    for terms in losses:
+        terms["loss"].backward()
+    for first, second in zip(theirs.encoder.parameters(), ours.encoder.parameters(), strict=True):
+        assert (first.grad - second.grad).norm() <= rounding * losses[0]["loss"]

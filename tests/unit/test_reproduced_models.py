@@ -1,4 +1,4 @@
-"""The 13 models of pythae's reproducibility table that load: from a Hub on this machine to images and metrics."""
+"""The 14 models of pythae's reproducibility table: from a Hub on this machine to images and metrics."""
 
 import csv
 import json

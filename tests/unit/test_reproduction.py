@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from pythae.models import HVAE
 from torch.nn import functional
 
-from vaebench.base.errors import UserError
 from vaebench.base.npz import write_array
 from vaebench.models.pretrained import import_pretrained
 from vaebench.models.run_spec import ModelSpec, PretrainedSource
@@ -37,6 +37,16 @@ def vae(latent):
         **linear("encoder.log_var", 400, latent),
         **linear("decoder.layers.0.0", latent, 400),
         **linear("decoder.layers.1.0", 400, 784),
+    }
+
+
+def hamiltonian(latent):
+    return {
+        **linear("encoder.layers.0.0", 784, 300),
+        **linear("encoder.embedding", 300, latent),
+        **linear("encoder.log_var", 300, latent),
+        **linear("decoder.layers.0.0", latent, 300),
+        **linear("decoder.layers.1.0", 300, 784),
     }
 
 
@@ -142,6 +152,14 @@ def decoded_by_tanh(state, z, names):
     return torch.sigmoid(at(names[-1], z))
 
 
+def decoded_by_softplus(state, z, names):
+    """The decoder's answer is a logit."""
+    at = reader(state)
+    for name in names[:-1]:
+        z = torch.log1p(torch.exp(at(name, z)))
+    return torch.sigmoid(at(names[-1], z))
+
+
 def decoded_by_gates(state, z):
     at = reader(state)
     for name in ("decoder.layers.0.0", "decoder.layers.0.1"):
@@ -191,6 +209,12 @@ CASES = {
     "VAE": (vae, DIGITS, {}, lambda s, z: decoded_by_relu(s, z, RELU)),
     "SVAE": (svae, DIGITS, {}, lambda s, z: decoded_by_relu(s, z, [RELU[0], "decoder.layers.0.2", RELU[1]])),
     "VAMP": (vamp, DIGITS, {"number_components": 5}, decoded_by_gates),
+    "HVAE": (
+        hamiltonian,
+        DIGITS,
+        {"reconstruction_loss": "bce", "n_lf": 4, "eps_lf": 0.05, "beta_zero": 1.0},
+        lambda s, z: decoded_by_softplus(s, z, RELU),
+    ),
     "IWAE": (tanh, DIGITS, {}, lambda s, z: decoded_by_tanh(s, z, TANH)),
     "MIWAE": (tanh, DIGITS, {}, lambda s, z: decoded_by_tanh(s, z, TANH)),
     "PIWAE": (tanh, DIGITS, {}, lambda s, z: decoded_by_tanh(s, z, TANH)),
@@ -245,9 +269,11 @@ def imported(tmp_path, shape):
 
 
 def own_tensors(model):
-    """What the model itself keeps beside its networks: 5 pseudo-inputs, or the prior in the ball."""
+    """What the model itself keeps beside its networks: 5 pseudo-inputs, the prior in the ball, or leapfrog's step."""
     if model == "PoincareVAE":
         return {"_pz_mu": torch.zeros(1, 4), "_pz_logvar": torch.zeros(1, 1)}
+    if model == "HVAE":
+        return {"eps_lf": torch.tensor([0.05]), "beta_zero_sqrt": torch.ones(1)}
     if model == "VAMP":
         return {"pseudo_inputs.0.weight": torch.rand(784, 5), "pseudo_inputs.0.bias": torch.rand(784)}
     return {}
@@ -280,8 +306,16 @@ def test_rows_of_pixels_are_digits(tmp_path):
     assert imported(tmp_path, DIGITS).input_shape == DIGITS
 
 
-def test_hvae_says_why_it_cannot_be_loaded(tmp_path):
-    shapes = {key: (300 if size == (400,) else size) for key, size in vae(4).items()}
-    saved(tmp_path / "saved", "HVAE", DIGITS, {"reconstruction_loss": "bce"}, shapes)
-    with pytest.raises(UserError, match=r"reconstruction_loss: .*bce.*not allowed"):
-        imported(tmp_path, DIGITS)
+def test_hvae_weighs_logits_of_black_and_white_pixels_as_pythae_and_grey_ones_as_shares_of_white(tmp_path):
+    shapes, shape, fields, _ = CASES["HVAE"]
+    state = saved(tmp_path / "saved", "HVAE", shape, fields, shapes(4), own_tensors("HVAE"))
+    model = imported(tmp_path, shape).double()
+    state = {key: tensor.double() for key, tensor in state.items()}
+    numbers = torch.Generator().manual_seed(1)
+    z, grey = (torch.randn(2, 4, generator=numbers).double(), torch.rand(2, *shape, generator=numbers).double())
+    logits = model.decoder(z).reconstruction
+    white = decoded_by_softplus(state, z, RELU)
+    stock = HVAE._log_p_x_given_z
+    assert torch.equal(model._log_p_x_given_z(logits, grey.round()), stock(model, logits, grey.round()))
+    expected = (grey.flatten(1) * white.log() + (1 - grey.flatten(1)) * (1 - white).log()).sum(1)
+    torch.testing.assert_close(model._log_p_x_given_z(logits, grey), expected, rtol=1e-9, atol=1e-9)

@@ -122,7 +122,7 @@ def test_what_no_training_can_use_is_named_with_its_place(training, expected):
         ({"model": "FactorVAE", "nets": "resnet", "training": {"batch_size": 1}}, "FactorVAE needs at least 2"),
         ({"model": "BetaTCVAE", "training": {"eval_batch_size": 1}}, "eval_batch_size: BetaTCVAE needs at least 2"),
         ({"model": "HVAE", "config": {"reconstruction_loss": "bce"}}, "models.m.config.reconstruction_loss: 'bce' is "
-         "not allowed; choose from mse (pythae's HVAE takes the bce of black and white pixels only)"),
+         "not allowed; choose from mse (with bce its decoder must give logits, and networks here give images)"),
         ({"model": "VAE_IAF", "config": {"latent_dim": 1}}, "models.m.config.latent_dim: 1 must be at least 2"),
         ({"model": "RAE_GP", "training": {"compile": True}}, "training.compile: RAE_GP takes gradients of gradients"),
         ({"model": "RHVAE", "training": {"compile": True}}, "training.compile: RHVAE takes gradients of gradients"),

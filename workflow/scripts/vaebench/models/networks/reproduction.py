@@ -3,8 +3,8 @@
 They were defined in the training scripts and are in no library: layers, sizes, and the names of their parameters are
 those of examples/scripts/reproducibility in github.com/clementchadebec/benchmark_VAE. `encoder`, `decoder` and
 `discriminator` are called with the configuration of a model of pythae, whose name tells which script it is from. Not
-here: HVAE's, whose decoder gives logits, where everything else here takes images, and those for 64x64 images in colour
-(wae.py, aae.py, rae_l2.py, rae_gp.py), which are pythae's `convnet`, layer by layer.
+here are those for 64x64 images in colour (wae.py, aae.py, rae_l2.py, rae_gp.py), which are pythae's `convnet`, layer by
+layer.
 """
 
 from collections import OrderedDict
@@ -52,7 +52,7 @@ class Layered(BaseEncoder):
 
 
 class Unlayered(BaseDecoder):
-    """`layers` in turn, whose last answer is an image in [0, 1]."""
+    """`layers` in turn, the last of which answers an image of `shape`."""
 
     def __init__(self, layers: Sequence[nn.Module], shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -179,13 +179,15 @@ class LatentDiscriminator(BaseDiscriminator):
         return ModelOutput(embedding=z)
 
 
-def hidden(sizes: Sequence[int], second: str) -> Callable[[Any], BaseEncoder]:
-    """An encoder with hidden layers of these sizes behind ReLU, and a second answer of the name in the state."""
+def hidden(
+    sizes: Sequence[int], second: str, activation: Callable[[], nn.Module] = nn.ReLU
+) -> Callable[[Any], BaseEncoder]:
+    """An encoder with hidden layers of these sizes, and a second answer of the name in the state."""
 
     def build(config: Any) -> BaseEncoder:
         outputs = {"embedding": config.latent_dim, second: 1 if second == "log_concentration" else config.latent_dim}
         heads = {name: nn.Linear(sizes[-1], output) for name, output in outputs.items()}
-        return Layered([dense([prod(config.input_dim), *sizes], nn.ReLU)], heads)
+        return Layered([dense([prod(config.input_dim), *sizes], activation)], heads)
 
     return build
 
@@ -220,6 +222,12 @@ def tc_decoder(config: Any) -> BaseDecoder:
     return Unlayered([*layers, nn.Linear(1200, prod(config.input_dim)), nn.Sigmoid()], config.input_dim)
 
 
+def logits_decoder(config: Any) -> BaseDecoder:
+    """A hidden layer of 300, and logits in place of an image, which HVAE's cross-entropy takes (hvae.py)."""
+    last = nn.Sequential(nn.Linear(300, prod(config.input_dim)))
+    return Unlayered([dense([config.latent_dim, 300], nn.Softplus), last], config.input_dim)
+
+
 # Encoder and decoder by the model, as pythae's configurations name it.
 NETWORKS: Mapping[str, tuple[Callable[[Any], BaseEncoder], Callable[[Any], BaseDecoder]]] = {
     "VAE": (hidden([400], "log_var"), shown([400])),
@@ -227,6 +235,7 @@ NETWORKS: Mapping[str, tuple[Callable[[Any], BaseEncoder], Callable[[Any], BaseD
     "SVAE": (hidden([256, 128], "log_concentration"), shown([128, 256])),
     "PoincareVAE": (BallEncoder, BallDecoder),
     **dict.fromkeys(("IWAE", "MIWAE", "PIWAE", "CIWAE"), (TanhEncoder, TanhDecoder)),
+    "HVAE": (hidden([300], "log_var", nn.Softplus), logits_decoder),
     "BetaTCVAE": (hidden([1200, 1200], "log_var"), tc_decoder),
 }
 

@@ -13,7 +13,7 @@ from torch import nn
 from vaebench.base.errors import UserError
 from vaebench.base.plain_tensors import one_line
 from vaebench.models.networks.families import build
-from vaebench.models.providers.pythae.catalog import LIKELIHOOD, MODELS
+from vaebench.models.providers.pythae.catalog import LIKELIHOOD, MODELS, ONLY_PRETRAINED
 from vaebench.models.providers.pythae.model import PythaeModel, adopt
 from vaebench.models.run_spec import ModelSpec, Named, RunSpec
 
@@ -64,7 +64,7 @@ def build_config(name: str, fields: Mapping[str, Any], input_shape: tuple[int, i
     for field, value in fields.items():
         if field not in info.fields:
             raise UserError(f"{name} has no field {field!r}; it has {', '.join(info.fields)}")
-        reason = info.check(field, value)
+        reason = None if (name, field, value) in ONLY_PRETRAINED else info.check(field, value)
         if reason:
             raise UserError(f"{name}: {field}: {reason}")
     if reason := info.why_not_together(fields):

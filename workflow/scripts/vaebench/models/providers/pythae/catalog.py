@@ -44,6 +44,8 @@ IN_ORIGINAL_STUDY = ("VAE", "BetaVAE", "VQVAE", "VAEGAN")
 
 
 LIKELIHOOD = "likelihood"
+# Model, field and value that a model trained elsewhere may have, and none that is trained here.
+ONLY_PRETRAINED = (("HVAE", "reconstruction_loss", "bce"),)
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ MODELS: dict[str, ModelInfo] = {
             posterior="hamiltonian",
             differentiates=True,
             choices={"reconstruction_loss": ("mse",)},
-            why="pythae's HVAE takes the bce of black and white pixels only",
+            why="with bce its decoder must give logits, and networks here give images",
             terms=(),
         ),
         _vae(

@@ -1,5 +1,7 @@
 """HVAE (Caterini et al. 2018)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -9,7 +11,10 @@ from vaebench.models.providers.pythae.hamiltonian import Hamiltonian, Hamiltonia
 
 
 class Model(HamiltonianModel):
-    """It takes softplus of its encoder's answer as the standard deviation, and its decoder may give logits."""
+    """It takes softplus of its encoder's answer as the standard deviation.
+
+    Trained on cross-entropy its decoder gives logits; networks here give images, so that only pretrained ones are.
+    """
 
     def encode(self, x: Tensor) -> Posterior:
         """A Gaussian that leapfrog steps move."""
@@ -31,6 +36,15 @@ class Model(HamiltonianModel):
             rho = half - self.eps_lf / 2 * self._slope(z, x)
         energies = 0.5 * (rho.double().square() - momentum.double().square()).sum(1)
         return z, energies + start.shape[1] * torch.log(self.beta_zero_sqrt.double()).to(energies)
+
+    def _log_p_x_given_z(self, recon_x: Tensor, x: Tensor) -> Tensor:
+        """pythae's, (B,), but that the cross-entropy, which pythae has of black and white only, takes grey as well."""
+        if self.model_config.reconstruction_loss != "bce":
+            stock: Any = super()
+            found: Tensor = stock._log_p_x_given_z(recon_x, x)
+            return found
+        logits, pixels = recon_x.reshape(len(x), -1), x.reshape(len(x), -1)
+        return -functional.binary_cross_entropy_with_logits(logits, pixels, reduction="none").sum(-1)
 
     def _slope(self, z: Tensor, x: Tensor) -> Tensor:
         """Gradient of -ln p(x, z) in z."""
