@@ -22,7 +22,8 @@ from threadpoolctl import threadpool_limits
 from vaebench.models.batches import aligned_rows, prepare_torch, to_bytes
 from vaebench.models.building import build_model
 from vaebench.models.inference import decode, latents_of
-from vaebench.sampling.gaussian_mixture import OPTIONS, fit_mixture
+from vaebench.models.sampler_options import defaults_of
+from vaebench.sampling.gaussian_mixture import fit_mixture
 
 HELD_OUT, DIMENSIONS, DRAWS, SEEDS = 39_829, 64, 10_000, 3  # CelebA's eval and test split
 CODED = {"resnet": 512, "convnet": 128}  # images that are coded and decoded, in place of 2,048
@@ -46,7 +47,7 @@ def seconds(work: Callable[[], object]) -> tuple[float, float]:
 def measure_fit(count: int, seed: int) -> str:
     """Fit `count` latents, draw, and say what it took."""
     latents, found = curved(seed, count + DRAWS), []
-    components = int(str(OPTIONS["n_components"]))
+    components = defaults_of("gaussian_mixture")["n_components"]
     clock, processor = seconds(lambda: found.append(fit_mixture(latents[:count], components, seed)))
     drawn, _ = seconds(lambda: found[0].sample(DRAWS))
     return (
@@ -79,7 +80,7 @@ def main() -> None:
     """One line a seed, and one for each kind of networks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--fit-images", type=int, default=int(str(OPTIONS["fit_images"])))
+    parser.add_argument("--fit-images", type=int, default=defaults_of("gaussian_mixture")["fit_images"])
     parser.add_argument("--nets", nargs="*", default=["compact", "resnet"])
     given = parser.parse_args()
     prepare_torch(given.threads, "cpu")

@@ -71,6 +71,7 @@ def test_catalog_imports_neither_torch_nor_pythae():
         ("CIWAE", "beta", 2.0, "at most 1"),
         ("VAEGAN", "adversarial_loss_scale", 1.5, "at most 1"),
         ("VAE_LinNF", "flows", ["Planar", "Spline"], "Spline"),
+        ("VQVAE", "decay", 1.0, "at least 0 and less than 1"),  # an average that takes nothing up: its codes are 0/0
     ],
 )
 def test_values_out_of_range_are_refused(model, field, value, part):

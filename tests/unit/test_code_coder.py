@@ -11,6 +11,7 @@ from training_cases import digits
 
 from vaebench.models.building import build_model
 from vaebench.models.inference import encode
+from vaebench.models.sampler_options import defaults_of
 from vaebench.sampling import pixelcnn, transformer
 
 TOTAL = 2**32  # into so many parts the coder divides an interval
@@ -83,11 +84,11 @@ def test_a_coder_needs_the_nats_of_the_prior_and_gives_the_codes_back(name, kind
     codes = encode(model, torch.from_numpy(digits(60)).float() / 255).codes
     with torch.enable_grad():
         if kind == "pixelcnn":
-            prior = pixelcnn.fit_pixelcnn(codes[:40], codes[40:50], 8, pixelcnn.OPTIONS | QUICK, 0)
+            prior = pixelcnn.fit_pixelcnn(codes[:40], codes[40:50], 8, defaults_of("pixelcnn") | QUICK, 0)
             sequences, logits_of = codes.flatten(1), by_pixelcnn(prior, 2)
             nats = pixelcnn.code_nats(prior, codes[50:], 4)
         else:
-            options = transformer.OPTIONS | QUICK | {"width": 16, "layers": 1, "heads": 2}
+            options = defaults_of("transformer") | QUICK | {"width": 16, "layers": 1, "heads": 2}
             prior = transformer.fit_transformer((codes[:40], codes[40:50]), 8, options, 0)
             sequences, logits_of = prior.sequences(codes), by_transformer(prior)
             nats = transformer.code_nats(prior, codes[50:], 4)

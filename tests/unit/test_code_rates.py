@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from vaebench.models.sampler_options import defaults_of
 from vaebench.sampling import pixelcnn, transformer
 
 CODES, STAYS = 4, 0.85
@@ -13,13 +14,14 @@ CHANGE = (1 - STAYS) / (CODES - 1)
 ENTROPY_OF_STEP = -STAYS * math.log(STAYS) - (1 - STAYS) * math.log(CHANGE)
 ROWS, COLUMNS = 3, 4
 SMALL = {"width": 32, "layers": 1, "epochs": 4, "learning_rate": 1e-2}
+PIXELCNN, TRANSFORMER = defaults_of("pixelcnn") | {"epochs": 6}, defaults_of("transformer") | SMALL
 PRIORS = {
     "pixelcnn": (
-        lambda train, held_out: pixelcnn.fit_pixelcnn(train, held_out, CODES, pixelcnn.OPTIONS | {"epochs": 6}, 0),
+        lambda train, held_out: pixelcnn.fit_pixelcnn(train, held_out, CODES, PIXELCNN, 0),
         pixelcnn.code_nats,
     ),
     "transformer": (
-        lambda train, held_out: transformer.fit_transformer((train, held_out), CODES, transformer.OPTIONS | SMALL, 0),
+        lambda train, held_out: transformer.fit_transformer((train, held_out), CODES, TRANSFORMER, 0),
         transformer.code_nats,
     ),
 }

@@ -24,6 +24,7 @@ from vaebench.models.catalog import grid_size
 from vaebench.models.interface import Moment
 from vaebench.models.lookup import MODELS
 from vaebench.models.run_spec import Named
+from vaebench.models.sampler_options import defaults_of
 from vaebench.models.storage import load_model
 from vaebench.results.study import Run
 from vaebench.results.suite_files import TrainingIdentity
@@ -33,7 +34,7 @@ from vaebench.sampling.choice import find_sampler
 from vaebench.sampling.given_labels import draw_given_labels
 from vaebench.sampling.request import Request
 from vaebench.sampling.sampling_settings import SamplingSettings, ShowcaseSettings
-from vaebench.sampling.transformer import OPTIONS, code_nats, fit_transformer, sample_codes
+from vaebench.sampling.transformer import code_nats, fit_transformer, sample_codes
 
 QUANTIZERS = {
     "QuantizedAE": {"fsq": {"levels": [4, 3]}},
@@ -160,7 +161,7 @@ def test_codes_that_follow_from_the_label_are_drawn_so(levels):
     labels = torch.randint(5, (300,), generator=generator)
     grids, rows = of_label[labels], torch.eye(5)[labels]
     parts = (grids[:200], grids[200:]), (rows[:200], rows[200:])
-    prior = fit_transformer(parts[0], 4, OPTIONS | QUICK, 0, parts[1])
+    prior = fit_transformer(parts[0], 4, defaults_of("transformer") | QUICK, 0, parts[1])
     assert code_nats(prior, grids[200:], 50, rows[200:]).reshape(100, -1).sum(1).mean() < 0.1 * np.log(5)
     wanted = torch.arange(100) % 5
     drawn = sample_codes(prior, 100, 0, 1.0, None, torch.eye(5)[wanted])
@@ -282,7 +283,7 @@ def test_its_rate_is_that_of_its_codes_given_the_labels(trained, measured):
     seed = int(stream.integers(2**31))
     grids, given = (codes["train"], codes["eval"]), (rows["train"], rows["eval"])
     with torch.enable_grad():
-        prior = fit_transformer(grids, 20, OPTIONS | FITTED, seed, given)
+        prior = fit_transformer(grids, 20, defaults_of("transformer") | FITTED, seed, given)
     own = [
         sequence_nats(prior, sequence.tolist(), row.int().tolist())
         for sequence, row in zip(codes["test"].flatten(1)[:50], rows["test"], strict=False)

@@ -24,6 +24,8 @@ from vaebench.models.providers.quantizers.model import QuantizedAE
 from vaebench.models.providers.quantizers.quantizer import Quantised, Quantizer
 from vaebench.models.storage import load_model, load_weights
 from vaebench.models.terms.lpips import LAYOUTS, Lpips
+from vaebench.models.terms.patch_gan import PatchDiscriminator
+from vaebench.models.terms.term_fields import SMALLEST, why_too_small
 from vaebench.training.memory_estimate import training_memory_mb
 from vaebench.training.objectives import make_objectives, step
 
@@ -262,6 +264,21 @@ def test_bfloat16_gives_nearly_the_losses_of_float32(data, weights, tmp_path):
 @pytest.mark.parametrize("model", ["LikelihoodVAE", "QuantizedAE"])
 def test_what_a_term_cannot_be_is_said(model, field, value, reason):
     assert reason in info_of(model).check(field, value)
+
+
+@pytest.mark.parametrize("layers", [1, 3, 4])
+def test_the_images_that_a_term_can_take_are_known(layers):
+    least = 3 * 2**layers
+    assert why_too_small({"adversarial": {"layers": layers}}, (1, least, least + 1)) is None
+    assert why_too_small({"adversarial": {"layers": layers}}, (1, least + 1, least - 1)) is not None
+    judge = PatchDiscriminator(1, 2, layers)
+    assert judge(torch.rand(2, 1, least, least)).shape == (2, 1, 1, 1)
+    with pytest.raises(RuntimeError):
+        judge(torch.rand(2, 1, least, least - 1))
+    assert {layout.weights: layout.smallest for layout in LAYOUTS.values()} == SMALLEST
+    of_alexnet = {"perceptual": {"network": "alexnet"}}
+    assert "alexnet takes images of at least 31x31" in why_too_small(of_alexnet, (1, 28, 28))
+    assert why_too_small({"perceptual": {}}, (1, 28, 28)) is None
 
 
 def test_an_adversary_has_an_optimizer_and_needs_exact_gradients(data, tmp_path):

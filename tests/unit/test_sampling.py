@@ -15,6 +15,7 @@ from vaebench.models.run_spec import Named
 from vaebench.models.storage import load_model
 from vaebench.sampling import pixelcnn
 from vaebench.sampling.choice import find_sampler, resolve_sampler
+from vaebench.sampling.gaussian_mixture import fit_mixture
 from vaebench.sampling.pixelcnn import PixelCNN, fit_pixelcnn, sample_codes
 from vaebench.sampling.request import Request
 
@@ -119,6 +120,13 @@ def test_a_damaged_model_is_refused_and_leaves_nothing(data, tmp_path):
     with pytest.raises(UserError, match="not finite"):
         sample(folder, data, tmp_path / "samples.npz", AUTO, SAMPLES, seed=0, threads=1)
     assert not list(tmp_path.glob("*samples*"))
+
+
+def test_a_mixture_of_one_latent_is_refused():
+    """As of labels that only one training image has."""
+    with pytest.raises(UserError, match="a mixture is fitted to at least 2 training images"):
+        fit_mixture(np.zeros((1, 3)), 10, 0)
+    assert fit_mixture(np.array([[0.0], [1.0]]), 10, 0).n_components == 2
 
 
 def test_the_mixture_follows_the_training_latents(data):

@@ -105,6 +105,22 @@ def test_another_option_of_a_sampler_draws_anew_by_that_one_alone(tmp_path):
             "samples: {common: {codes: normal}}",
             "samples.common.codes: normal does not draw codes; choose from pixelcnn",
         ),
+        (
+            "models: {vae: {sampler: {name: maf, options: {widht: 64}}}}",
+            "models.vae.sampler.options: maf has no option 'widht'; it has epochs, batch_size",
+        ),
+        (
+            "models: {fsq: {samplers: [{name: auto, options: {channels: 0}}]}}",
+            "models.fsq.samplers.options: pixelcnn.channels: 0 must be a whole number that is at least 1",
+        ),
+        (
+            "samples: {common: {codes: {name: transformer, options: {width: 30}}}}",
+            "samples.common.codes.options: transformer: width 30 is no multiple of heads 4",
+        ),
+        (
+            "samples: {common: {continuous: {name: gaussian_mixture, options: {fit_images: 1}}}}",
+            "gaussian_mixture.fit_images: 1 must be a whole number that is at least 2",
+        ),
         ("samples: {common: {continuous: auto}}", "samples.common.continuous: auto does not draw continuous"),
     ],
 )

@@ -123,6 +123,8 @@ def test_what_no_training_can_use_is_named_with_its_place(training, expected):
         ({"model": "BetaTCVAE", "training": {"eval_batch_size": 1}}, "eval_batch_size: BetaTCVAE needs at least 2"),
         ({"model": "HVAE", "config": {"reconstruction_loss": "bce"}}, "models.m.config.reconstruction_loss: 'bce' is "
          "not allowed; choose from mse (with bce its decoder must give logits, and networks here give images)"),
+        ({"model": "LikelihoodVAE", "config": {"adversarial": {"layers": 5}}}, "models.m.config.adversarial: a "
+         "discriminator of 5 layers takes images of at least 96x96"),
         ({"model": "VAE_IAF", "config": {"latent_dim": 1}}, "models.m.config.latent_dim: 1 must be at least 2"),
         ({"model": "RAE_GP", "training": {"compile": True}}, "training.compile: RAE_GP takes gradients of gradients"),
         ({"model": "RHVAE", "training": {"compile": True}}, "training.compile: RHVAE takes gradients of gradients"),

@@ -11,11 +11,12 @@ from evaluation_cases import SAMPLES, sample, save_run, smooth_images, write_dat
 
 from vaebench.base.errors import UserError
 from vaebench.models.run_spec import Named
+from vaebench.models.sampler_options import defaults_of
 from vaebench.models.storage import load_model
 from vaebench.sampling import fitting, transformer
 from vaebench.sampling.causal_transformer import CausalTransformer
 from vaebench.sampling.choice import resolve_sampler
-from vaebench.sampling.transformer import OPTIONS, code_nats, fit_transformer, sample_codes
+from vaebench.sampling.transformer import code_nats, fit_transformer, sample_codes
 
 
 def nats_of_images(prior, grids, batch_size):
@@ -23,7 +24,7 @@ def nats_of_images(prior, grids, batch_size):
     return code_nats(prior, grids, batch_size).reshape(len(grids), -1).sum(1)
 
 
-TINY = dict(OPTIONS) | {"epochs": 2, "width": 8, "heads": 2, "layers": 1, "batch_size": 16}
+TINY = defaults_of("transformer") | {"epochs": 2, "width": 8, "heads": 2, "layers": 1, "batch_size": 16}
 SHAPES = [(3, 4), (2, 3, 2)]  # of one level and of two
 
 
@@ -136,7 +137,7 @@ def test_the_nats_of_a_known_distribution_come_near_its_entropy(levels):
     grids = CausalTransformer(codes, shape, 8, 1, 1).grids(sequence)
     entropy_of_step = -stays * math.log(stays) - (1 - stays) * math.log((1 - stays) / (codes - 1))
     entropy = math.log(codes) + (length - 1) * entropy_of_step
-    options = dict(OPTIONS) | {"width": 32, "layers": 1, "epochs": 4, "learning_rate": 1e-2}
+    options = defaults_of("transformer") | {"width": 32, "layers": 1, "epochs": 4, "learning_rate": 1e-2}
     prior = fit_transformer((grids[:1000], grids[1000:1100]), codes, options, seed=0)
     nats = nats_of_images(prior, grids[1100:], 100)
     chance = 5 * nats.std() / math.sqrt(len(nats))
@@ -192,17 +193,17 @@ def test_codes_are_drawn_in_blocks_of_bounded_memory(monkeypatch):
 def test_options_that_cannot_be_are_named(tmp_path):
     model = load_model(save_run(tmp_path, "VQVAE", latent_dim=4, num_embeddings=16)[0])
     for options, message in (
-        ({"temperature": 0}, "transformer.temperature: 0 must be a number above 0"),
-        ({"temperature": "hot"}, "'hot' must be a number above 0"),
-        ({"top_k": 0}, "transformer.top_k: 0 must be a whole number above 0, or null"),
-        ({"layers": 1.5}, "transformer.layers: 1.5 must be a whole number above 0"),
-        ({"width": True}, "transformer.width: True must be a whole number above 0"),
+        ({"temperature": 0}, "transformer.temperature: 0 must be a number that is more than 0"),
+        ({"temperature": "hot"}, "'hot' must be a number that is more than 0"),
+        ({"top_k": 0}, "transformer.top_k: 0 must be a whole number that is at least 1"),
+        ({"layers": 1.5}, "transformer.layers: 1.5 must be a whole number that is at least 1"),
+        ({"width": True}, "transformer.width: True must be a whole number that is at least 1"),
+        ({"width": 30}, "transformer: width 30 is no multiple of heads 4"),
     ):
         with pytest.raises(UserError, match=message):
             resolve_sampler(model, Named("transformer", options))
-    with pytest.raises(UserError, match="width 30 is no multiple of heads 4"):
-        fit_transformer((torch.zeros(2, 2, 2), torch.zeros(2, 2, 2)), 3, dict(OPTIONS) | {"width": 30}, 0)
     assert resolve_sampler(model, Named("transformer", {"temperature": 1, "top_k": None}))[1]["temperature"] == 1
+    assert resolve_sampler(model, Named("transformer", {"weight_decay": 0}))[1]["weight_decay"] == 0
 
 
 def test_the_samples_of_a_vqvae_hold_its_nats_and_recipe(tmp_path):
@@ -216,7 +217,7 @@ def test_the_samples_of_a_vqvae_hold_its_nats_and_recipe(tmp_path):
         recipe = json.loads(str(archive["sampler"]))
         nats = [archive[f"code_nats_{split}"] for split in ("eval", "test")]
         assert archive["data"].shape == (12, 1, 28, 28)
-    assert recipe["options"] == dict(OPTIONS) | quick
+    assert recipe["options"] == defaults_of("transformer") | quick
     uniform = 49 * math.log(16)
     for values in nats:
         assert values.shape == (10,)

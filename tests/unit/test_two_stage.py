@@ -21,7 +21,7 @@ from vaebench.sampling.latent_vae import LatentVAE
 from vaebench.sampling.request import Request
 
 QUICK = {"epochs": 2, "width": 16, "layers": 2, "batch_size": 16}
-FIT = dict(fitting.OPTIONS) | {"epochs": 50, "batch_size": 128, "learning_rate": 1e-2}
+FIT = {"epochs": 50, "batch_size": 128, "learning_rate": 1e-2, "weight_decay": 0.05}
 
 
 def request_for(model, count=40, images=None, **options):

@@ -38,6 +38,7 @@ HARMLESS = frozenset(
         "models.provider",
         "models.lookup",
         "models.sampler_names",
+        "models.sampler_options",
         "sampling.choice",
         "training.state_folder",
         "training.tracking",

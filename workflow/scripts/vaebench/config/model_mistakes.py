@@ -9,12 +9,14 @@ from typing import Any
 
 from vaebench.base.importable import why_not_importable
 from vaebench.config.runs import combinations, resolved_run
+from vaebench.config.sampler_entries import samplers_of, why_no_options
 from vaebench.config.schema import is_number, listing, unknown, yaml_number
 from vaebench.config.training_settings import mistakes_in_training
 from vaebench.models.catalog import NETS, ModelInfo
 from vaebench.models.label_names import FIELD
 from vaebench.models.lookup import MODELS, labels_of
 from vaebench.models.run_spec import RunSpec
+from vaebench.models.terms.term_fields import FIELDS, why_too_small
 
 TRAINING_SWEEPS = ("batch_size", "epochs", "gradients", "learning_rate", "precision", "vq_scale")
 
@@ -42,12 +44,22 @@ def model_mistakes(config: Mapping[str, Any], shape: tuple[int, int, int] | None
             names.add(spec.run)
             if spec.model is not None and (reason := MODELS[spec.model].why_not_together(spec.config)):
                 yield f"models.{entry}.config: {reason}"
+            if shape is not None and _takes_terms(spec) and (reason := why_too_small(spec.config, shape)):
+                yield f"models.{entry}.config.{reason}"
+            for sampler in samplers_of(spec, settings, {}):
+                if reason := why_no_options(sampler, spec):
+                    yield f"models.{entry}.{'samplers' if 'samplers' in settings else 'sampler'}.options: {reason}"
             if labels_of(spec) and config["dataset"]["labels"] is None:
                 yield f"models.{entry}.config.{FIELD}: the data set has no labels: give dataset.labels, or null here"
             if spec.pretrained is None:
                 yield from _net_mistakes(f"models.{entry}", spec, shape, find_networks)
                 for key, reason in mistakes_in_training(spec, shape, tried):
                     yield f"{_place(entry, settings, f'training.{key}')}: {reason}"
+
+
+def _takes_terms(spec: RunSpec) -> bool:
+    """Whether the run's model can be trained on added terms."""
+    return spec.model is not None and FIELDS.keys() <= MODELS[spec.model].fields.keys()
 
 
 def _place(entry: str, settings: Mapping[str, Any], key: str) -> str:

@@ -11,6 +11,7 @@ from vaebench.models.catalog import ModelInfo
 from vaebench.models.lookup import MODELS
 from vaebench.models.run_spec import ModelSpec, Named
 from vaebench.models.sampler_names import AUTO, CONTINUOUS, OF_CODES
+from vaebench.models.sampler_options import SAMPLER_OPTIONS
 
 KINDS = {"continuous": CONTINUOUS, "codes": OF_CODES}
 
@@ -72,9 +73,24 @@ def sampler_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
             if kind is not None and sampler.name in _of_others(kind):
                 yield f"models.{name}.{key}: {sampler.name} does not draw {kind}, as {given['model']} needs"
     for kind, shared in config["samples"]["common"].items():
+        place = dotted(("samples", "common", kind))
         if shared is not None and _named(shared).name in {AUTO, *_of_others(kind)}:
-            place = dotted(("samples", "common", kind))
             yield f"{place}: {_named(shared).name} does not draw {kind}; choose from {', '.join(KINDS[kind])}"
+        elif shared is not None and (reason := why_no_options(_named(shared))):
+            yield f"{place}.options: {reason}"
+
+
+def why_no_options(sampler: Named, spec: ModelSpec | None = None) -> str | None:
+    """Why a sampler cannot have its options, for the model of `spec` where given, whose configuration is sound.
+
+    None where it can, and where only the model knows: of a prior of its own, and of a class of a user's own.
+    """
+    info = MODELS.get(spec.model) if spec is not None and spec.model is not None else None
+    if info is not None and info.is_open:
+        return None
+    own = info.sampler_of(spec.config) if info is not None and spec is not None and sampler.name == AUTO else ""
+    name = own or sampler.name
+    return SAMPLER_OPTIONS.why_not({name: sampler.options}) if name in SAMPLER_OPTIONS.options else None
 
 
 def _of_others(kind: str) -> set[str]:

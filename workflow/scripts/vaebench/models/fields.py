@@ -7,21 +7,25 @@ DISTRIBUTIONS = ("wrapped_normal", "riemannian_normal")
 
 @dataclass(frozen=True)
 class Range:
-    """The allowed values of a number: from `low` to `high`, both included; `open_low` leaves `low` out."""
+    """The allowed values of a number: from `low` to `high`, both included unless `open_low` or `open_high` says so."""
 
     low: float = float("-inf")
     high: float = float("inf")
     open_low: bool = False
+    open_high: bool = False
 
     def __contains__(self, value: float) -> bool:
-        return (self.low < value if self.open_low else self.low <= value) and value <= self.high
+        above = self.low < value if self.open_low else self.low <= value
+        return above and (value < self.high if self.open_high else value <= self.high)
 
     def __str__(self) -> str:
         low = f"more than {self.low:g}" if self.open_low else f"at least {self.low:g}"
-        return low if self.high == float("inf") else f"{low} and at most {self.high:g}"
+        high = f"less than {self.high:g}" if self.open_high else f"at most {self.high:g}"
+        return low if self.high == float("inf") else f"{low} and {high}"
 
 
 POSITIVE, NOT_NEGATIVE, COUNT, FRACTION = Range(0, open_low=True), Range(0), Range(1), Range(0, 1)
+DECAY = Range(0, 1, open_high=True)  # of a moving average: with 1 nothing is ever taken up
 
 # Every field that must be one of a few words, and every number's range, whichever model has it.
 CHOICES = {
@@ -37,7 +41,7 @@ RANGES = {
     "beta_zero": POSITIVE,
     "commitment_loss_factor": NOT_NEGATIVE,
     "curvature": POSITIVE,
-    "decay": FRACTION,
+    "decay": DECAY,
     "embedding_weight": NOT_NEGATIVE,
     "eps_lf": POSITIVE,
     "equilibrium": POSITIVE,

@@ -6,8 +6,6 @@ from vaebench.models.batches import batches
 from vaebench.models.inference import encode
 from vaebench.sampling.request import Drawn, Request
 
-OPTIONS: dict[str, object] = {}
-
 
 def draw(request: Request) -> Drawn:
     """A draw from the posterior of a random training image for each sample."""

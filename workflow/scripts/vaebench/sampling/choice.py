@@ -15,6 +15,7 @@ from vaebench.base.plugin_files import added
 from vaebench.models.lookup import MODELS
 from vaebench.models.run_spec import Named, RunSpec
 from vaebench.models.sampler_names import AUTO, CONTINUOUS, OF_CODES, SAMPLERS
+from vaebench.models.sampler_options import SAMPLER_OPTIONS, defaults_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,30 +38,42 @@ class Sampler:
 
 
 def code_of_sampler(spec: RunSpec) -> Code:
-    """The module of the run's sampler; those of all, where only the model itself knows which one it is."""
+    """The module and options of the run's sampler; of all, where only the model itself knows which one it is."""
     name = spec.sampler.name
     if name == AUTO:
         name = MODELS[spec.model].sampler_of(spec.config) if spec.model is not None else ""
     known = CONTINUOUS | OF_CODES
     if name in known:
-        return Code(frozenset({known[name]}))
+        return Code(frozenset({known[name]}), facts=repr(sorted(defaults_of(name).items())))
     files = [entry.file for entry in added("sampler") if entry.name == name]
     if files:
         return Code(files=frozenset(files))
-    return Code() if name else Code(frozenset(known.values()))
+    if name:
+        return Code()
+    return Code(frozenset(known.values()), facts=repr([sorted(defaults_of(other).items()) for other in known]))
 
 
 def resolve_sampler(model: "Autoencoder", sampler: Named) -> tuple[str, dict[str, Any]]:
     """The name behind `auto`, and the options with their defaults; UserError for what does not fit the model."""
     name = model.sampler if sampler.name == AUTO else sampler.name
     defaults = find_sampler(model, name).options
-    unknown = sorted(set(sampler.options) - set(defaults))
-    if unknown:
-        raise UserError(f"sampler.options: {name} has no option {unknown[0]!r}; it has {sorted(defaults)}")
-    for option, value in sampler.options.items():
-        if reason := _mistake(value, defaults[option]):
-            raise UserError(f"sampler.options: {name}.{option}: {value!r} must be {reason}")
+    known = name in SAMPLER_OPTIONS.options and name not in model.priors()
+    reason = (
+        SAMPLER_OPTIONS.why_not({name: sampler.options}) if known else _why_not_own(name, sampler.options, defaults)
+    )
+    if reason:
+        raise UserError(f"sampler.options: {reason}")
     return name, {**defaults, **sampler.options}
+
+
+def _why_not_own(name: str, options: Mapping[str, object], defaults: Mapping[str, object]) -> str:
+    """Why a prior of a model's own, or a plugin's sampler, cannot have these options; empty where it can."""
+    for option, value in options.items():
+        if option not in defaults:
+            return f"{name} has no option {option!r}; it has {', '.join(defaults) or 'none'}"
+        if reason := _mistake(value, defaults[option]):
+            return f"{name}.{option}: {value!r} must be {reason}"
+    return ""
 
 
 def _mistake(value: object, default: object) -> str:
@@ -87,7 +100,7 @@ def find_sampler(model: "Autoencoder", name: str) -> Sampler:
     if reason := _misfit(model, name):
         raise UserError(f"sampler.name: {name} does not fit {model.name}: {reason}")
     module = import_module((CONTINUOUS | OF_CODES)[name])
-    return Sampler(module.draw, module.OPTIONS, getattr(module, "TAKES_LABELS", False))
+    return Sampler(module.draw, defaults_of(name), getattr(module, "TAKES_LABELS", False))
 
 
 def _draw_by_model(prior: "Prior", request: "Request") -> "Drawn":

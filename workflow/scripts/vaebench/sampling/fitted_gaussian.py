@@ -5,7 +5,6 @@ import numpy as np
 from vaebench.sampling.latent_density import as_latents, held_out_latents, training_latents
 from vaebench.sampling.request import Drawn, Request
 
-OPTIONS: dict[str, object] = {"fit_images": 1000000}
 LEAST_VARIANCE = 1e-6  # is added to each dimension's, as scikit-learn does for mixtures
 
 

@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from vaebench.base.errors import UserError
 
-OPTIONS: Mapping[str, object] = {"epochs": 6, "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.05}
 WARM_UP = 0.1  # of the steps
 BETAS = (0.9, 0.95)
 LARGEST_GRADIENT = 1.0

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vaebench.base.errors import UserError
 from vaebench.sampling.latent_density import as_latents, held_out_latents, training_latents
 from vaebench.sampling.request import Drawn, Request
 
@@ -11,7 +12,6 @@ if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
 
 FIRST = 20_000  # of more latents so many are fitted first, so that few rounds have to go over all
-OPTIONS: dict[str, object] = {"n_components": 10, "fit_images": 20000}
 
 
 def draw(request: Request) -> Drawn:
@@ -26,9 +26,14 @@ def draw(request: Request) -> Drawn:
 
 
 def fit_mixture(latents: np.ndarray, components: int, seed: int) -> "GaussianMixture":
-    """A mixture of Gaussians of full covariance, of latents (n, L); of at most n components."""
+    """A mixture of Gaussians of full covariance, of latents (n, L); of at most n components.
+
+    Raises UserError for a single latent, as of labels that only one training image has.
+    """
     from sklearn.mixture import GaussianMixture
 
+    if len(latents) < 2:
+        raise UserError("a mixture is fitted to at least 2 training images, of each combination of labels where given")
     settings = {"max_iter": 2000, "tol": 1e-3, "random_state": seed, "warm_start": True}
     mixture = GaussianMixture(min(components, len(latents)), **settings)
     if len(latents) > FIRST:

@@ -3,11 +3,8 @@
 Drawing is fast, fitting takes a pass for each dimension: a tenth of the images by default, and fewer epochs.
 """
 
-from vaebench.sampling import fitting, maf
 from vaebench.sampling.fitted_flow import draw_by_flow
 from vaebench.sampling.request import Drawn, Request
-
-OPTIONS: dict[str, object] = {**fitting.OPTIONS, **maf.OPTIONS, "epochs": 10, "layers": 2, "fit_images": 2000}
 
 
 def draw(request: Request) -> Drawn:

@@ -3,18 +3,8 @@
 Fitting is fast, drawing takes a pass for each dimension.
 """
 
-from vaebench.sampling import fitting
 from vaebench.sampling.fitted_flow import draw_by_flow
 from vaebench.sampling.request import Drawn, Request
-
-OPTIONS: dict[str, object] = {
-    **fitting.OPTIONS,
-    "epochs": 20,
-    "batch_size": 128,
-    "layers": 4,
-    "width": 256,
-    "fit_images": 20000,
-}
 
 
 def draw(request: Request) -> Drawn:

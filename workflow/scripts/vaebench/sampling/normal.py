@@ -2,8 +2,6 @@
 
 from vaebench.sampling.request import Drawn, Request
 
-OPTIONS: dict[str, object] = {}
-
 
 def draw(request: Request) -> Drawn:
     """Independent standard normal numbers."""

@@ -18,14 +18,6 @@ from vaebench.sampling import fitting
 from vaebench.sampling.codes import image_codes, size_of
 from vaebench.sampling.request import Drawn, Request
 
-OPTIONS: dict[str, object] = {
-    "epochs": 15,
-    "channels": 32,
-    "layers": 2,
-    "batch_size": 64,
-    "learning_rate": 5e-3,
-    "patience": 3,
-}
 LOGITS = 2**26  # that are in memory at one time when codes are drawn: 256 MB
 
 

@@ -13,21 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from vaebench.base.devices import random_numbers_kept
-from vaebench.base.errors import UserError
 from vaebench.sampling import fitting
 from vaebench.sampling.causal_transformer import CausalTransformer
 from vaebench.sampling.codes import image_codes, size_of
 from vaebench.sampling.request import Drawn, Request
 from vaebench.training.precision import multiplies_in_bfloat16
 
-OPTIONS: dict[str, object] = {
-    **fitting.OPTIONS,
-    "width": 128,
-    "layers": 2,
-    "heads": 4,
-    "temperature": 1.0,
-    "top_k": None,
-}
 TAKES_LABELS = True
 NUMBERS = 2**26  # of keys and values in memory at one time when codes are drawn: 256 MB
 
@@ -60,12 +51,9 @@ def fit_transformer(
     """Fit a transformer to the first of the grids (n, h, w) or (n, levels, h, w); the second choose the epoch.
 
     On their device, in bfloat16 where that multiplies in it. given: the labels of both, rows (n, K). Options: width,
-    layers, heads, and those of `fitting.fit`. Raises UserError for a width that the heads cannot share, and for a fit
-    that diverges.
+    layers, heads, of which width is a multiple, and those of `fitting.fit`. Raises UserError for a fit that diverges.
     """
     width, heads = options["width"], options["heads"]
-    if width % heads:
-        raise UserError(f"sampler.options: width {width} is no multiple of heads {heads}")
     device = grids[0].device
     with random_numbers_kept(device):
         torch.manual_seed(seed)

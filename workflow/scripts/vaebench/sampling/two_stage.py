@@ -12,16 +12,6 @@ from vaebench.sampling.latent_density import as_latents, drawn_latents, standard
 from vaebench.sampling.latent_vae import LatentVAE
 from vaebench.sampling.request import Drawn, Request
 
-OPTIONS: dict[str, object] = {
-    **fitting.OPTIONS,
-    "epochs": 40,
-    "batch_size": 128,
-    "learning_rate": 1e-3,
-    "layers": 3,
-    "width": 256,
-    "fit_images": 20000,
-}
-
 
 def draw(request: Request) -> Drawn:
     """Draws of a VAE that is fitted to a draw from the posterior of each of (up to `fit_images`) training images.

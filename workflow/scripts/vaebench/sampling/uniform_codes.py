@@ -8,8 +8,6 @@ import torch
 from vaebench.sampling.codes import image_codes, size_of
 from vaebench.sampling.request import Drawn, Request
 
-OPTIONS: dict[str, object] = {}
-
 
 def draw(request: Request) -> Drawn:
     """Independent codes."""

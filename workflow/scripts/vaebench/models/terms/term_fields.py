@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from vaebench.models.catalog import ADVERSARIAL, ModelInfo
+from vaebench.models.catalog import ADVERSARIAL, ModelInfo, Shape
 from vaebench.models.fields import COUNT, NOT_NEGATIVE, POSITIVE
 from vaebench.models.options import Alternatives, number, whole, why_no_number, word
 
@@ -31,6 +31,7 @@ TERMS = Alternatives(
         },
     },
 )
+SMALLEST = {"vgg16": 16, "alexnet": 31}  # side in pixels that a trunk takes, as `lpips.LAYOUTS`; a test compares them
 # By name, so that an edit of one makes only those models stale that are trained on it.
 MODULES = {"perceptual": "vaebench.models.terms.lpips", "adversarial": "vaebench.models.terms.patch_gan"}
 Info = TypeVar("Info", bound=ModelInfo)
@@ -41,6 +42,19 @@ def why_no_term(name: str, value: object) -> str | None:
     if name == "l1":
         return why_no_number(value, NOT_NEGATIVE)
     return None if value is None else TERMS.why_not({name: value})
+
+
+def why_too_small(config: Mapping[str, Any], shape: Shape) -> str | None:
+    """Why images of `shape` (C, H, W) are too small for a term of a sound configuration; None where they are not."""
+    chosen, side = chosen_terms(config), min(shape[1:])
+    if "adversarial" in chosen:
+        layers = chosen["adversarial"]["layers"]
+        least = 3 * 2**layers  # the last two convolutions take a pixel each off the grid, and one is left
+        if side < least:
+            return f"adversarial: a discriminator of {layers} layers takes images of at least {least}x{least}"
+    if "perceptual" in chosen and side < (least := SMALLEST[chosen["perceptual"]["network"]]):
+        return f"perceptual: {chosen['perceptual']['network']} takes images of at least {least}x{least}"
+    return None
 
 
 def chosen_terms(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
