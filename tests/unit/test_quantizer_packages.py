@@ -276,7 +276,7 @@ def test_the_grid_is_as_coarse_as_asked(net, stride, size):
         ("quantizer", {"vq": {"codebook_size": True}}, "vq.codebook_size: True must be a whole number"),
         ("quantizer", {"vq": {"codebook_size": 2**17}}, "at most 65536"),
         ("quantizer", {"vq": {"update": "sgd"}}, "vq.update: 'sgd' must be ema or gradient"),
-        ("quantizer", {"vq": {"decay": 1.5}}, "vq.decay: 1.5 must be a number that is at least 0 and less than 1"),
+        ("quantizer", {"vq": {"decay": 1.5}}, "vq.decay: 1.5 must be a number that is at least 0 and at most 1"),
         ("quantizer", {"vq": {"commitment": float("inf")}}, "vq.commitment: inf must be a number"),
         ("quantizer", {"vq": {"kmeans": 1}}, "vq.kmeans: 1 must be true or false"),
         (

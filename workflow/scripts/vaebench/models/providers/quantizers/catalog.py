@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from vaebench.models.catalog import GRID, ModelInfo, why_no_downsampling
-from vaebench.models.fields import DECAY, FRACTION, NOT_NEGATIVE, POSITIVE, Range
+from vaebench.models.fields import FRACTION, NOT_NEGATIVE, POSITIVE, Range
 from vaebench.models.label_names import FIELD, label_names, why_no_labels
 from vaebench.models.options import Alternatives, Option, number, switch, whole, word
 from vaebench.models.terms.term_fields import FIELDS, why_no_term, with_terms
@@ -38,7 +38,7 @@ DEPTH = Range(2, 16)
 CODEBOOK = {
     "codebook_size": CODEBOOK_SIZE,
     "update": word("ema", "gradient"),
-    "decay": number(0.99, DECAY),
+    "decay": number(0.99, FRACTION),
     "commitment": number(0.25, NOT_NEGATIVE),
     "normalised": switch(False),
     "kmeans": switch(True),
