@@ -44,7 +44,13 @@ def test_a_merged_mapping_may_be_overridden(write):
             "mine.yaml, line 4: the key models stands in line 1 already",
         ),
         ("models:\n  vae: {x: 1}\n  vae: {x: 2}\n", "mine.yaml, line 3: the key vae stands in line 2 already"),
-        ("a: \x00\n", "mine.yaml: unacceptable character"),
+        ("b\n  c: 2\n", "mine.yaml, line 2: mapping values are not .*; .*see whether the key of the line before"),
+        ("a: 1\nb: 2020-13-45\n", "mine.yaml, line 2: 2020-13-45 cannot be (month must be in 1..12); put it in quotes"),
+        ("a: 1\nb: 0x_\n", "mine.yaml, line 2: 0x_ cannot be"),
+        ("a: &x\n  b: *x\n", "mine.yaml, line 2: the alias *x stands within the value of its own anchor"),
+        ('{"a": 1,\n "a": 2}', "mine.yaml, line 2: the key a stands in line 1 already"),
+        ("a: 1\nb: \x00\n", "mine.yaml, line 2: unacceptable character"),
+        ("a: " + 2000 * "[" + 2000 * "]", "mine.yaml: nested too deeply"),
         ("", "mine.yaml: no configuration: it needs keys at top level"),
         ("- 1\n- 2\n", "mine.yaml: no configuration"),
     ],
@@ -60,8 +66,8 @@ def test_a_mistake_is_one_line_with_its_place(text, message, write):
 def test_missing_files_and_other_encodings_are_named(write, tmp_path):
     with pytest.raises(UserError, match=r"^nothere\.yaml: there is no such configuration file$"):
         read_configfile("nothere.yaml")
-    (tmp_path / "latin.yaml").write_bytes("name: Z\u00fcrich\n".encode("latin-1"))
-    with pytest.raises(UserError, match=r"latin\.yaml: cannot be read: .*utf-8"):
+    (tmp_path / "latin.yaml").write_bytes("a: 1\nname: Z\u00fcrich\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"latin\.yaml, line 2: no UTF-8 \(.*\); save the file in that encoding$"):
         read_configfile("latin.yaml")
     with pytest.raises(UserError, match="cannot be read"):
         read_configfile(tmp_path)

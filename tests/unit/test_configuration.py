@@ -138,6 +138,11 @@ def test_every_key_of_the_schema_has_a_description_and_optional_ones_a_default()
         ({"training": {"learning_rat": 0.1}}, ["training.learning_rat: unknown key", "did you mean learning_rate?"]),
         ({"training": {"learning_rate": "1e-3"}}, ["training.learning_rate", "read as text", "write 1.0e-3"]),
         ({"training": {"epochs": "many"}}, ["training.epochs", "'many' is not of type 'integer'"]),
+        ({"training": {"epochs": "3"}}, ["training.epochs: '3' is read as text", "stands in quotes; write 3"]),
+        ({"seeds": [0, 2**32]}, ["seeds.1: 4294967296 is greater than the maximum of 4294967295"]),
+        ({"preprocessing": {"size": 64}}, ["preprocessing.size: 64 is not of type 'null', 'array' (Height and width"]),
+        ({"models": {"vae": "VAE"}}, ["models.vae: 'VAE' is not of type 'null', 'object'"]),
+        ({"models": {1: {"model": "VAE"}}}, ["models.1: 1 is not of type 'string'; put it in quotes"]),
         ({"training": {"precision": "fp8"}}, ["training.precision", "choose from auto, fp32, tf32, bf16"]),
         (
             {"preprocessing": {"crop": {"centre": 3}}},

@@ -53,7 +53,7 @@ def test_divergence_is_one_message_and_a_record(model, optimizer, rate, loss, da
     monkeypatch.setattr(nn.functional, "binary_cross_entropy", as_on_a_gpu(nn.functional.binary_cross_entropy))
     fields = {"reconstruction_loss": loss} if loss == "bce" else {}
     spec = make_spec(model, config=fields, batch_size=8, epochs=3, learning_rate=rate, optimizer=optimizer)
-    with pytest.raises(UserError, match=r"seed 0: \w.* is \S.* in .*epoch \d; lower training.learning_rate, or use"):
+    with pytest.raises(UserError, match=r"seed 0: \w.* is \S.* in .*epoch \d; lower training.learning_rate\. The"):
         run(spec, data, tmp_path)
     failure = json.loads((outputs(tmp_path)["state"] / "failure.json").read_text())
     assert failure["reason"] == "diverged"

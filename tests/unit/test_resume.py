@@ -174,9 +174,13 @@ def test_the_same_training_goes_on_where_it_was(data, tmp_path, capfd):
     assert [attempt["resumed_at_epoch"] for attempt in attempts] == [0, 1]
 
 
-def test_diverging_loss_names_term_and_step_and_keeps_the_state(data, tmp_path):
-    spec = make_spec("VAE", epochs=3, learning_rate=1e30, optimizer={"name": "SGD", "options": {}})
-    with pytest.raises(UserError, match=r"in step \d of epoch 1; lower training.learning_rate"):
+@pytest.mark.parametrize(
+    ("precision", "advice"), [("fp32", r"rate\. The last"), ("bf16", r"rate, or set training\.precision to fp32\. The")]
+)
+def test_diverging_loss_names_term_and_step_and_keeps_the_state(precision, advice, data, tmp_path):
+    sgd = {"name": "SGD", "options": {}}
+    spec = make_spec("VAE", epochs=3, learning_rate=1e30, optimizer=sgd, precision=precision)
+    with pytest.raises(UserError, match=rf"in step \d of epoch 1; lower training\.learning_{advice}"):
         run(spec, data, tmp_path)
     failure = json.loads((outputs(tmp_path)["state"] / "failure.json").read_text())
     assert failure["reason"] == "diverged"

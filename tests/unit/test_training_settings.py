@@ -87,6 +87,7 @@ def by_step(name, **options):
         (named("scheduler", "LRScheduler"), "LRScheduler"),
         (by_step("ReduceLROnPlateau"), "scheduler.interval: ReduceLROnPlateau goes by the validation"),
         (by_step("ExponentialLR", gamma=1e200), "learning rate of inf after 2 steps"),
+        (by_step("OneCycleLR", total_steps=3), "OneCycleLR ends after 3 steps, and the training needs at least 4;"),
         (by_step("StepLR", step_size=0), "scheduler: StepLR cannot be used, which is called after each step"),
         ({"scheduler": {"name": "StepLR", "interval": "batch"}}, "scheduler.interval: 'batch' is not allowed"),
         ({"warmup": {"steps": 3, "epochs": 1}}, "warmup: "),
@@ -160,6 +161,7 @@ def test_what_a_model_cannot_have_is_named(settings, expected):
         named("optimizer", "Adam", capturable=True),  # for a GPU; this machine may have none
         named("optimizer", "Adafactor"),
         named("scheduler", "OneCycleLR", max_lr=0.1, total_steps=4),
+        by_step("OneCycleLR", max_lr=0.1, epochs=4, steps_per_epoch=1),
         named("scheduler", "ReduceLROnPlateau", patience=0),
         named("scheduler", "CosineAnnealingLR", T_max=4),
         named("scheduler", "CosineAnnealingWarmRestarts", T_0=2),

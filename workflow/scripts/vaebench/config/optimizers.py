@@ -60,7 +60,7 @@ def make_scheduler(optimizer: Optimizer, chosen: Schedule | None, length: int) -
     total = getattr(scheduler, "total_steps", length)
     if chosen.interval == "step" and total < length:
         raise UserError(
-            f"training.scheduler: {chosen.name} ends after {total} steps, and the training has "
+            f"training.scheduler: {chosen.name} ends after {total} steps, and the training needs at least "
             f"{length}; leave total_steps out for as many"
         )
     return scheduler
@@ -114,10 +114,10 @@ def mistakes_in_optimizer(
             key, name = "scheduler", settings.scheduler.name
             by_step = settings.scheduler.interval == "step"
             unit = "steps" if by_step else unit
+            scheduler = make_scheduler(optimizer, settings.scheduler, epochs)  # an epoch has a step or more
             length = min(epochs * STEPS_TRIED if by_step else epochs, MOST)
             if by_step:
-                length = min(length, settings.scheduler.options.get("total_steps") or length)
-            scheduler = make_scheduler(optimizer, settings.scheduler, length)
+                length = min(length, getattr(scheduler, "total_steps", length))
             if by_step and isinstance(scheduler, ReduceLROnPlateau):
                 yield "scheduler.interval", f"{name} goes by the validation after an epoch; set it to epoch"
                 return

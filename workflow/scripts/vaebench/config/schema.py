@@ -59,11 +59,26 @@ def _not_finite(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, st
 
 
 def _deepest(error: ValidationError) -> ValidationError:
-    """Of the reasons why no alternative fits, the one that lies deepest: it is of the alternative that was meant."""
+    """Of the reasons why no alternative fits, the one that lies deepest: it is of the alternative that was meant.
+
+    Where the value is of another type than every alternative, their types together are the reason.
+    """
     while error.validator in ("oneOf", "anyOf") and error.context:
+        if all(part.validator == "type" and not part.path for part in error.context):
+            return _of_another_type(error)
         branches = [part for part in error.context if part.validator != "type"] or error.context
         error = max(branches, key=lambda part: len(part.absolute_path))
     return error
+
+
+def _of_another_type(error: ValidationError) -> ValidationError:
+    """The alternatives of `error`, none of which has the value's type, as one list of types."""
+    wanted = [part.validator_value for part in error.context or ()]
+    types = list(dict.fromkeys(kind for kinds in wanted for kind in ([kinds] if isinstance(kinds, str) else kinds)))
+    message = f"{error.instance!r} is not of type {', '.join(map(repr, types))}"
+    return ValidationError(
+        message, "type", error.absolute_path, instance=error.instance, schema=error.schema, validator_value=types
+    )
 
 
 def _explain(error: ValidationError) -> Iterator[tuple[KeyPath, str]]:
@@ -82,15 +97,13 @@ def _explain(error: ValidationError) -> Iterator[tuple[KeyPath, str]]:
             if key not in instance:
                 yield (*path, key), "missing"
     elif "propertyNames" in error.schema_path:
-        yield (*path, instance), error.message
+        quotes = "" if isinstance(instance, str) else "; put it in quotes"
+        yield (*path, instance), f"{error.message}{quotes}"
     elif error.validator == "enum":
         yield path, f"{instance!r} is not allowed; {_meant(instance, rule)}"
-    elif error.validator == "type" and isinstance(instance, str) and is_number(instance):
-        yield (
-            path,
-            f"{instance!r} is read as text, not as a number: YAML wants a point before an exponent; "
-            f"write {yaml_number(instance)}",
-        )
+    elif error.validator == "type" and _wants_number(rule) and isinstance(instance, str) and is_number(instance):
+        reason = "YAML wants a point before an exponent" if "e" in instance.lower() else "it stands in quotes"
+        yield path, f"{instance!r} is read as text, not as a number: {reason}; write {yaml_number(instance)}"
     elif error.validator == "type" and "integer" in rule and _is_whole(instance):
         yield path, f"{instance!r} has a decimal point; write {int(instance)}"
     else:
@@ -104,6 +117,10 @@ def _meant(value: object, allowed: list[object]) -> str:
     meant = get_close_matches(value, names, n=1) if isinstance(value, str) else []
     hint = f"did you mean {meant[0]}? " if meant else ""
     return f"{hint}choose from {listing(allowed)}"
+
+
+def _wants_number(rule: str | list[str]) -> bool:
+    return bool({"integer", "number"} & {*([rule] if isinstance(rule, str) else rule)})
 
 
 def _is_whole(value: object) -> bool:
@@ -196,18 +213,17 @@ def listing(names: Iterable[object]) -> str:
 
 
 def is_number(text: str) -> bool:
-    """Whether the text is a number as Python reads it."""
+    """Whether the text is a finite number as Python reads it."""
     try:
-        float(text)
+        return isfinite(float(text))
     except ValueError:
         return False
-    return True
 
 
 def yaml_number(text: str) -> str:
     """A number as YAML 1.1 reads it: 1e-3 becomes 1.0e-3."""
     mantissa, _, exponent = text.lower().partition("e")
-    mantissa = mantissa if "." in mantissa else f"{mantissa}.0"
     if not exponent:
         return mantissa
+    mantissa = mantissa if "." in mantissa else f"{mantissa}.0"
     return f"{mantissa}e{exponent if exponent[0] in '+-' else '+' + exponent}"

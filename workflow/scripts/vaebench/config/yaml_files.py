@@ -16,26 +16,32 @@ from vaebench.base.errors import UserError
 MAIN = Path("config/config.yaml")
 HINTS = {
     "found character '\\t' that cannot start any token": "indent with spaces, not with tabs",
-    "mapping values are not allowed here": "put a value that holds a colon in quotes",
+    "mapping values are not allowed here": "put a value that holds a colon in quotes, and see whether the key of the "
+    "line before lacks its colon",
 }
 
 
 def read_configfile(path: Path | str) -> dict[str, Any]:
     """The content of one YAML (or JSON) file, with keys at top level.
 
-    Raises UserError with the file and the line of what is wrong: a file that is not there, a mistake in its syntax, a
-    key that stands twice, or no keys at all.
+    Raises UserError with the file and the line of what is wrong: a file that is not there or not UTF-8, a mistake in
+    its syntax, a value that cannot be, a key that stands twice, or no keys at all.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such configuration file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {line}: no UTF-8 ({error.reason}); save the file in that encoding") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     try:
         content = _parse(text)
     except yaml.YAMLError as error:
-        raise UserError(f"{path}{_explain(error)}") from error
+        raise UserError(f"{path}{_explain(error, text)}") from error
+    except RecursionError as error:
+        raise UserError(f"{path}: nested too deeply") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: no configuration: it needs keys at top level, such as `models:`")
     return content
@@ -61,7 +67,35 @@ def check_command_line(arguments: Sequence[str]) -> None:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """PyYAML's safe loader, which takes the last of equal keys, made to refuse them."""
+    """PyYAML's safe loader, made to refuse equal keys, of which it takes the last, and values that hold themselves.
+
+    Of a value that cannot be it says which one.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._open: list[str | None] = []  # the anchors whose values are being read
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event: Any = self.peek_event()
+        if isinstance(event, yaml.AliasEvent) and event.anchor in self._open:
+            raise yaml.MarkedYAMLError(
+                problem=f"the alias *{event.anchor} stands within the value of its own anchor",
+                problem_mark=event.start_mark,
+            )
+        self._open.append(event.anchor)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._open.pop()
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, TypeError, AttributeError) as error:  # of a date in month 13, say
+            raise yaml.MarkedYAMLError(
+                problem=f"{node.value} cannot be ({error}); put it in quotes if it is text",
+                problem_mark=node.start_mark,
+            ) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: dict[object, int] = {}
@@ -78,13 +112,23 @@ class _UniqueKeys(yaml.SafeLoader):
 
 def _parse(text: str) -> object:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_unique)
     except ValueError:
         return yaml.load(text, Loader=_UniqueKeys)
 
 
-def _explain(error: yaml.YAMLError) -> str:
-    """`, line 3: what is wrong` of PyYAML's error, which takes up to eight lines to say so."""
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping of JSON; ValueError for equal keys, whose lines the reader of YAML tells."""
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        raise ValueError("equal keys")
+    return mapping
+
+
+def _explain(error: yaml.YAMLError, text: str) -> str:
+    """`, line 3: what is wrong` of PyYAML's error in `text`, which takes up to eight lines to say so."""
+    if isinstance(error, yaml.reader.ReaderError):
+        return f", line {text.count(chr(10), 0, error.position) + 1}: {str(error).splitlines()[0]}"
     if not isinstance(error, yaml.MarkedYAMLError):
         return f": {' '.join(str(error).split())}"
     problem, line = error.problem or error.context, error.problem_mark.line if error.problem_mark else 0

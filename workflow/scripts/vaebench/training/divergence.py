@@ -17,12 +17,12 @@ DIVERGED = 1e10  # pythae stops at the same value
 class DivergenceWatch:
     """Looks for numbers that are not finite, or beyond all bounds, in the training that is called `name`.
 
-    `progress` is that of the training. Each check raises `UserError` for what it finds and records it in the state
-    folder (failure.json); the last state stays as it is.
+    `progress` is that of the training, `precision` the one it computes in. Each check raises `UserError` for what it
+    finds and records it in the state folder (failure.json); the last state stays as it is.
     """
 
-    def __init__(self, name: str, progress: Progress, checkpoint: Checkpoint) -> None:
-        self.name, self.progress, self.checkpoint = name, progress, checkpoint
+    def __init__(self, name: str, progress: Progress, precision: str, checkpoint: Checkpoint) -> None:
+        self.name, self.progress, self.precision, self.checkpoint = name, progress, precision, checkpoint
 
     def check_steps(self, epoch: int) -> None:
         """The losses of the steps of this epoch so far; waits for the device."""
@@ -62,7 +62,9 @@ class DivergenceWatch:
                 f"{self.name}: {term} is {value} in the first validation; nothing was trained: look at the networks "
                 "and the config of this run (bce needs a decoder whose values lie between 0 and 1)"
             )
+        where = f"{f'step {step} of ' if step else ''}epoch {epoch}"
+        exact = "" if self.precision == "fp32" else ", or set training.precision to fp32"
         raise UserError(
-            f"{self.name}: {term} is {value} in {f'step {step} of ' if step else ''}epoch {epoch}; "
-            "lower training.learning_rate, or use precision fp32. The last good state is kept."
+            f"{self.name}: {term} is {value} in {where}; lower training.learning_rate{exact}. "
+            "The last good state is kept."
         )

@@ -93,7 +93,7 @@ class Trainer:
         self.progress = checkpoint.restore(self.model, self.objectives) or self._start()
         if self.training.precision not in self.progress.precisions:
             self.progress.precisions.append(self.training.precision)
-        self.watch = DivergenceWatch(f"{spec.run} seed {seed}", self.progress, checkpoint)
+        self.watch = DivergenceWatch(f"{spec.run} seed {seed}", self.progress, self.training.precision, checkpoint)
         self.saved_at = time.monotonic()
 
     def run(self, tracker: Tracker) -> None:
