@@ -123,7 +123,8 @@ docs: $(READY) ## write the parts of the documentation that are made from the co
 install: $(READY) ## set up .venv only
 
 $(READY): $(LOCK) $(if $(filter-out $(LOCK),$(INSTALLED)),another-lock)
-	@test -n "$(PYTHON)" || { echo "vaebench needs Python 3.11 or newer: none found on PATH"; exit 1; }
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 7))' 2>/dev/null || { \
+		echo "vaebench needs Python 3.11 or newer: $(if $(PYTHON),$(PYTHON) is none,none found on PATH)"; exit 1; }
 	@$(PYTHON) workflow/scripts/vaebench/installation/prerequisites.py
 	@echo "Setting up .venv with $$($(PYTHON) --version) from $(LOCK) (several GB, about a minute) ..."
 	$(PYTHON) -m venv --clear $(or $(realpath .venv),.venv)

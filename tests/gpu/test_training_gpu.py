@@ -107,6 +107,17 @@ def test_recorded_steps_give_the_same_weights(model, device, data, tmp_path):
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
+def test_steps_are_recorded_while_a_thread_pins_the_next_images(device, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(minibatches, "ROOM", 0.0)
+    weights = []
+    for recorded in (True, False):
+        paths = run(
+            make_spec("VAE", device=device, batch_size=4, record_steps=recorded), data, tmp_path / str(recorded)
+        )
+        weights.append(load_weights(paths["output"] / "model.pt")["model_state_dict"])
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
 @pytest.mark.parametrize("loss", ["mse", "bce"])
 @pytest.mark.parametrize("model", RECORDABLE)
 def test_a_step_does_not_wait_for_the_device(model, loss, device):

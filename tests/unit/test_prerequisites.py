@@ -79,10 +79,15 @@ def test_an_obstacle_is_one_line_before_anything_is_installed(fault, name, words
     assert sorted(folder.iterdir()) == before
 
 
-def test_no_python_is_one_line(tmp_path):
-    status, said = make_install(project(tmp_path / "study"), os.environ, "PYTHON=")
+@pytest.mark.parametrize(("python", "words"), [("", "none found on PATH"), ("python1", "python1 is none")])
+def test_no_python_is_one_line(python, words, tmp_path):
+    """Also one that cannot read what a newer one can, such as Python 2."""
+    (tmp_path / "python1").write_text("#!/bin/sh\necho 'SyntaxError: invalid syntax' >&2\nexit 1\n")
+    (tmp_path / "python1").chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    status, said = make_install(project(tmp_path / "study"), environment, f"PYTHON={python}")
     assert status == 2
-    assert said == ["vaebench needs Python 3.11 or newer: none found on PATH"]
+    assert said == [f"vaebench needs Python 3.11 or newer: {words}"]
 
 
 @pytest.mark.skipif(not os.access(MEMORY, os.W_OK), reason="needs a second file system")

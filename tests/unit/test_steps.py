@@ -1,6 +1,7 @@
 """Recorded steps: which batches are replayed, and which models' steps never wait for the device."""
 
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from vaebench.models.building import build_model
 from vaebench.models.interface import Moment
 from vaebench.training.numerics import prepare
 from vaebench.training.objectives import Optimized, make_objectives, step
-from vaebench.training.steps import WARM_UP, RecordedStep
+from vaebench.training.steps import WARM_UP, RecordedStep, record_cuda_graph
 
 aten = torch.ops.aten
 ZOO = yaml.safe_load(Path("config/zoo.yaml").read_text())["models"]
@@ -153,3 +154,18 @@ def test_batches_of_the_first_shape_are_replayed_after_the_warm_up():
     sums = [recorded(torch.full((size,), float(number)))[0].item() for number, size in enumerate(sizes)]
     assert sums == [number * size for number, size in enumerate(sizes)]
     assert calls == [("run", 4)] * WARM_UP + [("recorded", 4)] + [("replayed", 4)] * 2 + [("run", 3), ("replayed", 4)]
+
+
+def test_a_thread_may_pin_memory_while_a_step_is_recorded(monkeypatch):
+    """torch's own default makes an error of it, in the recording and in that thread."""
+    asked = {}
+
+    @contextmanager
+    def recording(graph, **options):
+        asked.update(options)
+        yield
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: None)
+    monkeypatch.setattr(torch.cuda, "graph", recording)
+    record_cuda_graph(lambda x: x.sum()[None], torch.ones(2), stream=None)
+    assert asked == {"stream": None, "capture_error_mode": "thread_local"}

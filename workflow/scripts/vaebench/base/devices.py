@@ -18,7 +18,8 @@ def choose_device(name: str, locks: Path | None = None) -> torch.device:
 
     `auto` is an NVIDIA GPU, else the GPU of an Apple processor (mps), else the CPU. Where several GPUs are visible,
     `auto` and `cuda` take one that no other process of vaebench has (see `claim`), so that the jobs of one study spread
-    over a workstation's GPUs. `locks` is the folder of the claims.
+    over a workstation's GPUs. `locks` is the folder of the claims. The GPU becomes the present one of this process, to
+    which streams, recorded steps and pinned memory belong that name no other.
     """
     if name == "auto" and not torch.cuda.is_available():
         name = "mps" if torch.backends.mps.is_available() else "cpu"
@@ -31,24 +32,26 @@ def choose_device(name: str, locks: Path | None = None) -> torch.device:
         raise UserError(f"training.device: {name} was asked for, but torch {torch.__version__} sees no GPU here")
     if name in ("auto", "cuda"):
         identities = [str(torch.cuda.get_device_properties(index).uuid) for index in range(count)]
-        return torch.device("cuda", claim(identities, locks or lock_folder()) if count > 1 else 0)
-    device = torch.device(name)
+        device = torch.device("cuda", claim(identities, locks or lock_folder()) if count > 1 else 0)
+    else:
+        device = torch.device(name)
     if device.index >= count:
         raise UserError(f"training.device: {name} was asked for, but torch sees {count} GPUs here, from cuda:0 on")
+    torch.cuda.set_device(device)
     return device
 
 
 def claim(identities: Sequence[str], locks: Path) -> int:
     """The first of the GPUs that no other process holds, by position; it is held until this process ends.
 
-    A claim is a lock on a file named after the GPU, which the system releases with the process, however that ends.
-    When all are held, one is shared.
+    A claim is a lock on a file named after the GPU, which the system releases with the process, however that ends. It is
+    the process's, which gets the same GPU when it asks again. When all are held, one is shared.
     """
     locks.mkdir(parents=True, exist_ok=True)
     for index, identity in enumerate(identities):
         descriptor = os.open(locks / f"{identity}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(descriptor)
         else:

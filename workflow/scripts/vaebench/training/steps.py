@@ -55,10 +55,13 @@ class RecordedStep:
 
 
 def record_cuda_graph(step: Step, x: Tensor, stream: torch.cuda.Stream) -> Step:
-    """`step` as a CUDA graph: recorded, not run, on a batch like `x`; each call of the answer runs it on another."""
+    """`step` as a CUDA graph: recorded, not run, on a batch like `x`; each call of the answer runs it on another.
+
+    What other threads ask of the GPU meanwhile is not recorded and does no harm: one pins the memory of next batches.
+    """
     batch = x.clone(memory_format=torch.preserve_format)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
+    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
         record = step(batch)
 
     def replay(x: Tensor) -> Tensor:
