@@ -44,8 +44,8 @@ def choose_device(name: str, locks: Path | None = None) -> torch.device:
 def claim(identities: Sequence[str], locks: Path) -> int:
     """The first of the GPUs that no other process holds, by position; it is held until this process ends.
 
-    A claim is a lock on a file named after the GPU, which the system releases with the process, however that ends. It is
-    the process's, which gets the same GPU when it asks again. When all are held, one is shared.
+    A claim is a lock on a file named after the GPU, which the system releases with the process, however that ends. A
+    process that asks again gets the GPU that it has. When all are held, one is shared.
     """
     locks.mkdir(parents=True, exist_ok=True)
     for index, identity in enumerate(identities):
