@@ -227,6 +227,15 @@ def test_a_state_that_the_system_does_not_give_is_one_line_and_stays(data, stopp
     assert (state / "state.pt").is_file()
 
 
+@pytest.mark.parametrize("name", ["lock", "attempts.json", "failure.json", "progress.json", "previous.pt", "state.pt"])
+def test_a_folder_in_the_place_of_a_file_is_one_line(name, data, stopped, tmp_path):
+    state = copy(stopped, tmp_path)
+    (state / name).unlink(missing_ok=True)
+    (state / name / "within").mkdir(parents=True)
+    with pytest.raises(UserError, match=rf"{name}(:| cannot be read:) Is a directory"):
+        run(SPEC, data, tmp_path)
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "[", "[]", "{}", "null", "\0" * 400, '{"attempts": 3, "key": "k", "sha256": "0"}', "one digit"],

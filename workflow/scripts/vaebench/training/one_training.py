@@ -18,7 +18,7 @@ from vaebench.training.checkpoint import Checkpoint
 from vaebench.training.numerics import numerics, peak_memory_mb
 from vaebench.training.precision import choose_precision
 from vaebench.training.record import TrainingFiles, training_key, write_history
-from vaebench.training.state_folder import held
+from vaebench.training.state_folder import held, refusals_said
 from vaebench.training.tracking import open_tracker
 from vaebench.training.trainer import Trainer
 
@@ -64,7 +64,7 @@ def trainer_at_work(spec: RunSpec, seed: int, files: TrainingFiles, code: str, t
 
     A request to stop is noted, and torch computes as the specification says. Raises as `train`.
     """
-    with full_disk_said(files.state), held(files.state):
+    with full_disk_said(files.state), refusals_said(files.state), held(files.state):
         device = choose_device(spec.training.device)
         checkpoint = Checkpoint(files.state, training_key(spec, seed, code, files.digests(spec)))
         precision = choose_precision(spec, device, checkpoint.precisions())

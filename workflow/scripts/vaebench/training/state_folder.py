@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from vaebench.base.disk import FULL
 from vaebench.base.errors import UserError
 
 STATE, PREVIOUS, BEST = "state.pt", "previous.pt", "best-{}.pt"
@@ -38,6 +39,22 @@ def held(folder: Path, patience: float | None = None) -> Iterator[None]:
     finally:
         if descriptor is not None:
             os.close(descriptor)
+
+
+@contextmanager
+def refusals_said(folder: Path) -> Iterator[None]:
+    """Turn what the system refuses for a file in the folder, but for want of space, into one clear `UserError`."""
+    try:
+        yield
+    except OSError as error:
+        names = [Path(os.fsdecode(name)) for name in (error.filename2, error.filename) if name is not None]
+        refused = next((name for name in names if folder in (name, name.parent)), None)
+        if refused is None or error.errno in FULL:
+            raise
+        raise UserError(
+            f"{refused}: {error.strerror}; the training keeps its state there: see that this user may write it and that "
+            "no folder has its name, or delete it"
+        ) from error
 
 
 def forget(folder: Path) -> None:
