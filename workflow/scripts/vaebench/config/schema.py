@@ -12,6 +12,7 @@ from typing import Any
 from jsonschema import Draft202012Validator, ValidationError, validators
 
 KeyPath = tuple[str | int, ...]
+NUMBERS = {"integer", "number"}
 
 
 def _is_integer(checker: object, value: object) -> bool:
@@ -73,8 +74,7 @@ def _deepest(error: ValidationError) -> ValidationError:
 
 def _of_another_type(error: ValidationError) -> ValidationError:
     """The alternatives of `error`, none of which has the value's type, as one list of types."""
-    wanted = [part.validator_value for part in error.context or ()]
-    types = list(dict.fromkeys(kind for kinds in wanted for kind in ([kinds] if isinstance(kinds, str) else kinds)))
+    types = list(dict.fromkeys(kind for part in error.context or () for kind in _types(part.validator_value)))
     message = f"{error.instance!r} is not of type {', '.join(map(repr, types))}"
     return ValidationError(
         message, "type", error.absolute_path, instance=error.instance, schema=error.schema, validator_value=types
@@ -101,7 +101,7 @@ def _explain(error: ValidationError) -> Iterator[tuple[KeyPath, str]]:
         yield (*path, instance), f"{error.message}{quotes}"
     elif error.validator == "enum":
         yield path, f"{instance!r} is not allowed; {_meant(instance, rule)}"
-    elif error.validator == "type" and _wants_number(rule) and isinstance(instance, str) and is_number(instance):
+    elif error.validator == "type" and NUMBERS & {*_types(rule)} and isinstance(instance, str) and is_number(instance):
         reason = "YAML wants a point before an exponent" if "e" in instance.lower() else "it stands in quotes"
         yield path, f"{instance!r} is read as text, not as a number: {reason}; write {yaml_number(instance)}"
     elif error.validator == "type" and "integer" in rule and _is_whole(instance):
@@ -119,8 +119,9 @@ def _meant(value: object, allowed: list[object]) -> str:
     return f"{hint}choose from {listing(allowed)}"
 
 
-def _wants_number(rule: str | list[str]) -> bool:
-    return bool({"integer", "number"} & {*([rule] if isinstance(rule, str) else rule)})
+def _types(rule: Any) -> list[str]:
+    """The types that a rule of the schema names, one or several."""
+    return [rule] if isinstance(rule, str) else list(rule)
 
 
 def _is_whole(value: object) -> bool:

@@ -77,12 +77,11 @@ class _UniqueKeys(yaml.SafeLoader):
         self._open: list[str | None] = []  # the anchors whose values are being read
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event: Any = self.peek_event()
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) and event.anchor in self._open:
-            raise yaml.MarkedYAMLError(
-                problem=f"the alias *{event.anchor} stands within the value of its own anchor",
-                problem_mark=event.start_mark,
-            )
+            place: Any = event.start_mark
+            problem = f"the alias *{event.anchor} stands within the value of its own anchor"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=place)
         self._open.append(event.anchor)
         node: yaml.Node | None = super().compose_node(parent, index)
         self._open.pop()
@@ -92,10 +91,9 @@ class _UniqueKeys(yaml.SafeLoader):
         try:
             return super().construct_object(node, deep)
         except (ValueError, TypeError, AttributeError) as error:  # of a date in month 13, say
-            raise yaml.MarkedYAMLError(
-                problem=f"{node.value} cannot be ({error}); put it in quotes if it is text",
-                problem_mark=node.start_mark,
-            ) from error
+            place: Any = node.start_mark
+            problem = f"{node.value} cannot be ({error}); put it in quotes if it is text"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=place) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: dict[object, int] = {}

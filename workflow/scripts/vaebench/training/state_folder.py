@@ -52,8 +52,8 @@ def refusals_said(folder: Path) -> Iterator[None]:
         if refused is None or error.errno in FULL:
             raise
         raise UserError(
-            f"{refused}: {error.strerror}; the training keeps its state there: see that this user may write it and that "
-            "no folder has its name, or delete it"
+            f"{refused}: {error.strerror}; the training keeps its state there: see that this user may write it, "
+            "that no folder has its name, or delete it"
         ) from error
 
 
