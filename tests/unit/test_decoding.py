@@ -340,6 +340,32 @@ def test_one_limit_of_pixels_for_all_formats(kind):
     assert examine(oriented(6, kind="JPEG", size=(40, 30)), read_with({"max_pixels": 1200})).width == 30
 
 
+def tiled(size, tile):
+    """A TIFF of one deflated grey tile."""
+    packed = zlib.compress(bytes(tile * tile))
+    tags = {256: size, 257: size, 258: 8, 259: 8, 262: 1, 277: 1, 322: tile, 323: tile, 324: 0, 325: len(packed)}
+    tags[324] = 8 + 2 + 12 * len(tags) + 4
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + packed
+
+
+def test_a_tile_larger_than_its_image_counts_too():
+    """A file of 1.5 MB took 1.6 GB for 10 x 10 pixels."""
+    assert examine(tiled(100, 112), read_with({"max_pixels": 112 * 112})).width == 100
+    assert reason_of(tiled(100, 112), max_pixels=112 * 112 - 1)[0] == "large"
+
+
+def test_a_long_text_or_profile_in_a_png_is_no_damage():
+    buffer = io.BytesIO()
+    picture(1, 9, 9).save(buffer, "PNG", icc_profile=bytes(2_000_000))
+    assert reason_of(buffer.getvalue())[0] == "unsupported"
+
+
+def test_a_bitmap_without_its_file_header_is_read():
+    data = encoded(picture(1, 9, 7), "DIB")
+    assert np.array_equal(decode(data, 3, READING)[1], np.asarray(picture(1, 9, 7)))
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("kind", [*KINDS, "4:4:1", "CMYK 4:2:0"])
 def test_no_other_exception_and_no_warning_comes_of_damage(kind):

@@ -3,6 +3,8 @@
 import os
 import random
 import signal
+import subprocess
+import sys
 import unicodedata
 from contextlib import contextmanager
 
@@ -178,6 +180,23 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     before = folder_state(images)
     (outside / "deep/2.jpg").write_bytes(DATA + b"\0")
     assert folder_state(images) != before, "an image behind a link was edited"
+
+
+def test_folders_may_lie_deeper_than_python_recurses(tmp_path):
+    depth = sys.getrecursionlimit() + 100
+    (tmp_path / "images").mkdir()
+    opened = os.open(tmp_path / "images", os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("a", dir_fd=opened)
+        below = os.open("a", os.O_RDONLY, dir_fd=opened)
+        os.close(opened)
+        opened = below
+    os.close(os.open("1.jpg", os.O_WRONLY | os.O_CREAT, dir_fd=opened))
+    os.close(opened)
+    try:
+        assert open_images(tmp_path / "images").names() == ["a/" * depth + "1.jpg"]
+    finally:
+        subprocess.run(["rm", "-r", tmp_path / "images"], check=True)  # Python's rmtree recurses
 
 
 def test_hidden_folders_are_neither_read_nor_watched(tmp_path):

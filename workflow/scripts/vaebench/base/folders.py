@@ -16,7 +16,25 @@ def files_in(folder: Path | str) -> Iterator[tuple[bytes, os.DirEntry[bytes]]]:
     Links are followed, those to folders too unless they lead back to where they lie. What begins with a dot is left
     out. UserError for a folder that cannot be listed.
     """
-    return _files_below(os.fsencode(folder), b"", ())
+    waiting: list[tuple[bytes, bytes, tuple[tuple[int, int], ...]]] = [(os.fsencode(folder), b"", ())]
+    while waiting:  # no recursion, whose depth Python limits
+        path, inside, above = waiting.pop()
+        try:
+            facts = os.stat(path)
+            with os.scandir(path) as entries:
+                found = sorted((entry for entry in entries if entry.name[:1] != b"."), key=lambda entry: entry.name)
+        except OSError as error:
+            raise UserError(f"cannot read the folder {os.fsdecode(path)}: {error.strerror}") from error
+        here = (facts.st_dev, facts.st_ino)
+        if here in above:
+            continue
+        folders = []
+        for entry in found:
+            if _is_folder(entry):
+                folders.append((entry.path, inside + entry.name + b"/", (*above, here)))
+            else:
+                yield inside + entry.name, entry
+        waiting += reversed(folders)
 
 
 def facts_of(path: bytes | Path | str) -> os.stat_result | None:
@@ -34,28 +52,6 @@ def folder_state(folder: Path | str) -> str:
         facts = facts_of(entry.path)
         sha256.update(path + (f"\0{facts.st_size} {facts.st_mtime_ns}\n" if facts else "\0no file\n").encode())
     return sha256.hexdigest()
-
-
-def _files_below(
-    folder: bytes, inside: bytes, above: tuple[tuple[int, int], ...]
-) -> Iterator[tuple[bytes, os.DirEntry[bytes]]]:
-    try:
-        facts = os.stat(folder)
-        with os.scandir(folder) as entries:
-            found = sorted((entry for entry in entries if entry.name[:1] != b"."), key=lambda entry: entry.name)
-    except OSError as error:
-        raise UserError(f"cannot read the folder {os.fsdecode(folder)}: {error.strerror}") from error
-    here = (facts.st_dev, facts.st_ino)
-    if here in above:
-        return
-    folders = []
-    for entry in found:
-        if _is_folder(entry):
-            folders.append(entry)
-        else:
-            yield inside + entry.name, entry
-    for entry in folders:
-        yield from _files_below(entry.path, inside + entry.name + b"/", (*above, here))
 
 
 def _is_folder(entry: os.DirEntry[bytes]) -> bool:

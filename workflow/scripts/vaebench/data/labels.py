@@ -1,5 +1,6 @@
 """Labels of images: CelebA's files of attributes, identities, landmarks and boxes, or a CSV with image names first."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from vaebench.base.errors import UserError
+from vaebench.data.archive.image_file import SUFFIXES
 from vaebench.data.archive.packed_names import canonical
 from vaebench.data.archive.similar import similar
 
@@ -46,11 +48,19 @@ def read_identities(path: Path) -> pd.DataFrame:
 def _read_table(path: Path, types: type[str] | dict[int, type[str]]) -> pd.DataFrame:
     """The table of a label file, its rows by the images' names; `types` as pandas takes them."""
     try:
-        table: pd.DataFrame = pd.read_csv(path, index_col=0, dtype=types, na_filter=False, **_layout(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of lines with more values than columns
+            read = pd.read_csv(path, index_col=False, dtype=types, na_filter=False, **_layout(path))
+    except pd.errors.ParserWarning as error:
+        raise UserError(f"{path}: not a label file: its lines have more values than there are columns") from error
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path}: not a label file ({error}); it needs a header, then a line per image: its name and whole numbers"
         ) from error
+    first = str(read.columns[0])
+    if first.strip().lower().endswith(SUFFIXES):
+        raise UserError(f"{path}: its first line is of the image {first}, where names of the columns are needed")
+    table: pd.DataFrame = read.set_index(read.columns[0])
     table.index = table.index.str.strip().map(canonical)
     repeated = table.index[table.index.duplicated()]
     if len(repeated):
@@ -77,12 +87,13 @@ def _layout(path: Path) -> dict[str, Any]:
 def _numbers(column: pd.Series, source: Path, whole: bool) -> pd.Series:
     """The column as int64, or float64 unless `whole`; UserError names the first value that is no such number."""
     numbers = pd.to_numeric(column, errors="coerce")
-    wrong = column[~(numbers % 1 == 0) if whole else ~np.isfinite(numbers)]
+    with np.errstate(invalid="ignore"):  # what int64 cannot hold becomes another number
+        converted: pd.Series = pd.Series(numbers.to_numpy().astype(np.int64 if whole else np.float64), numbers.index)
+    wrong = column[~(converted == numbers) if whole else ~np.isfinite(numbers)]
     if len(wrong):
         first = f"{column.name} of {wrong.index[0]} is {str(wrong.iloc[0])!r}"
         kind = "whole numbers" if whole else "numbers"
         raise UserError(f"{source}: {first}: not a label file, whose labels are {kind}")
-    converted: pd.Series = numbers.astype(np.int64 if whole else np.float64)
     return converted
 
 

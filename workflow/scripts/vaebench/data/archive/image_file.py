@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".ppm", ".pgm"),
+    *(".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".heic", ".heif"),  # the last two for the message that they are not read
+)
 
 class ImageError(Exception):
     """An image that cannot be used; the message is the reason, for the table of images, and `status` its kind."""

@@ -15,15 +15,11 @@ from vaebench.base.disk import read_errors
 from vaebench.base.errors import UserError
 from vaebench.base.folders import facts_of, files_in, folder_state
 from vaebench.data.archive import packed_names
-from vaebench.data.archive.image_file import ImageError, check_bytes
+from vaebench.data.archive.image_file import SUFFIXES, ImageError, check_bytes
 from vaebench.data.archive.zips import ZipReader
 
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".ppm", ".pgm"),
-    *(".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".heic", ".heif"),  # the last two for the message that they are not read
-)
 TRIED = 1000  # names of a partition that show which of the outer folders it writes
-LONGEST_LINE = 8192  # characters of a partition; a path has at most 4,096 bytes
+LONGEST_LINE = packed_names.LONGEST + 96  # characters of a partition: a name, its split, what a CSV adds
 
 
 class ImageSource:

@@ -12,6 +12,7 @@ from itertools import islice
 import numpy as np
 
 CHUNK = 4096  # names handled at once
+LONGEST = 4096  # bytes of a path that a file can have; all packed names take as much memory as the longest
 
 
 def canonical(name: str) -> str:

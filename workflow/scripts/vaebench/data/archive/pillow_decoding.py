@@ -7,14 +7,14 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, UnidentifiedImageError, __version__, features
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
 from vaebench.data.archive.image_file import Header, ImageError, LargeImageError, Reading, UnsupportedImageError
 from vaebench.data.archive.orientation import UPRIGHT, orientation_of
 
 JPEG_START = b"\xff\xd8\xff"
 # Those that Pillow reads by itself: for others, such as EPS, it starts a program or needs one more library.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
 EIGHT_BIT_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 BYTES_PER_PIXEL = 17  # that decoding takes at most (WebP)
@@ -30,6 +30,7 @@ UNSUPPORTED = (
     "nsupported",
     "cannot handle",
     "unknown pixel mode",
+    "MAX_TEXT_CHUNK",  # a text or colour profile of more than 1 MB in a PNG
 )  # Pillow's words for sound files that it cannot read
 OTHER_KINDS = {b"%!PS": "EPS or PostScript", b"\xc5\xd0\xd3\xc6": "EPS", b"%PDF": "PDF", b"8BPS": "Photoshop"}
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -49,6 +50,7 @@ def decode(data: bytes, channels: int, reading: Reading) -> tuple[Header, np.nda
             warnings.simplefilter("ignore")  # about what is beside the pixels, and about sizes, which are checked here
             image = _opened(data)
             reading.check(*image.size, _weight(image))
+            reading.check(*_tile(image))
             if not data.startswith(JPEG_START):
                 image.verify()  # the checksums inside PNG files, which load() skips
                 image = _opened(data)
@@ -77,6 +79,13 @@ def _weight(image: Image.Image) -> float:
     """How often a pixel counts: by the memory that decoding takes, of which OpenJPEG needs more than the others."""
     needed = 5 * (len(image.getbands()) + 1) if image.format == "JPEG2000" else 0
     return max(1.0, needed / BYTES_PER_PIXEL)
+
+
+def _tile(image: Image.Image) -> tuple[int, int]:
+    """Width and height of a TIFF file's tiles, which may be larger than the image and are decoded whole; else 1, 1."""
+    if not isinstance(image, TiffImageFile):
+        return 1, 1
+    return image.tag_v2.get(TILEWIDTH, 1), image.tag_v2.get(TILELENGTH, 1)
 
 
 def _pixels(image: Image.Image, channels: int, background: tuple[int, int, int]) -> np.ndarray:

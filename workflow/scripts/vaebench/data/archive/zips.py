@@ -16,7 +16,7 @@ from pathlib import Path
 from vaebench.base.disk import read_error, read_errors
 from vaebench.base.errors import UserError
 from vaebench.data.archive import packed_names
-from vaebench.data.archive.image_file import ImageError, check_bytes
+from vaebench.data.archive.image_file import ImageError, UnsupportedImageError, check_bytes
 
 # The records of the format specification (APPNOTE.TXT 6.3, sections 4.3.7, 4.3.12 to 4.3.16, 4.5.3, 4.6.9).
 LOCAL = struct.Struct("<4s22xHH")  # signature, lengths of name and extra
@@ -79,6 +79,8 @@ class ZipReader:
                 if len(head) < ENTRY.size or head[:4] != ENTRY_START:
                     raise self._broken(DAMAGED)
                 _, flags, *_, name, extra, comment, _ = ENTRY.unpack(head)
+                if name > packed_names.LONGEST:
+                    raise self._broken(f"a name in its list of members has {name} bytes, more than a file can have")
                 raw = file.read(name)
                 if raw.isascii():
                     text = raw.decode()
@@ -107,13 +109,13 @@ class ZipReader:
         if FULL32 in (packed, size, start):
             size, packed, start = _zip64_values(entry[behind_name : behind_name + extra], size, packed, start)
         if flags & ENCRYPTED:
-            raise ImageError("encrypted in the archive")
+            raise UnsupportedImageError("encrypted in the archive")
         check_bytes(max(packed, size), most)
         data = self._bytes(packed, self._data_position(start, entry[ENTRY.size : behind_name]))
         if method == DEFLATED:
             data = _inflate(data, size)
         elif method != STORED:
-            raise ImageError(f"compression method {method} of the archive is not supported: use stored or deflate")
+            raise UnsupportedImageError(f"compression method {method} of the archive: use stored or deflate")
         if len(data) != size or zlib.crc32(data) != crc:
             raise ImageError("CRC-32 of the archive does not match: the bytes are damaged")
         return data
