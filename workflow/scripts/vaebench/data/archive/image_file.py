@@ -8,6 +8,7 @@ SUFFIXES = (
     *(".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".heic", ".heif"),  # the last two for the message that they are not read
 )
 
+
 class ImageError(Exception):
     """An image that cannot be used; the message is the reason, for the table of images, and `status` its kind."""
 
