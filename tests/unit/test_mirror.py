@@ -95,8 +95,8 @@ def get(server, folder, retries=0, timeout=2, **changes):
 
 @contextmanager
 def refused(folder, words):
-    with pytest.raises(UserError, match=words):
-        yield
+    with pytest.raises(UserError, match=words) as failure:
+        yield failure
     assert not (folder / "birds.zip").exists()
 
 
@@ -121,7 +121,7 @@ def test_two_lengths_are_one_line(server, tmp_path):
         get(server, tmp_path)
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "x-gzip"])
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZip"])
 def test_a_compression_that_was_not_asked_for_is_undone(server, tmp_path, encoding):
     server.answers = [answer(gzip.compress(BODY) + gzip.compress(b"more"), Content_Encoding=encoding)]
     assert get(server, tmp_path, bytes=len(BODY) + 4) == BODY + b"more"
@@ -142,6 +142,30 @@ def test_other_compressions_are_refused(server, tmp_path):
     server.answers = [answer(Content_Encoding="br")]
     with refused(tmp_path, r"compresses the file \(br\)"):
         get(server, tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["identity", "UTF-8", "none", "aws-chunked"])
+def test_what_is_no_compression_is_none(server, tmp_path, encoding):
+    server.answers = [by_ranges(send=200_000, ETag='"one"', Content_Encoding=encoding)]
+    assert get(server, tmp_path, retries=1) == BODY
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "place", ["http://[bad", "http://user:pw@[::1", "\xff\xfe", "http://a..b/", "file:///etc/passwd", "//"]
+)
+def test_a_redirection_to_nowhere_is_one_line(server, tmp_path, place):
+    server.answers = [answer(b"", 302, Location=place)]
+    with refused(tmp_path, "the address cannot be used|connection failed") as failure:
+        get(server, tmp_path)
+    assert "\n" not in str(failure.value)
+
+
+def test_an_answer_that_is_no_http_is_quoted_in_short(server, tmp_path):
+    server.answers = [lambda handler: handler.wfile.write(b"x" * 50_000)]
+    with refused(tmp_path, "connection failed") as failure:
+        get(server, tmp_path)
+    assert len(str(failure.value)) < 1000
 
 
 @pytest.mark.parametrize("checked", [True, False])
@@ -266,8 +290,9 @@ def test_a_page_is_known_by_its_content(server, tmp_path, page, kind):
 def test_a_page_does_not_cost_what_is_there(server, tmp_path):
     given = {"md5": md5(BODY, tmp_path)}
     server.answers = [by_ranges(send=100_000), answer(PAGE)]
-    with refused(tmp_path, "HTML page"):
+    with refused(tmp_path, "HTML page") as failure:
         get(server, tmp_path, retries=1, **given)
+    assert "set its bytes and md5 to null" not in str(failure.value), "a page is not another file"
     server.answers = [by_ranges()]
     assert get(server, tmp_path, **given) == BODY
     assert server.requests[-1]["Range"] == "bytes=100000-"

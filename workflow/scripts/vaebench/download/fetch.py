@@ -57,12 +57,13 @@ def fetch(file: FileSource, destination: Path, settings: DownloadSettings) -> No
                     left_over.unlink()  # of sources that did not give all of it
                 return
     why = "; ".join(failures)
+    another = any(f"instead of {wanted}" in why for wanted in (file.bytes, file.md5) if wanted is not None)
     raise UserError(
         f"{destination.name} could not be obtained from any source: {why}. "
         f"Or place the file by hand at {destination.absolute()}"
         + (f" (md5 {file.md5})" if file.md5 else "")
         + " and run again."
-        + (" For another file than the configuration's set its bytes and md5 to null." if "instead of" in why else "")
+        + (" For another file than the configuration's set its bytes and md5 to null." if another else "")
     )
 
 

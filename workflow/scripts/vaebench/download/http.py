@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
+from textwrap import shorten
 from typing import Self
 
 import requests
@@ -35,6 +36,8 @@ HTML = re.compile(
     rb"<(?:!doctype html|html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p)[\s>]",
     re.IGNORECASE | re.DOTALL,
 )
+NOT_ENCODED = ("", "identity", "none", "binary", "utf-8", "aws-chunked")  # what servers say of files as they are
+LONGEST_QUOTE = 300  # characters of an error
 HEAD = 1024  # bytes at the beginning of a file that show whether it is HTML
 
 
@@ -82,9 +85,9 @@ def download(transfer: Transfer, settings: DownloadSettings) -> None:
             except Incomplete as error:
                 failure = str(error)
             except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
-                failure = f"the connection failed or ended early ({error})"
-            except requests.RequestException as error:
-                raise SourceError(f"the address cannot be used: {error}") from error
+                failure = f"the connection failed or ended early ({_words(error)})"
+            except (requests.RequestException, ValueError) as error:  # ValueError: of an address that leads elsewhere
+                raise SourceError(f"the address cannot be used: {_words(error)}") from error
             else:
                 _note(transfer).unlink(missing_ok=True)
                 transfer.partial.rename(transfer.complete)
@@ -120,7 +123,7 @@ def _receive(session: requests.Session, transfer: Transfer, timeout: float, prog
             transfer.discard()
             raise Incomplete("the server sent another part of the file than the one asked for, or of another file")
         start, wanted = continued or 0, transfer.size if total is None else total
-        blocks = _decoded(_blocks(response), response.headers.get("Content-Encoding", ""))
+        blocks = _decoded(_blocks(response), _encoding(response))
         if not start:
             blocks = _without_page(blocks, response.headers.get("Content-Type", ""))
         if None not in (transfer.size, total) and total != transfer.size:
@@ -161,7 +164,7 @@ def _refuse(response: requests.Response, have: int) -> None:
 
 def _extent(response: requests.Response) -> tuple[int | None, int | None]:
     """Where the body starts if it is a part of the file (-1 when it does not say), and the file's size if announced."""
-    encoded = response.headers.get("Content-Encoding", "identity") != "identity"
+    encoded = _encoding(response) != ""
     if response.status_code in (200, 203):
         length = response.headers.get("Content-Length", "")
         return None, int(length) if length.isascii() and length.isdecimal() and not encoded else None
@@ -169,6 +172,12 @@ def _extent(response: requests.Response) -> tuple[int | None, int | None]:
     if span is None or encoded:
         return -1, None
     return int(span[1] or -1), None if span[2] == "*" else int(span[2])
+
+
+def _encoding(response: requests.Response) -> str:
+    """How the body is compressed; empty when it is not."""
+    encoding = response.headers.get("Content-Encoding", "").lower()
+    return "" if encoding in NOT_ENCODED else encoding
 
 
 def _same_file(noted: Version, now: Version, trusted: bool) -> bool:
@@ -186,7 +195,7 @@ def _blocks(response: requests.Response) -> Iterator[bytes]:
 
 def _decoded(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
     """The body without a compression that the server applied although it was asked not to."""
-    if encoding in ("", "identity"):
+    if not encoding:
         yield from blocks
         return
     if encoding not in ("gzip", "x-gzip", "deflate"):
@@ -215,6 +224,11 @@ def _without_page(blocks: Iterator[bytes], kind: str) -> Iterator[bytes]:
     if HTML.match(head) or ("html" in kind and head.lstrip().startswith(b"<")):
         raise SourceError(PAGE)
     return chain([head], blocks)
+
+
+def _words(error: Exception) -> str:
+    """What an exception says, which may quote all that a server sent."""
+    return shorten(str(error), LONGEST_QUOTE, placeholder=" ...")
 
 
 def _note(transfer: Transfer) -> Path:
