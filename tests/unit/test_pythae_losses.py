@@ -2,14 +2,17 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from pythae import models as pythae_models
 from pythae.models.msssim_vae.msssim_vae_utils import MSSSIM
+from scipy.special import logsumexp
 from training_cases import make_spec
 
 from vaebench.models.building import build_model
 from vaebench.models.interface import Moment
+from vaebench.models.providers.pythae.beta_tc_vae import _stratified_weights
 from vaebench.models.providers.pythae.model import TERMS
 from vaebench.models.providers.pythae.msssim import WEIGHTS, ResidentMSSSIM
 
@@ -82,3 +85,37 @@ def test_the_gradient_penalty_of_a_validation_is_of_each_image_alone(float64):
     model.eval()
     alone = sum(penalty(image) for image in x.split(1)) / COUNT
     assert penalty(x) == pytest.approx(alone, rel=1e-9)
+
+
+def test_the_stratified_weights_misjudge_information_and_correlation_as_docs_models_says():
+    """Of known posteriors, whose mixture is known too; the paper gives a draw's own posterior 1 / images."""
+    images, count, latents, deviation = 20_000, 64, 8, 0.2
+    numbers = np.random.default_rng(0)
+    means, found = numbers.standard_normal((images, latents)), {"exact": [], "code": [], "paper": []}
+
+    def log_gaussian(z, mean):
+        return -0.5 * ((z - mean) / deviation) ** 2 - np.log(deviation * np.sqrt(2 * np.pi))
+
+    weights = {"code": _stratified_weights(count, images, torch.device("cpu")).numpy()}
+    own, next_one = np.arange(count), (np.arange(count) + 1) % count
+    weights["paper"] = np.full((count, count), 1 / (count - 1))
+    weights["paper"][own, own] = 1 / images
+    weights["paper"][own, next_one] = (images - count + 1) / (images * (count - 1))
+    for _ in range(2):
+        chosen = numbers.choice(images, count, replace=False)
+        z = means[chosen] + deviation * numbers.standard_normal((count, latents))
+        given = log_gaussian(z, means[chosen]).sum(1)
+        all_of_them = [log_gaussian(row, means) for row in z]
+        exact = [logsumexp(each.sum(1)) for each in all_of_them], [logsumexp(each, 0).sum() for each in all_of_them]
+        joint, product = np.array(exact) - [[np.log(images)], [latents * np.log(images)]]
+        found["exact"].append([(given - joint).mean(), (joint - product).mean()])
+        each = log_gaussian(z[:, None], means[chosen])
+        for name, weight in weights.items():
+            joint = logsumexp(np.log(weight) + each.sum(2), axis=1)
+            product = logsumexp(np.log(weight)[..., None] + each, axis=1).sum(1)
+            found[name].append([(given - joint).mean(), (joint - product).mean()])
+    information, correlation = (
+        {name: np.mean(values, axis=0)[place] for name, values in found.items()} for place in (0, 1)
+    )
+    assert information["exact"] - information["code"] > 5 > 0.5 > abs(information["exact"] - information["paper"])
+    assert correlation["code"] - correlation["exact"] > 4 > 1 > abs(correlation["exact"] - correlation["paper"])

@@ -41,7 +41,10 @@ def _log_gaussian(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def _stratified_weights(count: int, images: int, device: torch.device) -> Tensor:
-    """Importance weights (B, B) of a batch of `count` out of so many images: appendix C.2 of the paper."""
+    """Importance weights (B, B) of a batch of `count` out of so many images, as the authors' code has them.
+
+    Appendix C.2 of the paper gives 1 / images to a draw's own posterior; here the first of the batch has it.
+    """
     others = count - 1
     stratum = (images - others) / (images * others)
     weights = torch.full((count, count), 1 / others, device=device)
