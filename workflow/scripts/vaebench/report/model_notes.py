@@ -38,9 +38,9 @@ NOTES: Mapping[str, Note] = {
         "Chen et al. 2018, arXiv 1802.04942",
         "error + α MI + β TC + γ KL of each dimension",
         "its terms are estimated within a batch and depend on its size; the stratified weights are those of the "
-        "authors' code, which give a draw's own posterior 1/(B - 1) where the paper has 1/N: of 20,000 known posteriors in "
-        "8 dimensions and batches of 64, whose MI is 9.7 nats and TC 3.2, it makes 4.2 and 8.2, and the paper's weights "
-        "9.9 and 3.8 (`use_mss: false`: 14.1 and 77.6)",
+        "authors' code, which give a draw's own posterior 1/(B - 1) where the paper has 1/N: of 20,000 known "
+        "posteriors in 8 dimensions and batches of 64, whose MI is 9.7 nats and TC 3.2, it makes 4.2 and 8.2, and the "
+        "paper's weights 9.9 and 3.8 (`use_mss: false`: 14.1 and 77.6)",
     ),
     "FactorVAE": Note(
         "Kim & Mnih 2018, arXiv 1802.05983",
