@@ -55,9 +55,9 @@ def decoded(number, bits, length, logits_of):
 
 def by_transformer(prior):
     def logits_of(codes):
-        pasts = prior.pasts(1)
+        drawing = prior.drawing(1)
         for place in range(len(codes) + 1):
-            found = prior.next_logits(torch.tensor([codes[:place]], dtype=torch.int64), pasts)
+            found = prior.next_logits(torch.tensor([codes[:place]], dtype=torch.int64), drawing)
         return found[0]
 
     return logits_of

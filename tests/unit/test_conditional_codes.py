@@ -29,7 +29,7 @@ from vaebench.models.storage import load_model
 from vaebench.results.study import Run
 from vaebench.results.suite_files import TrainingIdentity
 from vaebench.sampling import samplers, showcase
-from vaebench.sampling.causal_transformer import CausalTransformer
+from vaebench.sampling.causal_transformer import CausalTransformer, Size
 from vaebench.sampling.choice import find_sampler
 from vaebench.sampling.given_labels import draw_given_labels
 from vaebench.sampling.request import Request
@@ -90,7 +90,7 @@ def test_without_labels_nothing_is_added(name):
 def network(shape, labels=3, codes=3):
     """A float64 prior whose weights are large enough for every input to show."""
     torch.manual_seed(0)
-    prior = CausalTransformer(codes, shape, 8, 2, 2, labels).double().eval()
+    prior = CausalTransformer(codes, shape, Size(8, 2, 2), labels).double().eval()
     for parameter in prior.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return prior
@@ -101,10 +101,10 @@ SHAPES = [(2, 2), (2, 1, 2)]  # of one level and of two
 
 def sequence_nats(prior, sequence, row):
     """-ln p of a sequence given a row of labels, code by code, by NumPy."""
-    pasts, total = prior.pasts(1), 0.0
+    drawing, total = prior.drawing(1), 0.0
     for place in range(len(sequence)):
         beginning = torch.tensor([[*row, *sequence[:place]]], dtype=torch.int64)
-        logits = prior.next_logits(beginning, pasts)[0].double().numpy()
+        logits = prior.next_logits(beginning, drawing)[0].double().numpy()
         total += np.log(np.exp(logits - logits.max()).sum()) + logits.max() - logits[sequence[place]]
     return total
 
@@ -114,7 +114,7 @@ def sequence_nats(prior, sequence, row):
 def test_the_prior_is_a_distribution_given_each_row_of_labels(shape):
     prior = network(shape)
     every = torch.tensor(list(itertools.product(range(3), repeat=4)))
-    grids, tables = CausalTransformer(3, shape, 8, 1, 1).grids(every), []
+    grids, tables = CausalTransformer(3, shape, Size(8, 1, 1)).grids(every), []
     for row in np.eye(3):
         given = torch.tensor(row).expand(len(every), 3)
         nats = code_nats(prior, grids, 20, given).reshape(len(every), -1).sum(1)

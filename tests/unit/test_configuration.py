@@ -169,6 +169,10 @@ def test_every_key_of_the_schema_has_a_description_and_optional_ones_a_default()
         ({"models": {"vae": {"sweep": {"training.lr": [1]}}}}, ["models.vae.sweep.training.lr", "learning_rate"]),
         ({"models": {"vqvae": {"training": {"lr": 0.1}}}}, ["models.vqvae.training.lr: unknown key"]),
         ({"models": {"vqvae": {"nets": {"encoder": "convnet"}}}}, ["models.vqvae.nets.encoder", "flat vector"]),
+        (
+            {"models": {"vqvae": {"nets": {"encoder": "resnet", "decoder": "compact"}}}},
+            ["models.vqvae.nets: encoder and decoder have different grids: resnet has a vector for each 16x16"],
+        ),
         ({"models": {"vae": {"nets": {"decoder": "unet"}}}}, ["models.vae.nets.decoder: unknown net", "compact"]),
         (
             {"models": {"vae": {"nets": {"decoder": {"diffusers": {"layers": 2}}}}}},
@@ -216,6 +220,18 @@ def test_mistakes_are_named_with_path_and_what_is_allowed(change, expected):
     for part in expected:
         assert part in message
     assert "mistakes in the configuration, 1:" in message or "resnet takes only" in message
+
+
+@pytest.mark.parametrize(
+    ("downsampling", "expected"),
+    [
+        (4, "nets.encoder: resnet divides these images by 16, not by downsampling 4"),
+        (5, "config.downsampling: 5 must be one of 4, 8, 16, 32, or null"),
+    ],
+)
+def test_a_grid_that_the_networks_do_not_have_is_named(downsampling, expected):
+    message = message_of({"models": {"vqvae": {"config": {"downsampling": downsampling}}}})
+    assert f"models.vqvae.{expected}" in message
 
 
 def test_without_a_partition_a_split_is_drawn_and_a_source_is_taken_before_a_generator():

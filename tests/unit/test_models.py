@@ -61,11 +61,13 @@ assert "vaebench" not in sys.modules
 
 def test_saved_models_load_in_stock_pythae_without_this_package(tmp_path):
     models = ["VAE", "VQVAE", "VAEGAN", "RHVAE"]
+    configs = {"VQVAE": {"latent_dim": 4, "downsampling": 16}}
     for model in models:
         torch.manual_seed(0)
-        network = build_model(make_spec(model), SHAPE).eval()
+        spec = make_spec(model, config=configs[model]) if model in configs else make_spec(model)
+        network = build_model(spec, SHAPE).eval()
         x = torch.rand(4, *SHAPE)
-        save_model(network, make_spec(model).as_record(), tmp_path / model / "final_model")
+        save_model(network, spec.as_record(), tmp_path / model / "final_model")
         x = x.double()  # the other process may use another number of threads, which sum in another order
         torch.save({"x": x, "z": network.double().encoder(x).embedding}, tmp_path / model / "expected.pt")
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
@@ -73,6 +75,8 @@ def test_saved_models_load_in_stock_pythae_without_this_package(tmp_path):
     result = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == models
+    again = load_model(tmp_path / "VQVAE" / "final_model")
+    assert again.encode(torch.zeros(1, *SHAPE)).codes.shape == (1, 2, 2)
 
 
 def test_loading_opens_no_pickle_and_keeps_the_random_numbers(tmp_path):

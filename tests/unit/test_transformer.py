@@ -14,7 +14,7 @@ from vaebench.models.run_spec import Named
 from vaebench.models.sampler_options import defaults_of
 from vaebench.models.storage import load_model
 from vaebench.sampling import fitting, transformer
-from vaebench.sampling.causal_transformer import CausalTransformer
+from vaebench.sampling.causal_transformer import CausalTransformer, Size
 from vaebench.sampling.choice import resolve_sampler
 from vaebench.sampling.transformer import code_nats, fit_transformer, sample_codes
 
@@ -25,21 +25,22 @@ def nats_of_images(prior, grids, batch_size):
 
 
 TINY = defaults_of("transformer") | {"epochs": 2, "width": 8, "heads": 2, "layers": 1, "batch_size": 16}
-SHAPES = [(3, 4), (2, 3, 2)]  # of one level and of two
+SHAPES = [((3, 4), 1), ((2, 3, 2), 1), ((4, 6), 2), ((2, 2, 4), 2)]  # of one level and of two, in patches of 1 and 2
+TINY_SHAPES = [((2, 2), 1), ((2, 1, 2), 1), ((2, 2), 2)]  # of four codes
 
 
-def network(codes=5, shape=(3, 4), seed=0, std=0.3):
+def network(codes=5, shape=(3, 4), patch=1, std=0.3):
     """A float64 network whose weights are large enough for every input to show."""
-    torch.manual_seed(seed)
-    prior = CausalTransformer(codes, shape, width=8, layers=2, heads=2).double().eval()
+    torch.manual_seed(0)
+    prior = CausalTransformer(codes, shape, Size(8, 2, 2, patch)).double().eval()
     for parameter in prior.parameters():
         torch.nn.init.normal_(parameter, std=std)
     return prior
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_code_depends_on_all_codes_before_it_and_on_no_other(shape):
-    prior = network(shape=shape)
+@pytest.mark.parametrize(("shape", "patch"), SHAPES)
+def test_a_code_depends_on_all_codes_before_it_and_on_no_other(shape, patch):
+    prior = network(shape=shape, patch=patch)
     sequence = torch.randint(5, (1, prior.length))
     with torch.no_grad():
         before = prior(sequence)
@@ -51,38 +52,45 @@ def test_a_code_depends_on_all_codes_before_it_and_on_no_other(shape):
             assert differs[place + 1 :].all()
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_sequence_is_read_by_rows_and_at_each_position_by_levels(shape):
-    prior = network(shape=shape)
+@pytest.mark.parametrize(("shape", "patch"), SHAPES)
+def test_a_sequence_is_read_by_rows_of_patches_and_of_their_cells_and_by_levels(shape, patch):
+    prior = network(shape=shape, patch=patch)
     grids = torch.arange(math.prod(shape)).reshape(1, *shape)
     sequence = prior.sequences(grids)
     assert torch.equal(prior.grids(sequence), grids)
     rows, columns = shape[-2:]
     levels = range(shape[0]) if len(shape) == 3 else [...]
-    expected = [int(grids[0, level, i, j]) for i in range(rows) for j in range(columns) for level in levels]
+    cells = [
+        (i + y, j + x)
+        for i in range(0, rows, patch)
+        for j in range(0, columns, patch)
+        for y in range(patch)
+        for x in range(patch)
+    ]
+    expected = [int(grids[0, level, y, x]) for y, x in cells for level in levels]
     assert sequence[0].tolist() == expected
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_codes_one_by_one_have_the_logits_of_whole_sequences(shape):
-    prior = network(shape=shape)
+@pytest.mark.parametrize(("shape", "patch"), SHAPES)
+def test_codes_one_by_one_have_the_logits_of_whole_sequences(shape, patch):
+    prior = network(shape=shape, patch=patch)
     sequences = torch.randint(5, (7, prior.length))
-    pasts = prior.pasts(7)
+    drawing = prior.drawing(7)
     with torch.no_grad():
-        stepwise = [prior.next_logits(sequences[:, :place], pasts) for place in range(prior.length)]
+        stepwise = [prior.next_logits(sequences[:, :place], drawing) for place in range(prior.length)]
         torch.testing.assert_close(torch.stack(stepwise, 1), prior(sequences), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("shape", [(2, 2), (2, 1, 2)])
-def test_the_probabilities_of_all_sequences_add_up_to_one(shape):
-    prior = network(codes=3, shape=shape)
+@pytest.mark.parametrize(("shape", "patch"), TINY_SHAPES)
+def test_the_probabilities_of_all_sequences_add_up_to_one(shape, patch):
+    prior = network(codes=3, shape=shape, patch=patch)
     every = torch.tensor(list(itertools.product(range(3), repeat=4))).reshape(-1, *shape)
     assert np.exp(-nats_of_images(prior, every, 20)).sum() == pytest.approx(1, abs=1e-12)
 
 
-@pytest.mark.parametrize("shape", [(2, 2), (2, 1, 2)])
-def test_samples_follow_the_probabilities(shape):
-    prior = network(codes=2, shape=shape, std=0.8)
+@pytest.mark.parametrize(("shape", "patch"), TINY_SHAPES)
+def test_samples_follow_the_probabilities(shape, patch):
+    prior = network(codes=2, shape=shape, patch=patch, std=0.8)
     every = torch.tensor(list(itertools.product(range(2), repeat=4))).reshape(-1, *shape)
     expected = np.exp(-nats_of_images(prior, every, 16))
     count = 10_000
@@ -109,7 +117,7 @@ def test_the_nats_of_several_levels_are_told_apart():
 def test_temperature_and_top_k_narrow_the_distribution():
     prior = network(codes=6, shape=(1, 1))
     with torch.no_grad():
-        logits = prior.next_logits(torch.empty(1, 0, dtype=torch.int64), prior.pasts(1))[0]
+        logits = prior.next_logits(torch.empty(1, 0, dtype=torch.int64), prior.drawing(1))[0]
     count = 20_000
     for temperature, top_k in ((0.5, None), (2.0, None), (1.0, 2), (0.5, 3), (1.0, 100)):
         expected = logits / temperature
@@ -121,8 +129,8 @@ def test_temperature_and_top_k_narrow_the_distribution():
         assert ((shares - probabilities).abs() <= 5 * (probabilities * (1 - probabilities) / count).sqrt()).all()
 
 
-@pytest.mark.parametrize("levels", [1, 2])
-def test_the_nats_of_a_known_distribution_come_near_its_entropy(levels):
+@pytest.mark.parametrize(("shape", "patch"), [((3, 4), 1), ((2, 2, 3), 1), ((2, 6), 2)])
+def test_the_nats_of_a_known_distribution_come_near_its_entropy(shape, patch):
     """Codes of which each is the last one, or any other, as a Markov chain: the entropy has a closed form.
 
     No model has fewer nats than the entropy but by chance: the mean of n images of standard deviation s is known to
@@ -133,11 +141,16 @@ def test_the_nats_of_a_known_distribution_come_near_its_entropy(levels):
     steps = np.where(random.random((count, length - 1)) < stays, 0, random.integers(1, codes, (count, length - 1)))
     first = random.integers(codes, size=(count, 1))
     sequence = torch.from_numpy(np.cumsum(np.concatenate([first, steps], 1), 1) % codes)
-    shape = (3, 4) if levels == 1 else (2, 2, 3)
-    grids = CausalTransformer(codes, shape, 8, 1, 1).grids(sequence)
+    grids = CausalTransformer(codes, shape, Size(8, 1, 1, patch)).grids(sequence)
     entropy_of_step = -stays * math.log(stays) - (1 - stays) * math.log((1 - stays) / (codes - 1))
     entropy = math.log(codes) + (length - 1) * entropy_of_step
-    options = defaults_of("transformer") | {"width": 32, "layers": 1, "epochs": 4, "learning_rate": 1e-2}
+    options = defaults_of("transformer") | {
+        "width": 32,
+        "layers": 1,
+        "epochs": 4,
+        "learning_rate": 1e-2,
+        "patch": patch,
+    }
     prior = fit_transformer((grids[:1000], grids[1000:1100]), codes, options, seed=0)
     nats = nats_of_images(prior, grids[1100:], 100)
     chance = 5 * nats.std() / math.sqrt(len(nats))
@@ -179,11 +192,11 @@ def test_a_fit_that_diverges_is_refused():
 
 
 def test_codes_are_drawn_in_blocks_of_bounded_memory(monkeypatch):
-    prior = CausalTransformer(3, (2, 3), 8, 1, 2)
+    prior = CausalTransformer(3, (2, 3), Size(8, 1, 2))
     monkeypatch.setattr(transformer, "NUMBERS", 100 * 2 * 6 * 8)
     sizes = []
-    pasts = prior.pasts
-    monkeypatch.setattr(prior, "pasts", lambda count: sizes.append(count) or pasts(count))
+    drawing = prior.drawing
+    monkeypatch.setattr(prior, "drawing", lambda count: sizes.append(count) or drawing(count))
     drawn = sample_codes(prior, 250, 0, 1.0, None)
     assert sizes[1:] == [100, 100, 50]
     assert drawn.shape == (250, 2, 3)
@@ -197,11 +210,14 @@ def test_options_that_cannot_be_are_named(tmp_path):
         ({"temperature": "hot"}, "'hot' must be a number that is more than 0"),
         ({"top_k": 0}, "transformer.top_k: 0 must be a whole number that is at least 1"),
         ({"layers": 1.5}, "transformer.layers: 1.5 must be a whole number that is at least 1"),
+        ({"patch": 0}, "transformer.patch: 0 must be a whole number that is at least 1"),
         ({"width": True}, "transformer.width: True must be a whole number that is at least 1"),
         ({"width": 30}, "transformer: width 30 is no multiple of heads 4"),
     ):
         with pytest.raises(UserError, match=message):
             resolve_sampler(model, Named("transformer", options))
+    with pytest.raises(UserError, match="a grid of 2x3 codes has no whole patches of 2"):
+        fit_transformer((torch.zeros(2, 2, 3), torch.zeros(2, 2, 3)), 3, TINY | {"patch": 2}, 0)
     assert resolve_sampler(model, Named("transformer", {"temperature": 1, "top_k": None}))[1]["temperature"] == 1
     assert resolve_sampler(model, Named("transformer", {"weight_decay": 0}))[1]["weight_decay"] == 0
 

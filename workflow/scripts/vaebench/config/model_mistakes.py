@@ -12,7 +12,7 @@ from vaebench.config.runs import combinations, resolved_run
 from vaebench.config.sampler_entries import samplers_of, why_no_options
 from vaebench.config.schema import is_number, listing, unknown, yaml_number
 from vaebench.config.training_settings import mistakes_in_training
-from vaebench.models.catalog import NETS, ModelInfo
+from vaebench.models.catalog import GRID, NETS, ModelInfo
 from vaebench.models.label_names import FIELD
 from vaebench.models.lookup import MODELS, labels_of
 from vaebench.models.run_spec import RunSpec
@@ -146,3 +146,17 @@ def _net_mistakes(path: str, spec: RunSpec, shape: tuple[int, int, int] | None, 
             check = NETS[name].why_not if shape is None else partial(NETS[name].check, role, info, shape, spec.config)
             if reason := check(network.options):
                 yield f"{path}.nets.{role}: {reason}"
+    if shape is not None and (reason := _why_other_grids(spec, info, shape)):
+        yield f"{path}.nets: {reason}"
+
+
+def _why_other_grids(spec: RunSpec, info: ModelInfo, shape: tuple[int, int, int]) -> str | None:
+    """Why the grid that the encoder gives is not the one that the decoder takes; None where it is, or is not known."""
+    found = [spec.networks.get(role) for role in ("encoder", "decoder")]
+    names = [network.name for network in found if network]
+    families = [NETS[name] for name in names if name in NETS and GRID in NETS[name].heads and not NETS[name].added]
+    strides = {family.name: family.stride(shape, spec.config) for family in families}
+    if info.head(spec.config) != GRID or len({*strides.values()}) < 2:
+        return None
+    made = [f"{name} has a vector for each {stride}x{stride} pixels" for name, stride in strides.items()]
+    return f"encoder and decoder have different grids: {', '.join(made)}; choose another of them"

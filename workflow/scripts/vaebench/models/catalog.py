@@ -152,7 +152,8 @@ class NetInfo:
     """A family of networks: what it can be built for.
 
     `shapes` are the input shapes (channels, height, width) that it takes, None for a family of any shape.
-    `heads` are the kinds of latents. `has_options`: it can be told more than its name (`diffusers_options`). `package`:
+    `heads` are the kinds of latents. `strides`: by shape, how many pixels a vector of its grids stands for in either
+    direction, where that is fixed. `has_options`: it can be told more than its name (`diffusers_options`). `package`:
     the optional one that it is made of.
     `discriminator_depth` is the number of layers of its discriminator; the last one gives the probability. `batch_norm`
     are the roles whose networks normalise over the batch. `added` are the roles' classes where a plugin adds it: their
@@ -167,6 +168,7 @@ class NetInfo:
     smallest_side: int = 28
     batch_norm: tuple[str, ...] = ()
     added: Mapping[str, Added] = field(default_factory=dict)
+    strides: Mapping[tuple[int, int, int], int] = field(default_factory=dict)
     has_options: bool = False
     package: str = ""
 
@@ -210,10 +212,14 @@ class NetInfo:
             )
         if role == "discriminator":
             return self._check_layer(model, config)
-        if self.has_options:
-            stride = grid_stride((height, width), config.get("downsampling"))
-            return why_no_grid((height, width), options, stride, head == GRID)
-        return None
+        stride, chosen = self.stride(input_shape, config), config.get("downsampling")
+        if head == GRID and chosen not in (None, stride):
+            return f"{self.name} divides these images by {stride}, not by downsampling {chosen}; use compact or lapped"
+        return why_no_grid((height, width), options, stride, head == GRID) if self.has_options else None
+
+    def stride(self, input_shape: tuple[int, int, int], config: Mapping[str, Any]) -> int:
+        """How many pixels of images of `input_shape` (C, H, W) a vector of its grids stands for, each way."""
+        return self.strides.get(tuple(input_shape)) or grid_stride(input_shape[1:], config.get("downsampling"))
 
     def _check_added(self, role: str, model: ModelInfo, side: int, config: Mapping[str, Any]) -> str | None:
         options = self.added[role].options
@@ -276,7 +282,7 @@ OWN_NETS = {
             discriminator_depth=5,
             batch_norm=("encoder", "decoder", "discriminator"),
         ),
-        NetInfo("resnet", ("encoder", "decoder"), (MNIST, CIFAR, CELEBA)),
+        NetInfo("resnet", ("encoder", "decoder"), (MNIST, CIFAR, CELEBA), strides={MNIST: 8, CIFAR: 4, CELEBA: 16}),
         NetInfo(
             "compact",
             ("encoder", "decoder", "discriminator"),
@@ -300,7 +306,13 @@ OWN_NETS = {
             batch_norm=("encoder", "decoder"),
         ),
         NetInfo("diffusers", ("encoder", "decoder"), None, smallest_side=8, has_options=True, package="diffusers"),
-        NetInfo("strided", ("encoder", "decoder"), (MNIST, CIFAR, CELEBA), heads=(GRID,)),
+        NetInfo(
+            "strided",
+            ("encoder", "decoder"),
+            (MNIST, CIFAR, CELEBA),
+            heads=(GRID,),
+            strides=dict.fromkeys((MNIST, CIFAR, CELEBA), 4),
+        ),
     )
 }
 

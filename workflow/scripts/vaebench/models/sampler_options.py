@@ -63,6 +63,7 @@ SAMPLER_OPTIONS = Alternatives(
             **_of_a_fit(6, 32),
             **_of_a_network(2, 128),
             "heads": whole(4, COUNT),
+            "patch": whole(1, COUNT),
             "temperature": number(1.0, POSITIVE),
             "top_k": _whole_or_null(),
         },

@@ -1,30 +1,43 @@
 """The network of the sampler `transformer`: a causal transformer over grids of codes, of one level or several.
 
-A grid is read position by position in reading order, and at each position level by level: a sequence of h·w·levels
-codes. Decoder-only and pre-norm (Vaswani et al. 2017, Radford et al. 2019), with what a grid offers: each code is
-predicted at its own row, column and level, and sees, besides all codes before it through attention, the last one and
-those of the position above it directly.
+A grid is read patch by patch in reading order, and within a patch cell by cell and level by level; a patch is one cell
+unless it is asked to be larger. A trunk reads the patches: decoder-only and pre-norm (Vaswani et al. 2017, Radford et
+al. 2019), with what a grid offers: each patch is predicted at its own row and column, and sees, besides all patches
+before it through attention, the codes of the last one and of the one above it directly. The codes of a patch follow
+from the trunk's answer and from each other by perceptrons, as in Lee et al. 2022 (arXiv 2203.01941, section 3.2), where
+a second transformer does it: attention, whose cost grows with the length of a sequence, is over patches alone.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-SHORT = 128  # codes, see `_kernels`
+SHORT = 128  # patches, see `_kernels`
 STD = 0.02  # of initial weights (Radford et al. 2019)
 
 
+@dataclass(frozen=True)
+class Size:
+    """Of the trunk: numbers a patch, layers, heads of attention; and cells in either direction that are one patch."""
+
+    width: int
+    layers: int
+    heads: int
+    patch: int = 1
+
+
 class Past:
-    """The keys and values that one layer has computed for the codes so far, with room for a whole sequence."""
+    """The keys and values that one layer has computed for the patches so far, with room for a whole grid."""
 
     def __init__(self, keys: Tensor) -> None:
         self.keys, self.values, self.length = keys, torch.empty_like(keys), 0
 
     def extended(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """All of them, with those of the next codes (B, heads, n, width / heads) behind."""
+        """All of them, with those of the next patches (B, heads, n, width / heads) behind."""
         first, self.length = self.length, self.length + key.shape[2]
         self.keys[:, :, first : self.length] = key
         self.values[:, :, first : self.length] = value
@@ -41,7 +54,7 @@ class Attention(nn.Module):
         self.output = nn.Linear(width, width)
 
     def forward(self, x: Tensor, past: Past | None) -> Tensor:
-        """A whole sequence (B, T, width), or the code behind those in `past`, (B, 1, width)."""
+        """All patches (B, T, width), or the one behind those in `past`, (B, 1, width)."""
         query, key, value = self.inputs(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if past is not None:
             key, value = past.extended(key, value)
@@ -58,7 +71,7 @@ def _kernels(query: Tensor) -> list[SDPBackend]:
 
 
 class Block(nn.Module):
-    """Attention, then two layers on each code alone; either reads normalised numbers and adds to what it was given."""
+    """Attention, then two layers on each patch alone; either reads normalised numbers and adds to what it was given."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -73,27 +86,37 @@ class Block(nn.Module):
         return mixed
 
 
+@dataclass
+class Drawing:
+    """What is kept of grids whose codes are drawn one by one: a `Past` a layer, and the trunk's latest answer."""
+
+    pasts: list[Past]
+    answer: Tensor | None = None
+
+
 class CausalTransformer(nn.Module):
     """Logits of each code of a sequence given those before it.
 
-    codes: how many there are, of each level. shape: of a grid, (h, w) or (levels, h, w). labels: how many numbers, of 0
-    and 1, tell what all codes are given besides; these stand before the codes of a sequence, and what each is worth is
-    added to the input of every code.
+    codes: how many there are, of each level. shape: of a grid, (h, w) or (levels, h, w), h and w multiples of
+    `size.patch`. labels: how many numbers, of 0 and 1, tell what all codes are given besides; these stand before the
+    codes of a sequence, and what each is worth is added to the trunk's input.
     """
 
-    def __init__(self, codes: int, shape: Sequence[int], width: int, layers: int, heads: int, labels: int = 0) -> None:
+    def __init__(self, codes: int, shape: Sequence[int], size: Size, labels: int = 0) -> None:
         super().__init__()
-        self.labels = labels
+        width, self.heads, self.patch, self.labels = size.width, size.heads, size.patch, labels
         self.shape = tuple(shape)
-        *levels, self.rows, self.columns = shape
-        self.codes, self.levels, self.heads = codes, (levels or [1])[0], heads
-        self.nothing = codes * self.levels  # stands for a code where there is none: before the first, above the top row
+        *levels, rows, columns = shape
+        self.codes, self.levels = codes, (levels or [1])[0]
+        self.rows, self.columns, self.depth = rows // size.patch, columns // size.patch, self.levels * size.patch**2
+        self.nothing = codes * self.depth  # stands for a code where there is none: before the first, above the top row
         self.last, self.above = (nn.Embedding(self.nothing + 1, width) for _ in range(2))
         self.row, self.column = nn.Embedding(self.rows, width), nn.Embedding(self.columns, width)
-        self.level = nn.Embedding(self.levels, width)
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(width, size.heads) for _ in range(size.layers))
+        self.within = nn.Embedding(self.nothing, width)
+        self.perceptrons = nn.ModuleList(_perceptron(width) for _ in range(self.depth - 1))
         self.norm = nn.LayerNorm(width)
-        self.output = nn.Parameter(torch.empty(self.levels, codes, width))
+        self.output = nn.Parameter(torch.empty(self.depth, codes, width))
         self.given = nn.Linear(labels, width, bias=False) if labels else None
         for parameter in self.parameters():
             if parameter.ndim > 1:
@@ -102,60 +125,71 @@ class CausalTransformer(nn.Module):
     @property
     def length(self) -> int:
         """How many codes a sequence has."""
-        return self.rows * self.columns * self.levels
+        return self.rows * self.columns * self.depth
 
     def sequences(self, grids: Tensor, given: Tensor | None = None) -> Tensor:
         """Grids (B, *shape) as sequences, (B, length), or with their labels, rows (B, K), (B, K + length)."""
-        codes = grids.reshape(len(grids), self.levels, -1).transpose(1, 2).flatten(1)
+        cells = grids.reshape(-1, self.levels, self.rows, self.patch, self.columns, self.patch)
+        codes = cells.permute(0, 2, 4, 3, 5, 1).flatten(1)
         return codes if given is None else torch.cat([given.to(codes), codes], 1)
 
     def grids(self, sequences: Tensor) -> Tensor:
         """Sequences as grids again, without the labels."""
-        return (
-            sequences[:, self.labels :]
-            .reshape(len(sequences), -1, self.levels)
-            .transpose(1, 2)
-            .reshape(-1, *self.shape)
-        )
+        cells = sequences[:, self.labels :].reshape(-1, self.rows, self.columns, self.patch, self.patch, self.levels)
+        return cells.permute(0, 5, 1, 3, 2, 4).reshape(-1, *self.shape)
 
     def forward(self, sequences: Tensor) -> Tensor:
         """Sequences (B, K + length) int64 -> logits (B, length, codes)."""
-        x = self._inputs(sequences, 0, self.length)
+        x = self._inputs(sequences, 0, self.rows * self.columns)
         for block in self.blocks:
             x = block(x, None)
-        by_level = self.norm(x).unflatten(1, (-1, self.levels)).unbind(2)
-        logits = [functional.linear(x, output) for x, output in zip(by_level, self.output, strict=True)]
-        return torch.stack(logits, 2).flatten(1, 2)
+        patches = sequences[:, self.labels :].unflatten(1, (-1, self.depth))
+        return torch.stack([self._logits(x, patches[..., :place]) for place in range(self.depth)], 2).flatten(1, 2)
 
-    def pasts(self, count: int) -> list[Past]:
-        """What `next_logits` keeps of `count` sequences, a `Past` a layer, before their first code."""
-        heads = self.heads, self.length, self.norm.normalized_shape[0] // self.heads
-        return [Past(self.output.new_empty(count, *heads)) for _ in self.blocks]
+    def drawing(self, count: int) -> Drawing:
+        """What `next_logits` keeps of `count` sequences, before their first code."""
+        patches = self.rows * self.columns
+        keys = count, self.heads, patches, self.norm.normalized_shape[0] // self.heads
+        return Drawing([Past(self.output.new_empty(keys)) for _ in self.blocks])
 
-    def next_logits(self, beginnings: Tensor, pasts: Sequence[Past]) -> Tensor:
+    def next_logits(self, beginnings: Tensor, drawing: Drawing) -> Tensor:
         """Logits (B, codes) of the code behind beginnings (B, K + n) of sequences: called for n = 0, 1, 2 and so on."""
-        place = beginnings.shape[1] - self.labels
-        x = self._inputs(beginnings, place, place + 1)
-        for block, past in zip(self.blocks, pasts, strict=True):
-            x = block(x, past)
-        return functional.linear(self.norm(x[:, 0]), self.output[place % self.levels])
+        patch, place = divmod(beginnings.shape[1] - self.labels, self.depth)
+        if place == 0:
+            x = self._inputs(beginnings, patch, patch + 1)
+            for block, past in zip(self.blocks, drawing.pasts, strict=True):
+                x = block(x, past)
+            drawing.answer = x[:, 0]
+        return self._logits(drawing.answer, beginnings[:, beginnings.shape[1] - place :])
 
     def _inputs(self, sequences: Tensor, first: int, end: int) -> Tensor:
-        """What the network reads in order to predict the codes at places `first` to `end`, (B, end - first, width)."""
-        places = torch.arange(first, end, device=sequences.device)
-        positions, levels = places // self.levels, places % self.levels
-        x: Tensor = self.row(positions // self.columns) + self.column(positions % self.columns) + self.level(levels)
-        x = x + self.last(self._codes_at(sequences, places - 1))
-        for level in range(self.levels):
-            x = x + self.above(self._codes_at(sequences, (positions - self.columns) * self.levels + level))
+        """What the trunk reads in order to predict the patches `first` to `end`, (B, end - first, width)."""
+        patches = torch.arange(first, end, device=sequences.device)
+        x: Tensor = self.row(patches // self.columns) + self.column(patches % self.columns)
+        x = x + self.last(self._codes_of(sequences, patches - 1)).sum(2)
+        x = x + self.above(self._codes_of(sequences, patches - self.columns)).sum(2)
         if self.given is not None:
             x = x + self.given(sequences[:, None, : self.labels].to(x))
         return x
 
-    def _codes_at(self, sequences: Tensor, places: Tensor) -> Tensor:
-        """The codes at places of the sequences, those of each level with numbers of their own, (B, n)."""
+    def _codes_of(self, sequences: Tensor, patches: Tensor) -> Tensor:
+        """The codes of patches of the sequences, those of each place with numbers of their own, (B, n, depth)."""
+        places = torch.arange(self.depth, device=sequences.device)
         if sequences.shape[1] == self.labels:
-            return places.new_full((len(sequences), len(places)), self.nothing)
-        found = sequences[:, self.labels + places.clamp(min=0)] + self.codes * (places % self.levels)
-        codes: Tensor = found.where(places >= 0, self.nothing)
+            return places.new_full((len(sequences), len(patches), self.depth), self.nothing)
+        found = sequences[:, self.labels + patches.clamp(min=0)[:, None] * self.depth + places]
+        codes: Tensor = (found + self.codes * places).where(patches[:, None] >= 0, self.nothing)
         return codes
+
+    def _logits(self, answer: Tensor, before: Tensor) -> Tensor:
+        """Of the next code of a patch, (..., codes), from the trunk's answer (..., width) and its codes `before`."""
+        place = before.shape[-1]
+        if place:
+            numbers = before + self.codes * torch.arange(place, device=before.device)
+            answer = answer + self.within(numbers).sum(-2)
+            answer = answer + self.perceptrons[place - 1](answer)
+        return functional.linear(self.norm(answer), self.output[place])
+
+
+def _perceptron(width: int) -> nn.Sequential:
+    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))

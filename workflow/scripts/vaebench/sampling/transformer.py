@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from vaebench.base.devices import random_numbers_kept
+from vaebench.base.errors import UserError
 from vaebench.sampling import fitting
-from vaebench.sampling.causal_transformer import CausalTransformer
+from vaebench.sampling.causal_transformer import CausalTransformer, Size
 from vaebench.sampling.codes import image_codes, size_of
 from vaebench.sampling.request import Drawn, Request
 from vaebench.training.precision import multiplies_in_bfloat16
@@ -51,14 +52,18 @@ def fit_transformer(
     """Fit a transformer to the first of the grids (n, h, w) or (n, levels, h, w); the second choose the epoch.
 
     On their device, in bfloat16 where that multiplies in it. given: the labels of both, rows (n, K). Options: width,
-    layers, heads, of which width is a multiple, and those of `fitting.fit`. Raises UserError for a fit that diverges.
+    layers, heads, of which width is a multiple, patch, and those of `fitting.fit`. Raises UserError for a grid that is
+    not made of whole patches, and a fit that diverges.
     """
-    width, heads = options["width"], options["heads"]
+    size = Size(*(options[name] for name in ("width", "layers", "heads", "patch")))
+    *_, rows, columns = grids[0].shape
+    if rows % size.patch or columns % size.patch:
+        raise UserError(f"sampler.options: a grid of {rows}x{columns} codes has no whole patches of {size.patch}")
     device = grids[0].device
     with random_numbers_kept(device):
         torch.manual_seed(seed)
         labels = 0 if given is None else given[0].shape[1]
-        prior = CausalTransformer(codes, grids[0].shape[1:], width, options["layers"], heads, labels).to(device)
+        prior = CausalTransformer(codes, grids[0].shape[1:], size, labels).to(device)
     fast = multiplies_in_bfloat16(device)
 
     def nats(sequences: Tensor) -> Tensor:
@@ -107,14 +112,14 @@ def sample_codes(
     """
     device = prior.output.device
     generator = torch.Generator(device).manual_seed(seed)
-    numbers_of_one = sum(2 * past.keys.numel() for past in prior.pasts(1))
+    numbers_of_one = sum(2 * past.keys.numel() for past in prior.drawing(1).pasts)
     most = max(NUMBERS // numbers_of_one, 1)
     beginnings = (torch.empty(count, 0) if given is None else given).to(device, torch.int64)
     drawn = []
     for sequences in beginnings.split(most):
-        pasts = prior.pasts(len(sequences))
+        drawing = prior.drawing(len(sequences))
         for _ in range(prior.length):
-            logits = prior.next_logits(sequences, pasts) / temperature
+            logits = prior.next_logits(sequences, drawing) / temperature
             if top_k is not None and top_k < prior.codes:
                 logits = logits.masked_fill(logits < logits.topk(top_k).values[:, -1:], -torch.inf)
             code = torch.multinomial(logits.softmax(1), 1, generator=generator)

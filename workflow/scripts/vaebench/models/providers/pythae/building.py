@@ -13,7 +13,7 @@ from torch import nn
 from vaebench.base.errors import UserError
 from vaebench.base.plain_tensors import one_line
 from vaebench.models.networks.families import build
-from vaebench.models.providers.pythae.catalog import LIKELIHOOD, MODELS, ONLY_PRETRAINED
+from vaebench.models.providers.pythae.catalog import DOWNSAMPLING, LIKELIHOOD, MODELS, ONLY_PRETRAINED, OWN_FIELDS
 from vaebench.models.providers.pythae.model import PythaeModel, adopt
 from vaebench.models.run_spec import ModelSpec, Named, RunSpec
 
@@ -57,7 +57,10 @@ def build_network(role: str, network: Named, model: str, config: BaseAEConfig) -
 
 
 def build_config(name: str, fields: Mapping[str, Any], input_shape: tuple[int, int, int]) -> BaseAEConfig:
-    """pythae's configuration object; unlike pythae it refuses fields that the model does not have."""
+    """pythae's configuration object, with `downsampling` for the networks, which pythae does not save.
+
+    Unlike pythae it refuses fields that the model does not have.
+    """
     if name not in MODELS:
         raise UserError(f"{name!r} is no model of pythae 0.1.2; choose from {', '.join(MODELS)}")
     info = MODELS[name]
@@ -71,11 +74,13 @@ def build_config(name: str, fields: Mapping[str, Any], input_shape: tuple[int, i
         raise UserError(f"{name}: {reason}")
     config_class = getattr(pythae_models, f"{name}Config", None) or getattr(pythae_models, f"{name}_Config")
     try:
-        return config_class(
-            input_dim=tuple(input_shape), **{key: value for key, value in fields.items() if key != LIKELIHOOD}
+        config = config_class(
+            input_dim=tuple(input_shape), **{key: value for key, value in fields.items() if key not in OWN_FIELDS}
         )
     except (TypeError, ValueError) as error:
         raise UserError(f"{name} cannot have the config {dict(fields)}: {one_line(error)}") from error
+    config.downsampling = fields.get(DOWNSAMPLING)
+    return config
 
 
 def load_trusted(folder: Path) -> PythaeModel:

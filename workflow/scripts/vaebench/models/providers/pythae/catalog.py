@@ -15,6 +15,7 @@ from vaebench.models.catalog import (
     SPHERE,
     VECTOR,
     ModelInfo,
+    why_no_downsampling,
 )
 from vaebench.models.fields import FRACTION, Range
 from vaebench.models.providers.likelihoods.catalog import LIKELIHOODS
@@ -44,6 +45,8 @@ IN_ORIGINAL_STUDY = ("VAE", "BetaVAE", "VQVAE", "VAEGAN")
 
 
 LIKELIHOOD = "likelihood"
+DOWNSAMPLING = "downsampling"
+OWN_FIELDS = (LIKELIHOOD, DOWNSAMPLING)  # which pythae's configurations do not have
 # Model, field and value that a model trained elsewhere may have, and none that is trained here.
 ONLY_PRETRAINED = (("HVAE", "reconstruction_loss", "bce"),)
 
@@ -67,6 +70,15 @@ class BoundInfo(ModelInfo):
         if config.get(LIKELIHOOD) is None or error == "mse":
             return None
         return f"{LIKELIHOOD} takes the place of reconstruction_loss; leave {error} out"
+
+
+@dataclass(frozen=True)
+class GridInfo(ModelInfo):
+    """The entry of a model whose latents are a grid, which its field `downsampling`, unknown to pythae, chooses."""
+
+    def check(self, name: str, value: object) -> str | None:
+        """As of any model, and the grid."""
+        return why_no_downsampling(value) if name == DOWNSAMPLING else super().check(name, value)
 
 
 def _bound(name: str, fields: Mapping[str, object] | None = None, **settings: Any) -> ModelInfo:
@@ -187,14 +199,16 @@ MODELS: dict[str, ModelInfo] = {
             recordable=True,
             nets=("encoder", "decoder", "discriminator"),
         ),
-        _autoencoder(
+        GridInfo(
             "VQVAE",
-            {
+            fields={
+                "latent_dim": 10,
                 "commitment_loss_factor": 0.25,
                 "quantization_loss_factor": 1.0,
                 "num_embeddings": 512,
                 "use_ema": False,
                 "decay": 0.99,
+                DOWNSAMPLING: None,
             },
             encoder=GRID,
             posterior="vq",
