@@ -219,7 +219,9 @@ class NetInfo:
 
     def stride(self, input_shape: tuple[int, int, int], config: Mapping[str, Any]) -> int:
         """How many pixels of images of `input_shape` (C, H, W) a vector of its grids stands for, each way."""
-        return self.strides.get(tuple(input_shape)) or grid_stride(input_shape[1:], config.get("downsampling"))
+        channels, height, width = input_shape
+        fixed = self.strides.get((channels, height, width))
+        return fixed or grid_stride((height, width), config.get("downsampling"))
 
     def _check_added(self, role: str, model: ModelInfo, side: int, config: Mapping[str, Any]) -> str | None:
         options = self.added[role].options

@@ -91,7 +91,7 @@ class Drawing:
     """What is kept of grids whose codes are drawn one by one: a `Past` a layer, and the trunk's latest answer."""
 
     pasts: list[Past]
-    answer: Tensor | None = None
+    answer: Tensor
 
 
 class CausalTransformer(nn.Module):
@@ -150,7 +150,7 @@ class CausalTransformer(nn.Module):
         """What `next_logits` keeps of `count` sequences, before their first code."""
         patches = self.rows * self.columns
         keys = count, self.heads, patches, self.norm.normalized_shape[0] // self.heads
-        return Drawing([Past(self.output.new_empty(keys)) for _ in self.blocks])
+        return Drawing([Past(self.output.new_empty(keys)) for _ in self.blocks], answer=self.output.new_empty(0))
 
     def next_logits(self, beginnings: Tensor, drawing: Drawing) -> Tensor:
         """Logits (B, codes) of the code behind beginnings (B, K + n) of sequences: called for n = 0, 1, 2 and so on."""
