@@ -157,6 +157,15 @@ def test_every_key_of_the_schema_has_a_description_and_optional_ones_a_default()
         ({"dataset": {"split": {"by": "person"}}}, ["dataset.split.by", "choose from auto, file, folder, identity"]),
         ({"dataset": {"split": {"by": "identity"}}}, ["dataset.split.by: identity needs a file", "dataset.identity"]),
         ({"dataset": {"labels": "folders"}}, ["dataset.labels", "folders"]),
+        (
+            {"dataset": {kind: {"file": "list.csv", "source": [{"path": kind}]} for kind in ("partition", "identity")}},
+            ["dataset.identity.file: list.csv is the name of the file of dataset.partition"],
+        ),
+        (
+            {"dataset": {"split": {}, "boxes": {"file": "split.txt", "source": [{"path": "mine"}]}}},
+            ["dataset.boxes.file: split.txt is the name of the file of dataset.split"],
+        ),
+        ({"preprocessing": {"crop": {"box": [9, 9, 9, 20]}}}, ["preprocessing.crop.box: it holds nothing"]),
         ({"preprocessing": {"limit": {"seed": 1}}}, ["preprocessing.limit.images: missing"]),
         ({"preprocessing": {"limit": {"images": 0}}}, ["preprocessing.limit.images: 0 is less than the minimum of 1"]),
         ({"models": {"vae": {"model": "BetaVea"}}}, ["models.vae.model: unknown model", "did you mean BetaVAE?"]),

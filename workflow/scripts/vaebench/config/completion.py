@@ -25,7 +25,7 @@ from vaebench.config.schema import (
     one_holds_the_other,
     without_mistakes,
 )
-from vaebench.config.sections import input_shape
+from vaebench.config.sections import FILES, input_shape
 from vaebench.config.tuning_entries import Images, tuning_mistakes
 from vaebench.models.feature_networks import FEATURE_NETWORKS
 
@@ -55,6 +55,8 @@ def complete(config: Mapping[str, Any], schema: dict[str, Any], find_networks: b
     removed = [tuple(dotted(path).split(".")) for path in mistakes]
     found = [
         *_split_mistakes(config),
+        *_file_mistakes(config),
+        *_crop_mistakes(config),
         *sampler_mistakes(config),
         *model_mistakes(config, _shape_if_sound(config, mistakes), find_networks),
         *_reference_mistakes(config),
@@ -117,6 +119,27 @@ def _split_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"dataset.split: train, eval and test add up to {total:g}; they must add up to 1"
     if split["by"] == "identity" and dataset.get("identity") is None:
         yield "dataset.split.by: identity needs a file that names the persons: give dataset.identity"
+
+
+def _file_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
+    """Two files of the data set under one name: they would lie in the same place."""
+    dataset = config.get("dataset", {})
+    owner = {"split.txt": "split"} if dataset.get("split") else {}
+    if dataset.get("labels") == "folder":
+        owner["classes.csv"] = "labels"
+    for kind in FILES:
+        block = dataset.get(kind)
+        if not isinstance(block, dict) or "file" not in block or (kind == "partition" and dataset.get("split")):
+            continue
+        if (other := owner.setdefault(block["file"], kind)) != kind:
+            yield f"dataset.{kind}.file: {block['file']} is the name of the file of dataset.{other}; give it another one"
+
+
+def _crop_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
+    """A box without an inside."""
+    left, top, right, bottom = (config["preprocessing"]["crop"] or {}).get("box") or (0, 0, 1, 1)
+    if left >= right or top >= bottom:
+        yield "preprocessing.crop.box: it holds nothing; right must be more than left, and bottom more than top"
 
 
 def _shape_if_sound(config: Mapping[str, Any], mistakes: Iterable[KeyPath]) -> tuple[int, int, int] | None:
