@@ -159,11 +159,11 @@ def test_every_key_of_the_schema_has_a_description_and_optional_ones_a_default()
         ({"dataset": {"labels": "folders"}}, ["dataset.labels", "folders"]),
         (
             {"dataset": {kind: {"file": "list.csv", "source": [{"path": kind}]} for kind in ("partition", "identity")}},
-            ["dataset.identity.file: list.csv is the name of the file of dataset.partition"],
+            ["dataset.identity.file: list.csv is the file of dataset.partition too"],
         ),
         (
             {"dataset": {"split": {}, "boxes": {"file": "split.txt", "source": [{"path": "mine"}]}}},
-            ["dataset.boxes.file: split.txt is the name of the file of dataset.split"],
+            ["dataset.boxes.file: split.txt is the file of dataset.split too"],
         ),
         ({"preprocessing": {"crop": {"box": [9, 9, 9, 20]}}}, ["preprocessing.crop.box: it holds nothing"]),
         ({"preprocessing": {"limit": {"seed": 1}}}, ["preprocessing.limit.images: missing"]),

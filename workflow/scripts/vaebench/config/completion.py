@@ -132,7 +132,7 @@ def _file_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
         if not isinstance(block, dict) or "file" not in block or (kind == "partition" and dataset.get("split")):
             continue
         if (other := owner.setdefault(block["file"], kind)) != kind:
-            yield f"dataset.{kind}.file: {block['file']} is the name of the file of dataset.{other}; give it another one"
+            yield f"dataset.{kind}.file: {block['file']} is the file of dataset.{other} too; rename one"
 
 
 def _crop_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
