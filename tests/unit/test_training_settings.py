@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim import Optimizer
 from training_cases import digits, make_spec, outputs
 
@@ -16,7 +18,7 @@ from vaebench.base.errors import UserError
 from vaebench.base.interruption import Interruption
 from vaebench.base.npz import write_array
 from vaebench.config.completion import complete, load_schema
-from vaebench.config.optimizers import mistakes_in_optimizer
+from vaebench.config.optimizers import make_optimizer, mistakes_in_optimizer
 from vaebench.config.training_settings import PROVEN, smallest_batch, why_not_select
 from vaebench.models.building import build_model, has_batch_norm
 from vaebench.models.catalog import GRID, NETS
@@ -198,6 +200,24 @@ def test_the_trial_says_what_a_step_of_a_model_says(name):
         works = False
     assert works == (not told)
     assert works or name not in PROVEN
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "fused"),
+    [
+        ("Adam", {}, True),
+        ("SGD", {}, True),
+        ("Adam", {"foreach": True}, None),
+        ("Adagrad", {}, None),
+        ("RMSprop", {}, None),
+    ],
+)
+def test_what_is_fused_on_a_gpu_is_what_each_torch_fuses_there(name, options, fused):
+    settings = make_spec("VAE", optimizer={"name": name, "options": options}).training.of(None)
+    with FakeTensorMode():  # which has a device cuda everywhere
+        optimizer = make_optimizer([nn.Parameter(torch.ones(2, device="cuda"))], settings, {}, fused=True)
+    assert optimizer.defaults.get("fused") == fused
+    assert optimizer.defaults.get("capturable", False) == (name == "Adam" and bool(fused))
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -15,6 +15,7 @@ from vaebench.base.errors import UserError
 from vaebench.models.run_spec import OptimizerSettings, Schedule
 
 MOST = 10_000  # times that a schedule is stepped to try it, which takes a tenth of a second
+FUSED_ON_CPUS = ("Adagrad",)  # torch 2.7 refuses on a GPU, at the first step, what it would fuse on a CPU
 STEPS_TRIED = 10  # an epoch of a schedule by step, whose number of steps is known only when the images are
 
 
@@ -31,9 +32,11 @@ def make_optimizer(
     if not (inspect.isclass(optimizer_class) and issubclass(optimizer_class, Optimizer)):
         raise UserError(f"training.optimizer.name: torch.optim has no optimizer {chosen.name!r}")
     options = {"lr": settings.learning_rate, **chosen.options, **extra}
-    if fused and "fused" in inspect.signature(optimizer_class).parameters and not {"fused", "foreach"} & options.keys():
+    known, on_gpu = inspect.signature(optimizer_class).parameters, parameters[0].device.type == "cuda"
+    fused = fused and "fused" in known and not (on_gpu and chosen.name in FUSED_ON_CPUS)
+    if fused and not {"fused", "foreach"} & options.keys():
         options["fused"] = True
-        if "capturable" in inspect.signature(optimizer_class).parameters and parameters[0].is_cuda:
+        if "capturable" in known and on_gpu:
             options.setdefault("capturable", True)  # so that a step can be recorded
     try:
         return optimizer_class(parameters, **options)
