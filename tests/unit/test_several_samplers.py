@@ -42,9 +42,12 @@ def drawn(tmp_path, text):
 
 
 def test_a_run_has_one_sampler_unless_its_entry_names_several(tmp_path):
-    found = drawn(tmp_path, "models: {fsq: {sampler: {name: transformer, options: {width: 64, epochs: 2}}}}")
+    options = "{width: 64, epochs: 2, patch: 1}"
+    found = drawn(tmp_path, f"models: {{fsq: {{sampler: {{name: transformer, options: {options}}}}}}}")
     assert found["vae"] == {"normal": Named("auto")}
-    assert found["fsq"] == {"transformer-epochs2-width64": Named("transformer", {"epochs": 2, "width": 64})}
+    base = {"batch_size": 16, "learning_rate": 3e-3}  # the demo's
+    label = "transformer-batch_size16-epochs2-learning_rate0.003-patch1-width64"
+    assert found["fsq"] == {label: Named("transformer", base | {"epochs": 2, "patch": 1, "width": 64})}
     assert {len(by) for run, by in found.items() if run != "sigma_vae"} == {1}
     assert list(found["sigma_vae"]) == ["gaussian_mixture", "normal"]
 
