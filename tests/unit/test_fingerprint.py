@@ -12,8 +12,11 @@ from evaluation_cases import compact_spec
 from vaebench.base.canonical import canonical
 from vaebench.base.fingerprint import HARMLESS, PACKAGE, Code, Sources, code_fingerprint, files_of
 from vaebench.base.source_facts import facts_of, imported_modules
+from vaebench.models.fields import COUNT
 from vaebench.models.lookup import code_of_run, code_of_training
+from vaebench.models.options import whole
 from vaebench.models.providers.pythae.catalog import MODELS, SPECIAL
+from vaebench.models.sampler_options import SAMPLER_OPTIONS
 from vaebench.sampling.choice import code_of_sampler
 
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
@@ -379,6 +382,13 @@ def test_what_the_catalog_says_of_one_model_makes_only_that_model_stale(monkeypa
     monkeypatch.setitem(MODELS, "SVAE", replace(MODELS["SVAE"], why="another reason", ranges={}))
     monkeypatch.setitem(MODELS, "CIWAE", replace(MODELS["CIWAE"], smallest_batch=3))
     assert {model for model in MODELS if code_of_run(compact_spec(model)) != before[model]} == {"CIWAE"}
+
+
+@pytest.mark.parametrize(("sampler", "models"), [("pixelcnn", {"VQVAE"}), ("rhvae", {"RHVAE"})])
+def test_another_default_of_a_sampler_reaches_the_runs_that_it_draws_for(sampler, models, monkeypatch):
+    before = {model: code_of_sampler(compact_spec(model)) for model in MODELS}
+    monkeypatch.setitem(SAMPLER_OPTIONS.options[sampler], "n_lf", whole(16, COUNT))
+    assert {model for model in MODELS if code_of_sampler(compact_spec(model)) != before[model]} == models
 
 
 @pytest.mark.parametrize("sampler", ["gaussian_mixture", "pixelcnn"])

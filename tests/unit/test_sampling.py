@@ -16,6 +16,7 @@ from vaebench.models.storage import load_model
 from vaebench.sampling import pixelcnn
 from vaebench.sampling.choice import find_sampler, resolve_sampler
 from vaebench.sampling.gaussian_mixture import fit_mixture
+from vaebench.sampling.latent_density import standardisation
 from vaebench.sampling.pixelcnn import PixelCNN, fit_pixelcnn, sample_codes
 from vaebench.sampling.request import Request
 
@@ -122,10 +123,14 @@ def test_a_damaged_model_is_refused_and_leaves_nothing(data, tmp_path):
     assert not list(tmp_path.glob("*samples*"))
 
 
-def test_a_mixture_of_one_latent_is_refused():
+def test_a_density_of_one_latent_is_refused():
     """As of labels that only one training image has."""
-    with pytest.raises(UserError, match="a mixture is fitted to at least 2 training images"):
-        fit_mixture(np.zeros((1, 3)), 10, 0)
+    for fit in (
+        lambda latents: fit_mixture(latents, 10, 0),
+        lambda latents: standardisation(torch.from_numpy(latents)),
+    ):
+        with pytest.raises(UserError, match="a density is fitted to the latents of at least 2 training images"):
+            fit(np.zeros((1, 3)))
     assert fit_mixture(np.array([[0.0], [1.0]]), 10, 0).n_components == 2
 
 

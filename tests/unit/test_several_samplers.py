@@ -124,6 +124,10 @@ def test_another_option_of_a_sampler_draws_anew_by_that_one_alone(tmp_path):
             "samples: {common: {continuous: {name: gaussian_mixture, options: {fit_images: 1}}}}",
             "gaussian_mixture.fit_images: 1 must be a whole number that is at least 2",
         ),
+        (
+            "models: {vae: {model: RHVAE, config: {latent_dim: 2}, sampler: {name: rhvae, options: {steps: 3}}}}",
+            "models.vae.sampler.options: rhvae has no option 'steps'; it has mcmc_steps_nbr, n_lf, eps_lf",
+        ),
         ("samples: {common: {continuous: auto}}", "samples.common.continuous: auto does not draw continuous"),
     ],
 )

@@ -1,7 +1,7 @@
 """The options of each sampler: their defaults, and what they may be.
 
-The Snakefile reads this module, so that nothing heavy is imported here. Those of a prior of a model's own stand with
-the model (`interface.Prior`).
+The Snakefile reads this module, so that nothing heavy is imported here. Those of a prior that a class of a user's own
+brings stand with the class (`interface.Prior`).
 """
 
 from collections.abc import Mapping
@@ -25,8 +25,8 @@ def _of_a_network(layers: int, width: int) -> dict[str, Option]:
     return {"layers": whole(layers, COUNT), "width": whole(width, COUNT)}
 
 
-def _fit_images(count: int, least: int = 1) -> dict[str, Option]:
-    return {"fit_images": whole(count, Range(least))}
+def _fit_images(count: int) -> dict[str, Option]:
+    return {"fit_images": whole(count, Range(2))}
 
 
 def _whole_or_null() -> Option:
@@ -46,7 +46,7 @@ SAMPLER_OPTIONS = Alternatives(
     options={
         "normal": {},
         "fitted_gaussian": _fit_images(1_000_000),
-        "gaussian_mixture": {"n_components": whole(10, COUNT), **_fit_images(20_000, least=2)},
+        "gaussian_mixture": {"n_components": whole(10, COUNT), **_fit_images(20_000)},
         "maf": {**_of_a_fit(20, 128), **_of_a_network(4, 256), **_fit_images(20_000)},
         "iaf": {**_of_a_fit(10, 128), **_of_a_network(2, 256), **_fit_images(2_000)},
         "two_stage": {**_of_a_fit(40, 128, 1e-3), **_of_a_network(3, 256), **_fit_images(20_000)},
@@ -68,6 +68,14 @@ SAMPLER_OPTIONS = Alternatives(
             "top_k": _whole_or_null(),
         },
         "uniform_codes": {},
+        "vamp": {},
+        "hypersphere": {},
+        "poincare": {},
+        "rhvae": {
+            "mcmc_steps_nbr": whole(100, COUNT),
+            "n_lf": whole(15, COUNT),
+            "eps_lf": number(0.03, POSITIVE),
+        },
     },
     together=_why_not_together,
 )

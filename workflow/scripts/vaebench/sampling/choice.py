@@ -49,7 +49,7 @@ def code_of_sampler(spec: RunSpec) -> Code:
     if files:
         return Code(files=frozenset(files))
     if name:
-        return Code()
+        return Code(facts=repr(sorted(defaults_of(name).items())) if name in SAMPLER_OPTIONS.options else "")
     return Code(frozenset(known.values()), facts=repr([sorted(defaults_of(other).items()) for other in known]))
 
 

@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaebench.base.errors import UserError
-from vaebench.sampling.latent_density import as_latents, held_out_latents, training_latents
+from vaebench.sampling.latent_density import as_latents, held_out_latents, refuse_one, training_latents
 from vaebench.sampling.request import Drawn, Request
 
 if TYPE_CHECKING:
@@ -32,8 +31,7 @@ def fit_mixture(latents: np.ndarray, components: int, seed: int) -> "GaussianMix
     """
     from sklearn.mixture import GaussianMixture
 
-    if len(latents) < 2:
-        raise UserError("a mixture is fitted to at least 2 training images, of each combination of labels where given")
+    refuse_one(len(latents))
     settings = {"max_iter": 2000, "tol": 1e-3, "random_state": seed, "warm_start": True}
     mixture = GaussianMixture(min(components, len(latents)), **settings)
     if len(latents) > FIRST:

@@ -37,10 +37,23 @@ def drawn_latents(request: Request) -> dict[str, np.ndarray]:
 
 
 def standardisation(latents: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each dimension of latents (n, L) float32; no deviation is 0."""
+    """Mean and standard deviation of each dimension of latents (n, L) float32; no deviation is 0.
+
+    Raises UserError for a single latent.
+    """
+    refuse_one(len(latents))
     deviation = latents.std(0, correction=0)
     least = max(LEAST_DEVIATION * float(deviation.max()), torch.finfo(torch.float32).tiny)
     return latents.mean(0), deviation.clamp(min=least)
+
+
+def refuse_one(count: int) -> None:
+    """Raise UserError where there is one latent, as of labels that only one training image has."""
+    if count < 2:
+        raise UserError(
+            "a density is fitted to the latents of at least 2 training images, of each combination of labels where the "
+            "model is given any; take normal, fitted_gaussian or aggregate_posterior"
+        )
 
 
 def _finite(latents: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # not in its
 from vaebench.models.interface import Losses, Moment, Prior
 from vaebench.models.posterior import Posterior
 from vaebench.models.providers.pythae.hamiltonian import Hamiltonian, HamiltonianModel
+from vaebench.models.sampler_options import defaults_of
 
 METRIC_BYTES = 2**28  # of the metric at one time
 
@@ -58,7 +59,7 @@ class Model(HamiltonianModel):
 
     def priors(self) -> Mapping[str, Prior]:
         """The volume of the metric."""
-        return {"rhvae": Prior(self.draw_prior, {"mcmc_steps_nbr": 100, "n_lf": 15, "eps_lf": 0.03})}
+        return {"rhvae": Prior(self.draw_prior, defaults_of("rhvae"))}
 
     def draw_prior(self, count: int, options: Mapping[str, object], generator: np.random.Generator) -> Tensor:
         """Hamiltonian Monte Carlo on the learned metric, as pythae does it, from torch's global random numbers."""
