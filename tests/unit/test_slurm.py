@@ -10,7 +10,13 @@ import pytest
 import yaml
 
 from vaebench.cluster import slurm_answers
-from vaebench.cluster.job_requests import evaluate, request_of, requests_of_jobs, requests_of_profile
+from vaebench.cluster.job_requests import (
+    evaluate,
+    mistakes_in_profile,
+    request_of,
+    requests_of_jobs,
+    requests_of_profile,
+)
 from vaebench.cluster.slurm import Cluster, Nodes, Partition, Request, mistakes_of
 from vaebench.cluster.slurm_answers import minutes_of, parse_gres, parse_nodes, parse_partitions, read_cluster
 from vaebench.cluster.study_check import check_cluster
@@ -296,3 +302,40 @@ def test_the_preflight_names_the_profile(monkeypatch, tmp_path):
     assert "SLURM does not answer (the controller is away)" in finding.message
     assert list(check_cluster(ROOT / "profiles/default", {"threads": THREADS})) == []
     assert list(check_cluster(tmp_path / "nowhere", {"threads": THREADS})) == []
+
+
+@pytest.mark.parametrize(
+    ("profile", "mistake"),
+    [
+        ({"default-resources": ["mem_mb=4000"]}, "default-resources: it needs keys of its own, each with a value"),
+        ({"set-resources": {"train": 60}}, "set-resources.train: it needs keys of its own, each with a value"),
+        ({"retries": "many"}, "retries: 'many' is no whole number"),
+        ({"default-resources": {"mem_mb": "lots"}}, "default-resources.mem_mb: 'lots' names lots, which an expression"),
+        (
+            {"set-resources": {"train": {"runtime": "60 * atempt"}}},
+            "set-resources.train.runtime: '60 * atempt' names at",
+        ),
+        ({"set-resources": {"train": {"mem_mb": "8 GB"}}}, "set-resources.train.mem_mb: '8 GB' is no number"),
+        ({"set-resources": {"train": {"gpu": "1 // (attempt - 1)"}}}, "gpu: '1 // (attempt - 1)' cannot be computed ("),
+    ],
+)
+def test_what_no_cluster_could_read_in_a_profile_is_named(profile, mistake):
+    (found,) = mistakes_in_profile(profile)
+    assert mistake in found
+
+
+def test_whatever_snakemake_reads_is_no_mistake():
+    for path in (ROOT / "profiles").glob("*/config.yaml"):
+        assert list(mistakes_in_profile(yaml.safe_load(path.read_text()))) == []
+    expressions = ("8h", "90 * attempt", "max(input.size_mb, 60)", "float(threads)", 30)
+    assert (
+        list(mistakes_in_profile({"set-resources": {f"rule{i}": {"runtime": e} for i, e in enumerate(expressions)}}))
+        == []
+    )
+
+
+def test_a_profile_that_is_no_yaml_is_one_finding(tmp_path):
+    (tmp_path / "config.yaml").write_text("executor: slurm\n\tjobs: 1\n")
+    (finding,) = check_cluster(tmp_path, {"threads": THREADS})
+    assert finding.fatal
+    assert "config.yaml, line 2: found character" in finding.message

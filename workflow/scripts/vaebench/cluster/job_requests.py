@@ -1,8 +1,9 @@
 """What the jobs of a study ask of a cluster: from a profile, or from the jobs that Snakemake has planned."""
 
 import ast
+import builtins
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,43 @@ from vaebench.cluster.slurm import Request
 
 # The values in an expression before a job exists.
 JOB_NAMES = ("wildcards", "input", "output", "resources", "rule")
+SECTIONS = ("default-resources", "set-resources", "set-threads", "groups")
+NUMBERS = ("runtime", "mem_mb", "gpu", "cpus_per_task")  # resources that are numbers; a runtime may be words such as 8h
+
+
+def mistakes_in_profile(profile: Mapping[str, Any]) -> Iterator[str]:
+    """What no cluster could make sense of in a profile: the key, and what is wrong with its value.
+
+    Only where there is none can `requests_of_profile` be asked.
+    """
+    unlike = [key for key in SECTIONS if not isinstance(profile.get(key) or {}, Mapping)]
+    yield from (f"{key}: it needs keys of its own, each with a value" for key in unlike)
+    if not isinstance(profile.get("retries") or 0, int):
+        yield f"retries: {profile['retries']!r} is no whole number"
+    if unlike:
+        return
+    by_rule = {f"set-resources.{rule}": values for rule, values in (profile.get("set-resources") or {}).items()}
+    for place, resources in {"default-resources": profile.get("default-resources") or {}, **by_rule}.items():
+        if not isinstance(resources, Mapping):
+            yield f"{place}: it needs keys of its own, each with a value"
+            continue
+        for name in NUMBERS:
+            if isinstance(resources.get(name), str) and (reason := _why_no_number(name, resources[name])):
+                yield f"{place}.{name}: {resources[name]!r} {reason}"
+
+
+def _why_no_number(name: str, text: str) -> str | None:
+    """Why Snakemake finds no number in a resource that is a text; None where it does, or only the job will tell."""
+    try:
+        tree = ast.parse(text, mode="eval")
+        evaluate(text, {"attempt": 1, "threads": 1})
+    except SyntaxError:
+        return None if name == "runtime" and _minutes(text) else "is no number"
+    except Exception as error:  # of an expression of the user's
+        return f"cannot be computed ({error})"
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    unknown = sorted(used - {"attempt", "threads", *JOB_NAMES, *dir(builtins)})
+    return f"names {', '.join(unknown)}, which an expression does not have" if unknown else None
 
 
 def requests_of_profile(profile: Mapping[str, Any], threads: Mapping[str, int]) -> list[Request]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vaebench.base.disk import Disk
+from vaebench.base.errors import UserError
 from vaebench.cluster.machine import gather
 from vaebench.cluster.preflight import Finding, Needs, check
 from vaebench.config.yaml_files import read_configfile
@@ -42,14 +43,21 @@ def check_networks(config: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def check_cluster(profile: Path, config: Mapping[str, Any]) -> Iterator[Finding]:
-    """What the SLURM of this machine, if it has one, would refuse of the jobs that the profile describes."""
-    from vaebench.cluster.job_requests import requests_of_profile
+    """What is wrong with the profile, and what the SLURM of this machine, if it has one, would refuse of its jobs."""
+    from vaebench.cluster.job_requests import mistakes_in_profile, requests_of_profile
     from vaebench.cluster.slurm import mistakes_of
     from vaebench.cluster.slurm_answers import read_cluster
 
     files = (profile, profile / "profile.yaml", profile / "config.yaml")
     file = next((path for path in files if path.is_file()), None)
-    described = read_configfile(file) if file else {}
+    try:
+        described = read_configfile(file) if file else {}
+    except UserError as mistake:
+        yield Finding(True, str(mistake))
+        return
+    if mistakes := list(mistakes_in_profile(described)):
+        yield from (Finding(True, f"{file}: {mistake}") for mistake in mistakes)
+        return
     cluster = read_cluster() if described.get("executor") == "slurm" else None
     if isinstance(cluster, str):
         unseen = "partition, account, GPU and time limit were not looked at"
