@@ -52,8 +52,8 @@ def check_cluster(profile: Path, config: Mapping[str, Any]) -> Iterator[Finding]
     file = next((path for path in files if path.is_file()), None)
     try:
         described = read_configfile(file) if file else {}
-    except UserError as mistake:
-        yield Finding(True, str(mistake))
+    except UserError as unread:
+        yield Finding(True, str(unread))
         return
     if mistakes := list(mistakes_in_profile(described)):
         yield from (Finding(True, f"{file}: {mistake}") for mistake in mistakes)
