@@ -350,7 +350,7 @@ def test_what_is_measured_is_given_the_labels(trained, measured):
     assert float(measured["rate"]["value"]) == pytest.approx(posterior.kl().mean().item(), rel=1e-5)
     assert measured["neg_elbo"]["note"].startswith("4 draws an image, given class;")
     assert float(measured["mse"]["value"]) == pytest.approx((x - y).square().mean().item(), rel=1e-5)
-    assert measured["log_likelihood_own"]["value"]
+    assert measured["log_likelihood_density"]["value"]
 
 
 def test_its_showcase_has_a_row_for_each_label(trained):

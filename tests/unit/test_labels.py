@@ -116,6 +116,7 @@ def test_whole_numbers_may_be_written_as_floats_or_booleans(label_file):
         ("image,A\nx.jpg,1\ny.jpg,maybe\n", r"A of y\.jpg is 'maybe': not a label file"),
         ("image,A\nx.jpg,1\ny.jpg,\n", r"A of y\.jpg is '': not a label file"),
         ("image,A\nx.jpg,1\nx.jpg,0\n", r"two lines for x\.jpg"),
+        ("image,A\nx.jpg,99999999999999999999\n", r"A of x\.jpg is '9{20}': not a label file"),
         ("image\nx.jpg\n", "has no labels"),
         ("image,A,B\nx.jpg,1,0,7\ny.jpg,0,1,8\n", "more values than there are columns"),
         ("2\nA B\nx.jpg 1 0 7\ny.jpg 0 1 8\n", "more values than there are columns"),

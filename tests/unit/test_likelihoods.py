@@ -287,8 +287,23 @@ def test_importance_samples_under_the_models_own_density_give_its_marginal():
     found = importance_weighted_bounds(model, x, 3, np.random.default_rng(0))
     covariance = (weight @ weight.T + 0.25 * torch.eye(9)).numpy()
     expected = stats.multivariate_normal(np.zeros(9), covariance).logpdf(x.flatten(1).numpy())
-    np.testing.assert_allclose(found["log_likelihood_own"].numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(found["log_likelihood_density"].numpy(), expected, rtol=1e-5)
     np.testing.assert_allclose(found["effective_samples"].numpy(), 3, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "name"),
+    [
+        ({"gaussian": {"sigma": "optimal"}}, "log_likelihood_density"),
+        ({"laplace": {"scale": 0.1}}, "log_likelihood_density"),
+        ({"discretized_logistic": {"scale": 0.1}}, "log_likelihood_mass"),
+        ({"bernoulli": {}}, "log_likelihood_bernoulli"),
+    ],
+)
+def test_importance_samples_of_densities_and_of_masses_are_never_ranked_against_each_other(likelihood, name):
+    model = vae(likelihood=likelihood, latent_dim=2).eval()
+    found = importance_weighted_bounds(model, X[:2].float(), 3, np.random.default_rng(0))
+    assert set(found) == {"log_likelihood_gaussian", name, "effective_samples"}
 
 
 def test_a_discretized_logistic_has_no_optimal_scale_by_type():

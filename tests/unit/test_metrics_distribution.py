@@ -200,6 +200,16 @@ def test_errors_are_the_spread_over_sets_of_generated_images():
     assert ((ratio > 0.7) & (ratio < 1.45)).all(), ratio
 
 
+def test_a_model_that_gives_one_image_has_no_error_made_of_rounding():
+    """Equal values have a mean that may differ from them in its last digit: 1e-17 would be taken for an error."""
+    real = np.random.default_rng(0).normal(size=(50, 8))
+    one_image = np.repeat(real[:1] + 0.01, 50, axis=0)
+    measured = distribution.manifold_metrics(one_image, real, 3)
+    assert 0 < measured["coverage"][0] < 1
+    assert np.isnan([error for _, error in measured.values()]).all()
+    assert distribution.frechet_distance(one_image, real)[1] == 0
+
+
 def test_few_images_have_values_and_no_error():
     for count in (2, 3):
         value, error = distribution.frechet_distance(FAKE[:count], REAL[:5])

@@ -80,6 +80,18 @@ def test_active_units_follow_the_variance_of_the_mean():
     assert summary.active.tolist() == [False, True, False, False]
 
 
+def test_of_one_image_no_variance_is_known_and_none_collapsed():
+    summary = LatentSummary()
+    posterior = Gaussian(torch.ones(1, 3), torch.zeros(1, 3))
+    summary.update(posterior, posterior.mode())
+    found = summary.metrics()
+    for name in ("aggregate_variance", "active_units", "posterior_collapse"):
+        assert np.isnan(found[name].value)
+        assert found[name].note == "needs two images"
+    assert (found["aggregate_mean"].value, found["kl_per_dim"].value) == (1, 0.5)
+    assert summary.arrays() == {}
+
+
 def test_codebook_metrics_are_counts_and_entropy():
     assert codebook_metrics(np.array([5, 5, 5, 5, 0])) == {"codebook_perplexity": pytest.approx(4), "codes_used": 4}
     assert codebook_metrics(np.array([0, 9])) == {"codebook_perplexity": pytest.approx(1), "codes_used": 1}

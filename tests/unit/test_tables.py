@@ -249,6 +249,20 @@ def test_one_trained_model_against_several_trainings_says_which_is_which(tmp_pat
     assert json.loads((tmp_path / "notes.json").read_text())[0].startswith("One seed each have bought: their intervals")
 
 
+def test_equal_values_are_no_difference_whatever_the_rounding_of_their_means():
+    """A mean over three trainings that are the same rounds otherwise than the value of one."""
+    images = pd.DataFrame({"one": np.random.default_rng(0).normal(0.4, 0.01, 200)})
+    three = pd.concat([images] * 3, axis=1)
+    values = three.mean().to_numpy()
+    runs = [
+        pairwise.Trainings("three", values, np.nan, 200, three),
+        pairwise.Trainings("one", values[:1], 1e-3, 200, images),
+    ]
+    assert three.to_numpy().mean() != images.to_numpy().mean()
+    (row,) = pairwise.compare_all("ssim", runs, SETTINGS)
+    assert (row["difference"], row["p_value"], row["better"]) == (0, 1, "")
+
+
 def test_metrics_without_values_by_image_are_compared_over_seeds(tmp_path):
     tables = summarise(tmp_path, spread=0.002)
     values = pd.read_csv(tables / "runs.csv").query("metric == 'fd_vgg16'").groupby("run")["value"].apply(np.array)
@@ -407,6 +421,7 @@ def test_numbers_keep_four_digits_of_the_largest():
 
 def test_latex_is_escaped():
     assert escape("beta_vae 95 % & ±") == r"beta\_vae 95 \% \& $\pm$"
+    assert escape("10^5 | ≤") == r"10\textasciicircum{}5 \textbar{} $\le$"
 
 
 def test_the_registrys_units_and_arrows_head_the_columns(tmp_path):

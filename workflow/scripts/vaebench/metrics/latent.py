@@ -38,8 +38,8 @@ class Moments:
 
     @property
     def variance(self) -> np.ndarray:
-        """Population variance of each column, (L,)."""
-        return np.asarray(self.squares) / self.count
+        """Population variance of each column, (L,); NaN for a single row, of which it is not known."""
+        return np.asarray(self.squares) / self.count if self.count > 1 else np.full_like(self.mean, np.nan)
 
 
 class LatentSummary:
@@ -89,6 +89,7 @@ class LatentSummary:
     def metrics(self) -> dict[str, Value]:
         """The metrics that apply, by name; NaN with the reason where an encoding was not finite."""
         note = f"the encoder's answer is not finite for {self.not_finite} of {self.images} images"
+        note = note if self.not_finite else "needs two images"
         return {
             name: Value(float(value), self.images, note="" if np.isfinite(value) else note)
             for name, value in self._values().items()
@@ -118,11 +119,16 @@ class LatentSummary:
         return np.concatenate(self.kept_means).astype(np.float64) if self.kept_means else None
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What latent.npz holds; keys that do not apply are absent, and all are where an encoding was not finite."""
+        """What latent.npz holds; keys that do not apply are absent, and all are where an encoding was not finite.
+
+        A latent of a single image has no variance, and nothing is held of it.
+        """
         if self.not_finite:
             return {}
         if self.code_usage is not None:
             return {"code_usage": self.code_usage}
+        if self.images < 2:
+            return {}
         arrays = {
             "mean": np.asarray(self.location.mean),
             "variance": self.location.variance + (self.spread.mean if self.kl.count else 0),

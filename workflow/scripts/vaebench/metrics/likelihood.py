@@ -12,6 +12,12 @@ from vaebench.models.interface import Autoencoder
 from vaebench.models.posterior import Gaussian, standard_normal
 
 CHUNK = 512  # decoded images at a time
+# By the metric of the evidence lower bound under a model's own likelihood: a density and a mass have no common scale.
+OWN = {
+    "neg_elbo_density": "log_likelihood_density",
+    "neg_elbo_bernoulli": "log_likelihood_bernoulli",
+    "bits_per_dim": "log_likelihood_mass",
+}
 
 
 @torch.no_grad()
@@ -23,8 +29,8 @@ def importance_weighted_bounds(
     For Gaussian posteriors and a standard normal prior. `log_likelihood_gaussian` takes the density
     p(x|z) = N(x̂(z), I), with its constant -½ D ln 2π; a model trained on cross-entropy also has
     `log_likelihood_bernoulli`, of the probability mass of a product of Bernoullis, and one with a likelihood of its own
-    (`Autoencoder.own_nats`) `log_likelihood_own` under that; `effective_samples` are those of the last of them. Each is
-    a lower bound in expectation, tight as K grows. Raises TypeError for another posterior.
+    (`Autoencoder.own_nats`) the bound under that, whose name says what it is of (`OWN`); `effective_samples` are those
+    of the last of them. Each is a lower bound in expectation, tight as K grows. Raises TypeError for another posterior.
     """
     posterior = encode(model, x)
     if not isinstance(posterior, Gaussian) or posterior.kl() is None:
@@ -50,10 +56,10 @@ def _bounds_of_one(
     log_weights = {"log_likelihood_gaussian": log_ratio + densities}
     if model.likelihood == "bernoulli":
         log_weights["log_likelihood_bernoulli"] = log_ratio + torch.cat([bernoulli_log_mass(x[0], y) for y in images])
-    own_nats = [model.own_nats(x.expand_as(y), y) for y in images]
-    if all(own_nats):
-        nats = torch.cat([next(iter(part.values())) for part in own_nats if part])
-        log_weights["log_likelihood_own"] = log_ratio - nats
+    own_nats = [model.own_nats(x.expand_as(y), y) or {} for y in images]
+    for metric, name in OWN.items():
+        if metric in own_nats[0]:
+            log_weights[name] = log_ratio - torch.cat([nats[metric] for nats in own_nats])
     bounds = {name: torch.logsumexp(weights, 0) - math.log(samples) for name, weights in log_weights.items()}
     own = list(log_weights.values())[-1]
     return bounds | {"effective_samples": torch.exp(2 * torch.logsumexp(own, 0) - torch.logsumexp(2 * own, 0))}

@@ -221,18 +221,24 @@ def likelihood() -> list[Metric]:
             headline=True,
             per_image=True,
         ),
-        Metric(
-            "log_likelihood_own",
-            "importance-weighted bound (own likelihood)",
-            r"\log \hat p(x)",
-            "nats/image",
-            True,
-            "likelihood",
-            "(-∞, ∞)",
-            f"{bound}, of the density or mass p(x|z) of the model's own likelihood, with every constant",
-            "Gaussian posteriors of models with a likelihood of their own",
-            headline=True,
-            per_image=True,
+        *(
+            Metric(
+                f"log_likelihood_{kind}",
+                f"importance-weighted bound (own {kind})",
+                symbol,
+                "nats/image",
+                True,
+                "likelihood",
+                values,
+                f"{bound}, of the {what} of the model's own likelihood, with every constant",
+                f"Gaussian posteriors of models with a {kind} of their own",
+                headline=True,
+                per_image=True,
+            )
+            for kind, symbol, values, what in (
+                ("density", r"\log \hat p(x)", "(-∞, ∞)", "density p(x|z)"),
+                ("mass", r"\log \hat P(x)", "(-∞, 0]", "mass P(x|z) of each of 256 levels"),
+            )
         ),
         Metric(
             "effective_samples",

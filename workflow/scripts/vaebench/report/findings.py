@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from vaebench.metrics.registry import METRICS, describe
-from vaebench.metrics.set_names import OFFICIAL
+from vaebench.metrics.set_names import CLEAN, OFFICIAL
 from vaebench.results.standing import standing
 from vaebench.results.study import Interval, Study
 from vaebench.results.words import interval, number
@@ -80,7 +80,7 @@ def inside_note(study: Study) -> str:
         return ""
     measured = study.values.loc[study.values["value"].notna(), "metric"].unique()
     networks = sorted({entry.features for entry in map(describe, map(str, measured))} - {""})
-    if not networks or OFFICIAL in networks:
+    if not networks or {OFFICIAL, CLEAN} & {*networks}:
         return ""
     return (
         f"Distances between sets of images are in the features of {_listing(networks)}: they are comparable inside "

@@ -103,7 +103,7 @@ NOTES: Mapping[str, Note] = {
     "VAE_LinNF": Note(
         "Rezende & Mohamed 2015, arXiv 1505.05770",
         BOUND + " of a flow",
-        SAMPLED_KL + "; a planar flow can lose its inverse",
+        SAMPLED_KL + "; a planar flow often has no inverse, and then no rate: `flows: [Radial, Radial]` has one",
     ),
     "VAE_IAF": Note("Kingma et al. 2016, arXiv 1606.04934", BOUND + " of a flow", SAMPLED_KL),
     "RAE_L2": Note(

@@ -15,6 +15,7 @@ from vaebench.results.statistics import (
     Component,
     StatisticsSettings,
     detectable_deviations,
+    difference_of,
     half_width,
     holm,
     p_value,
@@ -144,7 +145,7 @@ def compare(metric: str, a: Trainings, b: Trainings, confidence: float) -> Row:
     common = _common_images(a, b)
     paired = common is not None
     x, y = (run.values if common is None else run.of_images(common) for run in (a, b))
-    difference = float(x.mean() - y.mean())
+    difference = difference_of(float(x.mean()), float(y.mean()))
     components = [variance_of_mean(z.mean(0) if paired else z) for z, run in ((x, a), (y, b)) if run.several]
     if paired:
         components.append(variance_of_mean(x.mean(1) - y.mean(1)))

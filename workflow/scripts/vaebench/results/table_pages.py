@@ -8,6 +8,14 @@ from vaebench.base.files import atomic_path
 
 SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"}
 SPECIAL |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "<": "$<$", ">": "$>$"}
+SPECIAL |= {
+    "^": r"\textasciicircum{}",
+    "|": r"\textbar{}",
+    "≤": r"$\le$",
+    "≥": r"$\ge$",
+    "→": r"$\to$",
+    "∞": r"$\infty$",
+}
 SPECIAL |= {"±": r"$\pm$", "²": r"$^2$", "é": r"\'e", "†": r"$^\dagger$"}
 
 
