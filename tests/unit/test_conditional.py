@@ -1,5 +1,6 @@
 """Models that are given labels: their bound from independent code, and real digits on the road to the tables."""
 
+import math
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from vaebench.base.errors import UserError
 from vaebench.evaluation import run as evaluation
 from vaebench.evaluation.generated import _midpoint_batches
 from vaebench.evaluation.measurement import Task
-from vaebench.evaluation.obedience import balanced_accuracy
+from vaebench.evaluation.obedience import _told, balanced_accuracy
 from vaebench.figures.pictures import conditional
 from vaebench.metrics.likelihood import importance_weighted_bounds
 from vaebench.models.building import build_model
@@ -283,6 +284,13 @@ def test_balanced_accuracy_is_the_mean_over_the_values():
     value, error = balanced_accuracy(truth, answers)
     assert value == pytest.approx((3 / 4 + 1 / 2) / 2)
     assert error == pytest.approx(((3 / 4 * 1 / 4) / 4 + (1 / 2 * 1 / 2) / 2) ** 0.5 / 2)
+
+
+def test_an_accuracy_of_one_has_no_known_error():
+    scores = {"class": balanced_accuracy(np.arange(10), np.arange(10)), "Smiling": (0.9, 0.03)}
+    found = _told("condition_accuracy", scores, 10, "")
+    assert math.isnan(found["condition_accuracy/class"].std_error)
+    assert found["condition_accuracy"].std_error == pytest.approx(0.015)
 
 
 COUNTS = {"train": (0, 400), "eval": (1000, 40), "test": (1200, 200)}

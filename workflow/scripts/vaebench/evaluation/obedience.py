@@ -60,13 +60,16 @@ def balanced_accuracy(truth: np.ndarray, answers: np.ndarray) -> tuple[float, fl
 
 
 def _told(name: str, scores: Mapping[str, tuple[float, float]], count: int, note: str) -> dict[str, Value]:
-    """The rows of one metric: the mean over the labels, and each of several labels."""
+    """The rows of one metric: the mean over the labels, and each of several labels.
+
+    Shares of 0 and 1 alone do not tell how far they may be from them: without a standard error.
+    """
     means, errors = zip(*scores.values(), strict=True)
     error = math.sqrt(sum(each**2 for each in errors)) / len(errors)
-    values = {name: Value(float(np.mean(means)), count, error, note)}
+    rows = {name: (float(np.mean(means)), error)}
     if len(scores) > 1:
-        values |= {f"{name}/{label}": Value(value, count, error, note) for label, (value, error) in scores.items()}
-    return values
+        rows |= {f"{name}/{label}": score for label, score in scores.items()}
+    return {row: Value(value, count, error or math.nan, note) for row, (value, error) in rows.items()}
 
 
 def _features(images: np.ndarray, device: str) -> np.ndarray:
