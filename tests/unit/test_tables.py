@@ -280,9 +280,11 @@ def test_metrics_without_values_by_image_are_compared_over_seeds(tmp_path):
 
 
 def test_only_what_can_be_compared_is_compared(tmp_path):
-    """No direction, no ranks and no pairs: rate, KL, a codebook's commitment, what the legacy protocol calls alike."""
+    """No direction, no ranks and no pairs: rate, KL, a codebook's use and commitment, what legacy calls alike."""
     assert set(pd.read_csv(summarise(tmp_path) / "pairwise.csv")["metric"]) == {"mse", "fd_vgg16"}
     for name in ("kl", "rate", "vq_commitment", "legacy_bce", "legacy_elbo", "legacy_vq_loss", "legacy_recon_loss"):
+        assert METRICS[name].higher_is_better is None
+    for name in ("codebook_perplexity", "codes_used"):  # a codebook of 1000 codes has more of both than one of 256
         assert METRICS[name].higher_is_better is None
 
 
