@@ -1,5 +1,6 @@
 """Every quantiser of the package: its layer in a plain loop, codes and vectors, resuming, and what is counted of it."""
 
+import itertools
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from evaluation_cases import SAMPLES, SETTINGS, evaluate, result_paths, sample, smooth_images
 from evaluation_cases import write_data as write_splits
 from run_specs import run_spec
+from scipy.special import logsumexp
 from test_resume import assert_equal, in_a_process, result, train_and_kill
 from training_cases import digits, run, write_data
 from vector_quantize_pytorch import LFQ, ResidualVQ, SimVQ, VectorQuantize
@@ -308,3 +310,22 @@ def test_options_that_are_written_out_are_those_left_out():
 def test_a_pixelcnn_is_refused_for_several_levels():
     with pytest.raises(UserError, match="pixelcnn does not fit QuantizedAE: it draws one level of codes, not 3"):
         find_sampler(built("residual_vq"), "pixelcnn")
+
+
+@pytest.mark.parametrize("name", ["lfq", "bsq"])
+def test_the_entropies_of_signs_are_those_of_their_definition(name):
+    """H(code | vector) less `diversity` times H(code) over the batch, of p in proportion to exp(-100 ‖z - code‖²)."""
+    options = {"codebook_size": 8, "entropy": 0.3, "diversity": 2.0, "commitment": 0.5}
+    model = build_model(run_spec("QuantizedAE", config={"latent_dim": 3, "quantizer": {name: options}}), SHAPE)
+    grid = 0.2 * torch.randn(5, 3, 2, 2, generator=torch.Generator().manual_seed(0)).double()
+    found = model.double().train().quantizer(grid, Moment()).loss
+    vectors, length = grid.movedim(1, -1).reshape(-1, 3).numpy(), 1.0
+    if name == "bsq":
+        vectors, length = vectors / np.linalg.norm(vectors, axis=1, keepdims=True), 3**-0.5
+    codes = length * np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
+    log_p = -100 * np.square(vectors[:, None] - codes).sum(-1)
+    log_p -= logsumexp(log_p, axis=1, keepdims=True)
+    each, mean = -(np.exp(log_p) * log_p).sum(1).mean(), np.exp(log_p).mean(0)
+    commitment = np.square(vectors - length * np.sign(vectors)).mean()
+    expected = 4 * (0.3 * (each - 2.0 * -(mean * np.log(mean)).sum()) + 0.5 * commitment)
+    assert float(found) == pytest.approx(expected, rel=1e-5)  # the package computes in float32

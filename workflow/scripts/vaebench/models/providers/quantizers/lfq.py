@@ -14,8 +14,8 @@ class Signs(Quantizer):
     """The package's LFQ; where the grid has another number of channels than a code has bits, linear maps lie between.
 
     The loss, for each vector: `entropy` (H(code | vector) - `diversity` H(code)) + `commitment` (z - sign z)², the
-    entropies in nats, those of the code over the batch, the square a mean over the bits. spherical: vectors have
-    length 1.
+    entropies in nats, those of the code over the batch, the square a mean over the bits. A vector's codes have
+    probabilities in proportion to exp(-100 ‖z - code‖²). spherical: vectors have length 1.
     """
 
     spherical = False
