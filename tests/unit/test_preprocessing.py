@@ -343,6 +343,20 @@ def test_images_that_changed_since_the_validation_are_noticed(tmp_path):
     assert (tmp_path / "out" / "train_data.npz").read_bytes() == old
 
 
+@pytest.mark.parametrize(
+    ("width", "changes", "words"),
+    [(200, {"crop": None, "size": None}, "200 x 218 pixels after the crop"), (100, {}, "148.* does not fit")],
+)
+def test_an_image_of_another_size_than_the_validated_one_is_named(tmp_path, width, changes, words):
+    files = faces(5)
+    images, partition = write_celeba(tmp_path, files)
+    prepare(tmp_path / "out", images, partition)
+    write_celeba(tmp_path, files | {"000002.jpg": encoded(picture(1, width=width))})
+    with pytest.raises(UserError, match=rf"000002\.jpg .*{words}.* run the validation again"):
+        table, outputs = tmp_path / "out" / "images.csv", outputs_in(tmp_path / "out")
+        preprocess(images, partition, table, outputs, RECIPE | changes, 1, "small")
+
+
 def test_a_full_disk_is_one_clear_error_and_the_old_file_stays(tmp_path):
     images, partition = write_celeba(tmp_path, faces(40))
     prepare(tmp_path / "out", images, partition, limit=2)

@@ -86,7 +86,7 @@ def preprocess(
         sealing = {split: pool.submit(_seal, array, compress) for split, array in arrays.items() if array.is_complete}
         with tqdm(total=sum(map(len, chosen.values())), unit=" images", desc=f"preprocess {dataset}") as progress:
             progress.update(sum(array.rows_done for array in arrays.values()))
-            work = Work(source, recipe, frequent_sizes(sizes.values()))
+            work = Work(source, recipe, frequent_sizes(sizes.values()), shape[1:])
             for split, done in _do(work, pool, jobs, settings.batch_size, device):
                 arrays[split].record(done)
                 progress.update(done.stop - done.start)
@@ -205,6 +205,7 @@ class Work:
     source: ImageSource
     recipe: Recipe
     frequent: frozenset[tuple[int, int]]  # sizes (height, width) after the crop that many images share
+    size: tuple[int, int]  # (height, width) of the results
 
     def resampler(self, height: int, width: int) -> Resampler | PillowResampler:
         """What resizes cropped images of that size."""
@@ -250,6 +251,7 @@ class Work:
             try:
                 data = self.source.read_at(locator, self.recipe.reading.max_bytes)
                 _, pixels = decode(data, self.recipe.channels, self.recipe.reading, memory)
+                part = self._part(pixels)
             except ImageError as error:
                 raise UserError(
                     f"{name} in {self.source.path} was sound when it was validated and is not now ({error}): "
@@ -257,7 +259,17 @@ class Work:
                 ) from error
             except MemoryError as error:
                 raise UserError(no_memory(name, self.source.path)) from error
-            yield self.recipe.cropped(pixels)
+            yield part
+
+    def _part(self, pixels: np.ndarray) -> np.ndarray:
+        """The crop of an image; ImageError when that is not as large as that of the validated image was."""
+        try:
+            part = self.recipe.cropped(pixels)
+        except UserError as error:
+            raise ImageError(str(error)) from error
+        if self.recipe.size is None and part.shape[:2] != self.size:
+            raise ImageError(f"{part.shape[1]} x {part.shape[0]} pixels after the crop")
+        return part
 
 
 def _write_manifest(job: Job, facts: Mapping[str, object]) -> str:
