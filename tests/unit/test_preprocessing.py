@@ -352,8 +352,8 @@ def test_an_image_of_another_size_than_the_validated_one_is_named(tmp_path, widt
     images, partition = write_celeba(tmp_path, files)
     prepare(tmp_path / "out", images, partition)
     write_celeba(tmp_path, files | {"000002.jpg": encoded(picture(1, width=width))})
+    table, outputs = tmp_path / "out" / "images.csv", outputs_in(tmp_path / "out")
     with pytest.raises(UserError, match=rf"000002\.jpg .*{words}.* run the validation again"):
-        table, outputs = tmp_path / "out" / "images.csv", outputs_in(tmp_path / "out")
         preprocess(images, partition, table, outputs, RECIPE | changes, 1, "small")
 
 
