@@ -11,7 +11,7 @@ import pytest
 from image_cases import write_zip
 
 from vaebench.base.errors import UserError
-from vaebench.data.archive.decoding import ImageError
+from vaebench.data.archive.image_file import ImageError, UnsupportedImageError
 from vaebench.data.archive.images import open_images
 
 CONTENT = {f"top/{row}.jpg": bytes([row]) * (row * 1000 + 1) for row in range(5)}
@@ -291,3 +291,14 @@ def test_a_name_that_no_file_can_have_takes_no_memory(tmp_path):
     with pytest.raises(UserError, match="a name in its list of members has 5004 bytes"):
         open_images(path).index()
     assert len(open_images(write_zip(path, {"x" * 4092 + ".jpg": b"2"})).names()) == 1
+
+
+def test_a_link_in_an_archive_is_said_to_be_one(tmp_path):
+    link = zipfile.ZipInfo("2.jpg")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("1.jpg", b"1")
+        archive.writestr(link, "1.jpg")
+    assert open_images(tmp_path / "a.zip").read("1.jpg") == b"1"
+    with pytest.raises(UnsupportedImageError, match="a link in the archive, which is not followed"):
+        open_images(tmp_path / "a.zip").read("2.jpg")

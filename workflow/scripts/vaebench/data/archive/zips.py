@@ -8,6 +8,7 @@ share the file.
 import hashlib
 import os
 import re
+import stat
 import struct
 import zlib
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from vaebench.data.archive.image_file import ImageError, UnsupportedImageError, 
 # The records of the format specification (APPNOTE.TXT 6.3, sections 4.3.7, 4.3.12 to 4.3.16, 4.5.3, 4.6.9).
 LOCAL = struct.Struct("<4s22xHH")  # signature, lengths of name and extra
 ENTRY = struct.Struct("<4s4xHH4xIIIHHH8xI")  # signature, flags, method, crc, sizes, name, extra, comment, local header
+MODE = struct.Struct("<40xH")  # of the same record: what kind of file it was under Unix, and its permissions
 END = struct.Struct("<4s6xHIIH")  # signature, entries, directory size, directory start, comment length
 DISKS = struct.Struct("<4xHH")  # of the same record: its part of a split archive, and that of the directory
 END64_LOCATOR = struct.Struct("<4s4xQ4x")  # signature, position of the record below
@@ -110,6 +112,8 @@ class ZipReader:
             size, packed, start = _zip64_values(entry[behind_name : behind_name + extra], size, packed, start)
         if flags & ENCRYPTED:
             raise UnsupportedImageError("encrypted in the archive")
+        if stat.S_ISLNK(MODE.unpack_from(entry)[0]):
+            raise UnsupportedImageError("a link in the archive, which is not followed: pack the file itself")
         check_bytes(max(packed, size), most)
         data = self._bytes(packed, self._data_position(start, entry[ENTRY.size : behind_name]))
         if method == DEFLATED:
