@@ -261,6 +261,17 @@ def test_a_local_file_that_cannot_be_read_is_no_source(tmp_path, monkeypatch):
         fetch(block({"path": str(given)}, md5=None), tmp_path / "raw" / "images.zip", SETTINGS)
 
 
+def test_a_path_that_is_wrong_is_to_be_corrected(tmp_path):
+    """Whoever mistyped the folder of their photographs is not told to put CelebA's zip somewhere."""
+    with pytest.raises(
+        UserError, match=r"mine: there is no such .*\. Correct the path in the configuration"
+    ) as failure:
+        fetch(block({"path": str(tmp_path / "mine")}), tmp_path / "raw" / "images.zip", SETTINGS)
+    assert "by hand" not in str(failure.value)
+    with pytest.raises(UserError, match="by hand"):
+        fetch(block(), tmp_path / "raw" / "images.zip", SETTINGS)
+
+
 def test_a_local_folder_of_images(tmp_path):
     (tmp_path / "mine").mkdir()
     fetch(block({"path": str(tmp_path / "mine")}, bytes=None, md5=None), tmp_path / "raw" / "images", SETTINGS)

@@ -58,11 +58,12 @@ def fetch(file: FileSource, destination: Path, settings: DownloadSettings) -> No
                 return
     why = "; ".join(failures)
     another = any(f"instead of {wanted}" in why for wanted in (file.bytes, file.md5) if wanted is not None)
+    advice = f"Or place the file by hand at {destination.absolute()}"
+    advice += f" (md5 {file.md5}) and run again." if file.md5 else " and run again."
+    if {place.kind for place in file.source} == {"path"}:  # what lies here has a place already
+        advice = "Correct the path in the configuration and run again."
     raise UserError(
-        f"{destination.name} could not be obtained from any source: {why}. "
-        f"Or place the file by hand at {destination.absolute()}"
-        + (f" (md5 {file.md5})" if file.md5 else "")
-        + " and run again."
+        f"{destination.name} could not be obtained from any source: {why}. {advice}"
         + (" For another file than the configuration's set its bytes and md5 to null." if another else "")
     )
 
