@@ -19,7 +19,7 @@ def choose_device(name: str, locks: Path | None = None) -> torch.device:
     `auto` is an NVIDIA GPU, else the GPU of an Apple processor (mps), else the CPU. Where several GPUs are visible,
     `auto` and `cuda` take one that no other process of vaebench has (see `claim`), so that the jobs of one study spread
     over a workstation's GPUs. `locks` is the folder of the claims. The GPU becomes the present one of this process, to
-    which streams, recorded steps and pinned memory belong that name no other.
+    which streams, and the steps recorded on them, belong.
     """
     if name == "auto" and not torch.cuda.is_available():
         name = "mps" if torch.backends.mps.is_available() else "cpu"
