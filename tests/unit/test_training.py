@@ -156,13 +156,14 @@ def test_vq_term_per_image_is_the_papers_sum(use_ema, float64):
     assert float(model.losses(x, Moment()).terms["loss"]) == pytest.approx(float(output.loss), rel=1e-9)
 
 
-def test_out_of_memory_names_the_batch_size(data, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("precision", "advice"), [("fp32", "or set training.precision to bf16$"), ("bf16", "them$")])
+def test_out_of_memory_names_the_batch_size(precision, advice, data, tmp_path, monkeypatch):
     def no_room(trainer, tracker):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(Trainer, "train_epoch", no_room)
-    with pytest.raises(UserError, match=r"batch_size 16 .* lower them"):
-        run(make_spec("VAE"), data, tmp_path)
+    with pytest.raises(UserError, match=rf"batch_size 16 .* lower .*{advice}"):
+        run(make_spec("VAE", precision=precision), data, tmp_path)
     failure = json.loads((outputs(tmp_path)["state"] / "failure.json").read_text())
     assert failure["reason"] == "out of memory"
 

@@ -114,12 +114,12 @@ class Trainer:
         try:
             self.run(tracker)
         except (torch.OutOfMemoryError, MemoryError) as error:
-            size = self.training.batch_size
+            size, smaller = self.training.batch_size, ", or set training.precision to bf16"
             self.checkpoint.fail({"reason": "out of memory", "batch_size": size, "error": str(error)})
             raise UserError(
                 f"{self.spec.run}: out of memory on {self.device} with training.batch_size {size} and "
-                f"training.eval_batch_size {self.training.eval_batch_size}; lower them, or set training.precision to "
-                "bf16"
+                f"training.eval_batch_size {self.training.eval_batch_size}; lower them"
+                f"{'' if self.training.precision == 'bf16' else smaller}"
             ) from error
         except Exception as error:
             if not (self.progress.steps and means_no_numbers(error)):
