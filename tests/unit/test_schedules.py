@@ -92,7 +92,7 @@ def test_one_cycle_by_step_is_torchs_stepped_after_every_batch():
 
 
 def test_one_cycle_that_ends_too_early_is_refused_before_the_first_step():
-    with pytest.raises(UserError, match="ends after 7 steps, and the training has 8"):
+    with pytest.raises(UserError, match="ends after 7 steps, and the training needs at least 8"):
         rates_taken(4, epochs=2, scheduler=schedule("OneCycleLR", "step", total_steps=7))
     given = {"epochs": 2, "steps_per_epoch": 4, "max_lr": 1.0, "cycle_momentum": False}
     assert len(rates_taken(4, epochs=2, scheduler=schedule("OneCycleLR", "step", **given))) == 8
