@@ -119,6 +119,7 @@ def test_too_many_bad_images_stop_with_the_list(tmp_path):
     assert "bad.jpg: damaged, empty file" in message
     assert "worse.jpg" in message
     assert str(tmp_path / "bad_images.csv") in message
+    assert "delete it and download it again" in message
     assert table(tmp_path, "bad_images.csv").keys() == {"bad.jpg", "worse.jpg"}
     assert not (tmp_path / "images.csv").exists()
     assert not (tmp_path / "summary.json").exists()
@@ -126,6 +127,15 @@ def test_too_many_bad_images_stop_with_the_list(tmp_path):
     assert summary["bad"] == 2
     assert len(rows) == 20
     assert not (tmp_path / "bad_images.csv").exists()
+
+
+def test_nobody_is_told_to_delete_a_folder(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/bad.jpg").write_bytes(b"")
+    (tmp_path / "p.txt").write_text("bad.jpg 0\n")
+    with pytest.raises(UserError, match="Mend or remove them; if these images are expected to be bad, raise") as error:
+        run(tmp_path, tmp_path / "images", tmp_path / "p.txt", max_bad_fraction=0)
+    assert "download" not in str(error.value)
 
 
 def test_the_table_is_in_the_order_of_the_partition_whatever_the_workers(tmp_path):

@@ -92,7 +92,13 @@ def validate(
         bad, allowed, bad_list = tally.bad, settings.max_bad_fraction, table.with_name(BAD_LIST)
         if bad > allowed * listed:
             _write_bad(temporary, bad_list)
-            raise UserError(_too_many(bad, listed, allowed, tally.examples, bad_list))
+            mend = (
+                "If the archive is damaged, delete it and download it again" if source.is_zip else "Mend or remove them"
+            )
+            found = _too_many(bad, listed, allowed, tally.examples, bad_list)
+            raise UserError(
+                f"{found}. {mend}; if these images are expected to be bad, raise validation.max_bad_fraction"
+            )
         bad_list.unlink(missing_ok=True)
     result = {"images": listed, "bad": bad, "max_bad_fraction": allowed, **tally.as_dict(), "table": sha256_of(table)}
     with disk_errors(summary.parent), atomic_path(summary) as temporary:
@@ -259,7 +265,5 @@ def _too_many(bad: int, listed: int, allowed: float, examples: list[str], bad_li
     more = f"; and {bad - len(shown)} more" if bad > len(shown) else ""
     return (
         f"{bad} of {listed} images cannot be used, more than validation.max_bad_fraction: {allowed} allows. "
-        f"They are listed in {bad_list}: {'; '.join(shown)}{more}. "
-        "If the archive is damaged, delete it and download it again; if these images are expected to be bad, raise "
-        "validation.max_bad_fraction"
+        f"They are listed in {bad_list}: {'; '.join(shown)}{more}"
     )
