@@ -95,9 +95,9 @@ def validate(
             mend = (
                 "If the archive is damaged, delete it and download it again" if source.is_zip else "Mend or remove them"
             )
-            found = _too_many(bad, listed, allowed, tally.examples, bad_list)
+            said = _too_many(bad, listed, allowed, tally.examples, bad_list)
             raise UserError(
-                f"{found}. {mend}; if these images are expected to be bad, raise validation.max_bad_fraction"
+                f"{said}. {mend}; if these images are expected to be bad, raise validation.max_bad_fraction"
             )
         bad_list.unlink(missing_ok=True)
     result = {"images": listed, "bad": bad, "max_bad_fraction": allowed, **tally.as_dict(), "table": sha256_of(table)}
