@@ -208,7 +208,7 @@ def study(tmp_path) -> Study:
 
 def test_each_sampler_has_its_interval(study):
     vae = study.runs[0]
-    found, expected = study.interval_by(vae, LABEL, "fd_vgg16"), seed_summary(np.array([30.0, 34.0]), 0.95, 0.5, 40)
+    found, expected = study.interval_by(vae, LABEL, "fd_vgg16"), seed_summary(np.array([30.0, 34.0]), 0.95)
     assert (found.mean, found.low, found.high) == (32, expected["ci_low"], expected["ci_high"])
     assert study.interval_by(vae, "normal", "fd_vgg16") == study.interval("vae", "fd_vgg16") != found
     assert study.interval_by(vae, LABEL, "latent_nats").mean == 7.5

@@ -30,7 +30,7 @@ def test_the_interval_is_students():
 
 def test_one_seed_has_the_interval_of_its_standard_error():
     images = np.random.default_rng(0).normal(size=30)
-    ours = seed_summary(images.mean(keepdims=True), 0.9, stats.sem(images), 30)
+    ours = seed_summary(images.mean(keepdims=True), 0.9, stats.sem(images), 29)
     low, high = stats.t.interval(0.9, 29, loc=images.mean(), scale=stats.sem(images))
     assert (ours["ci_low"], ours["ci_high"]) == pytest.approx((low, high), rel=1e-10)
     assert math.isnan(ours["sd"])

@@ -12,8 +12,9 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from vaebench.metrics.metric import GROUPS
+
 KERNEL_SUBSETS, KERNEL_SUBSET_SIZE, KERNEL_SEED = 100, 1000, 2020  # torch-fidelity's settings, so the numbers agree
-GROUPS = 10
 BLOCK = 1024
 
 Measured = tuple[float, float]  # a value and its standard error, NaN where there are too few images to tell

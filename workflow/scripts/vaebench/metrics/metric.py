@@ -17,6 +17,7 @@ CONDITIONAL = "conditional models"
 
 TRAINED_ON = "the model was trained on the LPIPS of this network, which is no fair judge of it"  # a note in tables
 SUITES = ("reconstruction", "generation", "latent", "likelihood")
+GROUPS = 10  # of a jackknife, at most; never of fewer than two images
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Metric:
     in comparison.csv; per_image: a column of per_image.parquet; function: for a metric between an image and its
     reconstruction, the function of metrics/reconstruction.py that computes it; features: the network whose features it
     is computed on, empty for none; long_only: in runs.csv but in no table of a row per run, since it can be won by
-    collapse, or compares samplers of one model alone.
+    collapse, or compares samplers of one model alone; grouped: whether its standard error is a jackknife's, which
+    leaves out one group of images at a time.
     """
 
     name: str
@@ -46,6 +48,11 @@ class Metric:
     function: str = ""
     features: str = ""
     long_only: bool = False
+    grouped: bool = False
+
+    def freedom(self, n: int) -> int:
+        """Degrees of freedom of its standard error over n images or samples, at least 1: one less than are averaged."""
+        return max((min(GROUPS, n // 2) if self.grouped else n) - 1, 1)
 
 
 @dataclass(frozen=True)

@@ -103,11 +103,22 @@ def in_features(features: str) -> list[Metric]:
         raised = rf"^\mathrm{{{mark}}}" if mark else ""
         name, text = frechet_name(features, what), f"{prefix}{distance}{where}"
         entries.append(
-            metric(name, text, rf"\mathrm{{{symbol}}}{below}{raised}", better, "[0, ∞)", formula, headline=headline)
+            metric(
+                name,
+                text,
+                rf"\mathrm{{{symbol}}}{below}{raised}",
+                better,
+                "[0, ∞)",
+                formula,
+                headline=headline,
+                grouped=True,
+            )
         )
     kernel = "unbiased MMD² with kernel (a·b/d + 1)³ between generated and held-out images, mean over 100 subsets"
     label, symbol = (f"{clean}KID", f"{clean}KID") if official else (f"kernel distance{where}", "KD")
-    entries.append(metric(kernel_name(features), label, rf"\mathrm{{{symbol}}}{below}", False, "(-∞, ∞)", kernel))
+    entries.append(
+        metric(kernel_name(features), label, rf"\mathrm{{{symbol}}}{below}", False, "(-∞, ∞)", kernel, grouped=True)
+    )
     scores = {"F8, which weighs recall": "F8", "F1/8, which weighs precision": "F1/8"}
     for name, (told, score) in zip(prd_names(features), scores.items(), strict=True):
         formula = f"largest {told}, on the curve of precision against recall over 20 clusters of both sets"
@@ -142,6 +153,7 @@ def in_features(features: str) -> list[Metric]:
                 formula,
                 headline=shown,
                 long_only=not shown,
+                grouped=name in ("coverage", "recall"),
             )
         )
     return entries

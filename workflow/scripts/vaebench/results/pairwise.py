@@ -49,14 +49,14 @@ FAR_APART = 10  # standard deviations of a training: a correction that asks for 
 class Trainings:
     """What one run's trainings got for one metric.
 
-    values: (seeds,); std_error, n: of the only training, over so many images or samples, where there is one;
+    values: (seeds,); std_error, freedom: of the only training, with its degrees of freedom, where there is one;
     images: the values by image, a row per image and a column per training, where the metric has them.
     """
 
     run: str
     values: np.ndarray
     std_error: float
-    n: int
+    freedom: int
     images: pd.DataFrame | None
 
     @property
@@ -106,7 +106,8 @@ def trainings(
         if all(column is not None for column in columns):
             images = pd.concat(columns, axis=1, join="inner", keys=own["seed"]).dropna()
         error, n = own["std_error"].iloc[0], own["n"].iloc[0]
-        result.append(Trainings(run, own["value"].to_numpy(np.float64), float(error), int(n), images))
+        freedom = METRICS[metric].freedom(int(n))
+        result.append(Trainings(run, own["value"].to_numpy(np.float64), float(error), freedom, images))
     return result
 
 
@@ -150,7 +151,7 @@ def compare(metric: str, a: Trainings, b: Trainings, confidence: float) -> Row:
     if paired:
         components.append(variance_of_mean(x.mean(1) - y.mean(1)))
     else:
-        components += [Component(run.std_error**2, max(run.n - 1, 1)) for run in (a, b) if not run.several]
+        components += [Component(run.std_error**2, run.freedom) for run in (a, b) if not run.several]
     tested = not any(math.isnan(part.variance) for part in components)
     p = p_value(difference, components) if tested else math.nan
     half = half_width(components, 1 - confidence) if not math.isnan(p) else math.nan

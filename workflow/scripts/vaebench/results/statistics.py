@@ -85,16 +85,18 @@ def p_value(difference: float, components: Sequence[Component]) -> float:
     return SMALLEST_P if excess(lowest) <= 0 else math.exp(brentq(excess, lowest, 0.0, xtol=1e-10))
 
 
-def seed_summary(values: np.ndarray, confidence: float, std_error: float = math.nan, n: int = 0) -> dict[str, float]:
+def seed_summary(
+    values: np.ndarray, confidence: float, std_error: float = math.nan, freedom: int = 1
+) -> dict[str, float]:
     """mean, sd, ci_low, ci_high, n_seeds of one value per seed; sd and interval are NaN where they are not known.
 
     The interval is Student's for the mean of the trainings. A single training has the interval of its own value, from
-    its standard error over `n` images or samples: it covers other images, not another training.
+    its standard error over images or samples, of `freedom` degrees: it covers other images, not another training.
     """
     values = np.asarray(values, np.float64)
     several = len(values) > 1
     mean, sd = float(values.mean()), float(values.std(ddof=1)) if several else math.nan
-    part = variance_of_mean(values) if several else Component(std_error**2, max(n - 1, 1))
+    part = variance_of_mean(values) if several else Component(std_error**2, freedom)
     half = half_width([part], 1 - confidence)
     return {"mean": mean, "sd": sd, "ci_low": mean - half, "ci_high": mean + half, "n_seeds": len(values)}
 

@@ -154,7 +154,8 @@ def _summary(cell: pd.DataFrame | None, confidence: float) -> dict[str, float]:
     if cell is None:
         return dict.fromkeys(("mean", "sd", "ci_low", "ci_high"), np.nan) | {"n_seeds": 0}
     first = cell.iloc[0]
-    return seed_summary(cell["value"].to_numpy(), confidence, first["std_error"], int(first["n"]))
+    freedom = METRICS[first["metric"]].freedom(int(first["n"]))
+    return seed_summary(cell["value"].to_numpy(), confidence, first["std_error"], freedom)
 
 
 def mixture_notes(contexts: Sequence[Context]) -> list[str]:
