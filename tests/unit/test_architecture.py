@@ -1,10 +1,13 @@
 """The shape of the library: what import-linter (`make lint`) does not look at."""
 
 import ast
+import re
 from collections import Counter
+from graphlib import TopologicalSorter
 from pathlib import Path
 
-LIBRARY = Path(__file__).parents[2] / "workflow/scripts/vaebench"
+ROOT = Path(__file__).parents[2]
+LIBRARY = ROOT / "workflow/scripts/vaebench"
 MODULES = [path for path in LIBRARY.rglob("*.py") if path.name != "__init__.py"]
 
 
@@ -29,3 +32,25 @@ def test_the_library_does_not_know_snakemake():
             getattr(n, "module", "") or "" for n in imported
         ]
         assert not [name for name in names if name.split(".")[0] == "snakemake"], path
+
+
+def test_no_modules_import_each_other():
+    """Imports within functions count as well: a circle is no better where it is closed late."""
+    modules = {".".join(path.relative_to(LIBRARY.parent).with_suffix("").parts) for path in MODULES}
+    imports = {}
+    for path in MODULES:
+        found = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        named = {name for node in found for name in (node.module, *(f"{node.module}.{a.name}" for a in node.names))}
+        imports[".".join(path.relative_to(LIBRARY.parent).with_suffix("").parts)] = named & modules
+    assert len(tuple(TopologicalSorter(imports).static_order())) == len(modules)  # raises CycleError
+
+
+def test_the_files_that_the_page_names_are_there():
+    """A name without a folder lies in the folder that was named before it in its line."""
+    for line in (ROOT / "docs/architecture.md").read_text().splitlines():
+        folder = LIBRARY
+        for name in re.findall(r"`([\w/.*-]+(?:/|\.py|\.md|\.yaml|\.rst|\.toml))`", line):
+            found = [path for base in (ROOT, LIBRARY, folder) for path in base.glob(name)]
+            assert found or name.endswith("/"), f"{name} in: {line}"
+            if found:
+                folder = found[0] if found[0].is_dir() else found[0].parent
