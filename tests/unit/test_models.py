@@ -12,7 +12,8 @@ from training_cases import make_spec
 from vaebench.base.errors import UserError
 from vaebench.base.formats import read_json
 from vaebench.models.building import build_model
-from vaebench.models.storage import load_model, load_weights, restore_model, save_model
+from vaebench.models.state import load_weights, restore_model
+from vaebench.models.storage import load_model, save_model
 
 SHAPE = (1, 32, 32)
 

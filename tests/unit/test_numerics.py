@@ -5,7 +5,7 @@ import torch
 from training_cases import make_spec, run, write_data
 
 from vaebench.models.providers.pythae.catalog import MODELS
-from vaebench.models.storage import load_weights
+from vaebench.models.state import load_weights
 from vaebench.training.numerics import numerics
 from vaebench.training.trainer import Trainer
 

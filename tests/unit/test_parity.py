@@ -24,7 +24,7 @@ from vaebench.models.building import build_model
 from vaebench.models.interface import Moment
 from vaebench.models.providers.pythae.catalog import MODELS
 from vaebench.models.run_spec import Schedule
-from vaebench.models.storage import load_weights
+from vaebench.models.state import load_weights
 from vaebench.training.checkpoint import seed_everything
 from vaebench.training.objectives import make_objectives, step
 

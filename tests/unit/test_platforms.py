@@ -15,7 +15,7 @@ from training_cases import make_spec, outputs, run, write_data
 from vaebench.base import devices, platforms
 from vaebench.base.devices import choose_device, random_numbers_kept
 from vaebench.models.batches import prepare_torch
-from vaebench.models.storage import load_weights
+from vaebench.models.state import load_weights
 
 
 def be(platform, monkeypatch):

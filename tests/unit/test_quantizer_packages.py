@@ -22,7 +22,8 @@ from vaebench.models.inference import encode
 from vaebench.models.interface import Moment
 from vaebench.models.lookup import MODELS, code_of_run
 from vaebench.models.networks.compact import GridDecoder, GridEncoder
-from vaebench.models.storage import load_model, load_weights
+from vaebench.models.state import load_weights
+from vaebench.models.storage import load_model
 from vaebench.sampling.choice import find_sampler
 from vaebench.training.checkpoint import seed_everything
 from vaebench.training.minibatches import Minibatches

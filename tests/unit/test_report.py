@@ -14,7 +14,7 @@ from vaebench.figures.listing import FIGURES
 from vaebench.metrics.registry import METRICS
 from vaebench.report import rulegraph
 from vaebench.report.findings import sentences, verdicts
-from vaebench.report.writing import Sources, caption, failures, make_environment, notice, write_report
+from vaebench.report.writing import Sources, caption, failures, figure_sections, make_environment, notice, write_report
 from vaebench.results.study import Interval, study_of
 from vaebench.results.words import duration, ends, interval, number
 
@@ -296,6 +296,14 @@ def test_of_a_figure_without_data_the_page_tells_why(page):
     assert "Images for each label" not in [element["text"] for element in page.all("h3")]
     (line,) = (element["text"] for element in page.all("p") if "Images for each label" in element["text"])
     assert line == "Images for each label: not shown, no run is conditional."
+
+
+def test_figures_that_are_not_shown_are_not_encoded(tmp_path):
+    folder = stand_in_figures(tmp_path / "figures")
+    sections = figure_sections(folder, ROOT / "workflow/report")
+    entries = {entry["info"].name: entry for group in sections.values() for entry in group}
+    assert {name for name, entry in entries.items() if "address" not in entry} == {"conditional"}
+    assert [name for name, entry in entries.items() if entry["no_data"]] == ["conditional"]
 
 
 def test_every_figure_and_every_run_is_on_the_page(demo, page):

@@ -17,7 +17,7 @@ from vaebench.base.errors import UserError
 from vaebench.base.sealed import save_sealed
 from vaebench.models.interface import Losses
 from vaebench.models.providers.pythae.model import PythaeModel
-from vaebench.models.storage import load_weights
+from vaebench.models.state import load_weights
 
 TIMING = {"images_per_second", "seconds", "peak_memory_mb"}
 CASES = {

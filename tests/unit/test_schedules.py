@@ -15,7 +15,8 @@ from vaebench.base.values import from_dict
 from vaebench.models.inference import reconstruct
 from vaebench.models.interface import Losses, Objective
 from vaebench.models.run_spec import Warmup
-from vaebench.models.storage import load_model, load_weights
+from vaebench.models.state import load_weights
+from vaebench.models.storage import load_model
 from vaebench.training.averaging import averaged, begin_average, update_average
 from vaebench.training.minibatches import Minibatches
 from vaebench.training.objectives import make_objectives, prepare_step, step, step_schedulers

@@ -20,7 +20,7 @@ import vaebench.training.trainer as training
 from vaebench.base.durable import durable_path
 from vaebench.base.errors import UserError
 from vaebench.base.sealed import Damaged, load_sealed, save_sealed
-from vaebench.models.storage import load_weights
+from vaebench.models.state import load_weights
 from vaebench.training.state_folder import forget, held
 
 FORK = multiprocessing.get_context("fork")

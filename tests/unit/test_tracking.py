@@ -10,7 +10,7 @@ import pytest
 from training_cases import make_spec, outputs, read_history, run, write_data
 
 from vaebench.base.errors import UserError
-from vaebench.models.storage import load_weights
+from vaebench.models.state import load_weights
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import torch
 import torchvision
 
 from vaebench.base.errors import UserError
+from vaebench.download.file_source import WeightsSource
 from vaebench.metrics.features.weights import _NumpyUnpickler, obtain_weights
 
 
@@ -51,10 +52,14 @@ def test_real_weights_have_torchvisions_layout_and_known_values(perceptual_weigh
     assert np.allclose(vgg[0, 0, 0], [-0.5537, 0.1427, 0.5290], atol=1e-4)
 
 
+def source(*places):
+    return WeightsSource.of({"source": list(places)})
+
+
 def test_sources_are_tried_in_order_and_each_failure_is_told(tmp_path):
-    settings = {"source": [{"path": str(tmp_path / "none.pth")}, {"url": "http://127.0.0.1:9/vgg16.pth"}]}
+    wanted = source({"path": str(tmp_path / "none.pth")}, {"url": "http://127.0.0.1:9/vgg16.pth"})
     with pytest.raises(UserError) as caught:
-        obtain_weights("vgg16", settings, tmp_path / "vgg16.pt", tmp_path)
+        obtain_weights("vgg16", wanted, tmp_path / "vgg16.pt", tmp_path)
     message = str(caught.value)
     assert "no metric uses random ones" in message
     assert "no such file" in message
@@ -68,13 +73,13 @@ def test_torchvisions_own_file_is_taken_and_its_published_hash_checked(server, t
     state = write_alexnet(folder / "draft.pth")
     digest = hashlib.sha256((folder / "draft.pth").read_bytes()).hexdigest()
     os.rename(folder / "draft.pth", folder / f"alexnet-{digest[:8]}.pth")
-    obtain_weights("alexnet", {"source": [{"url": f"{address}/alexnet-{digest[:8]}.pth"}]}, tmp_path / "a.pt", tmp_path)
+    obtain_weights("alexnet", source({"url": f"{address}/alexnet-{digest[:8]}.pth"}), tmp_path / "a.pt", tmp_path)
     weights = torch.load(tmp_path / "a.pt", weights_only=True)
     assert set(weights) == {key for key in state if key.startswith("features")}
     assert all(torch.equal(weights[key], state[key]) for key in weights)
     os.rename(folder / f"alexnet-{digest[:8]}.pth", folder / "alexnet-00000000.pth")
     with pytest.raises(UserError, match="expected 00000000"):
-        obtain_weights("alexnet", {"source": [{"url": f"{address}/alexnet-00000000.pth"}]}, tmp_path / "b.pt", tmp_path)
+        obtain_weights("alexnet", source({"url": f"{address}/alexnet-00000000.pth"}), tmp_path / "b.pt", tmp_path)
     assert not (tmp_path / "b.pt").exists()
 
 
@@ -89,7 +94,7 @@ def test_wrong_files_are_refused(kind, server, tmp_path):
     elif kind == "malicious":
         (folder / name).write_bytes(pickle.dumps(Payload(tmp_path / "executed")))
     with pytest.raises(UserError):
-        obtain_weights("vgg16", {"source": [{"url": f"{address}/{name}"}]}, tmp_path / "vgg16.pt", tmp_path)
+        obtain_weights("vgg16", source({"url": f"{address}/{name}"}), tmp_path / "vgg16.pt", tmp_path)
     assert not (tmp_path / "vgg16.pt").exists()
     assert not (tmp_path / "executed").exists()
 

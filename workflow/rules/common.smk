@@ -45,7 +45,7 @@ from vaebench.base.digests import check_unchanged, digest_path, renew_digest
 from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import Code, Sources, code_fingerprint
 from vaebench.base.folders import folder_state
-from vaebench.base.layout import SPLITS, runs_folder, training_folder, tuning_folder
+from vaebench.base.layout import SPLITS, runs_folder, state_folder, training_folder, tuning_folder
 from vaebench.base.log import tail
 from vaebench.base.plugin_files import files_that_add
 from vaebench.figures.listing import FIGURES, FORMATS
@@ -468,11 +468,12 @@ def fetch_weights():
         return
     for network, place in WEIGHTS.items():
         if not Path(KEPT_WEIGHTS, f"{place}.pt").exists():
+            from vaebench.download.file_source import WeightsSource
             from vaebench.metrics.features.weights import kept_weights
 
             folders = Path(DOWNLOADS, place).parent, Path(KEPT_PACKAGES)
             try:
-                kept_weights(network, config["weights"][network], *folders)
+                kept_weights(network, WeightsSource.of(config["weights"][network]), *folders)
             except UserError as failure:
                 raise WorkflowError(str(failure)) from None
 
@@ -535,7 +536,7 @@ def forget_states():
     for job in workflow.dag.jobs:
         recorded = not workflow.dag.needrun(job) or workflow.dag.finished(job)
         if job.rule.name == "train" and recorded:
-            forget(Path(job.output.model).with_name("training_state"))
+            forget(state_folder(Path(job.output.model).parent))
 
 
 def what_was_made():

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+from vaebench.base.layout import state_folder
 from vaebench.base.log import job
 from vaebench.base.plugin_files import use_plugins
 from vaebench.base.values import from_dict
@@ -21,7 +22,7 @@ with job(snakemake.log[0]):
         output=Path(snakemake.output.model),
         history=Path(snakemake.output.history),
         provenance=Path(snakemake.output.provenance),
-        state=Path(snakemake.output.model).with_name("training_state"),
+        state=state_folder(Path(snakemake.output.model).parent),
         weights={Path(path).stem: Path(path) for path in snakemake.input.weights},
         choice=choice,
         labels=dict(zip(("train", "eval"), map(Path, snakemake.input.get("labels") or []), strict=False)),

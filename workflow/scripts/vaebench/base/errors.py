@@ -1,4 +1,4 @@
-"""The one exception that is meant for the user's eyes."""
+"""The one exception whose message is shown to the user without a traceback."""
 
 
 class UserError(Exception):

@@ -1,7 +1,7 @@
 """Why a job ended before its work was done, and what to do about it: one line for a person.
 
-A job that can still speak writes that line at the end of its log (`reason_of_error`). Of one that was killed, its exit
-status, the end of its log and the words of its scheduler tell (`reason_of_end`).
+A job that is not killed writes that line at the end of its log (`reason_of_error`). For one that was, it is made from
+its exit status, the end of its log and what its scheduler says (`reason_of_end`).
 """
 
 import errno
@@ -186,7 +186,7 @@ def _reason_of_status(ending: Ending) -> str:
 
 
 def _killed(ending: Ending) -> str:
-    """What SIGKILL means, which a process never sees: memory ran out, or somebody sent it."""
+    """What SIGKILL, which no process can handle, most likely means: memory ran out, or a user sent it."""
     cause = f"killed{' by the kernel' if ending.memory_kills else ', most often'} since memory ran out"
     if ending.on_cluster:
         asked = f" (it asked for {ending.memory_mb} MB)" if ending.memory_mb else ""

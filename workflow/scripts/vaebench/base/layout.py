@@ -15,6 +15,11 @@ def training_folder(runs: Path, run: str, seed: int | str) -> Path:
     return runs / run / f"seed{seed}"
 
 
+def state_folder(training: Path) -> Path:
+    """Where a training goes on after it was killed, and what it says of itself meanwhile; `training` is its folder."""
+    return training / "training_state"
+
+
 def tuning_folder(results: Path, run: str) -> Path:
     """The folder of a run's tuning in `results/{dataset}`."""
     return results / "tuning" / run

@@ -8,6 +8,7 @@ from typing import Any
 
 from vaebench.base.errors import UserError
 from vaebench.base.formats import read_json
+from vaebench.base.layout import state_folder
 from vaebench.cluster.efficiency import from_benchmarks
 
 
@@ -66,7 +67,7 @@ def seconds_to_go(progress: Mapping[str, Any] | None) -> float | None:
 def read_progress(run_folder: Path) -> dict[str, Any] | None:
     """What a training last wrote of its progress: epoch, epochs, seconds of an epoch; None when none can be read."""
     try:
-        return read_json("state", run_folder / "training_state" / "progress.json")
+        return read_json("state", state_folder(run_folder) / "progress.json")
     except (OSError, ValueError, UserError):
         return None
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vaebench.base.failures import STOPPED, last_reason
+from vaebench.base.layout import state_folder
 from vaebench.base.log import last_line, tail
 from vaebench.cluster.progress import in_words, read_progress, seconds_to_go
 from vaebench.config.plan import Training, Tuning, command_line, config_or_exit, trainings, tunings
@@ -58,7 +59,7 @@ def status_of(
         return Status(training.name, "queued", f"job {job.id}, {job.state.lower()}, {reached}")
     if not log.is_file():
         return Status(training.name, "pending")
-    ended = (training.folder / "training_state" / "failure.json").is_file() or bool(last_reason(tail(log)))
+    ended = (state_folder(training.folder) / "failure.json").is_file() or bool(last_reason(tail(log)))
     if not ended and now - log.stat().st_mtime < FRESH:
         return Status(training.name, "running", f"without a scheduler, {reached}{_remaining(progress)}")
     reason = last_line(log)

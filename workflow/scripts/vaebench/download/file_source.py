@@ -1,4 +1,4 @@
-"""A file of a data set as the configuration describes it: its name, what proves its content, where it comes from.
+"""A file as the configuration describes it: what proves its content, and where it comes from.
 
 The Snakefile reads this module, so that nothing heavy is imported here.
 """
@@ -12,7 +12,7 @@ from vaebench.base.values import from_dict
 
 @dataclass(frozen=True)
 class Place:
-    """One source: its kind (drive, drive_folder, url, path, generate) and what names the file there."""
+    """One source: its kind (drive, drive_folder, url, path, generate, package) and what names the file there."""
 
     kind: str
     where: str
@@ -41,6 +41,19 @@ class FileSource:
     def identity(self) -> dict[str, str | int | None]:
         """What says which file it is, wherever it comes from."""
         return {"bytes": self.bytes, "file": self.file, "md5": self.md5}
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """A section of `weights`: the sources of a file, tried in order, and the start of its SHA-256 (None: any)."""
+
+    source: tuple[Place, ...]
+    sha256: str | None = None
+
+    @classmethod
+    def of(cls, section: Mapping[str, Any]) -> Self:
+        """The file of a section such as weights.vgg16; UserError for a key that is unknown or missing."""
+        return from_dict(cls, {**section, "source": Place.all_of(section["source"])})
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,8 @@ from vaebench.models.providers.pythae.building import (
 )
 from vaebench.models.providers.pythae.catalog import MODELS
 from vaebench.models.run_spec import ModelSpec, NetworkValue, PretrainedSource, network_of
-from vaebench.models.storage import load_weights, restore_model, save_model
+from vaebench.models.state import load_weights, restore_model
+from vaebench.models.storage import save_model
 
 PLAIN_FILES = ("model_config.json", "model.pt")
 SET_BY_PYTHAE = {"name", "input_dim", "discriminator_input_dim"}

@@ -59,7 +59,7 @@ class Provider(ABC):
         """The model that was saved in `folder`; no code in it is executed. Raises `UserError` where that fails."""
         import torch
 
-        from vaebench.models.storage import load_weights, restore_model
+        from vaebench.models.state import load_weights, restore_model
 
         with torch.random.fork_rng(devices=[]):
             model = self.build(spec, shape)

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from vaebench.base.formats import stamped
-from vaebench.base.layout import runs_folder, training_folder
+from vaebench.base.layout import runs_folder, state_folder, training_folder
 from vaebench.base.log import last_line
 from vaebench.base.plugin_files import PluginError
 from vaebench.figures.drawing import draw_all
@@ -88,7 +88,7 @@ def failure(run: Run, seed: int, stage: str, logs: Path) -> Failure:
     reason = run.failures.get(seed, "")
     if run.path(seed, OUTPUTS[stage]).exists():
         reason = OUTDATED
-    elif not run.path(seed, "training_state", "failure.json").is_file():
+    elif not (state_folder(run.path(seed)) / "failure.json").is_file():
         reason = last_line(log) if log.is_file() else "never started"
     return Failure(run=run.name, seed=seed, stage=stage, reason=reason)
 
@@ -105,7 +105,7 @@ def only_finished(finished: Mapping[tuple[str, int], Path], failures: Sequence[F
             (runs / run).mkdir(exist_ok=True)
             training_folder(runs, run, seed).symlink_to(folder.resolve(), target_is_directory=True)
         for entry in failures:
-            state = training_folder(runs, entry["run"], entry["seed"]) / "training_state"
+            state = state_folder(training_folder(runs, entry["run"], entry["seed"]))
             state.mkdir(parents=True)
             (state / "failure.json").write_text(json.dumps(stamped("state", {"reason": entry["reason"]})))
         yield runs

@@ -244,16 +244,17 @@ def added_sections(study: Study) -> list[dict[str, object]]:
 
 
 def figure_sections(folder: Path, captions: Path) -> dict[str, list[dict[str, object]]]:
-    """The figures by category, each with its title, caption and file as a data address; charts as vectors.
+    """The figures by category, each with its title and, where it has data, caption and file as a data address.
 
-    `no_data` is why a figure has none, and empty where it has.
+    Charts are vectors. `no_data` is why a figure has none, and empty where it has.
     """
     sections: dict[str, list[dict[str, object]]] = {}
     for info in FIGURES.values():
         if info.name not in IN_PAGE:
-            address = embedded(Path(folder) / f"{info.name}.{'png' if info.images else 'svg'}")
-            why = comment(Path(folder) / f"{info.name}.png")
-            figure = {"info": info, "address": address, "caption": figure_caption(captions, info), "no_data": why}
+            figure: dict[str, object] = {"info": info, "no_data": comment(Path(folder) / f"{info.name}.png")}
+            if not figure["no_data"]:
+                figure["address"] = embedded(Path(folder) / f"{info.name}.{'png' if info.images else 'svg'}")
+                figure["caption"] = figure_caption(captions, info)
             sections.setdefault(info.category, []).append(figure)
     return sections
 

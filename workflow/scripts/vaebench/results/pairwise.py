@@ -174,7 +174,7 @@ def compare(metric: str, a: Trainings, b: Trainings, confidence: float) -> Row:
 
 
 def _common_images(a: Trainings, b: Trainings) -> pd.Index | None:
-    """The images that both saw, in the order of the first; None for a metric without values by image."""
+    """The images that both were measured on, in the order of the first; None for a metric without values by image."""
     if a.images is None or b.images is None:
         return None
     one, other = a.images.index, b.images.index

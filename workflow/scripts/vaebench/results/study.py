@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from vaebench.base.formats import check_npz, read_json, read_npz
-from vaebench.base.layout import runs_folder, training_folder
+from vaebench.base.layout import runs_folder, state_folder, training_folder
 from vaebench.base.npz import open_array
 
 NOT_FINISHED = "not finished"
@@ -131,7 +131,7 @@ class Run:
         return [seed for seed in self.trained if not self.path(seed, "metrics", "per_image.parquet").exists()]
 
     def _reason(self, seed: int) -> str:
-        path = self.path(seed, "training_state", "failure.json")
+        path = state_folder(self.path(seed)) / "failure.json"
         if not path.exists():
             return NOT_FINISHED
         failure = read_json("state", path)

@@ -19,7 +19,7 @@ from vaebench.base.files import atomic_path
 from vaebench.base.formats import stamped, unstamped
 from vaebench.base.sealed import Damaged, load_sealed, save_sealed
 from vaebench.models.interface import Autoencoder
-from vaebench.models.storage import restore_model
+from vaebench.models.state import restore_model
 from vaebench.training.objectives import Optimized
 from vaebench.training.state_folder import ATTEMPTS, BEST, FAILURE, PREVIOUS, PROGRESS, STATE
 

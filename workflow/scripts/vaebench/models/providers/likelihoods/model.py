@@ -68,7 +68,7 @@ class LikelihoodVAE(ModelWithTerms):
         return self.decoder(z).reconstruction
 
     def own_nats(self, x: Tensor, y: Tensor) -> Mapping[str, Tensor] | None:
-        """Under the chosen likelihood; that of a Bernoulli is known to whoever asks."""
+        """Under the chosen likelihood; None for a Bernoulli, which `likelihood` names."""
         return None if self.likelihood == "bernoulli" else {self.p.metric: self.p.nats(x.double(), y.double())}
 
     def probabilities(self) -> Sequence[tuple[nn.Module, str]]:

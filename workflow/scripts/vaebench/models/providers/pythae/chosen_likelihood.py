@@ -33,7 +33,7 @@ class WithLikelihood(PythaeModel):
         return self.p(x, y).mean()
 
     def own_nats(self, x: Tensor, y: Tensor) -> Mapping[str, Tensor] | None:
-        """Under the chosen likelihood; that of a Bernoulli is known to whoever asks."""
+        """Under the chosen likelihood; None for a Bernoulli, which `likelihood` names."""
         return None if self.likelihood == "bernoulli" else {self.p.metric: self.p.nats(x.double(), y.double())}
 
     def probabilities(self) -> list[tuple[Any, str]]:
