@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import yaml
@@ -186,3 +187,19 @@ def test_the_newest_release_has_one_version_and_one_date():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     version, date = re.search(r"^## \[(\d.*)\] - (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE).groups()
     assert (PROJECT["version"], citation["version"], str(citation["date-released"])) == (version, version, date)
+
+
+def test_a_wheel_holds_every_file_of_the_library(tmp_path):
+    """Files that are no Python are taken in by patterns, and some lie behind links."""
+    shutil.copytree(ROOT / "workflow/scripts", tmp_path / "workflow/scripts")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    build = "from setuptools.build_meta import build_wheel; build_wheel('.')"
+    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    held = {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    scripts = tmp_path / "workflow/scripts"
+    packages = (scripts / "vaebench", scripts / "snakemake_logger_plugin_vaebench")
+    files = {str(path.relative_to(scripts)) for folder in packages for path in folder.rglob("*") if path.is_file()}
+    assert held == {name for name in files if "__pycache__" not in name}
+    assert {"vaebench/py.typed", "vaebench/config/config.schema.yaml", "vaebench/report/texts/ranks.rst"} <= held

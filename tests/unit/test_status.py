@@ -125,3 +125,15 @@ def test_a_network_that_this_shell_does_not_find_hides_no_status(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     assert main([os.path.join(project, "config", "config.yaml"), "own.yaml"]) == 0
     assert "vae/seed0" in capsys.readouterr().out
+
+
+def test_a_squeue_that_fails_is_a_warning_of_one_line(tmp_path, monkeypatch, capsys):
+    """As where SLURM's commands are installed and no cluster is configured."""
+    squeue = tmp_path / "squeue"
+    squeue.write_text("#!/bin/sh\necho 'squeue: error: no such host\nsqueue: fatal: no configuration' >&2; exit 1\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    project = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+    monkeypatch.chdir(tmp_path)
+    assert main([os.path.join(project, "config", "config.yaml"), os.path.join(project, "config", "demo.yaml")]) == 0
+    assert capsys.readouterr().err == "warning: fatal: no configuration (squeue); jobs are left out\n"

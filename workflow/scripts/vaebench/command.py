@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Callable
 
@@ -21,4 +22,10 @@ def main() -> int:
         named.add_parser(name, help=purpose, add_help=False)  # the command's own parser answers --help
     command = parser.parse_known_args()[0].command
     run: Callable[[list[str]], int] = importlib.import_module(COMMANDS[command][0]).main
-    return run(sys.argv[sys.argv.index(command) + 1 :])
+    try:
+        status = run(sys.argv[sys.argv.index(command) + 1 :])
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has enough: `vaebench results ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would report it once more at its end
+        return 0
+    return status

@@ -151,7 +151,8 @@ def _squeue() -> str:
         print("warning: squeue did not answer within a minute; jobs are left out", file=sys.stderr)
         return ""
     if result.returncode:
-        print(f"warning: squeue: {result.stderr.strip()}; jobs are left out", file=sys.stderr)
+        reason = next(iter(result.stderr.strip().splitlines()[-1:]), f"exit status {result.returncode}")
+        print(f"warning: {reason.removeprefix('squeue: ')} (squeue); jobs are left out", file=sys.stderr)
     return result.stdout
 
 

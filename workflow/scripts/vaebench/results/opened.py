@@ -116,7 +116,7 @@ def open_study(folder: Path | str) -> OpenedStudy:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print a study's comparison: the mean of each headline metric, a row a run."""
+    """Print a study's comparison: the mean of each headline metric of each run."""
     parser = argparse.ArgumentParser(prog="vaebench results", description=main.__doc__)
     parser.add_argument("results", type=Path, help="the folder that a study wrote, results/demo for example")
     folder = parser.parse_args(arguments).results
