@@ -156,6 +156,15 @@ def test_summary_says_that_the_rates_are_unlike(demo):
     assert "a lower reconstruction error at a higher rate is not by itself a better model." in html
 
 
+def test_summary_says_a_perplexity_beside_the_size_of_its_codebook(demo):
+    arguments, html = demo
+    usages = {run.name: run.arrays("metrics", "latent.npz").get("code_usage") for run in study_of(**arguments).runs}
+    sizes = {name: len(usage) for name, usage in usages.items() if usage is not None}
+    assert sizes
+    for name, size in sizes.items():
+        assert re.search(rf"The codebook of {name} has perplexity 31\.0.* of {size} codes\.", html)
+
+
 def test_pages_say_what_a_value_rests_on(demo):
     assert "40 generated against 40 held-out images, fewer than the 512 features</small></th><td>" in demo[1]
 

@@ -165,12 +165,15 @@ def _collapse(study: Study) -> list[str]:
 
 
 def _codebooks(study: Study) -> list[str]:
-    perplexities = {run.name: study.interval(run.name, "codebook_perplexity") for run in study.runs}
-    return [
-        f"The codebook of {name} has perplexity {interval(value)}."
-        for name, value in perplexities.items()
-        if value is not None
-    ]
+    """The perplexity of each codebook beside its size, without which it compares with no other."""
+    result = []
+    for run in study.runs:
+        value = study.interval(run.name, "codebook_perplexity")
+        if value is not None:
+            usage = run.arrays("metrics", "latent.npz").get("code_usage")
+            size = "" if usage is None else f" of {usage.shape[-1]:,} codes"
+            result.append(f"The codebook of {run.name} has perplexity {interval(value)}{size}.")
+    return result
 
 
 def _listing(names: Sequence[str]) -> str:
