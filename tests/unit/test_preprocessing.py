@@ -38,13 +38,13 @@ from PIL import ExifTags, Image, ImageOps
 
 from vaebench.base.digests import content_digest, write_digest
 from vaebench.base.errors import UserError
+from vaebench.base.layout import SPLITS
 from vaebench.base.npz import open_array, read_manifest
 from vaebench.data.preprocessing import _tasks
 from vaebench.data.recipe import frequent_sizes
 from vaebench.data.resize import gpu
 from vaebench.data.resize.resampling import Resampler
 
-SPLITS = ("train", "eval", "test")
 ANYTHING = {"format": None, "mode": None, "width": None, "height": None}
 CROP = (15, 35, 163, 183)
 SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"

@@ -9,7 +9,7 @@ import numpy as np
 from vaebench.data.demo.image_archives import write_archive
 from vaebench.download.package_index import read_member
 
-SPLITS = {0: 4000, 1: 500, 2: 500}
+COUNTS = {0: 4000, 1: 500, 2: 500}  # images of each split
 
 
 def read_digits(package: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -30,7 +30,7 @@ def make_digits(package: Path, archive: Path, partition: Path, seed: int = 0) ->
     split = np.empty(len(images), dtype=np.int64)
     for digit in np.unique(classes):
         members = random.permutation(np.flatnonzero(classes == digit))
-        shares = np.cumsum([len(members) * count // len(images) for count in SPLITS.values()])
+        shares = np.cumsum([len(members) * count // len(images) for count in COUNTS.values()])
         for code, part in enumerate(np.split(members, shares[:-1])):
             split[part] = code
     order = random.permutation(len(images))

@@ -21,12 +21,12 @@ from vaebench.base.files import atomic_path
 from vaebench.download.package_index import read_member
 
 LATENT_DIM, WIDTH, HEIGHT, CROP = 100, 178, 218, 148
-SPLITS = {0: 6000, 1: 300, 2: 500}
+COUNTS = {0: 6000, 1: 300, 2: 500}  # images of each split
 TRUNCATION = 0.7  # times which the noise is multiplied: the generator's tails are no faces
 DAMAGE = ("cut in half", "empty", "web page", "wrong size", "png")
 
 
-def make_faces(package: Path, archive: Path, partition: Path, seed: int = 0, splits: dict[int, int] = SPLITS) -> None:
+def make_faces(package: Path, archive: Path, partition: Path, seed: int = 0, splits: dict[int, int] = COUNTS) -> None:
     """Write a zip of 178x218 JPEGs `img_align_celeba/000001.jpg ...` and the partition file that goes with it.
 
     `package` is the archive of gan-face-generate; `splits` gives the number of sound images of train (0), eval (1) and
