@@ -19,7 +19,7 @@ from vaebench.metrics.features.weights import CONVOLUTIONS, obtain_weights
 from vaebench.models.finiteness import ProbabilityGuard, means_no_numbers, not_finite
 from vaebench.models.pretrained import import_pretrained
 from vaebench.models.run_spec import ModelSpec, PretrainedSource
-from vaebench.models.storage import load_weights
+from vaebench.models.state import load_weights
 from vaebench.training.trainer import Trainer
 
 ADAM, SGD = ({"name": name, "options": {}} for name in ("Adam", "SGD"))
