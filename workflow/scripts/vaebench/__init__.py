@@ -5,10 +5,6 @@ shell. The packages, in the order in which data flows, are described in docs/arc
 """
 
 import importlib
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from vaebench.results.opened import open_study as open_study
 
 
 def __getattr__(name: str) -> object:
