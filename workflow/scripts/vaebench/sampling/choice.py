@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import Code
-from vaebench.base.plugin_files import added
+from vaebench.base.plugin_files import Added, PluginError, added, blamed
 from vaebench.models.lookup import MODELS
 from vaebench.models.run_spec import Named, RunSpec
 from vaebench.models.sampler_names import AUTO, CONTINUOUS, OF_CODES, SAMPLERS
 from vaebench.models.sampler_options import SAMPLER_OPTIONS, defaults_of
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from vaebench.models.interface import Autoencoder, Prior
     from vaebench.sampling.request import Drawn, Request
 
@@ -94,7 +92,7 @@ def find_sampler(model: "Autoencoder", name: str) -> Sampler:
         return Sampler(partial(_draw_by_model, own), own.options)
     for entry in added("sampler"):
         if entry.name == name:
-            return Sampler(partial(_draw_by_plugin, entry.load()), {})
+            return Sampler(partial(_draw_by_plugin, entry), {})
     if name not in SAMPLERS:
         raise UserError(f"sampler.name: {name!r} is not known; choose {', '.join(SAMPLERS)}")
     if reason := _misfit(model, name):
@@ -109,10 +107,18 @@ def _draw_by_model(prior: "Prior", request: "Request") -> "Drawn":
     return Drawn(prior.draw(request.count, request.options, request.generator))
 
 
-def _draw_by_plugin(function: "Callable[[Request], Tensor]", request: "Request") -> "Drawn":
+def _draw_by_plugin(entry: Added, request: "Request") -> "Drawn":
+    from torch import Tensor
+
     from vaebench.sampling.request import Drawn
 
-    return Drawn(function(request))
+    with blamed(entry):
+        latents = entry.load()(request)
+    if not isinstance(latents, Tensor) or len(latents) != request.count:
+        shape = getattr(latents, "shape", None)
+        gave = type(latents).__name__ + (f" of the shape {tuple(shape)}" if shape is not None else "")
+        raise PluginError(f"{entry.place}: {entry.name} must give a tensor of {request.count} latents, not a {gave}")
+    return Drawn(latents)
 
 
 def _misfit(model: "Autoencoder", name: str) -> str | None:
