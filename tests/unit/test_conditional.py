@@ -252,7 +252,7 @@ def test_samplers_fit_to_the_images_of_each_label_and_are_put_back_in_place():
 def test_a_density_that_is_fitted_by_epochs_needs_validation_images_of_each_label(name):
     model = built({"class": ["a", "b"]}).float()
     rows = np.eye(2, dtype=np.float32)
-    conditions = {"train": rows[[0, 1, 1]], "eval": rows[[1]], "test": rows[[0]]}
+    conditions = {"train": rows[[0, 0, 1, 1]], "eval": rows[[1]], "test": rows[[0]]}
     images = {split: smooth_images(len(labels)) for split, labels in conditions.items()}
     sampler = find_sampler(model, name)
     request = Request(model, 20, {**sampler.options, "epochs": 1}, np.random.default_rng(0), images)

@@ -13,9 +13,8 @@ from vaebench.training.record import TrainingFiles
 with job(snakemake.log[0]):
     use_plugins(snakemake.params.plugins.files)
     how, planned = snakemake.params.how, snakemake.params.spec
-    spec = from_dict(RunSpec, planned | {"training": planned["training"] | how.training})
     choice = Path(snakemake.input.choice[0]) if snakemake.input.get("choice") else None
-    spec = with_choice(spec, choice)
+    spec = with_choice(from_dict(RunSpec, planned | {"training": planned["training"] | how.training}), choice)
     files = TrainingFiles(
         Path(snakemake.input.train),
         Path(snakemake.input.eval),
