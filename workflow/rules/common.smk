@@ -45,7 +45,13 @@ from vaebench.base.digests import check_unchanged, digest_path, renew_digest
 from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import Code, Sources, code_fingerprint
 from vaebench.base.folders import folder_state
-from vaebench.base.layout import SPLITS, runs_folder, state_folder, training_folder, tuning_folder
+from vaebench.base.layout import (
+    SPLITS,
+    runs_folder,
+    state_folder,
+    training_folder,
+    tuning_folder,
+)
 from vaebench.base.log import tail
 from vaebench.base.plugin_files import files_that_add
 from vaebench.figures.listing import FIGURES, FORMATS
@@ -473,7 +479,9 @@ def fetch_weights():
 
             folders = Path(DOWNLOADS, place).parent, Path(KEPT_PACKAGES)
             try:
-                kept_weights(network, WeightsSource.of(config["weights"][network]), *folders)
+                kept_weights(
+                    network, WeightsSource.of(config["weights"][network]), *folders
+                )
             except UserError as failure:
                 raise WorkflowError(str(failure)) from None
 
