@@ -135,7 +135,7 @@ ALLOWED = {
     "paper.py": SHOWN,
     "preprocess.py": IMAGES,
     "pretrained.py": {"models"},
-    "publish.py": {"models"},
+    "upload.py": {"models"},
     "published.py": MEASURED | {"data", "models"},
     "report.py": SHOWN,
     "runs_table.py": MEASURED,

@@ -19,6 +19,7 @@ from vaebench.metrics.registry import METRICS
 from vaebench.metrics.set_names import frechet_name
 from vaebench.models.run_spec import Named
 from vaebench.report.writing import Sources, write_report
+from vaebench.results.opened import open_study
 from vaebench.results.protocol import Protocol, PublishedValue, StudyProtocol
 from vaebench.results.published import Measurement, published_table
 from vaebench.results.sampler_table import Samplers, samplers_table
@@ -266,3 +267,11 @@ def test_published_values_are_held_against_the_sampler_that_is_theirs(study):
         assert table.loc[(where, "GMM"), "ours"] == 32
         assert "temperature 0.5" in table.loc[(where, "GMM"), "sampler"]
     assert table.loc[("Table 1", "flow"), "not_compared"] == "no run draws its images with maf as theirs"
+
+
+def test_an_opened_study_has_the_images_of_each_sampler(study, tmp_path):
+    opened = open_study(tmp_path / "results/fake")
+    assert (opened.samples("vae", count=2, sampler=LABEL) == 9).all()
+    assert not (opened.samples("vae", count=2) == 9).all()
+    with pytest.raises(UserError, match=r"samplers/other/samples\.npz is not there"):
+        opened.samples("vae", sampler="other")

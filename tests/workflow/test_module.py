@@ -85,6 +85,12 @@ def test_from_an_address_the_same_tables(elsewhere, server, small_study):
         assert (elsewhere / path).read_bytes() == (small_study.root / path).read_bytes(), table
     again = snakemake(elsewhere, "--dry-run", PYTHONPATH=str(ROOT / "workflow/scripts"))
     assert "Nothing to be done" in again.stdout
+    lock = elsewhere / ".snakemake/locks/0.input.lock"
+    lock.parent.mkdir(exist_ok=True)
+    lock.write_text("")
+    after_a_kill = snakemake(elsewhere, "--dry-run", PYTHONPATH=str(ROOT / "workflow/scripts"))
+    assert "Its jobs may still run on other machines" in after_a_kill.stdout, "a module does not know where they run"
+    assert lock.exists()
 
 
 def test_from_a_folder_nothing_that_was_made_is_made_again(elsewhere, small_study):

@@ -374,7 +374,7 @@ def take_up_folder():
             return presence
         shutil.rmtree(locks)
         print(f"Removed the lock of {gone}.", file=sys.stderr)
-    sign(presence, "local")  # until it is known where its jobs run
+    sign(presence, "starting")  # `onstart` tells where its jobs run, a module has none
     return presence
 
 
@@ -437,14 +437,14 @@ def repository_on_the_hub(wildcards):
     return f"{config['push']['hf_hub']}/{DATASET}-{wildcards.run}-seed{wildcards.seed}"
 
 
-def published_models(wildcards):
+def uploaded_models(wildcards):
     """What the target `push` makes, for the trainings of this study."""
     if config["push"]["hf_hub"] is None:
         raise WorkflowError(
             "push.hf_hub: name the account on the Hugging Face Hub that gets the models, "
             "for example --config 'push={hf_hub: my-account}'"
         )
-    return run_files("published.json", runs=TRAINED)
+    return run_files("uploaded.json", runs=TRAINED)
 
 
 def tuning_trials():

@@ -74,17 +74,17 @@ rule pretrained:
         "../scripts/pretrained.py"
 
 
-rule publish:
+rule upload:
     input:
         model=ancient(f"{RUN}/final_model"),
         provenance=f"{RUN}/provenance.json",
         pixels=pixels("train", "eval"),
     output:
-        f"{RUN}/published.json",
+        f"{RUN}/uploaded.json",
     log:
-        f"{LOGS}/publish/{{run}}/seed{{seed}}.log",
+        f"{LOGS}/upload/{{run}}/seed{{seed}}.log",
     benchmark:
-        f"{BENCHMARKS}/publish/{{run}}/seed{{seed}}.jsonl"
+        f"{BENCHMARKS}/upload/{{run}}/seed{{seed}}.jsonl"
     wildcard_constraints:
         run=one_of(TRAINED),
     localrule: True
@@ -100,4 +100,4 @@ rule publish:
     message:
         "Uploading {wildcards.run}, seed {wildcards.seed}, to the Hugging Face Hub"
     script:
-        "../scripts/publish.py"
+        "../scripts/upload.py"

@@ -1,7 +1,7 @@
 """Compare variational autoencoders under one protocol: from an image archive to tables, figures and a report.
 
 `vaebench.open_study("results/demo")` opens a finished study in a notebook; the command `vaebench` looks at one from a
-shell. The packages, in the order in which data flows, are described in docs/architecture.md.
+shell. The packages, each building on those before it, are described in docs/architecture.md.
 """
 
 import importlib

@@ -92,7 +92,7 @@ class Ending:
 
 
 @contextmanager
-def full_disk_said(folder: Path) -> Iterator[None]:
+def full_disk_as_user_error(folder: Path) -> Iterator[None]:
     """Turn an exception that a full disk under `folder` leads to into one clear `UserError`."""
     try:
         yield

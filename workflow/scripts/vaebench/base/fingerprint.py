@@ -1,8 +1,8 @@
-"""A fingerprint of a script's code that changes when, and only when, what it does may change.
+"""A fingerprint of a script's code that changes when what it does may change, and not with comments, names or layout.
 
 Snakemake judges a script by its modification time and does not look into the modules it imports. The fingerprint covers
-the script and, transitively, every module of this package that it imports, each in its canonical form (`canonical`), so
-that only a change of meaning makes a result stale.
+the script and, transitively, every module of this package that it imports, each in its canonical form (`canonical`),
+which leaves out comments, docstrings, names of local variables and messages of errors.
 """
 
 import hashlib
@@ -16,7 +16,8 @@ from vaebench.base.plugin_files import without_presentation
 from vaebench.base.source_facts import SourceFacts, facts_of, imported_modules
 
 PACKAGE = Path(__file__).parents[1]
-# What reports on a job, or moves whole files: neither can change what is in a result.
+# What cannot change what is in a result, or is counted by other means: it reports on a job, checks before one, or moves
+# whole files; or it chooses by name the modules that `Code` then names (`provider`, `lookup`, `choice`, `plugins`).
 HARMLESS = frozenset(
     f"vaebench.{name}"
     for name in (
@@ -31,12 +32,12 @@ HARMLESS = frozenset(
         "base.log",
         "base.plugin_files",
         "base.plugins",
-        "cluster.preflight",
         "base.provenance",
         "base.sealed",
+        "cluster.preflight",
         "data.sources",
-        "models.provider",
         "models.lookup",
+        "models.provider",
         "models.sampler_names",
         "models.sampler_options",
         "sampling.choice",
@@ -47,7 +48,7 @@ HARMLESS = frozenset(
 )
 CATALOG = re.compile(r"vaebench\.models\.providers\.\w+\.catalog")  # what of it decides is in `Code.facts`
 CALLED_BY_STAGE = re.compile(r"vaebench\.models\.(interface|posterior|inference|providers\..+)")  # see `Code.uncalled`
-SHOWN = "vaebench.metrics"  # here the message of an error becomes the note of an empty cell
+MESSAGES_COUNT = "vaebench.metrics"  # here the message of an error becomes the note of an empty cell
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,10 @@ class Code:
         facts = "\n".join(part for part in (self.facts, other.facts) if part)
         return Code(self.modules | other.modules, self.files | other.files, facts, self.uncalled | other.uncalled)
 
-    def facts_of(self, file: Path, module: str, kept: Path | None) -> SourceFacts:
+    def source_facts(self, file: Path, module: str, kept: Path | None) -> SourceFacts:
         """What counts of the file of a module of the package."""
         left_out = self.uncalled if CALLED_BY_STAGE.fullmatch(module) and not self.files else frozenset()
-        return facts_of(file.read_text(), module, kept, module.startswith(SHOWN), left_out)
+        return facts_of(file.read_text(), module, kept, module.startswith(MESSAGES_COUNT), left_out)
 
 
 def code_fingerprint(
@@ -104,7 +105,7 @@ def code_fingerprint(
         digest.update(f"{facts_of(what_runs, '', kept, keep_messages=True).meaning}\n".encode())
     digest.update(facts_of(script.read_text(), "", kept, keep_messages=False).meaning.encode())
     for name, path in sorted(files_of(script, sources, without, also).items()):
-        text = also.facts_of(path, name, kept).meaning if path.suffix == ".py" else path.read_text()
+        text = also.source_facts(path, name, kept).meaning if path.suffix == ".py" else path.read_text()
         digest.update(f"\n{name}\n{text}".encode())
     return digest.hexdigest()
 
@@ -160,7 +161,7 @@ class _Search:
 
     def follow(self, path: Path, module: str = "") -> None:
         """Add each file of the package that `path` depends on."""
-        facts = self.also.facts_of(path, module, self.sources.kept)
+        facts = self.also.source_facts(path, module, self.sources.kept)
         for name in facts.imports:
             self.add(name)
         package = self.sources.package

@@ -67,13 +67,12 @@ def validate(
 ) -> None:
     """Decode every image of the partition and write `table` (a row per image, COLUMNS) and `summary` (JSON counts).
 
-    In the table, status is `ok`, or why the image
-    is left out: `damaged` (checksum, decoding), `unsupported` (a kind that is not read), `large` (more pixels or bytes
-    than allowed), `unexpected` (not the format, mode or size of `settings`), `missing` (from the archive), `duplicate`
-    (in the archive or the partition); `small` (less than the minimum, or than the crop) and `unlisted` (not in the
-    partition) are no faults. Rows are in the order of the partition, unlisted ones last. When more than
-    `max_bad_fraction` of the partition's images are bad, neither is written: their rows are in BAD_LIST beside the
-    table, and a UserError names that and the first of them.
+    In the table, status is `ok`, or why the image is left out: `damaged` (checksum, decoding), `unsupported` (a kind
+    that is not read), `large` (more pixels or bytes than allowed), `unexpected` (not the format, mode or size of
+    `settings`), `missing` (from the archive), `duplicate` (in the archive or the partition); `small` (less than the
+    minimum, or than the crop) and `unlisted` (not in the partition) are no faults. Rows are in the order of the
+    partition, unlisted ones last. When more than `max_bad_fraction` of the partition's images are bad, neither is
+    written: their rows are in BAD_LIST beside the table, and a UserError names that and the first of them.
     """
     source = open_images(images)
     check = Check(source, settings)

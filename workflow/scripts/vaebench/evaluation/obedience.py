@@ -52,7 +52,7 @@ def obedience(task: Task) -> dict[str, Value]:
 
 
 def balanced_accuracy(truth: np.ndarray, answers: np.ndarray) -> tuple[float, float]:
-    """The mean over the values that occur in `truth` of the share of them that is told, and its standard error."""
+    """The mean over the values in `truth` of the share of each that is recognised, and its standard error."""
     found = [(answers[truth == value] == value) for value in np.unique(truth)]
     shares = [float(right.mean()) for right in found]
     variances = [share * (1 - share) / len(right) for share, right in zip(shares, found, strict=True)]

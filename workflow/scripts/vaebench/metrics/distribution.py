@@ -1,9 +1,10 @@
-"""Distances between two sets of feature vectors or images: generated against real. NumPy float64, no model.
+"""Distances between two sets of feature vectors or images, in float64.
 
 Frechet: Heusel et al. 2017. Kernel: Binkowski et al. 2018. Precision and recall: Kynkaanniemi et al. 2019.
-Density and coverage: Naeem et al. 2020. Each comes with its standard error over the generated images, the real ones
-being fixed: of a mean over generated images s / √n, else by leaving out one group of them at a time (the delete-a-group
-jackknife, Shao and Wu 1989), which needs no repeated images, as a bootstrap would, that are their own neighbours.
+Density and coverage: Naeem et al. 2020. Each of these comes with its standard error over the generated (or
+reconstructed) images, the real ones being fixed: of a mean over generated images s / √n, else by leaving out one group
+of them at a time (the delete-a-group jackknife, Shao and Wu 1989). A bootstrap would repeat images, which are then
+their own nearest neighbours.
 """
 
 from collections.abc import Iterable, Sequence
@@ -194,11 +195,11 @@ def manifold_metrics(generated: np.ndarray, real: np.ndarray, neighbours: int) -
         for i, group in enumerate(groups, 1):
             covered[rows, i] = held > inside_real[:, group].sum(1)
             recalled[rows, i] = (distance <= radii_g[i]).any(1)
-    precise, dense = balls > 0, balls / neighbours
+    is_near, densities = balls > 0, balls / neighbours
     found = {
-        "precision": (precise.mean(), mean_error(precise)),
+        "precision": (is_near.mean(), mean_error(is_near)),
         "recall": (recalled[:, 0].mean(), jackknife_error(recalled[:, 1:].mean(0))),
-        "density": (dense.mean(), mean_error(dense)),
+        "density": (densities.mean(), mean_error(densities)),
         "coverage": (covered[:, 0].mean(), jackknife_error(covered[:, 1:].mean(0))),
     }
     return {name: (float(value), error if error > 0 else float("nan")) for name, (value, error) in found.items()}

@@ -19,9 +19,9 @@ from vaebench.models.kl import kl_per_dimension
 
 @dataclass(frozen=True)
 class Posterior(ABC):
-    """The encoder's answer for B images: a frozen dataclass whose tensors have a row an image.
+    """What the encoder gives for B images: a frozen dataclass whose tensors have a row an image.
 
-    A latent is a vector (L,) or a grid (D, h, w), as the decoder takes it. An image for which the answer is not finite
+    A latent is a vector (L,) or a grid (D, h, w), as the decoder takes it. An image for which that is not finite
     has NaN in every tensor, and the code -1 (`only_finite`).
 
     is_point: whether a draw is the mode itself. estimate: in the words of a note, what the rate is where it is not
@@ -75,7 +75,7 @@ class Posterior(ABC):
     def only_finite(self) -> Self:
         """The posterior with NaN, and code -1, in every tensor of a row that has a value that is not finite.
 
-        The nearest code of NaN is the first one, and no later step would know.
+        The nearest code of NaN is the first one: later steps could not tell it from a code that was chosen.
         """
         answers = self._answers()
         valid = torch.stack([finite_rows(part) for part in answers.values() if part.is_floating_point()]).all(0)

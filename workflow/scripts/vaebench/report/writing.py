@@ -28,15 +28,12 @@ from vaebench.results.published_pages import cells as published_cells
 from vaebench.results.sampler_table import NATS, common_words
 from vaebench.results.study import Study
 from vaebench.results.table_names import TABLES
+from vaebench.results.tables import ALL_TRAINED_IN, FAILURE_NOTE
 from vaebench.results.words import ends, interval, number, precision
 
 TEXTS = Path(__file__).with_name("texts")  # captions of the figures, which Snakemake's own report shows too
 NOT_EVALUATED = "trained, but not evaluated"
 IN_PAGE = ("reconstructions", "generations")  # shown as live sheets instead of as figures
-PRECISION = "All models were trained in "  # as vaebench.results.tables.precision_note writes
-FAILURE = re.compile(
-    r" \(seed \d+\) failed in |^.+ has no result\.$"
-)  # as vaebench.results.tables.failure_notes writes
 HOW_MADE = ("crop", "size", "filter", "channels", "sources", "versions")
 CELEBA = (
     "The pictures on this page are CelebA images or derived from them. CelebA is available for non-commercial research "
@@ -128,7 +125,7 @@ def notice(dataset: str, generator: str | None) -> str:
 
 
 def subtitle(study: Study) -> str:
-    """How many trainings there are, and the code they were made with."""
+    """How many trainings there are, and their seeds."""
     trained = sum(len(run.trained) for run in study.runs)
     seeds = sorted({seed for run in study.runs for seed in run.seeds})
     return f"{trained} trainings, {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
@@ -180,7 +177,7 @@ def notes(study: Study) -> list[str]:
     """
     path = study.tables / "notes.json"
     every = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    return [note for note in every if not FAILURE.search(note) and not note.startswith(PRECISION)]
+    return [note for note in every if not FAILURE_NOTE.search(note) and not note.startswith(ALL_TRAINED_IN)]
 
 
 def comparison_columns(study: Study) -> list[dict[str, object]]:

@@ -33,7 +33,7 @@ TRAINED_ELSEWHERE = "trained elsewhere: what it was given is not known"
 
 
 Row = dict[str, Any]  # one run's columns
-Provenance = Mapping[str, Any]  # a training's provenance.json, as `training.trainer` writes it
+Provenance = Mapping[str, Any]  # a training's provenance.json, as `training.one_training` writes it
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,8 @@ class Tables(Mapping[str, pd.DataFrame]):
 class OpenedStudy:
     """What a study left in `results/{dataset}`.
 
-    `runs` are its runs by name, in the order of the configuration; `tables` its CSV tables by name.
+    `runs` are its runs by name, in the order of the configuration, then those that it no longer has; `tables` its CSV
+    tables by name.
     """
 
     def __init__(self, folder: Path, runs: Mapping[str, Run]) -> None:
@@ -58,9 +59,15 @@ class OpenedStudy:
         """The training history of all seeds of a run: columns epoch, split, term, value, seed."""
         return self._run(run).history
 
-    def samples(self, run: str, count: int | None = None, seed: int | None = None) -> np.ndarray:
-        """Generated images of one training, (count, C, H, W) uint8; all of them when `count` is None."""
-        path = self._path(run, seed, "samples.npz")
+    def samples(
+        self, run: str, count: int | None = None, seed: int | None = None, sampler: str | None = None
+    ) -> np.ndarray:
+        """Generated images of one training, (count, C, H, W) uint8; all of them when `count` is None.
+
+        They are those of the run's first sampler, or of a further `sampler` by its name in samplers.csv; `seed` None is
+        the first.
+        """
+        path = self._path(run, seed, *(() if sampler is None else ("samplers", sampler)), "samples.npz")
         check_npz("samples", path)
         if count is not None:
             return np.array(open_array(path)[:count])
@@ -69,7 +76,7 @@ class OpenedStudy:
             return images
 
     def metrics(self, run: str, seed: int | None = None) -> pd.DataFrame:
-        """The metrics of every measured image of one training, a row an image."""
+        """The metrics of every measured image of one training, a row an image; `seed` None is the first."""
         path = self._path(run, seed, "metrics", "per_image.parquet")
         read_context(path)
         return pd.read_parquet(path)

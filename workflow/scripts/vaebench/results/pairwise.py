@@ -114,7 +114,8 @@ def trainings(
 def compare_all(metric: str, runs: Sequence[Trainings], settings: StatisticsSettings) -> list[Row]:
     """A row for every pair of runs that were measured alike: `compare`, and what follows from all of them together.
 
-    `p_holm` is Holm's over these pairs, and `better` names the better run where it is below 1 - confidence;
+    `p_holm` is Holm's over these pairs, and `better` names the better run where `p_holm` is below
+    1 - confidence;
     `detectable` is the smallest difference that would pass the first step of the correction, given the variances found.
     """
     pairs = [pair for pair in combinations(runs, 2) if _comparable(*pair)]
@@ -141,7 +142,8 @@ def compare(metric: str, a: Trainings, b: Trainings, confidence: float) -> Row:
 
     With several seeds the trainings are a sample of all trainings, and the images a sample of all images: the variances
     of both means over seeds and that of the paired difference over images add up (crossed random effects, as for
-    readers and cases: Clark 1973; Bouthillier et al. 2021 for trainings). With one seed only the images are a sample.
+    readers and cases: Clark 1973; Bouthillier et al. 2021 for trainings). With one seed only the
+    images, or the samples, are a sample.
     """
     common = _common_images(a, b)
     paired = common is not None

@@ -64,7 +64,8 @@ def half_width(components: Sequence[Component], p: float) -> float:
 
 
 def p_value(difference: float, components: Sequence[Component]) -> float:
-    """The smallest p whose interval `half_width` leaves out 0: two-sided, and never above a level more often than that.
+    """The smallest p whose interval `half_width` leaves out 0: two-sided. Without a true difference
+    p <= α with a probability of at most α.
 
     With one component it is Student's. NaN where no component has any variance and there is a difference: nothing is
     known then of how far it could have been otherwise. Values under 1e-280 are given as 1e-280.

@@ -1,6 +1,7 @@
 """The tables of a study: all values in runs.csv, and what is derived from it and from the per-image values."""
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,9 @@ PRECISIONS = {
     "bf16": "bfloat16 (networks; losses and weights in float32)",
     "unknown": "a precision that is not known",
 }
+# What two kinds of notes have in common: the report has places of its own for both.
+ALL_TRAINED_IN = "All models were trained in "
+FAILURE_NOTE = re.compile(r" \(seed \d+\) failed in |^.+ has no result\.$")
 
 
 class Failure(TypedDict):
@@ -188,7 +192,7 @@ def trained_notes(values: pd.DataFrame, order: list[str]) -> dict[str, str]:
 def precision_note(contexts: Sequence[Context]) -> list[str]:
     """A sentence on what all models were trained in; `mixture_notes` tells where it is not the same for all."""
     precisions = {_precision(context) for context in contexts}
-    return [f"All models were trained in {precisions.pop()}."] if len(precisions) == 1 else []
+    return [f"{ALL_TRAINED_IN}{precisions.pop()}."] if len(precisions) == 1 else []
 
 
 def _precision(context: Context) -> str:

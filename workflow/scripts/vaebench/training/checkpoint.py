@@ -56,7 +56,7 @@ class Progress:
 class Checkpoint:
     """The state folder of one training; `key` is a fingerprint of everything that decides its result.
 
-    The last two states are kept, each with a checksum, so that one can be damaged. The folder must be `held`.
+    The last two states are kept, each with a checksum, so that one may be lost to damage. The folder must be `held`.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
@@ -71,7 +71,7 @@ class Checkpoint:
 
     def save(self, model: Autoencoder, objectives: Sequence[Optimized], progress: Progress) -> None:
         """Write the state beside the last one; the kept epoch's weights go to a file of their own, written once."""
-        progress_so_far = vars(progress) | {"best": progress.best and progress.best | {"state": None}}
+        progress_so_far = vars(progress) | {"best": progress.best and (progress.best | {"state": None})}
         if progress.records:
             progress_so_far["records"] = torch.stack(progress.records).cpu()
         state = {
@@ -134,7 +134,7 @@ class Checkpoint:
             temporary.write_text(_text(stamped("state", failure)))
 
     def finish(self) -> None:
-        """The results are written: keep what is needed to write them again, until somebody has accepted them."""
+        """The results are written: keep what is needed to write them again, until `state_folder.forget`."""
         for name in (PREVIOUS, FAILURE, PROGRESS):
             (self.folder / name).unlink(missing_ok=True)
         self._remove_bests(but=self._bests)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from vaebench.base.devices import choose_device
-from vaebench.base.failures import full_disk_said
+from vaebench.base.failures import full_disk_as_user_error
 from vaebench.base.files import remove_left_overs
 from vaebench.base.interruption import Interruption
 from vaebench.base.provenance import environment, write_provenance
@@ -18,7 +18,7 @@ from vaebench.training.checkpoint import Checkpoint
 from vaebench.training.numerics import numerics, peak_memory_mb
 from vaebench.training.precision import choose_precision
 from vaebench.training.record import TrainingFiles, training_key, write_history
-from vaebench.training.state_folder import held, refusals_said
+from vaebench.training.state_folder import held, refusals_as_user_errors
 from vaebench.training.tracking import open_tracker
 from vaebench.training.trainer import Trainer
 
@@ -64,11 +64,11 @@ def trainer_at_work(spec: RunSpec, seed: int, files: TrainingFiles, code: str, t
 
     A request to stop is noted, and torch computes as the specification says. Raises as `train`.
     """
-    with full_disk_said(files.state), refusals_said(files.state), held(files.state):
+    with full_disk_as_user_error(files.state), refusals_as_user_errors(files.state), held(files.state):
         device = choose_device(spec.training.device)
         checkpoint = Checkpoint(files.state, training_key(spec, seed, code, files.digests(spec)))
         precision = choose_precision(spec, device, checkpoint.precisions())
-        resolved = replace(files.told(spec), training=replace(spec.training, precision=precision))
+        resolved = replace(files.with_label_values(spec), training=replace(spec.training, precision=precision))
         with numerics(resolved.training, device, threads), Interruption() as interruption:
             yield Trainer(resolved, seed, files, device, checkpoint, interruption)
 

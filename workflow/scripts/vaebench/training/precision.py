@@ -110,8 +110,8 @@ def _checked(module: nn.Module, path: str) -> Callable[..., Tensor]:
         if x.shape not in right:
             right[x.shape] = bfloat16_agrees(module, x)
             if not right[x.shape]:
-                told = f"{path} stays float32: bfloat16 gives wrong results for it here, for inputs {tuple(x.shape)}"
-                print(told, file=sys.stderr)
+                message = f"{path} stays float32: bfloat16 gives wrong results for it here, for inputs {tuple(x.shape)}"
+                print(message, file=sys.stderr)
         return forward(x, *arguments) if right[x.shape] else in_float32(x, *arguments)
 
     return wrapped

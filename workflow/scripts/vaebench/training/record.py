@@ -38,14 +38,14 @@ class TrainingFiles:
     choice: Path | None = None
     labels: Mapping[str, Path] = field(default_factory=dict)
 
-    def told(self, spec: RunSpec) -> RunSpec:
+    def with_label_values(self, spec: RunSpec) -> RunSpec:
         """The run, with the values of the labels where its model is conditional; `UserError` as `with_values`."""
         return with_values(spec, self.labels.get("train")) if labels_of(spec) else spec
 
     def digests(self, spec: RunSpec) -> dict[str, str]:
         """The SHA-256 of the pixels of each split, and of the labels that a conditional model is given."""
         pixels = {"train": pixels_sha256(self.train), "eval": pixels_sha256(self.eval)}
-        values = label_values(self.told(spec).config) if labels_of(spec) else {}
+        values = label_values(self.with_label_values(spec).config) if labels_of(spec) else {}
         rows = {split: read_conditions(path, values) for split, path in self.labels.items() if values}
         return pixels | {f"{split}_labels": sha256_of_rows(found) for split, found in rows.items()}
 

@@ -42,7 +42,7 @@ def held(folder: Path, patience: float | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def refusals_said(folder: Path) -> Iterator[None]:
+def refusals_as_user_errors(folder: Path) -> Iterator[None]:
     """Turn what the system refuses for a file in the folder, but for want of space, into one clear `UserError`."""
     try:
         yield

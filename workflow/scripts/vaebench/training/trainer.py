@@ -1,7 +1,8 @@
 """The loop that trains one model with one seed. It can be killed at any moment and goes on where it was.
 
-pythae's trainers cannot resume, seed after the model is built, wait for the device at every step and mix up gradients.
-This loop does none of that; with `gradients: pythae` it repeats their arithmetic number for number, to be compared.
+pythae's trainers cannot resume, seed after the model is built, wait for the device at every step and give some
+optimizers the gradients of other losses as well. This loop avoids all four; with `gradients: pythae` it repeats their
+arithmetic number for number, to be compared.
 """
 
 import time
@@ -145,7 +146,7 @@ class Trainer:
                 update_average(progress.average, self.model, self.training.ema.decay, progress.steps)
             progress.images_seen += len(x)
             progress.seconds = before + time.monotonic() - started
-            self._look_after(epoch)
+            self._check_and_save(epoch)
         self.watch.check_steps(epoch)
         progress.seconds = before + time.monotonic() - started  # the device is done now: recorded steps run behind
         self.model.end_epoch()
@@ -220,7 +221,7 @@ class Trainer:
         for x in self.train_set.load_given(self.model, first):
             self.model.losses(x, Moment())
 
-    def _look_after(self, epoch: int) -> None:
+    def _check_and_save(self, epoch: int) -> None:
         """Between two steps: look for diverging losses now and then, save when it is time, stop when asked."""
         due = time.monotonic() - self.saved_at > 60 * self.training.checkpoint_minutes
         if due or self.interruption.asked or self.progress.position % CHECK_EVERY == 0:

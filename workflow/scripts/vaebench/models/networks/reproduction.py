@@ -52,7 +52,7 @@ class Layered(BaseEncoder):
 
 
 class Unlayered(BaseDecoder):
-    """`layers` in turn, the last of which answers an image of `shape`."""
+    """`layers` in turn, the last of which gives an image of `shape`."""
 
     def __init__(self, layers: Sequence[nn.Module], shape: tuple[int, ...]) -> None:
         super().__init__()

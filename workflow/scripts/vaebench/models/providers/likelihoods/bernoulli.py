@@ -1,4 +1,4 @@
-"""The mass of a product of Bernoullis: the decoder answers probabilities, and grey counts as a share of white."""
+"""The mass of a product of Bernoullis: the decoder gives probabilities, and grey counts as a share of white."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -19,7 +19,7 @@ class Likelihood(nn.Module, ABC):
 
     @abstractmethod
     def nats(self, x: Tensor, y: Tensor) -> Tensor:
-        """-ln p(x|z) of each image where the decoder answers y, with every constant: (B, C, H, W) twice -> (B,)."""
+        """-ln p(x|z) of each image where the decoder gives y, with every constant: (B, C, H, W) twice -> (B,)."""
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """`nats` for training, where a scale may follow the batch."""

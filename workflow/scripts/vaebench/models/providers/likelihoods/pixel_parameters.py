@@ -1,4 +1,4 @@
-"""Parameters of a likelihood that differ from pixel to pixel: a small network on what the decoder answers."""
+"""Parameters of a likelihood that differ from pixel to pixel: a small network on what the decoder gives."""
 
 from torch import Tensor, nn
 
@@ -8,7 +8,7 @@ WIDTH = 32
 class PixelParameters(nn.Module):
     """From an answer of `channels` to `each` numbers for every value of it, all 0 before training.
 
-    Two layers of 3x3 and one of 1x1: each pixel's numbers follow from the 5x5 answers around it, such as an edge.
+    Two layers of 3x3 and one of 1x1: each pixel's numbers follow from the 5x5 outputs around it, such as an edge.
     """
 
     def __init__(self, channels: int, each: int) -> None:

@@ -29,7 +29,7 @@ class WithLikelihood(PythaeModel):
         return rest + nats, nats, *others
 
     def error(self, x: Tensor, y: Tensor) -> Tensor:
-        """-ln p(x|z) where the decoder answers y, the mean over the images."""
+        """-ln p(x|z) where the decoder gives y, the mean over the images."""
         return self.p(x, y).mean()
 
     def own_nats(self, x: Tensor, y: Tensor) -> Mapping[str, Tensor] | None:

@@ -26,7 +26,7 @@ tags: [variational-autoencoder, vaebench]
 """
 
 
-def publish(model: Path, provenance: Path, dataset: str, repository: str, private: bool, output: Path) -> None:
+def upload(model: Path, provenance: Path, dataset: str, repository: str, private: bool, output: Path) -> None:
     """Upload the folder `model` and a model card to `repository` (account/name) and write the commit to `output`.
 
     The repository is made if need be. The Hub's own settings hold: HF_ENDPOINT, HF_TOKEN, `hf auth login`. Raises

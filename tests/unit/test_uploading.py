@@ -87,15 +87,15 @@ def hub(tmp_path):
     server.shutdown()
 
 
-def publish(trained, address, tmp_path, token):
+def upload(trained, address, tmp_path, token):
     code = (
-        "import sys; from pathlib import Path; from vaebench.models.publishing import publish\n"
+        "import sys; from pathlib import Path; from vaebench.models.uploading import upload\n"
         "from vaebench.base.log import job\n"
         "model, provenance, output = map(Path, sys.argv[1:])\n"
         f"with job('{tmp_path}/log'):\n"
-        "    publish(model, provenance, 'faces', 'lab/faces-vae-seed3', True, output)"
+        "    upload(model, provenance, 'faces', 'lab/faces-vae-seed3', True, output)"
     )
-    arguments = [trained / "final_model", trained / "provenance.json", tmp_path / "published.json"]
+    arguments = [trained / "final_model", trained / "provenance.json", tmp_path / "uploaded.json"]
     environment = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path), "HF_TOKEN": token, "PYTHONPATH": str(SCRIPTS)}
     command = [sys.executable, "-c", code, *map(str, arguments)]
     result = subprocess.run(command, env=os.environ | environment, check=False)
@@ -103,9 +103,9 @@ def publish(trained, address, tmp_path, token):
 
 
 def test_model_arrives_whole_and_pythae_opens_it(trained, hub, tmp_path):
-    status, log = publish(trained, hub.address, tmp_path, "hf_good")
+    status, log = upload(trained, hub.address, tmp_path, "hf_good")
     assert status == 0, log
-    assert json.loads((tmp_path / "published.json").read_text()) == {
+    assert json.loads((tmp_path / "uploaded.json").read_text()) == {
         "repository": "lab/faces-vae-seed3",
         "commit": "1" * 40,
     }
@@ -123,9 +123,9 @@ def test_model_arrives_whole_and_pythae_opens_it(trained, hub, tmp_path):
 @pytest.mark.parametrize("trouble", ["wrong token", "no server"])
 def test_refusal_is_one_clear_line_and_leaves_nothing(trained, hub, tmp_path, trouble):
     address = hub.address if trouble == "wrong token" else "http://127.0.0.1:9"
-    status, log = publish(trained, address, tmp_path, "hf_bad")
+    status, log = upload(trained, address, tmp_path, "hf_bad")
     assert status == 1
     assert "Error: push.hf_hub: the Hub did not take lab/faces-vae-seed3" in log
     assert "hf auth login" in log
     assert "Traceback" not in log
-    assert not (tmp_path / "published.json").exists()
+    assert not (tmp_path / "uploaded.json").exists()

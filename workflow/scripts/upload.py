@@ -1,10 +1,10 @@
 from pathlib import Path
 
 from vaebench.base.log import job
-from vaebench.models.publishing import publish
+from vaebench.models.uploading import upload
 
 with job(snakemake.log[0]):
-    publish(
+    upload(
         Path(snakemake.input.model),
         Path(snakemake.input.provenance),
         snakemake.params.dataset,
