@@ -117,7 +117,7 @@ test-slurm-accounting: $(READY) ## the same with slurmdbd and MariaDB, status by
 	VAEBENCH_SLURM_ACCOUNTING=1 $(BIN)/pytest -m slurm $(or $(TESTS),tests/slurm/test_accounting.py)
 
 docs: $(READY) ## write the parts of the documentation that are made from the code
-	$(BIN)/snakemake --quiet --configfile config/config.yaml --rulegraph mermaid-js > workflow/report/rulegraph.mmd
+	PYTHONHASHSEED=0 $(BIN)/snakemake --quiet --configfile config/config.yaml --rulegraph mermaid-js > workflow/report/rulegraph.mmd
 	$(BIN)/python -m vaebench.report.generated_docs
 
 install: $(READY) ## set up .venv only
