@@ -187,8 +187,8 @@ def drawn_run(wildcards):
 
 
 def prior_to_fit(wildcards):
-    """Priority of a run's jobs: those whose sampler is fitted after training take longest and begin first."""
-    return int(drawn_run(wildcards).sampler.name not in ("auto", "normal"))
+    """Whether the sampler of a run's job is fitted after training: such a run takes longest, and begins first."""
+    return drawn_run(wildcards).sampler.name not in ("auto", "normal")
 
 
 def further_samples(name):

@@ -105,6 +105,7 @@ else:
         localrule: True
         conda:
             "../../environment.yml"
+        threads: 2
         resources:
             mem="1GB",
             runtime="10m",

@@ -15,7 +15,7 @@ rule sample:
         f"{LOGS}/sample/{{run}}/seed{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/sample/{{run}}/seed{{seed}}.jsonl"
-    priority: prior_to_fit
+    priority: lambda wildcards: 2 * prior_to_fit(wildcards)
     conda:
         "../../environment.yml"
     threads: config["threads"]["sample"]

@@ -23,7 +23,8 @@ rule train:
         f"{BENCHMARKS}/train/{{run}}/seed{{seed}}.jsonl"
     wildcard_constraints:
         run=one_of(TRAINED),
-    priority: prior_to_fit
+    # before what follows from trainings, so that no long one is left for the end
+    priority: lambda wildcards: 1 + prior_to_fit(wildcards)
     conda:
         "../../environment.yml"
     threads: config["threads"]["train"]
