@@ -7,7 +7,7 @@ generator as 178x218 JPEGs; a pool of `--distinct` files is repeated under new n
 CPU seconds are printed beside wall seconds, since these say little on a machine that others use at the same time.
 
 - ours: `validate` (full decode, CRC), `preprocess` (decode, crop, resize, rows written to their place, sealed, hashed).
-  The archive's md5 is noted beforehand, as the download, which checks it, does; the loops are compiled beforehand,
+  The archive's md5 is noted beforehand, as the download, which checks it, does; the resize is compiled beforehand,
   which takes a few seconds once on a machine.
 - plain: what the scripts of the field do: `Image.verify()` on every extracted file, torchvision's ImageFolder and
   DataLoader with the same workers, a list of batches, concatenate, `savez_compressed`.
@@ -226,10 +226,10 @@ def run_stage(task: dict) -> None:
     """A stage, in its own process."""
     folder, stage = Path(task["folder"]), task["stage"]
     if stage == "draw":
-        from vaebench.data.resize.loops import compile_loops
+        from vaebench.data.resize.loops import compiled
 
         draw(folder, Path(task["package"]), task["count"])
-        compile_loops()  # so that no stage is the first on this machine
+        compiled()  # so that no stage is the first on this machine
     elif stage == "limit_decode":
         decode_only(folder, task["workers"])
     elif stage == "ours_validate":

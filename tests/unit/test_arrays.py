@@ -206,7 +206,7 @@ def test_beyond_4_gib_the_records_are_those_of_zipfile(tmp_path, monkeypatch):
             member.write(black)
     array = PartialArray(tmp_path / "a.npz", shape, "work").open()
     for block in range(blocks):
-        array.record(Done(block * rows, (block + 1) * rows, zlib.crc32(black), [0.0], [0.0]))
+        array.record(Done(block * rows, (block + 1) * rows, zlib.crc32(black), [0], [0]))
     monkeypatch.setattr("vaebench.data.resumable_npz.sha256_of", lambda path: "not read, since it is of 4 GiB")
     sealed, _ = array.seal(False)
     behind = sorted(place for place in ends.written if place > 1 << 32)

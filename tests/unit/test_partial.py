@@ -1,6 +1,8 @@
-"""The array that is filled piece by piece: what its bookkeeping costs."""
+"""The array that is filled piece by piece: what it knows of its rows, and what its bookkeeping costs."""
 
 import time
+
+import numpy as np
 
 from vaebench.data.resumable_npz import Done, PartialArray
 
@@ -11,7 +13,7 @@ def recorded(folder, count):
     began = time.process_time()
     for row in range(count):
         assert not array.is_complete
-        array.record(Done(row, row + 1, 0, [0.0], [0.0]))
+        array.record(Done(row, row + 1, 0, [0], [0]))
     assert array.is_complete
     assert array.bytes_left == 0
     return time.process_time() - began
@@ -22,3 +24,14 @@ def test_the_bookkeeping_is_linear_in_the_number_of_batches(tmp_path):
     recorded(tmp_path, 10)
     many, few = (min(recorded(tmp_path, count) for _ in range(3)) for count in (10_000, 1_000))
     assert many < 40 * few
+
+
+def test_the_sums_per_channel_are_exact(tmp_path):
+    """Those of white alone are the largest."""
+    rows = np.random.default_rng(0).integers(0, 256, (6, 3, 300, 301), dtype=np.uint8)
+    rows[:5] = 255
+    array = PartialArray(tmp_path / "a.npz", rows.shape, "test").open()
+    done = array.writer.write(0, [rows[:4], rows[4:]])
+    wide = rows.astype(object)
+    assert done.sums == wide.sum((0, 2, 3)).tolist()
+    assert done.squares == (wide**2).sum((0, 2, 3)).tolist()

@@ -319,6 +319,23 @@ def test_images_of_many_sizes(tmp_path, monkeypatch, device):
         assert len(made) == 2
 
 
+def test_numba_is_loaded_only_where_many_images_have_one_size(tmp_path):
+    """It takes as long as Pillow for 200 photographs."""
+    images, partition = write_celeba(tmp_path, {f"{row}.jpg": encoded(picture(row, 30 + row, 30)) for row in range(5)})
+    validate(images, partition, tmp_path / "images.csv", tmp_path / "summary.json", SETTINGS | ANYTHING, 1)
+    for least, loaded in ((1, "True"), (2, "False")):
+        program = f"import vaebench.data.recipe as recipe; recipe.FREQUENT = {least}; exec({RUN!r})"
+        process = start(
+            images,
+            partition,
+            tmp_path / "images.csv",
+            tmp_path,
+            crop=None,
+            program=f"{program}; print('numba' in sys.modules)",
+        )
+        assert process.communicate(timeout=120)[0].decode().strip() == loaded
+
+
 def test_a_split_without_images_is_named(tmp_path):
     images, partition = write_celeba(tmp_path, faces(3))
     with pytest.raises(UserError, match="no usable image for the eval split"):
@@ -485,13 +502,13 @@ preprocess(validated, outputs, from_dict(PreprocessingSettings, settings), worke
 """
 
 
-def start(images, partition, table, folder, **changes):
+def start(images, partition, table, folder, program=RUN, **changes):
     arguments = json.dumps([str(images), str(partition), str(table), str(folder), RECIPE | changes, 2])
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", RUN, arguments]
+    command = [sys.executable, "-c", program, arguments]
     # Tests that were started in the background of a shell ignore SIGINT, and so would their children.
     listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, preexec_fn=listen)
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=listen)
 
 
 @pytest.fixture(scope="module")

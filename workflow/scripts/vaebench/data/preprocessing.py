@@ -24,7 +24,7 @@ from vaebench.data.archive.images import ImageSource, open_images
 from vaebench.data.archive.orientation import jpeg_orientation, turned
 from vaebench.data.recipe import Recipe, frequent_sizes
 from vaebench.data.resize import gpu
-from vaebench.data.resize.loops import compile_loops
+from vaebench.data.resize.loops import compiled
 from vaebench.data.resize.resampling import PillowResampler, Resampler
 from vaebench.data.resumable_npz import Done, PartialArray, RowWriter
 from vaebench.data.selection import RandomChoice, Selection, select
@@ -69,13 +69,14 @@ def preprocess(
     """
     images, partition, table = validated.images, validated.partition, validated.table
     source, recipe = open_images(images), settings.recipe
-    compile_loops()
+    chosen = select(source, partition, table, outputs, settings.limit)
+    sizes = [recipe.sizes(images) for images in chosen.values()]
+    shape, frequent = recipe.image_shape(sizes), frequent_sizes(sizes)
+    if frequent:
+        compiled()  # once, before the workers start
     with worker_pool(workers) as pool, disk_errors(next(iter(outputs.values())).parent):
         device = gpu.choose(settings.device, recipe.decoder)
         sources = {path.name: pool.submit(known_md5, path) for path in (images, partition) if path.is_file()}
-        chosen = select(source, partition, table, outputs, settings.limit)
-        sizes = {split: recipe.sizes(images) for split, images in chosen.items()}
-        shape = recipe.image_shape(sizes.values())
         content = _content(source, table, recipe)
         jobs = {
             split: Job(split, images, PartialArray(outputs[split], (len(images), *shape), content))
@@ -86,7 +87,7 @@ def preprocess(
         sealing = {split: pool.submit(_seal, array, compress) for split, array in arrays.items() if array.is_complete}
         with tqdm(total=sum(map(len, chosen.values())), unit=" images", desc=f"preprocess {dataset}") as progress:
             progress.update(sum(array.rows_done for array in arrays.values()))
-            work = Work(source, recipe, frequent_sizes(sizes.values()), shape[1:])
+            work = Work(source, recipe, frequent, shape[1:])
             for split, done in _do(work, pool, jobs, settings.batch_size, device):
                 arrays[split].record(done)
                 progress.update(done.stop - done.start)

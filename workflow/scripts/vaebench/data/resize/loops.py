@@ -1,8 +1,7 @@
-"""The loops over pixels, which numba compiles once for each kind of processor."""
+"""The loop over pixels, which numba compiles once for each kind of processor."""
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import numpy as np
 
@@ -55,47 +54,21 @@ def weighted_sums(rows: np.ndarray, starts: np.ndarray, weights: np.ndarray, cha
     return result.reshape(len(starts), channels, blocks * 8)
 
 
-def channel_sums(pixels: np.ndarray, sums: np.ndarray) -> None:
-    """Set `sums`, float64 (2, channels), to the sums of values and of squares of uint8 (images, channels, area).
-
-    They are exact below 2^53.
-    """
-    images, channels, area = pixels.shape
-    sums[:] = 0
-    for image in range(images):
-        for channel in range(channels):
-            values, squares = np.int64(0), np.int64(0)
-            for i in range(area):
-                value = np.int64(pixels[image, channel, i])
-                values += value
-                squares += value * value
-            sums[0, channel] += values
-            sums[1, channel] += squares
-
-
-SIGNATURES = {
-    weighted_sums: "uint8[:, :, ::1](uint8[:, :, ::1], int64[::1], int32[:, ::1], int64)",
-    channel_sums: "void(uint8[:, :, ::1], float64[:, ::1])",
-}
-
-
-def compile_loops() -> None:
-    """Compile or load all loops, for this process and those that are forked from it."""
-    for function in SIGNATURES:
-        compiled(function)
+SIGNATURE = "uint8[:, :, ::1](uint8[:, :, ::1], int64[::1], int32[:, ::1], int64)"
 
 
 @cache
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """One of the loops as machine code.
+def compiled() -> Callable[..., np.ndarray]:
+    """`weighted_sums` as machine code.
 
     numba keeps it in NUMBA_CACHE_DIR, beside this file, or with the user where that is read-only; in a process where
     none of them works, or what is kept is damaged, it is compiled anew.
     """
-    from numba import njit  # half a second and 100 MB, which only those who resize need
+    from numba import njit  # half a second and 100 MB, which only those need who resize many images of one size
 
-    signature = SIGNATURES[function]
+    function: Callable[..., np.ndarray]
     try:
-        return njit(signature, cache=True)(function)
+        function = njit(SIGNATURE, cache=True)(weighted_sums)
     except Exception:  # numba and pickle raise many kinds where files cannot be read or written; other errors recur
-        return njit(signature)(function)
+        function = njit(SIGNATURE)(weighted_sums)
+    return function

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from vaebench.data.resize.filters import FILTERS, taps, weights
-from vaebench.data.resize.loops import compiled, weighted_sums
+from vaebench.data.resize.loops import compiled
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +51,7 @@ class Resampler:
         if not self.rows_first:
             image, output = image.transpose(1, 0, 2), output.transpose(0, 2, 1)
         rows = np.ascontiguousarray(image).reshape(len(image), 1, -1)
-        sums, channels = compiled(weighted_sums), self.shape[2]
+        sums, channels = compiled(), self.shape[2]
         blocks = (rows[top : top + self._block] for top in range(0, len(rows), self._block))
         turned = [sums(block, self._first.starts, self._first.weights, channels) for block in blocks]
         whole = turned[0] if len(turned) == 1 else np.concatenate(turned, axis=2)
