@@ -25,6 +25,20 @@ def jpeg(factors, width=50, height=40, seed=0, precision=8, size=None):
     return head + _entropy_coded(factors, width, height, seed) + b"\xff\xd9"
 
 
+def progressive(scans, width=40, height=40, before=b"", behind=b""):
+    """A grey progressive JPEG of flat blocks: a scan of the means, and more of empty details, as many as one likes.
+
+    `before` are bytes of a segment of their own, such as a camera's block; `behind` those after the image's end.
+    """
+    blocks = -(-width // 8) * -(-height // 8)
+    frame = _segment(0xC2, struct.pack(">BHHB", 8, height, width, 1) + b"\1\x11\0")
+    tables = _segment(0xDB, b"\0" + QUANTIZATION) + _segment(0xC4, b"\0" + DC_LENGTHS + bytes(range(12)))
+    tables += _segment(0xC4, b"\x10" + AC_LENGTHS + b"\0\1")
+    means = _segment(0xDA, b"\1\1\0\0\0\0") + bytes(-(-4 * blocks // 8))  # no difference to the last: "0000"
+    details = _segment(0xDA, b"\1\1\0\1\x3f\0") + bytes(-(-blocks // 8))  # no details: "0"
+    return b"\xff\xd8" + _segment(0xE1, before) + tables + frame + means + (scans - 1) * details + b"\xff\xd9" + behind
+
+
 def _segment(marker, payload):
     return struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload
 

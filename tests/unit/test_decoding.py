@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 from image_cases import DECODING, READING, encoded, picture
-from odd_jpegs import jpeg
+from odd_jpegs import jpeg, progressive
 from PIL import ExifTags, Image, ImageOps
 
 from vaebench.base.values import from_dict
@@ -338,6 +338,22 @@ def test_one_limit_of_pixels_for_all_formats(kind):
     most = 1200 if kind != "JPEG2000" else 1412  # of which a pixel takes more memory
     examine(data, read_with({"max_pixels": most}))
     assert examine(oriented(6, kind="JPEG", size=(40, 30)), read_with({"max_pixels": 1200})).width == 30
+
+
+def test_a_jpeg_of_very_many_scans_is_not_decoded():
+    """Each takes as long as a whole image, however few bytes it has: 2,000 took a minute."""
+    decode(progressive(100), 3, READING)
+    status, reason = reason_of(progressive(101))
+    assert status == "unsupported"
+    assert "101 scans" in reason
+
+
+def test_what_looks_like_a_scan_and_is_none_does_not_count():
+    """In the small picture of a camera's block, whose end is none of the file's, and in a film behind the image."""
+    many = b"\xff\xda\0\2" * 200
+    data = progressive(3, before=many + b"\xff\xd9", behind=many)
+    assert np.array_equal(decode(data, 1, READING)[1], decode(progressive(3), 1, READING)[1])
+    assert "101 scans" in reason_of(progressive(101, before=b"\xff\xd9"))[1]
 
 
 def tiled(size, tile):

@@ -175,11 +175,32 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     for root in (images, tmp_path / "link"):
         with within(20):
             found = open_images(root).names()
-        assert found == ["a/1.jpg", "a/3.jpg", "b/back/1.jpg", "b/back/3.jpg", "b/deep/2.jpg"]
+        assert found == ["a/1.jpg", "a/3.jpg", "b/deep/2.jpg"]
         assert open_images(root).read("b/deep/2.jpg") == DATA
     before = folder_state(images)
     (outside / "deep/2.jpg").write_bytes(DATA + b"\0")
     assert folder_state(images) != before, "an image behind a link was edited"
+
+
+def test_folders_that_all_link_to_each_other_are_read_once(tmp_path):
+    """Twelve have a billion ways through each other."""
+    folders = [write_folder(tmp_path / f"images/{row:02d}", {"1.jpg": DATA}) for row in range(12)]
+    for folder in folders:
+        for other in folders:
+            (folder / f"to {other.name}").symlink_to(other)
+    with within(20):
+        assert open_images(tmp_path / "images").names() == [f"{row:02d}/1.jpg" for row in range(12)]
+        folder_state(tmp_path / "images")
+
+
+def test_a_folder_is_called_by_its_own_name_not_by_that_of_a_link(tmp_path):
+    images = write_folder(tmp_path / "images", {"people/deep/1.jpg": DATA})
+    (images / "again").symlink_to(images / "people")
+    (images / "below").symlink_to(images / "people/deep")
+    (tmp_path / "parent").symlink_to(tmp_path)
+    write_folder(tmp_path, {"other/2.jpg": DATA})
+    (images / "out").symlink_to(tmp_path)
+    assert open_images(images).names() == ["people/deep/1.jpg", "out/other/2.jpg"]
 
 
 def test_folders_may_lie_deeper_than_python_recurses(tmp_path):

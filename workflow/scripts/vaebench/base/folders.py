@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,25 +14,26 @@ from vaebench.base.errors import UserError
 def files_in(folder: Path | str) -> Iterator[tuple[bytes, os.DirEntry[bytes]]]:
     """Path inside the folder and entry of each file, in the order of their names, those of subfolders last.
 
-    Links are followed, those to folders too unless they lead back to where they lie. What begins with a dot is left
-    out. UserError for a folder that cannot be listed.
+    Links are followed. A folder that links lead to is read once: by its own name if it lies in `folder`. What begins
+    with a dot is left out. UserError for a folder that cannot be listed.
     """
-    waiting: list[tuple[bytes, bytes, tuple[tuple[int, int], ...]]] = [(os.fsencode(folder), b"", ())]
-    while waiting:  # no recursion, whose depth Python limits
-        path, inside, above = waiting.pop()
+    waiting, links = [(os.fsencode(folder), b"")], deque[tuple[bytes, bytes]]()
+    seen: set[tuple[int, int]] = set()
+    while waiting or links:  # no recursion, whose depth Python limits
+        path, inside = waiting.pop() if waiting else links.popleft()
         try:
             facts = os.stat(path)
+            if (here := (facts.st_dev, facts.st_ino)) in seen:
+                continue
             with os.scandir(path) as entries:
                 found = sorted((entry for entry in entries if entry.name[:1] != b"."), key=lambda entry: entry.name)
         except OSError as error:
             raise UserError(f"cannot read the folder {os.fsdecode(path)}: {error.strerror}") from error
-        here = (facts.st_dev, facts.st_ino)
-        if here in above:
-            continue
-        folders = []
+        seen.add(here)
+        folders: list[tuple[bytes, bytes]] = []
         for entry in found:
             if _is_folder(entry):
-                folders.append((entry.path, inside + entry.name + b"/", (*above, here)))
+                (links if entry.is_symlink() else folders).append((entry.path, inside + entry.name + b"/"))
             else:
                 yield inside + entry.name, entry
         waiting += reversed(folders)

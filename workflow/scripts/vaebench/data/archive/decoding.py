@@ -1,5 +1,7 @@
 """From the bytes of an image file to its pixels, with every damage that a decoder can notice reported."""
 
+import re
+
 import numpy as np
 import simplejpeg
 
@@ -7,6 +9,11 @@ from vaebench.data.archive import pillow_decoding
 from vaebench.data.archive.image_file import Header, ImageError, Reading, UnsupportedImageError
 from vaebench.data.archive.orientation import SIDEWAYS, UPRIGHT, jpeg_orientation, turned
 from vaebench.data.archive.pillow_decoding import JPEG_START
+
+MOST_SCANS = 100  # of a JPEG, as in libtiff; encoders write up to about 20
+SCAN, END = b"\xff\xda", b"\xff\xd9"  # markers
+SCANS = re.compile(SCAN)  # a third of the time of bytes.count
+SEGMENT_OR_END = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
 
 
 class Memory:
@@ -65,14 +72,29 @@ def _jpeg_header(data: bytes) -> tuple[str, int, int]:
     """(colours, width, height) of a JPEG that libjpeg-turbo decodes, in less than half of Pillow's time.
 
     The colours are empty for others: what is no JPEG or damaged before its pixels, and rare ways to sample colours.
+    UnsupportedImageError for a JPEG of too many scans.
     """
     if not data.startswith(JPEG_START):
         return "", 0, 0
+    if len(SCANS.findall(data)) > MOST_SCANS and (scans := _scans(data)) > MOST_SCANS:
+        raise UnsupportedImageError(
+            f"JPEG: {scans} scans, of which at most {MOST_SCANS} are decoded, since each may take as long as an image: "
+            "save it anew"
+        )
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data, strict=False)
     except (ValueError, KeyError):  # KeyError: a way to sample colours (4:4:1) that simplejpeg has no name for
         return "", 0, 0
     return colours, width, height
+
+
+def _scans(data: bytes) -> int:
+    """How many scans a JPEG has, as libjpeg finds them: up to its end, and not inside other segments."""
+    count, place = 0, len(JPEG_START) - 1
+    while (found := SEGMENT_OR_END.search(data, place)) and found[0] != END:
+        count += found[0] == SCAN
+        place = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
+    return count
 
 
 def _turbojpeg(data: bytes, colours: str, buffer: np.ndarray | None, **scale: int) -> np.ndarray:
