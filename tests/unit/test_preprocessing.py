@@ -319,20 +319,15 @@ def test_images_of_many_sizes(tmp_path, monkeypatch, device):
         assert len(made) == 2
 
 
-def test_numba_is_loaded_only_where_many_images_have_one_size(tmp_path):
+def test_numba_is_loaded_only_where_many_images_of_one_size_are_resized(tmp_path):
     """It takes as long as Pillow for 200 photographs."""
-    images, partition = write_celeba(tmp_path, {f"{row}.jpg": encoded(picture(row, 30 + row, 30)) for row in range(5)})
-    validate(images, partition, tmp_path / "images.csv", tmp_path / "summary.json", SETTINGS | ANYTHING, 1)
-    for least, loaded in ((1, "True"), (2, "False")):
-        program = f"import vaebench.data.recipe as recipe; recipe.FREQUENT = {least}; exec({RUN!r})"
-        process = start(
-            images,
-            partition,
-            tmp_path / "images.csv",
-            tmp_path,
-            crop=None,
-            program=f"{program}; print('numba' in sys.modules)",
-        )
+    images, partition = write_celeba(tmp_path, {f"{row}.jpg": encoded(picture(row, 40, 30)) for row in range(5)})
+    table = tmp_path / "images.csv"
+    validate(images, partition, table, tmp_path / "summary.json", SETTINGS | ANYTHING, 1)
+    for least, size, loaded in ((5, [20, 20], "True"), (6, [20, 20], "False"), (5, None, "False")):
+        run = f"import vaebench.data.recipe as recipe; recipe.FREQUENT = {least}; exec({RUN!r})"
+        program = f"{run}; print('numba' in sys.modules)"
+        process = start(images, partition, table, tmp_path, program=program, crop=None, size=size)
         assert process.communicate(timeout=120)[0].decode().strip() == loaded
 
 

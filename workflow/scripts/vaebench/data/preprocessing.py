@@ -71,7 +71,8 @@ def preprocess(
     source, recipe = open_images(images), settings.recipe
     chosen = select(source, partition, table, outputs, settings.limit)
     sizes = [recipe.sizes(images) for images in chosen.values()]
-    shape, frequent = recipe.image_shape(sizes), frequent_sizes(sizes)
+    shape = recipe.image_shape(sizes)
+    frequent = frequent_sizes(sizes) - {shape[1:]}  # what has its size already is not resized
     if frequent:
         compiled()  # once, before the workers start
     with worker_pool(workers) as pool, disk_errors(next(iter(outputs.values())).parent):

@@ -45,9 +45,6 @@ class Resampler:
             raise ValueError(f"cannot resize {image.shape} to {output.shape}: made for {self.shape} to {self.size}")
         if not image.dtype == output.dtype == np.uint8:
             raise ValueError(f"cannot resize {image.dtype} to {output.dtype}: made for uint8")
-        if self.size == self.shape[:2]:
-            output[:] = image.transpose(2, 0, 1)
-            return
         if not self.rows_first:
             image, output = image.transpose(1, 0, 2), output.transpose(0, 2, 1)
         rows = np.ascontiguousarray(image).reshape(len(image), 1, -1)
@@ -69,8 +66,6 @@ class Resampler:
         import torch
 
         images = images.permute(0, 3, 1, 2)
-        if self.size == self.shape[:2]:
-            return images.contiguous()
         rows, columns = (torch.from_numpy(matrix).to(images.device) for matrix in (self.rows, self.columns))
         x = images.to(torch.float64)
         x = (x @ rows.T if self.rows_first else columns @ x).add_(0.5).clamp_(0, 255).trunc_()
