@@ -265,15 +265,29 @@ def test_a_transparent_colour_is_composited_too(mode, key):
 WIDE = np.random.default_rng(0).integers(0, 65536, (20, 30, 3), dtype=np.uint16)
 
 
-def png_of_16_bits(values):
-    """Colours of 16 bits, which Pillow does not write."""
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, 2, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+def png_of(values, depth=16, key=None):
+    """A PNG of grey (2 axes) or colours of any depth, and a transparent one of them, which Pillow does not write."""
+    bits = np.unpackbits(values.astype(">u2").view(np.uint8).reshape(*values.shape, 2), axis=-1)[..., -depth:]
+    rows = b"".join(b"\0" + np.packbits(row.ravel()).tobytes() for row in bits)
+    colour = 0 if values.ndim == 2 else 2
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], depth, colour, 0, 0, 0)
+    transparent = [] if key is None else [(b"tRNS", np.array(key, ">u2").tobytes())]
+    chunks = [(b"IHDR", header), *transparent, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     parts = [
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_a_transparent_grey_is_that_of_the_files_depth(depth):
+    """Which optimisers of PNGs write: a 3 of 4 bits is a 51 of 8."""
+    values = np.random.default_rng(0).integers(0, 2**depth, (9, 7))
+    key = int(values[values > 0].min())
+    _, pixels = decode(png_of(values, depth, key), 3, read_with({"background": (1, 2, 3)}))
+    opaque = values >> 8 if depth == 16 else values * 255 // (2**depth - 1)
+    expected = np.where((values == key)[..., None], [1, 2, 3], opaque[..., None])
+    assert np.array_equal(pixels, expected)
 
 
 def test_of_16_bits_the_upper_8_are_taken_in_grey_and_in_colour():
@@ -281,8 +295,8 @@ def test_of_16_bits_the_upper_8_are_taken_in_grey_and_in_colour():
     for kind in ("PNG", "TIFF", "JPEG2000"):
         _, pixels = decode(encoded(Image.fromarray(WIDE[..., 0]), kind), 3, READING)
         assert np.array_equal(pixels, grey >> 8), kind
-    assert np.array_equal(decode(png_of_16_bits(WIDE), 3, READING)[1], WIDE >> 8)
-    assert np.array_equal(decode(png_of_16_bits(grey), 3, READING)[1], grey >> 8)
+    assert np.array_equal(decode(png_of(WIDE), 3, READING)[1], WIDE >> 8)
+    assert np.array_equal(decode(png_of(grey), 3, READING)[1], grey >> 8)
 
 
 @pytest.mark.parametrize("most", [65535, 1000])
@@ -295,6 +309,7 @@ def test_pnm_files_are_scaled_alike_in_grey_and_in_colour(most):
 
 
 RGB_TAG = struct.pack("<HHIB", 262, 3, 1, 2)  # PhotometricInterpretation of a TIFF file
+WHITE_IS_ZERO, BLACK_IS_ZERO = (RGB_TAG[:-1] + bytes([value]) for value in (0, 1))
 
 
 @pytest.mark.parametrize(
@@ -305,6 +320,8 @@ RGB_TAG = struct.pack("<HHIB", 262, 3, 1, 2)  # PhotometricInterpretation of a T
         (encoded(picture(1, 9, 9).convert("LAB"), "TIFF"), "mode LAB"),
         (encoded(picture(1, 9, 9), "EPS"), "EPS"),
         (b"%PDF-1.4\n", "PDF"),
+        (png_of(WIDE, key=WIDE[0, 0]), "16 bits with a transparent colour"),
+        (encoded(Image.fromarray(WIDE[..., 0]), "TIFF").replace(BLACK_IS_ZERO, WHITE_IS_ZERO), "white is 0"),
         (b"\0\0\0\x18ftypheic" + bytes(100), "HEIF"),
         (encoded(picture(1, 9, 9), "TIFF").replace(RGB_TAG, RGB_TAG[:-1] + b"\x63"), "pixel mode"),
     ],

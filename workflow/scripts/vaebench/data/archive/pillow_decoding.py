@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, UnidentifiedImageError, __version__, features
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TILELENGTH, TILEWIDTH, TiffImageFile
 
 from vaebench.data.archive.image_file import Header, ImageError, LargeImageError, Reading, UnsupportedImageError
 from vaebench.data.archive.orientation import UPRIGHT, orientation_of
@@ -17,6 +18,7 @@ JPEG_START = b"\xff\xd8\xff"
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
 EIGHT_BIT_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
+GREYS = {"L;2": 85, "L;4": 17}  # of 2 and 4 bits in a PNG: by what Pillow multiplies them, but for the transparent one
 BYTES_PER_PIXEL = 17  # that decoding takes at most (WebP)
 STRIP_PIXELS = 1 << 18  # converted at a time, so that what lies between takes little memory
 
@@ -55,6 +57,7 @@ def decode(data: bytes, channels: int, reading: Reading) -> tuple[Header, np.nda
                 image.verify()  # the checksums inside PNG files, which load() skips
                 image = _opened(data)
             mode = image.mode
+            _set_right(image)
             image.load()
             pixels = _pixels(image, channels, reading.background)
             orientation = orientation_of(image) if reading.exif_orientation else UPRIGHT
@@ -73,6 +76,25 @@ def decode(data: bytes, channels: int, reading: Reading) -> tuple[Header, np.nda
 
 def _opened(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=FORMATS)
+
+
+def _set_right(image: Image.Image) -> None:
+    """Mend the transparent grey of an opened image, which Pillow takes for one of 8 bits.
+
+    UnsupportedImageError where Pillow would make wrong pixels.
+    """
+    if isinstance(image, PngImageFile) and "transparency" in image.info:
+        stored = image.tile[0].args  # how the file has its pixels, where the mode is how Pillow will
+        if stored == "RGB;16B":
+            raise UnsupportedImageError("a PNG of 16 bits with a transparent colour")
+        if stored in GREYS:
+            image.info["transparency"] *= GREYS[stored]
+    if (
+        isinstance(image, TiffImageFile)
+        and image.mode == "I;16"
+        and not image.tag_v2.get(PHOTOMETRIC_INTERPRETATION, 1)
+    ):
+        raise UnsupportedImageError("a TIFF of 16 bits whose white is 0")
 
 
 def _weight(image: Image.Image) -> float:
