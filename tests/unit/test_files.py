@@ -1,15 +1,12 @@
 import os
-import random
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 import pytest
 
 import vaebench
 from vaebench.base.files import atomic_path, link, md5_of, sha256_of
-from vaebench.data.crc32 import joined
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
@@ -48,21 +45,6 @@ def test_what_killed_processes_of_this_machine_left_is_removed(tmp_path):
     with atomic_path(target) as temporary:
         temporary.write_text("whole")
     assert {path.name for path in tmp_path.iterdir()} == {"table.csv", "table.1.csv", *others}
-
-
-def test_the_crc_of_joined_pieces_is_that_of_zlib():
-    numbers = random.Random(0)
-    for length in [0, 1, 2, 7, 4096, 12345, 1 << 20]:
-        first, second = numbers.randbytes(numbers.randrange(1000)), numbers.randbytes(length)
-        assert joined(zlib.crc32(first), zlib.crc32(second), length) == zlib.crc32(first + second)
-    zeros = zlib.crc32(bytes(1 << 20))
-    crc, length = zeros, 1 << 20
-    for _ in range(13):  # doubled up to 8 GiB
-        crc, length = joined(crc, crc, length), 2 * length
-    expected, block = 0, bytes(1 << 28)
-    for _ in range(32):
-        expected = zlib.crc32(block, expected)
-    assert (crc, length) == (expected, 1 << 33)
 
 
 def test_link_survives_the_removal_of_the_other_name(tmp_path):

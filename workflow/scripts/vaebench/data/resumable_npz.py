@@ -18,7 +18,6 @@ import numpy as np
 
 from vaebench.base.files import sha256_of
 from vaebench.base.npz import MEMBER, npy_header, open_member
-from vaebench.data.crc32 import joined
 
 BLOCK = 1 << 22
 LOCAL_HEADER_BYTES = 30 + len(MEMBER) + 20  # with the zip64 field that np.savez always writes
@@ -171,22 +170,25 @@ class PartialArray:
                 member.write(block)
 
     def _write_around_rows(self, file: BinaryIO) -> None:
-        """Write an archive without rows, and then their length and CRC-32 into it, which need not be read for that."""
+        """Write an archive without rows, and then their length and CRC-32 into it."""
         with zipfile.ZipFile(file, "w") as archive:
             with open_member(archive) as member:
                 member.write(self._header)
             (info,) = archive.infolist()
-            info.CRC = self._crc()
+            info.CRC = self._crc(0, self.shape[0], zlib.crc32(self._header))
             info.file_size = info.compress_size = self._end - LOCAL_HEADER_BYTES
             file.seek(0)
             file.write(info.FileHeader(zip64=True))
             archive.start_dir = self._end
 
-    def _crc(self) -> int:
-        """The CRC-32 of the member: of the npy header and of all rows."""
-        crc = zlib.crc32(self._header)
-        for done in sorted(self._done, key=lambda done: done.start):
-            crc = joined(crc, done.crc, (done.stop - done.start) * self._row_bytes)
+    def _crc(self, start: int, stop: int, before: int = 0) -> int:
+        """The CRC-32 of rows start..stop on the disk, behind bytes whose CRC-32 is `before`."""
+        crc, left = before, (stop - start) * self._row_bytes
+        with open(self.part, "rb") as file:
+            file.seek(self._offset + start * self._row_bytes)
+            while block := file.read(min(BLOCK, left)):
+                crc = zlib.crc32(block, crc)
+                left -= len(block)
         return crc
 
     def _recorded(self) -> Iterator[Done]:
@@ -205,14 +207,7 @@ class PartialArray:
 
     def _is_there(self, done: Done) -> bool:
         """Whether the rows still have their CRC: after a power cut the disk may know less than the journal."""
-        crc = 0
-        with open(self.part, "rb") as file:
-            file.seek(self._offset + done.start * self._row_bytes)
-            left = (done.stop - done.start) * self._row_bytes
-            while block := file.read(min(BLOCK, left)):
-                crc = zlib.crc32(block, crc)
-                left -= len(block)
-        return crc == done.crc and not left
+        return self._crc(done.start, done.stop) == done.crc
 
 
 def _line(record: Mapping[str, object]) -> str:
