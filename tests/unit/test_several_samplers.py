@@ -9,14 +9,17 @@ import pandas as pd
 import pytest
 from fake_study import STATISTICS, Fake, build_study, stand_in_figures
 from matplotlib.text import Text
+from run_specs import run_spec
 
 from vaebench.base.errors import UserError
 from vaebench.base.formats import write_npz
+from vaebench.config.model_mistakes import grid_of
 from vaebench.config.plan import read_config
 from vaebench.config.runs import drawn_runs, expand_runs
 from vaebench.figures.pictures import generations
 from vaebench.metrics.registry import METRICS
 from vaebench.metrics.set_names import frechet_name
+from vaebench.models.building import build_model
 from vaebench.models.run_spec import Named
 from vaebench.report.writing import Sources, write_report
 from vaebench.results.opened import open_study
@@ -129,12 +132,41 @@ def test_another_option_of_a_sampler_draws_anew_by_that_one_alone(tmp_path):
             "models: {vae: {model: RHVAE, config: {latent_dim: 2}, sampler: {name: rhvae, options: {steps: 3}}}}",
             "models.vae.sampler.options: rhvae has no option 'steps'; it has mcmc_steps_nbr, n_lf, eps_lf",
         ),
+        (
+            "models: {fsq: {sampler: {name: transformer, options: {patch: 3}}}}",
+            r"models.fsq.sampler.options: transformer: a grid of 16x16 codes has no whole patches of 3 \(fsq\)",
+        ),
+        (
+            "models: {rq: {model: QuantizedAE, nets: {encoder: compact, decoder: compact}, config: {quantizer: "
+            "{residual_vq: {depth: 2}}}, samplers: [{name: auto, options: {patch: 5}}]}}",
+            r"models.rq.samplers.options: auto: a grid of 8x8 codes has no whole patches of 5 \(rq\)",
+        ),
+        (
+            "samples: {common: {codes: {name: transformer, options: {patch: 7}}}}",
+            r"samples.common.codes.options: transformer: a grid of 16x16 codes has no whole patches of 7 \(vqvae\)",
+        ),
         ("samples: {common: {continuous: auto}}", "samples.common.continuous: auto does not draw continuous"),
     ],
 )
 def test_what_cannot_be_is_named_at_the_start(text, message, tmp_path):
     with pytest.raises(UserError, match=message):
         drawn(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("nets", "shape"),
+    [
+        ("compact", (3, 64, 64)),
+        ("lapped", (1, 28, 30)),
+        ("resnet", (1, 28, 28)),
+        ("resnet", (3, 64, 64)),
+        ("strided", (1, 28, 28)),
+    ],
+)
+def test_the_grid_of_a_run_is_known_before_it_is_built(nets, shape):
+    spec = run_spec("VQVAE", dict.fromkeys(("encoder", "decoder"), nets), {"latent_dim": 4, "num_embeddings": 8})
+    assert grid_of(spec, shape) == build_model(spec, shape).latent_shape[1:]
+    assert grid_of(run_spec("VAE"), shape) is None
 
 
 def test_the_table_has_each_sampler_of_each_run(tmp_path):

@@ -9,10 +9,10 @@ from typing import Any
 
 from vaebench.base.importable import why_not_importable
 from vaebench.config.runs import combinations, resolved_run
-from vaebench.config.sampler_entries import samplers_of, why_no_options
+from vaebench.config.sampler_entries import key_of, kind_of, patch_mistakes, samplers_of, why_no_options
 from vaebench.config.schema import is_number, listing, unknown, yaml_number
 from vaebench.config.training_settings import mistakes_in_training
-from vaebench.models.catalog import GRID, NETS, ModelInfo
+from vaebench.models.catalog import GRID, NETS, ModelInfo, grid_size
 from vaebench.models.label_names import FIELD
 from vaebench.models.lookup import MODELS, labels_of
 from vaebench.models.run_spec import RunSpec
@@ -48,7 +48,9 @@ def model_mistakes(config: Mapping[str, Any], shape: tuple[int, int, int] | None
                 yield f"models.{entry}.config.{reason}"
             for sampler in samplers_of(spec, settings, {}):
                 if reason := why_no_options(sampler, spec):
-                    yield f"models.{entry}.{'samplers' if 'samplers' in settings else 'sampler'}.options: {reason}"
+                    yield f"models.{entry}.{key_of(settings)}.options: {reason}"
+            if shape is not None and (grid := grid_of(spec, shape)):
+                yield from patch_mistakes(entry, settings, spec, config["samples"]["common"], grid)
             if labels_of(spec) and config["dataset"]["labels"] is None:
                 yield f"models.{entry}.config.{FIELD}: the data set has no labels: give dataset.labels, or null here"
             if spec.pretrained is None:
@@ -148,6 +150,17 @@ def _net_mistakes(path: str, spec: RunSpec, shape: tuple[int, int, int] | None, 
                 yield f"{path}.nets.{role}: {reason}"
     if shape is not None and (reason := _why_other_grids(spec, info, shape)):
         yield f"{path}.nets: {reason}"
+
+
+def grid_of(spec: RunSpec, shape: tuple[int, int, int]) -> tuple[int, int] | None:
+    """Rows and columns of the codes of images (C, H, W), where the family of a run's encoder tells."""
+    if spec.model is None or kind_of(MODELS[spec.model]) != "codes":
+        return None
+    encoder = spec.networks.get("encoder")
+    family = NETS.get(encoder.name) if encoder else None
+    if family is None or family.added or GRID not in family.heads:
+        return None
+    return grid_size(shape[1:], family.stride(shape, spec.config))
 
 
 def _why_other_grids(spec: RunSpec, info: ModelInfo, shape: tuple[int, int, int]) -> str | None:

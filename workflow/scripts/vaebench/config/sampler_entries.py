@@ -11,7 +11,7 @@ from vaebench.models.catalog import ModelInfo
 from vaebench.models.lookup import MODELS
 from vaebench.models.run_spec import ModelSpec, Named
 from vaebench.models.sampler_names import AUTO, CONTINUOUS, OF_CODES
-from vaebench.models.sampler_options import SAMPLER_OPTIONS
+from vaebench.models.sampler_options import SAMPLER_OPTIONS, why_no_patches
 
 KINDS = {"continuous": CONTINUOUS, "codes": OF_CODES}
 
@@ -68,7 +68,7 @@ def sampler_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"models.{name}.samplers: {label} is named twice"
         info = MODELS.get(given.get("model", ""))
         kind = kind_of(info) if info is not None else None
-        key = "samplers" if "samplers" in given else "sampler"
+        key = key_of(given)
         for sampler in own_samplers(given):
             if kind is not None and sampler.name in _of_others(kind):
                 yield f"models.{name}.{key}: {sampler.name} does not draw {kind}, as {given['model']} needs"
@@ -78,6 +78,23 @@ def sampler_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"{place}: {_named(shared).name} does not draw {kind}; choose from {', '.join(KINDS[kind])}"
         elif shared is not None and (reason := why_no_options(_named(shared))):
             yield f"{place}.options: {reason}"
+
+
+def patch_mistakes(
+    name: str, entry: Mapping[str, Any], spec: ModelSpec, common: Mapping[str, Any], grid: tuple[int, int]
+) -> Iterator[str]:
+    """Samplers of a run, of the entry of that name, or common ones, that cannot read its grid of codes in patches."""
+    samplers = [(f"models.{name}.{key_of(entry)}", sampler) for sampler in own_samplers(entry)]
+    if common.get("codes") is not None:
+        samplers.append(("samples.common.codes", _named(common["codes"])))
+    for place, sampler in samplers:
+        if why_no_options(sampler, spec) is None and (reason := why_no_patches(sampler.options, grid)):
+            yield f"{place}.options: {sampler.name}: {reason} ({spec.run})"
+
+
+def key_of(entry: Mapping[str, Any]) -> str:
+    """The key under which an entry names its samplers."""
+    return "samplers" if "samplers" in entry else "sampler"
 
 
 def why_no_options(sampler: Named, spec: ModelSpec | None = None) -> str | None:

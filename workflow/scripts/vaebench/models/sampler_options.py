@@ -81,6 +81,15 @@ SAMPLER_OPTIONS = Alternatives(
 )
 
 
+def why_no_patches(options: Mapping[str, Any], grid: tuple[int, int]) -> str | None:
+    """Why a grid of codes (rows, columns) cannot be read in the patches of these options; None where it can."""
+    rows, columns = grid
+    patch = options.get("patch", 1)
+    if rows % patch or columns % patch:
+        return f"a grid of {rows}x{columns} codes has no whole patches of {patch}"
+    return None
+
+
 def defaults_of(name: str) -> dict[str, Any]:
     """The options of one of them."""
     return SAMPLER_OPTIONS.chosen({name: {}})[1]

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from vaebench.base.devices import random_numbers_kept
 from vaebench.base.errors import UserError
+from vaebench.models.sampler_options import why_no_patches
 from vaebench.sampling import fitting
 from vaebench.sampling.causal_transformer import CausalTransformer, Size
 from vaebench.sampling.codes import image_codes, size_of
@@ -57,8 +58,8 @@ def fit_transformer(
     """
     size = Size(*(options[name] for name in ("width", "layers", "heads", "patch")))
     *_, rows, columns = grids[0].shape
-    if rows % size.patch or columns % size.patch:
-        raise UserError(f"sampler.options: a grid of {rows}x{columns} codes has no whole patches of {size.patch}")
+    if reason := why_no_patches(options, (rows, columns)):
+        raise UserError(f"sampler.options: {reason}")
     device = grids[0].device
     with random_numbers_kept(device):
         torch.manual_seed(seed)
