@@ -155,7 +155,7 @@ def test_a_table_is_in_the_report(plugin, fake, tmp_path):
     ("change", "mistake"),
     [
         (("found.reset_index()", "found.to_dict()"), "line 4: error_per_nat must give a pandas DataFrame"),
-        (('"rate"]]', '"fate"]]'), "line 4: the table 'error_per_nat' failed: KeyError"),
+        (('"rate"]]', '"fate"]]'), "line 8: the table 'error_per_nat' failed: KeyError"),
         (('"error_per_nat", title', '"runs", title'), "line 4: there is a table 'runs' already"),
         (('"error_per_nat", title', '"latent", title'), "line 4: there is a table 'latent' already"),
     ],
@@ -227,7 +227,7 @@ def test_the_data_set_is_written_as_others_are_published(plugin, tmp_path):
         (("{number:04d}.png", "{number} .png"), r"image 1: '0 .png' is no name of a file; it has no spaces"),
         ((".astype(np.uint8)", ""), r"image 1: its pixels must be a uint8 array \(H, W\) or \(H, W, 3\)"),
         ((", split\n", "\n"), r"image 1: expected \(name, pixels, split\)"),
-        (("0.1) ** 2", "0.1) ** two"), "line 6: the data set 'rings' failed: NameError"),
+        (("0.1) ** 2", "0.1) ** two"), "line 14: the data set 'rings' failed: NameError"),
     ],
 )
 def test_a_data_set_that_is_wrong_leaves_nothing(plugin, tmp_path, change, mistake):
@@ -345,7 +345,7 @@ def test_a_metric_of_latents(tmp_path, measure):
     ("old", "new", "mistake"),
     [
         ("mean(1)", "mean()", r"line 4: mae must give a tensor \(B,\), one number for each image"),
-        ("(x - y)", "(x - y @ 1)", "line 4: the metric 'mae' failed: TypeError"),
+        ("(x - y)", "(x - y @ 1)", "line 14: the metric 'mae' failed: TypeError"),
         ('label="MAE"', 'of="everything", label="MAE"', "line 4: of: 'everything' is not allowed; choose from pairs"),
     ],
 )
@@ -369,7 +369,7 @@ def test_a_mistake_in_a_metric_stops_with_its_line(plugin, measure, old, new, mi
         (
             "adding-a-feature-network.md",
             ("images, 4", "images, 4, 5"),
-            ["line 6: the feature network 'coarse' failed: T"],
+            ["line 9: the feature network 'coarse' failed: T"],
         ),
         (
             "adding-a-feature-network.md",
@@ -469,7 +469,7 @@ def test_weights_of_a_plugins_network_are_kept_as_they_are(plugin, tmp_path):
 @pytest.mark.parametrize(
     ("gives", "told"),
     [
-        ("request.noise().nothing", r"broken\.py, line 4: .*broken.* failed: AttributeError"),
+        ("request.noise().nothing", r"broken\.py, line 6: the sampler 'broken' failed: AttributeError"),
         (
             "request.noise().numpy()",
             r"broken\.py, line 4: broken must give a tensor of 3 latents, not a ndarray of",

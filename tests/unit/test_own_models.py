@@ -1,7 +1,9 @@
 """A model in one file of a user's own, added by a plugin or named by its path; its latent is a grid of Gaussians."""
 
 import math
+import os
 import re
+import sys
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 
@@ -19,6 +21,7 @@ from training_cases import run, write_data
 
 from vaebench.base.errors import UserError
 from vaebench.base.fingerprint import code_fingerprint
+from vaebench.base.log import job, last_line
 from vaebench.base.plugin_files import use_plugins
 from vaebench.config.completion import complete, load_schema
 from vaebench.models import lookup
@@ -258,6 +261,76 @@ def test_a_class_that_cannot_be_built_is_one_line_before_the_first_job(old, new,
     (mistake,) = mistakes_of([spec(path, config={"beta": 2.0})], SHAPE)
     assert mistake.startswith(f"own: {path}: ")
     assert re.search(reason, mistake), mistake
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (
+            "- x).square()",
+            "- x[:, :1, :8]).square()",
+            r"line 27: GridVAE\.losses failed: RuntimeError: The size of tensor",
+        ),
+        ("nn.PixelShuffle(4)", "nn.PixelShuffle(5)", r"line 22: GridVAE\.decode failed: RuntimeError"),
+        ("return Losses(", "return dict(", r"GridVAE\.losses gives a value of the type dict, not Losses of "),
+        ("error + self.beta * kl,", "(error + kl).detach(),", "RuntimeError: .*does not require grad"),
+        (
+            '"loss": error',
+            '"total": error',
+            r"objectives\(\) minimise 'loss', losses gives total, reconstruction_loss, kl",
+        ),
+        ('"kl": kl', '"kl": q.kl()', r"GridVAE\.losses: kl is a tensor \(2,\), not a scalar tensor"),
+        ("return Gaussian(mean, log_variance)", "return (mean,)", "'tuple' object has no attribute 'mean'"),
+        (
+            "self.decoder(z)",
+            "self.decoder(z)[:, :, : 32 if self.training else 9]",
+            r"GridVAE\.decode gives a tensor \(2, 1, 9, 32\), not images",
+        ),
+    ],
+)
+def test_a_class_that_cannot_be_trained_is_one_line_before_the_first_job(old, new, reason, module):
+    file, path = module
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    (mistake,) = mistakes_of([spec(path)], SHAPE)
+    assert mistake.startswith(f"own: {path}: ")
+    assert re.search(reason, mistake), mistake
+
+
+def test_the_answer_of_encode_is_looked_at_where_losses_do_not_use_it(module):
+    file, path = module
+    file.write_text(ADVERSARIAL.replace("return Point(self.encoder(x))", "return self.encoder(x)"))
+    (mistake,) = mistakes_of([spec(path.replace("GridVAE", "Adversarial"))], SHAPE)
+    assert mistake.endswith("Adversarial.encode gives a tensor (2, 6), not a Posterior of vaebench.models.posterior")
+
+
+@pytest.mark.parametrize(
+    "failure", ["raise KeyError('a key')", "1 / 0", "assert x is None", "raise ValueError('between\\n lines')"]
+)
+def test_a_model_that_fails_later_is_told_as_the_user_s_own(failure, module, tmp_path):
+    """With file and line, without asking for a report; a division by zero is not called a divergence."""
+    file, path = module
+    text = file.read_text().replace(
+        "        q = self", f"        if moment.epoch == 2:\n            {failure}\n        q = self"
+    )
+    file.write_text(text)
+    line = text[: text.index(failure)].count("\n") + 1
+    chosen = spec(path, epochs=2)
+    assert mistakes_of([chosen], SHAPE) == []
+    data = write_data(tmp_path)
+    assert in_a_process(train_as_a_job, chosen, data, tmp_path) == 1
+    log = (tmp_path / "train.log").read_text()
+    said = last_line(tmp_path / "train.log")
+    assert "Traceback" in log
+    assert said.startswith(f"Error: {file}, line {line}: GridVAE.losses failed: ")
+    assert said.endswith("(this is your own code, not vaebench's: mend it there)")
+    assert "report" not in said
+
+
+def train_as_a_job(chosen, data, folder):
+    sys.stderr = os.fdopen(2, "w")  # pytest's own writes elsewhere
+    with job(folder / "train.log"):
+        run(chosen, data, folder)
 
 
 CRITIC = ADVERSARIAL.replace('"discriminator", "disc', '"critic", "disc').replace('{"discriminator"}', '{"critic"}')

@@ -1,8 +1,12 @@
 import re
+from pathlib import Path
 
 import pytest
 from run_specs import run_spec
 
+from vaebench.config.plan import read_config
+from vaebench.config.runs import expand_runs
+from vaebench.config.sections import input_shape
 from vaebench.models.own_networks import mistakes_of, own_networks
 
 
@@ -64,3 +68,26 @@ def test_a_batch_too_small_for_its_batch_norm_is_said(module):
     small = spec(encoder, model="FactorVAE", training={"batch_size": 3})
     (mistake,) = mistakes_of([small], (1, 28, 28))
     assert mistake.endswith("training.batch_size must be at least 4 for FactorVAE with batch norm")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_no_model_of_the_package_is_said_to_be_wrong():
+    """All of them are sound, so that what is tried must not ask for more than a training does."""
+    root = Path(__file__).parents[2]
+    config = read_config([root / "config/config.yaml", root / "config/zoo.yaml"])
+    runs = [spec for spec in expand_runs(config).values() if spec.pretrained is None]
+    assert len(runs) > 35
+    assert mistakes_of(runs, input_shape(config)) == []
+
+
+def test_a_network_whose_answer_does_not_fit_is_told_before_the_first_job(module):
+    encoder = module(
+        "from pythae.models.nn.benchmarks.mnist import Encoder_Conv_VAE_MNIST\n\n\n"
+        "class Encoder(Encoder_Conv_VAE_MNIST):\n"
+        "    def forward(self, x):\n"
+        "        output = super().forward(x)\n"
+        "        output['embedding'] = output['embedding'][:, :3]\n"
+        "        return output\n"
+    )
+    (mistake,) = mistakes_of([spec(encoder)], (1, 28, 28))
+    assert mistake.startswith(f"own: {encoder}: RuntimeError: The size of tensor a (")

@@ -179,7 +179,7 @@ def test_make_check_tries_a_metric_of_a_plugin(works, tmp_path):
     findings = list(study_check.check_networks(config))
     use_plugins(())
     assert len(findings) == (0 if works else 1)
-    assert works or "mine.py, line 4: the metric 'gap' failed: AttributeError" in str(findings[0])
+    assert works or "mine.py, line 6: the metric 'gap' failed: AttributeError" in str(findings[0])
 
 
 def test_make_check_prints_the_plan_and_fails_on_an_error(monkeypatch, tmp_path, capsys):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vaebench.base.errors import UserError
+from vaebench.base.own_code import remember
 
 
 def why_not_importable(path: str) -> str | None:
@@ -45,12 +46,15 @@ def is_installed(package: str) -> bool:
 def import_class(path: str, what: str) -> Any:
     """What the dotted path `package.module.Class` leads to, which is to be a `what`; `UserError` where that fails."""
     module, _, name = path.rpartition(".")
+    remember(module)
     try:
-        return getattr(import_module(module), name)
+        found = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise UserError(
             f"the {what} {path} cannot be imported ({error}); give package.module.Class with the package on PYTHONPATH"
         ) from error
+    remember(getattr(found, "__module__", module))  # where its package takes it from
+    return found
 
 
 def source_file(module: str) -> Path | None:

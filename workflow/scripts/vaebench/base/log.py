@@ -4,6 +4,7 @@ import atexit
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
@@ -14,6 +15,7 @@ from vaebench.base.errors import UserError
 from vaebench.base.failures import AGAIN, DISK_FULL, ERROR, STOPPED, reason_of_error
 from vaebench.base.interruption import CAUSES, Interrupted, handling, ignore_signals
 from vaebench.base.orphans import ending_with_starter
+from vaebench.base.own_code import place_of, told
 
 BYTES_AT_THE_END = 16384
 
@@ -22,8 +24,9 @@ BYTES_AT_THE_END = 16384
 def job(log: Path | str) -> Iterator[None]:
     """Send everything the block prints to the file `log`, whose last line says why, when it ended before its work.
 
-    A `UserError` is that line alone. A full disk, used-up memory, SIGTERM and Ctrl-C are put into words. Any other
-    exception is a defect of this software and keeps its traceback. A warning that the time limit is near (SIGUSR1) is
+    A `UserError` is that line alone. A full disk, used-up memory, SIGTERM and Ctrl-C are put into words. An exception
+    out of the user's own code keeps its traceback, above the line that says so. Any other is a defect of this software
+    and keeps its traceback. A warning that the time limit is near (SIGUSR1) is
     written down, and the job goes on: one that can save its state handles the signals itself (`Interruption`). A job
     whose starter was killed gets a SIGTERM.
     """
@@ -41,9 +44,12 @@ def job(log: Path | str) -> Iterator[None]:
     except KeyboardInterrupt:
         _end(f"{STOPPED}interrupted by Ctrl-C; {AGAIN}", 128 + signal.SIGINT)
     except Exception as error:
-        if (reason := reason_of_error(error)) is None:
+        if (reason := reason_of_error(error)) is not None:
+            _end(f"{ERROR}{reason}")
+        if place_of(error) is None:
             raise
-        _end(f"{ERROR}{reason}")
+        traceback.print_exception(error)
+        _end(f"{ERROR}{' '.join(told(error).split())} (this is your own code, not vaebench's: mend it there)")
 
 
 def redirect_output(log: Path) -> None:

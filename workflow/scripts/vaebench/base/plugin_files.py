@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeVar, Unpack, get_args, get_origin, get_type
 
 from vaebench.base.errors import UserError
 from vaebench.base.importable import source_file
+from vaebench.base.own_code import place_of, remember
 from vaebench.base.plugins import KINDS, SHOWN
 
 DECORATORS = "vaebench.base.plugins"
@@ -192,7 +193,8 @@ def blamed(entry: Added) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # somebody else's code: whatever it raises is the answer
-        raise PluginError(f"{entry.place}: the {_words(entry)} failed: {type(error).__name__}: {error}") from error
+        place = place_of(error) or entry.place  # else it was called otherwise than it is defined
+        raise PluginError(f"{place}: the {_words(entry)} failed: {type(error).__name__}: {error}") from error
 
 
 def _added_by(tree: ast.Module, plugin: str, file: Path) -> Iterator[Added]:
@@ -277,6 +279,7 @@ def _imported(plugin: str, file: Path) -> ModuleType:
     """The plugin's module."""
     try:
         if not plugin.endswith(".py"):
+            remember(plugin)
             return importlib.import_module(plugin)
         name = f"vaebench_plugin_{file.stem}_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]}"
         if name not in sys.modules:
@@ -284,6 +287,7 @@ def _imported(plugin: str, file: Path) -> ModuleType:
             assert spec is not None
             assert spec.loader is not None
             sys.modules[name] = module_from_spec(spec)
+            remember(name)
             try:
                 spec.loader.exec_module(sys.modules[name])
             except BaseException:

@@ -1,4 +1,4 @@
-"""Networks and models of a user's own, built once before any job starts.
+"""Networks and models of a user's own, built and tried once before any job starts.
 
 Snakemake deletes an old model before it trains a new one, so a network that cannot be imported must be found before.
 """
@@ -6,6 +6,7 @@ Snakemake deletes an old model before it trains a new one, so a network that can
 from collections.abc import Iterable
 
 from vaebench.base.errors import UserError
+from vaebench.base.own_code import told
 from vaebench.models.catalog import NETS
 from vaebench.models.lookup import info_of
 from vaebench.models.own_models import own_class
@@ -20,22 +21,23 @@ def own_networks(spec: ModelSpec) -> list[str]:
 
 
 def mistakes_of(specs: Iterable[RunSpec], input_shape: tuple[int, int, int] | None) -> list[str]:
-    """Why the models and networks of the runs `specs` cannot be built, a line for each run; empty when all can.
+    """Why the models and networks of the runs `specs` cannot be used, a line for each run; empty when all can.
 
-    They are imported, and the models built for images of `input_shape` (C, H, W) unless that is None.
+    They are imported; unless `input_shape` (C, H, W) is None, the models are built and given random images of it.
     """
     mistakes = []
     for spec in specs:
         try:
-            _build(spec, input_shape)
+            _try(spec, input_shape)
         except Exception as error:  # somebody else's code: whatever it raises is the answer
-            mistakes.append(f"{spec.run}: {', '.join(own_networks(spec))}: {type(error).__name__}: {error}")
+            mistakes.append(f"{spec.run}: {', '.join(own_networks(spec))}: {told(error)}")
     return mistakes
 
 
-def _build(spec: RunSpec, input_shape: tuple[int, int, int] | None) -> None:
+def _try(spec: RunSpec, input_shape: tuple[int, int, int] | None) -> None:
     from vaebench.models.building import build_model, check_components, has_batch_norm
     from vaebench.models.networks.families import import_network
+    from vaebench.models.trial_step import try_model
 
     if input_shape is not None and spec.pretrained is None:
         model = build_model(spec, input_shape)
@@ -43,6 +45,7 @@ def _build(spec: RunSpec, input_shape: tuple[int, int, int] | None) -> None:
         batch_norm = has_batch_norm(model)
         if spec.training.batch_size < (smallest := info_of(spec.model_name).smallest_step(batch_norm)):
             raise UserError(f"training.batch_size must be at least {smallest} for {spec.model} with batch norm")
+        try_model(model, max(2, smallest))
         return
     if spec.model is not None and info_of(spec.model).is_open:
         own_class(spec.model)
