@@ -132,7 +132,7 @@ def test_samples_follow_the_probabilities_given_their_labels(shape):
     prior, count = network(shape, labels=2, codes=2), 10_000
     every = torch.tensor(list(itertools.product(range(2), repeat=4))).reshape(-1, *shape)
     rows = torch.eye(2)[torch.arange(2 * count) % 2]
-    drawn = sample_codes(prior, 2 * count, 0, 1.0, None, rows).flatten(1) @ (2 ** torch.arange(3, -1, -1))
+    drawn = sample_codes(prior, 2 * count, 0, given=rows).flatten(1) @ (2 ** torch.arange(3, -1, -1))
     for label in range(2):
         nats = code_nats(prior, every, 16, torch.eye(2)[label].expand(16, 2)).reshape(16, -1).sum(1)
         expected, shares = np.exp(-nats), drawn[label::2].bincount(minlength=16).numpy() / count
@@ -146,7 +146,7 @@ def test_labels_of_no_worth_leave_the_unconditional_prior():
     given.load_state_dict({**plain.state_dict(), "given.weight": torch.zeros(8, 2).double()})
     rows, grids = torch.eye(2)[torch.arange(40) % 2], torch.randint(3, (40, 2, 3))
     assert np.array_equal(code_nats(plain, grids, 16), code_nats(given, grids, 16, rows))
-    assert torch.equal(sample_codes(plain, 40, 5, 1.0, None), sample_codes(given, 40, 5, 1.0, None, rows))
+    assert torch.equal(sample_codes(plain, 40, 5), sample_codes(given, 40, 5, given=rows))
 
 
 @pytest.mark.parametrize("levels", [1, 2])
@@ -164,7 +164,7 @@ def test_codes_that_follow_from_the_label_are_drawn_so(levels):
     prior = fit_transformer(parts[0], 4, defaults_of("transformer") | QUICK, 0, parts[1])
     assert code_nats(prior, grids[200:], 50, rows[200:]).reshape(100, -1).sum(1).mean() < 0.1 * np.log(5)
     wanted = torch.arange(100) % 5
-    drawn = sample_codes(prior, 100, 0, 1.0, None, torch.eye(5)[wanted])
+    drawn = sample_codes(prior, 100, 0, given=torch.eye(5)[wanted])
     assert (drawn == of_label[wanted]).flatten(1).all(1).float().mean() > 0.9
 
 

@@ -16,7 +16,7 @@ from vaebench.models.storage import load_model
 from vaebench.sampling import fitting, transformer
 from vaebench.sampling.causal_transformer import CausalTransformer, Size
 from vaebench.sampling.choice import resolve_sampler
-from vaebench.sampling.transformer import code_nats, fit_transformer, sample_codes
+from vaebench.sampling.transformer import Sharpening, code_nats, fit_transformer, sample_codes
 
 
 def nats_of_images(prior, grids, batch_size):
@@ -94,7 +94,7 @@ def test_samples_follow_the_probabilities(shape, patch):
     every = torch.tensor(list(itertools.product(range(2), repeat=4))).reshape(-1, *shape)
     expected = np.exp(-nats_of_images(prior, every, 16))
     count = 10_000
-    drawn = sample_codes(prior, count, 0, 1.0, None)
+    drawn = sample_codes(prior, count, 0)
     assert drawn.shape == (count, *shape)
     weights = 2 ** torch.arange(3, -1, -1)
     shares = torch.bincount(drawn.flatten(1) @ weights, minlength=16).numpy() / count
@@ -124,7 +124,7 @@ def test_temperature_and_top_k_narrow_the_distribution():
         kept = expected.topk(min(top_k or 6, 6)).indices
         probabilities = torch.zeros(6, dtype=torch.float64)
         probabilities[kept] = expected[kept].softmax(0)
-        drawn = sample_codes(prior, count, 0, temperature, top_k).flatten()
+        drawn = sample_codes(prior, count, 0, Sharpening(temperature, top_k)).flatten()
         shares = torch.bincount(drawn, minlength=6) / count
         assert ((shares - probabilities).abs() <= 5 * (probabilities * (1 - probabilities) / count).sqrt()).all()
 
@@ -163,7 +163,7 @@ def test_a_fit_and_its_samples_are_seeded_and_leave_torchs_numbers_alone():
     found = []
     for seed in (0, 0, 1):
         prior = fit_transformer((grids[:30], grids[30:]), 4, TINY, seed)
-        found.append((nats_of_images(prior, grids, 16), sample_codes(prior, 50, seed, 1.0, None)))
+        found.append((nats_of_images(prior, grids, 16), sample_codes(prior, 50, seed)))
     assert torch.equal(torch.get_rng_state(), before)
     assert np.array_equal(found[0][0], found[1][0])
     assert torch.equal(found[0][1], found[1][1])
@@ -197,7 +197,7 @@ def test_codes_are_drawn_in_blocks_of_bounded_memory(monkeypatch):
     sizes = []
     drawing = prior.drawing
     monkeypatch.setattr(prior, "drawing", lambda count: sizes.append(count) or drawing(count))
-    drawn = sample_codes(prior, 250, 0, 1.0, None)
+    drawn = sample_codes(prior, 250, 0)
     assert sizes[1:] == [100, 100, 50]
     assert drawn.shape == (250, 2, 3)
     assert len(drawn.flatten(1).unique(dim=0)) > 100

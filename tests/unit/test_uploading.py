@@ -89,11 +89,11 @@ def hub(tmp_path):
 
 def upload(trained, address, tmp_path, token):
     code = (
-        "import sys; from pathlib import Path; from vaebench.models.uploading import upload\n"
+        "import sys; from pathlib import Path; from vaebench.models.uploading import Repository, upload\n"
         "from vaebench.base.log import job\n"
         "model, provenance, output = map(Path, sys.argv[1:])\n"
         f"with job('{tmp_path}/log'):\n"
-        "    upload(model, provenance, 'faces', 'lab/faces-vae-seed3', True, output)"
+        "    upload(model, provenance, 'faces', Repository('lab/faces-vae-seed3', True), output)"
     )
     arguments = [trained / "final_model", trained / "provenance.json", tmp_path / "uploaded.json"]
     environment = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path), "HF_TOKEN": token, "PYTHONPATH": str(SCRIPTS)}

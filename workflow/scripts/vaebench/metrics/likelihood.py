@@ -38,16 +38,17 @@ def importance_weighted_bounds(
     found = []
     for i in range(len(x)):
         with model.given(None if model.condition is None else model.condition[i : i + 1]):
-            found.append(_bounds_of_one(model, x[i : i + 1], posterior, i, samples, generator))
+            one = Gaussian(posterior.mean[i : i + 1], posterior.log_variance[i : i + 1])
+            found.append(_bounds_of_one(model, x[i : i + 1], one, samples, generator))
     return {name: torch.stack([one[name] for one in found]) for name in found[0]}
 
 
 def _bounds_of_one(
-    model: Autoencoder, x: Tensor, posterior: Gaussian, i: int, samples: int, generator: np.random.Generator
+    model: Autoencoder, x: Tensor, posterior: Gaussian, samples: int, generator: np.random.Generator
 ) -> dict[str, Tensor]:
-    """Of the image x, (1, C, H, W), which is the i-th of the posterior."""
-    mean, log_variance = posterior.mean[i].double(), posterior.log_variance[i].double()
-    noise = standard_normal(posterior.mean[i].expand(samples, *mean.shape), generator).double()
+    """Of one image x, (1, C, H, W), and its posterior."""
+    mean, log_variance = posterior.mean.double(), posterior.log_variance.double()
+    noise = standard_normal(posterior.mean.expand(samples, *mean.shape[1:]), generator).double()
     z = mean + noise * torch.exp(0.5 * log_variance)
     log_ratio = -0.5 * (z.square() - noise.square() - log_variance).flatten(1).sum(1)
     images = [decode(model, part, clamp=False) for part in torch.split(z.to(x.dtype), CHUNK)]

@@ -76,8 +76,8 @@ class PairMetrics:
         finite_x, finite_y = finite_rows(x), finite_rows(y)
         x, y = (torch.where(finite.view(-1, 1, 1, 1), images, 0.0) for finite, images in ((finite_x, x), (finite_y, y)))
         compared = Compared({name: function(x, y) for name, function in self.functions.items()})
-        for net, trunk in self.trunks.items():
-            self._through_trunk(net, trunk, x, y, compared, features_y)
+        for net in self.trunks:
+            self._through_trunk(net, x, y, compared, features_y)
         both = finite_x & finite_y
         for finite, group in (
             (both, compared.values), (finite_x, compared.features_x), (finite_y, compared.features_y)
@@ -95,9 +95,8 @@ class PairMetrics:
             for name in self.features
         }
 
-    def _through_trunk(
-        self, net: str, trunk: Perceptual, x: Tensor, y: Tensor, compared: Compared, features_y: bool
-    ) -> None:
+    def _through_trunk(self, net: str, x: Tensor, y: Tensor, compared: Compared, features_y: bool) -> None:
+        trunk = self.trunks[net]
         name = trunk.layout.weights
         wanted_y = features_y and name in self.features
         distances, pooled_x, pooled_y = [], [], []

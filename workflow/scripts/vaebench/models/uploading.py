@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,16 @@ tags: [variational-autoencoder, vaebench]
 """
 
 
-def upload(model: Path, provenance: Path, dataset: str, repository: str, private: bool, output: Path) -> None:
-    """Upload the folder `model` and a model card to `repository` (account/name) and write the commit to `output`.
+@dataclass(frozen=True)
+class Repository:
+    """A repository on the Hub, account/name, and whether others may not see it, should it have to be made."""
+
+    name: str
+    private: bool
+
+
+def upload(model: Path, provenance: Path, dataset: str, repository: Repository, output: Path) -> None:
+    """Upload the folder `model` and a model card to the repository and write the commit to `output`.
 
     The repository is made if need be. The Hub's own settings hold: HF_ENDPOINT, HF_TOKEN, `hf auth login`. Raises
     `UserError` when the Hub cannot be reached or refuses.
@@ -35,22 +44,22 @@ def upload(model: Path, provenance: Path, dataset: str, repository: str, private
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
-    card = model_card(read_json("training", provenance), dataset, repository)
+    card = model_card(read_json("training", provenance), dataset, repository.name)
     files = [path for path in sorted(model.rglob("*")) if path.is_file()]
     operations = [CommitOperationAdd(str(path.relative_to(model)), path) for path in files]
     operations.append(CommitOperationAdd("README.md", card.encode()))
     hub = HfApi()
     refusals: tuple[Any, ...] = HfHubHTTPError.__bases__  # its HTTP library's too
     try:
-        hub.create_repo(repository, private=private, exist_ok=True)
-        commit = hub.create_commit(repository, operations, commit_message="Model trained by vaebench")
+        hub.create_repo(repository.name, private=repository.private, exist_ok=True)
+        commit = hub.create_commit(repository.name, operations, commit_message="Model trained by vaebench")
     except (*refusals, HFValidationError, LocalTokenNotFoundError) as error:
         raise UserError(
-            f"push.hf_hub: the Hub did not take {repository}: {error}; log in with `hf auth login`, "
+            f"push.hf_hub: the Hub did not take {repository.name}: {error}; log in with `hf auth login`, "
             "or set HF_TOKEN to a token that may write there"
         ) from error
     with atomic_path(output) as temporary:
-        temporary.write_text(json.dumps({"repository": repository, "commit": commit.oid}) + "\n")
+        temporary.write_text(json.dumps({"repository": repository.name, "commit": commit.oid}) + "\n")
     print(f"{len(operations)} files are in {commit.commit_url}", file=sys.stderr)
 
 

@@ -5,6 +5,7 @@ model: one network for all of them.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,21 @@ TAKES_LABELS = True
 NUMBERS = 2**26  # of keys and values in memory at one time when codes are drawn: 256 MB
 
 
+@dataclass(frozen=True)
+class Sharpening:
+    """Likely codes are made likelier: logits are divided by `temperature`, and but the `top_k` likeliest left out."""
+
+    temperature: float = 1.0
+    top_k: int | None = None
+
+    def applied(self, logits: Tensor) -> Tensor:
+        """Logits (B, codes), sharpened; of those that are equally likely as the last one kept, all are."""
+        logits = logits / self.temperature
+        if self.top_k is None or self.top_k >= logits.shape[1]:
+            return logits
+        return logits.masked_fill(logits < logits.topk(self.top_k).values[:, -1:], -torch.inf)
+
+
 def draw(request: Request) -> Drawn:
     """Codes from a prior that is fitted to the codes of the training images."""
     model, options = request.model, request.options
@@ -38,7 +54,8 @@ def draw(request: Request) -> Drawn:
     size = options["batch_size"]
     nats = {split: code_nats(prior, codes[split], size, given.get(split)) for split in request.held_out}
     wanted = None if request.wanted is None else torch.from_numpy(request.wanted)
-    drawn = sample_codes(prior, request.count, seed, options["temperature"], options["top_k"], wanted)
+    sharpening = Sharpening(options["temperature"], options["top_k"])
+    drawn = sample_codes(prior, request.count, seed, sharpening, wanted)
     with torch.no_grad():
         return Drawn(model.embed_codes(drawn), nats)
 
@@ -102,13 +119,11 @@ def sample_codes(
     prior: CausalTransformer,
     count: int,
     seed: int,
-    temperature: float,
-    top_k: int | None,
+    sharpening: Sharpening = Sharpening(),
     given: Tensor | None = None,
 ) -> Tensor:
     """Draw `count` grids of codes one code after another, (count, *shape) int64.
 
-    The logits are divided by `temperature`; of the codes only the `top_k` likeliest can be drawn, or all with None.
     given: the labels that they are drawn for, rows (count, K), for a prior that is given labels.
     """
     device = prior.output.device
@@ -120,9 +135,7 @@ def sample_codes(
     for sequences in beginnings.split(most):
         drawing = prior.drawing(len(sequences))
         for _ in range(prior.length):
-            logits = prior.next_logits(sequences, drawing) / temperature
-            if top_k is not None and top_k < prior.codes:
-                logits = logits.masked_fill(logits < logits.topk(top_k).values[:, -1:], -torch.inf)
+            logits = sharpening.applied(prior.next_logits(sequences, drawing))
             code = torch.multinomial(logits.softmax(1), 1, generator=generator)
             sequences = torch.cat([sequences, code], 1)
         drawn.append(prior.grids(sequences))

@@ -25,13 +25,13 @@ def diagnostics(
     noise = standard_normal(posterior.mean, generator)
     rows = (x, y, posterior.mean, posterior.log_variance, noise)
     blocks = zip(*(tensor.split(ALIGNMENT) for tensor in rows), strict=True)  # of one size: see aligned_batches
-    terms = [_block_terms(model, *block) for block in blocks]
+    terms = [
+        _block_terms(model, x, y, Gaussian(mean, log_variance), noise) for x, y, mean, log_variance, noise in blocks
+    ]
     return {name: torch.cat([term[name] for term in terms]) for name in terms[0]}
 
 
-def _block_terms(
-    model: PythaeModel, x: Tensor, y: Tensor, mean: Tensor, log_variance: Tensor, noise: Tensor
-) -> dict[str, Tensor]:
+def _block_terms(model: PythaeModel, x: Tensor, y: Tensor, posterior: Gaussian, noise: Tensor) -> dict[str, Tensor]:
     layer = model.reconstruction_layer
     features = [
         model.discriminator(images, output_layer_levels=[layer])[f"embedding_layer_{layer}"] for images in (x, y)
@@ -40,7 +40,7 @@ def _block_terms(
     generated = model.decoder(noise).reconstruction
     discriminator = _cross_entropy(model, x, 1.0) + _cross_entropy(model, generated, 0.0)
     share = model.adversarial_loss_scale
-    encoder = feature_recon + kl_per_dimension(mean, log_variance).sum(1)
+    encoder = feature_recon + kl_per_dimension(posterior.mean, posterior.log_variance).sum(1)
     decoder = (1 - share) * feature_recon - share * discriminator
     return {
         "feature_recon": feature_recon,
