@@ -134,3 +134,19 @@ def test_a_mixture_of_many_latents_begins_with_that_of_a_few(monkeypatch):
     assert np.array_equal(gaussian_mixture.fit_mixture(latents[:400], 3, 5).means_, few)
     again = gaussian_mixture.fit_mixture(latents, 3, 5)
     assert np.array_equal(found.means_, again.means_)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_rounds_over_all_latents_end_with_the_first_that_gains_little(monkeypatch):
+    """Components that overlap take many rounds to the tolerance of the first latents; those of all end earlier."""
+    monkeypatch.setattr(gaussian_mixture, "FIRST", 300)
+    random = np.random.default_rng(1)
+    latents = np.array([[-1.0], [0.0], [1.0]])[random.integers(3, size=6000)] + random.standard_normal((6000, 2))
+    chosen = latents[np.random.default_rng(5).choice(6000, 300, replace=False)]
+    expected = GaussianMixture(3, max_iter=2000, tol=1e-3, random_state=5, warm_start=True).fit(chosen)
+    bounds = [expected.lower_bound_]
+    while len(bounds) < 2 or abs(bounds[-1] - bounds[-2]) >= 0.01:
+        bounds.append(expected.set_params(max_iter=1, tol=0.0).fit(latents).lower_bound_)
+    found = gaussian_mixture.fit_mixture(latents, 3, 5)
+    assert found.n_iter_ == len(bounds) - 1 > 1
+    np.testing.assert_array_equal(found.means_, expected.means_)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
 
 FIRST = 20_000  # of more latents so many are fitted first, so that few rounds have to go over all
+TOLERANCE = 1e-3  # nats: the rounds of a fit end with the first that gains less
+OF_ALL = 1e-2  # of those that go over all, which are dear: what is left then is a fraction of what seeds differ by
 
 
 def draw(request: Request) -> Drawn:
@@ -32,8 +34,9 @@ def fit_mixture(latents: np.ndarray, components: int, seed: int) -> "GaussianMix
     from sklearn.mixture import GaussianMixture
 
     refuse_one(len(latents))
-    settings = {"max_iter": 2000, "tol": 1e-3, "random_state": seed, "warm_start": True}
+    settings = {"max_iter": 2000, "tol": TOLERANCE, "random_state": seed, "warm_start": True}
     mixture = GaussianMixture(min(components, len(latents)), **settings)
     if len(latents) > FIRST:
         mixture.fit(latents[np.random.default_rng(seed).choice(len(latents), FIRST, replace=False)])
+        mixture.set_params(tol=OF_ALL)
     return mixture.fit(latents)
