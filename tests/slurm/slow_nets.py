@@ -1,4 +1,4 @@
-"""An encoder that takes its time, so that a test can disturb a training; and, when told so, all memory it can get."""
+"""An encoder that takes its time, so that a test can disturb a training; when told so, it waits or takes all memory."""
 
 import time
 from pathlib import Path
@@ -10,6 +10,7 @@ from torch import nn
 
 APPETITE = Path("hungry")  # while this file exists, the next training to pass BITE batches takes it and eats
 BITE = 20
+HELD = Path("held")  # while this file exists, trainings wait before their next batch
 PAUSE = 0.15
 
 
@@ -25,6 +26,8 @@ class SlowEncoder(BaseEncoder):
     def forward(self, x: torch.Tensor) -> ModelOutput:
         if self.training:
             time.sleep(PAUSE)
+            while HELD.exists():
+                time.sleep(PAUSE)
         x = x.flatten(1)
         return ModelOutput(embedding=self.mean(x), log_covariance=self.log_variance(x))
 
