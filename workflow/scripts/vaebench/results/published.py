@@ -192,4 +192,7 @@ def _named(name: str, options: Mapping[str, Any]) -> str:
 
 
 def _text(value: object) -> str:
+    """A setting as YAML writes it in one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_text(part)}" for key, part in value.items()) + "}"
     return f"{value:g}" if isinstance(value, float) else str(value)
