@@ -183,10 +183,38 @@ def test_the_figure_is_drawn_in_every_process_and_embedded(plugin, fake, tmp_pat
     assert r"\caption{The mean over seeds, with its interval.}" in figure_environment("errors")
 
 
-def test_a_figure_that_is_none_is_told_with_its_line(plugin, fake):
-    plugin("adding-a-figure.md", ("    return drawn", "    return axes"))
-    with pytest.raises(UserError, match="line 7: errors must give a matplotlib figure"):
+@pytest.mark.parametrize(
+    ("change", "mistake"),
+    [
+        (("    return drawn", "    return axes"), "line 7: errors must give a matplotlib figure"),
+        (("look[run.name].color", "look[run.nane].color"), "line 15: the figure 'errors' failed: AttributeError"),
+    ],
+)
+def test_a_mistake_in_a_figure_is_told_with_its_line(plugin, fake, change, mistake):
+    plugin("adding-a-figure.md", change)
+    with pytest.raises(UserError, match=mistake):
         draw(fake, "errors")
+
+
+@pytest.mark.parametrize(
+    ("change", "mistake"),
+    [
+        (("self.body(x)\n", "self.bodi(x)\n"), r"line 19: SmallEncoder\.forward failed: AttributeError"),
+        (
+            ("self.body(z)", "self.body(z[:, :2])"),
+            r"line 31: SmallDecoder\.forward failed: RuntimeError",
+        ),
+        (
+            ("prod(config.input_dim), 64", "3, 64"),
+            r"line 19: SmallEncoder\.forward failed: RuntimeError",
+        ),
+    ],
+)
+def test_a_mistake_in_a_network_is_told_with_its_line_before_the_first_job(plugin, change, mistake):
+    path = plugin("adding-a-network.md", change)
+    (told,) = mistakes_of([make_spec("VAE", "small")], (1, 32, 32))
+    assert f"{path}, line" in told
+    assert re.search(mistake, told)
 
 
 def made(tmp_path):

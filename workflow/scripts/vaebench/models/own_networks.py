@@ -30,7 +30,7 @@ def mistakes_of(specs: Iterable[RunSpec], input_shape: tuple[int, int, int] | No
         try:
             _try(spec, input_shape)
         except Exception as error:  # somebody else's code: whatever it raises is the answer
-            mistakes.append(f"{spec.run}: {', '.join(own_networks(spec))}: {told(error)}")
+            mistakes.append(f"{spec.run}: {', '.join(dict.fromkeys(own_networks(spec)))}: {told(error)}")
     return mistakes
 
 
