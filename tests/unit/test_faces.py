@@ -6,9 +6,24 @@ import pytest
 import torch
 from PIL import Image
 
-from vaebench.data.demo.faces import DAMAGE, TRUNCATION, damaged, draw_faces, encode_jpeg, load_generator, make_faces
+from vaebench.data.demo.faces import (
+    BATCH,
+    DAMAGE,
+    TRUNCATION,
+    damaged,
+    draw_faces,
+    encode_jpeg,
+    load_generator,
+    make_faces,
+)
 
 SPLITS = {0: 6, 1: 3, 2: 2}
+
+
+def face_of(jpeg):
+    """The 64x64 pixels that a JPEG was made of."""
+    square = Image.open(io.BytesIO(jpeg)).crop((15, 35, 163, 183))
+    return np.asarray(square.resize((64, 64), Image.Resampling.LANCZOS), float)
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +45,26 @@ def test_layout_is_celebas(archive):
     assert [line[11:] for line in lines[:-1]] == [b"0"] * (6 + len(DAMAGE)) + [b"1"] * 3 + [b"2"] * 2
 
 
-def test_equal_seeds_give_equal_bytes_and_other_seeds_other_faces(archive, face_package, tmp_path):
+def test_equal_calls_give_equal_bytes_and_other_seeds_other_faces(archive, face_package, tmp_path):
     make_faces(face_package, tmp_path / "faces.zip", tmp_path / "partition.txt", splits=SPLITS)
     assert (tmp_path / "faces.zip").read_bytes() == (archive / "faces.zip").read_bytes()
     generator = load_generator(face_package)
     first, second = (np.stack(list(draw_faces(generator, 2, seed))) for seed in (0, 1))
     assert not np.array_equal(first, second)
+
+
+def test_any_number_of_workers_writes_the_faces_in_the_order_of_the_seed(face_package, tmp_path):
+    splits, written = {0: BATCH + 10}, []
+    for workers in (1, 2):
+        archive = tmp_path / f"{workers}.zip"
+        make_faces(face_package, archive, tmp_path / "partition.txt", splits=splits, workers=workers)
+        written.append(archive.read_bytes())
+    assert written[0] == written[1]
+    with zipfile.ZipFile(archive) as file:
+        jpegs = [file.read(name) for name in file.namelist()]
+    faces = list(draw_faces(load_generator(face_package), BATCH + 10, 0))
+    for number in (0, BATCH - 1, BATCH, BATCH + 9):
+        assert np.abs(face_of(jpegs[number]) - faces[number]).mean() < 4
 
 
 def test_generator_is_the_published_network(face_package):
@@ -49,10 +78,7 @@ def test_generator_is_the_published_network(face_package):
 
 def test_cropping_the_jpeg_gives_the_face_back(face_package):
     face = next(draw_faces(load_generator(face_package), 1, 0))
-    image = (
-        Image.open(io.BytesIO(encode_jpeg(face))).crop((15, 35, 163, 183)).resize((64, 64), Image.Resampling.LANCZOS)
-    )
-    assert np.abs(np.asarray(image, float) - face).mean() < 4
+    assert np.abs(face_of(encode_jpeg(face)) - face).mean() < 4
 
 
 @pytest.mark.parametrize("damage", DAMAGE)

@@ -8,35 +8,45 @@ validation has something to find.
 import io
 import zipfile
 from collections.abc import Iterator
-from itertools import pairwise
+from functools import cache
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from vaebench.base.files import atomic_path
+from vaebench.data.worker_pool import in_order, worker_pool
 from vaebench.download.package_index import read_member
 
 LATENT_DIM, WIDTH, HEIGHT, CROP = 100, 178, 218, 148
 COUNTS = {0: 6000, 1: 300, 2: 500}  # images of each split
+SEED = 0
+BATCH = 100  # faces that are drawn together
 TRUNCATION = 0.7  # times which the noise is multiplied: the generator's tails are no faces
 DAMAGE = ("cut in half", "empty", "web page", "wrong size", "png")
 
 
-def make_faces(package: Path, archive: Path, partition: Path, seed: int = 0, splits: dict[int, int] = COUNTS) -> None:
+def make_faces(
+    package: Path, archive: Path, partition: Path, splits: dict[int, int] = COUNTS, workers: int = 1
+) -> None:
     """Write a zip of 178x218 JPEGs `img_align_celeba/000001.jpg ...` and the partition file that goes with it.
 
     `package` is the archive of gan-face-generate; `splits` gives the number of sound images of train (0), eval (1) and
     test (2). The five last images of the training split come on top of them and are damaged, one in each way of
-    `DAMAGE`. Equal seeds give equal images.
+    `DAMAGE`. The images are the same for any number of `workers`, the processes that draw.
     """
-    generator = load_generator(package)
-    encoded = (encode_jpeg(face) for face in draw_faces(generator, sum(splits.values()), seed))
+    tasks = ((package, noise.numpy()) for noise in _noise(sum(splits.values()), SEED))
     lines: list[str] = []
-    with atomic_path(archive) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as file:
+    with (
+        worker_pool(workers) as pool,
+        atomic_path(archive) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as file,
+    ):
+        encoded = chain.from_iterable(in_order(pool, _draw_jpegs, tasks))
         for split, count in splits.items():
             for _ in tqdm(range(count), desc=f"faces of split {split}", mininterval=5):
                 _add(file, lines, split, next(encoded))
@@ -63,13 +73,35 @@ def load_generator(package: Path) -> nn.Module:
     return generator.eval()
 
 
-@torch.no_grad()
-def draw_faces(generator: nn.Module, count: int, seed: int, batch: int = 100) -> Iterator[np.ndarray]:
+def draw_faces(generator: nn.Module, count: int, seed: int) -> Iterator[np.ndarray]:
     """`count` faces as uint8 arrays (64, 64, 3), drawn in the order of the seed from less noise (`TRUNCATION`)."""
-    noise = torch.Generator().manual_seed(seed)
-    for start in range(0, count, batch):
-        drawn = generator(TRUNCATION * torch.randn(min(batch, count - start), LATENT_DIM, 1, 1, generator=noise))
-        yield from ((drawn + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    for noise in _noise(count, seed):
+        yield from _faces_of(generator, noise)
+
+
+def _noise(count: int, seed: int) -> Iterator[Tensor]:
+    """The generator's noise for `count` faces, (up to `BATCH`, 100, 1, 1) at a time."""
+    random = torch.Generator().manual_seed(seed)
+    for start in range(0, count, BATCH):
+        yield TRUNCATION * torch.randn(min(BATCH, count - start), LATENT_DIM, 1, 1, generator=random)
+
+
+@torch.no_grad()
+def _faces_of(generator: nn.Module, noise: Tensor) -> np.ndarray:
+    """The faces of some noise, uint8 (n, 64, 64, 3)."""
+    drawn: Tensor = generator(noise)
+    return ((drawn + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+
+
+def _draw_jpegs(package: Path, noise: np.ndarray) -> list[bytes]:
+    """What a worker does for one batch."""
+    return [encode_jpeg(face) for face in _faces_of(_worker_generator(package), torch.from_numpy(noise))]
+
+
+@cache
+def _worker_generator(package: Path) -> nn.Module:
+    torch.set_num_threads(1)  # the processes are the parallelism
+    return load_generator(package)
 
 
 def encode_jpeg(face: np.ndarray, quality: int = 90) -> bytes:
