@@ -4,8 +4,8 @@ A training on another processor rounds otherwise, and a training enlarges that, 
 of what seeds give. A check repeats n of the reference's N seeds, and a value has moved when its mean over them differs
 by more than two means of n unrelated seeds do: t s √(2 / n), with the standard deviation s over all N seeds, and
 Student's t with N - 1 degrees of freedom for the probability `ALARM` shared out over all values of the table
-(Bonferroni). So at most one check in 1 / `ALARM` on another processor names a value although nothing changed; on the
-processor of the references nothing differs at all until something is changed.
+(Bonferroni). So at most one check in 1 / `ALARM` on another processor names a value although nothing changed; what was
+made on a processor of the same kind (Intel with AMX, and AMD with AVX-512 for later models) does not differ at all.
 """
 
 import math

@@ -51,7 +51,7 @@ def test_first_losses_agree_with_the_cpu(model, device, data, tmp_path):
 def test_resumed_training_is_bit_equal(model, device, data, tmp_path, monkeypatch):
     """Stopped within an epoch, so that losses of both parts of it are put together."""
     spec = spec_of(model, device=device, epochs=3)
-    look_after = training.Trainer._look_after
+    look_after = training.Trainer._check_and_save
 
     def look_and_stop(trainer, epoch):
         if (epoch, trainer.progress.position) == (2, 3):
@@ -59,7 +59,7 @@ def test_resumed_training_is_bit_equal(model, device, data, tmp_path, monkeypatc
         look_after(trainer, epoch)
 
     with monkeypatch.context() as context:
-        context.setattr(training.Trainer, "_look_after", look_and_stop)
+        context.setattr(training.Trainer, "_check_and_save", look_and_stop)
         with pytest.raises(SystemExit) as stopped:
             run(spec, data, tmp_path / "killed")
     assert stopped.value.code == 128 + signal.SIGTERM

@@ -126,13 +126,13 @@ def test_a_validation_that_is_not_finite_ends_the_training(data, tmp_path, monke
 )
 def test_a_defect_is_not_called_divergence(error, data, tmp_path, monkeypatch):
     assert not means_no_numbers(error)
-    real = Trainer._look_after
+    real = Trainer._check_and_save
 
     def fail(trainer, epoch):
         real(trainer, epoch)
         raise error
 
-    monkeypatch.setattr(Trainer, "_look_after", fail)
+    monkeypatch.setattr(Trainer, "_check_and_save", fail)
     with pytest.raises(type(error)):
         run(make_spec("VAE"), data, tmp_path)
 

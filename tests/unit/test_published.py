@@ -269,6 +269,8 @@ def test_a_shipped_source_is_compared_where_a_study_matches_it(tmp_path):
     assert row["ours"] == study.interval("vae", "fid").mean
     assert row["difference"] == row["ours"] - 48.12
     assert "epochs 8, theirs 70" in row["differs"]
+    plateau = "{name: ReduceLROnPlateau, options: {factor: 0.5, patience: 4}}"
+    assert f"scheduler None, theirs {plateau}; " in row["differs"]
     assert row["not_stated"] == "numbers of images, crop, filter"
     assert table["difference"].notna().sum() == 1
     assert fewer.loc["VAE", "N"]["not_compared"] == "9,999 real images, theirs 10,000"

@@ -1,10 +1,12 @@
 """`make check-quality`: references and comparisons on made tables, and how often nothing at all is called a change."""
 
 import math
+from argparse import Namespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from check_quality import FURTHER, left_out
 from quality_reference import ALARM, CHECKED, compare, read, references, sentence
 from scipy import stats
 
@@ -124,3 +126,34 @@ def test_the_shipped_references_are_of_the_shipped_study():
     assert set(CHECKED) < set(config["seeds"])
     assert (known["bound"] > 0).all()
     assert not known.duplicated(["run", "metric"]).any()
+
+
+def families(study):
+    """The models of a study, with their quantiser, and whether a discriminator trains with them."""
+    runs = expand_runs(read_config(["config/config.yaml", study])).values()
+    return {(str(run.model), *run.config.get("quantizer", ()), "adversarial" in run.config) for run in runs}
+
+
+@pytest.mark.parametrize("study", ["config/zoo.yaml", "config/modern.yaml"])
+def test_every_family_that_is_offered_has_references(study):
+    adversarial_vq = ("QuantizedAE", "vq", True)  # of VQGAN, with LPIPS, which takes ten times as long as all else
+    assert families(study) - {adversarial_vq} <= families("benchmarks/quality.yaml")
+
+
+@pytest.mark.parametrize(
+    ("given", "trained"),
+    [
+        ({}, {"vae", "fsq"}),
+        ({"all": True}, {"vae", "fsq", *FURTHER}),
+        ({"write": True}, {"vae", "fsq", *FURTHER}),
+        ({"runs": ["lfq"]}, {"lfq"}),
+    ],
+)
+def test_what_a_check_trains(given, trained):
+    runs = ["vae", "fsq", *FURTHER]
+    options = Namespace(**{"all": False, "write": False, "runs": [], **given})
+    assert {*runs} - left_out(runs, options) == trained
+
+
+def test_the_models_that_are_left_out_are_of_the_study():
+    assert {*FURTHER} <= set(read("benchmarks/results/quality.csv")["run"])

@@ -65,14 +65,14 @@ def in_a_process(function, *arguments):
 
 def train_and_kill(spec, data, folder, number, epoch, position, **more):
     """Train, and send this process a signal after the given step."""
-    look_after = training.Trainer._look_after
+    look_after = training.Trainer._check_and_save
 
     def look_and_kill(trainer, now):
         if (now, trainer.progress.position) == (epoch, position):
             os.kill(os.getpid(), number)
         look_after(trainer, now)
 
-    training.Trainer._look_after = look_and_kill
+    training.Trainer._check_and_save = look_and_kill
     run(spec, data, folder, **more)
 
 

@@ -46,7 +46,7 @@ def whole(data, tmp_path_factory):
 def stopped(data, tmp_path_factory):
     """A training that was stopped in its third epoch: its two states are of two epochs, and of two and a step."""
     folder = tmp_path_factory.mktemp("stopped")
-    assert in_a_process(train_until, data, folder, "_look_after", 2) == 128 + signal.SIGTERM
+    assert in_a_process(train_until, data, folder, "_check_and_save", 2) == 128 + signal.SIGTERM
     return folder
 
 
@@ -188,7 +188,7 @@ def test_the_two_states_do_not_take_the_place_of_a_good_one_when_one_is_damaged(
     """A damaged state that were moved aside as the former one would leave none when the next save fails."""
     state = copy(stopped, tmp_path)
     DAMAGES["one bit"](state / "state.pt")
-    assert in_a_process(train_until, data, tmp_path, "_look_after", 2) == 128 + signal.SIGTERM
+    assert in_a_process(train_until, data, tmp_path, "_check_and_save", 2) == 128 + signal.SIGTERM
     for name in ("state.pt", "previous.pt"):
         assert load_sealed(state / name)["progress"]["epoch"] == 2
 

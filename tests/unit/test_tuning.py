@@ -471,14 +471,14 @@ def tune_and_die(folder, data, signal_number):
     """Tune, and be sent a signal in the second trial's second epoch."""
     import vaebench.training.trainer as training
 
-    look_after = training.Trainer._look_after
+    look_after = training.Trainer._check_and_save
 
     def look_and_kill(trainer, epoch):
         if trainer.spec.run.endswith("trial 1") and (epoch, trainer.progress.position) == (2, 1):
             os.kill(os.getpid(), signal_number)
         look_after(trainer, epoch)
 
-    training.Trainer._look_after = look_and_kill
+    training.Trainer._check_and_save = look_and_kill
     tuned(folder, data)
 
 
