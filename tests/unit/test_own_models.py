@@ -391,7 +391,7 @@ def test_without_the_images_size_the_class_is_imported_only(text, module):
     file, path = module
     file.write_text(text or file.read_text().replace("super().__init__()", "1 / 0"))
     found = mistakes_of([spec(path)], None)
-    assert found == ([f"own: {path}: OSError: no licence"] if text else [])
+    assert found == ([f"own: {path}: {file}, line 1: <module> failed: OSError: no licence"] if text else [])
 
 
 def test_a_model_of_a_plugin_that_is_not_in_use_is_not_known():
