@@ -21,8 +21,8 @@ class Generator:
 _GENERATORS = (
     Generator(
         "demo_faces",
-        "The faces on this page are synthetic: drawn by a generator network from 0.7 times its noise, no photograph "
-        "of a person among them.",
+        "The faces on this page are synthetic: drawn by a generator network with its noise scaled by 0.7, no "
+        "photograph of a person among them.",
     ),
     Generator("mnist", "The images on this page are handwritten digits of MNIST."),
     Generator(
