@@ -33,9 +33,11 @@ class Progress:
     `epoch` epochs are finished. Of the next one, `order` holds the image indices of each batch as `Minibatches` gives
     them, `position` batches are done, and `records` (position, terms) are their losses, on the device, named by
     `terms`. In all epochs the model was updated `steps` times on `images_seen` images, repeated ones counted again.
-    `rows` is the history so far. `best` is the epoch that is kept: its number, the value of the metric it was chosen
-    by, and its weights, or None where the last epoch is kept, whose weights the model has. `average` is that of the
-    weights (see `averaging`), on the device; empty where there is none.
+    `rows` is the history so far: epoch, split, term and value of each row of history.csv. `seconds` were spent in the
+    epoch that is under way, `total_seconds` in all that are finished; `precisions` are those computed in, in order.
+    `best` is the epoch that is kept: its number, the value of the metric it was chosen by, and its weights, or None
+    where the last epoch is kept, whose weights the model has. `average` is that of the weights (see `averaging`), on
+    the device; empty where there is none.
     """
 
     epoch: int = 0
