@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 FIRST = 20_000  # of more latents so many are fitted first, so that few rounds have to go over all
 TOLERANCE = 1e-3  # nats: the rounds of a fit end with the first that gains less
-OF_ALL = 1e-2  # of those that go over all, which are dear (docs/performance.md says what is left then)
+OF_ALL = 1e-2  # the same of the rounds over all latents, which cost most (docs/performance.md says what is left then)
 
 
 def draw(request: Request) -> Drawn:
