@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vaebench.models.lookup import MODELS
 from vaebench.models.providers.quantizers.catalog import QUANTIZERS
-from vaebench.report.generated_docs import model_table, read_steps
+from vaebench.report.generated_docs import chosen_columns, model_table, read_steps
 from vaebench.report.model_notes import NOTES
 
 STEPS = Path("benchmarks/results/steps.csv")
@@ -26,3 +26,21 @@ def test_every_note_is_of_a_model_and_every_cost_was_measured():
         found = {row["model"]: float(row["of_vae"]) for row in csv.DictReader(file)}
     assert found["VAE"] == 1
     assert set(found) == set(MODELS)
+
+
+def test_the_readme_shows_some_columns_of_the_comparison():
+    page = """# Headline metrics
+
+| Run | Model | MSE ↓ | active units (dims) | coverage (alexnet) ↑ |
+| --- | --- | --- | --- | --- |
+| vae | VAE | 0.5 ± 0.1 | 32 | **0.3** |
+| ae | AE |  | 8 | 0.2 |
+
+What it means.
+"""
+    assert chosen_columns(page).splitlines() == [
+        "| Run | MSE ↓ | coverage (alexnet) ↑ |",
+        "| --- | --- | --- |",
+        "| vae | 0.5 ± 0.1 | **0.3** |",
+        "| ae |  | 0.2 |",
+    ]

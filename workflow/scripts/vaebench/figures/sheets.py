@@ -17,11 +17,12 @@ GAP = 2  # pixels between two images
 WIDEST_CELL = 0.75  # inches
 TALLEST = 18.0  # inches of a sheet of many runs
 EDGE = 0.05  # inches around the sheet
+DETAIL_LINE = 0.11  # inches of a line below a label
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a sheet: its label, a second line in grey, and images (k, C, H, W) uint8, or the reason for none."""
+    """One row of a sheet: its label, lines below it in grey, and images (k, C, H, W) uint8, or the reason for none."""
 
     label: str
     detail: str
@@ -79,8 +80,8 @@ def label_width(labels: Sequence[str]) -> float:
 
 
 def wrapped(label: str) -> str:
-    """A text on one line, or on more where it is longer than 20 characters, broken at spaces and after hyphens."""
-    return "\n".join(textwrap.wrap(label, 20, break_on_hyphens=True)) if len(label) > 20 else label
+    """A text whose lines of more than 20 characters are broken at spaces and after hyphens."""
+    return "\n".join(part for line in label.splitlines() for part in textwrap.wrap(line, 20, break_on_hyphens=True))
 
 
 def _axes_in_inches(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
@@ -93,13 +94,14 @@ def _axes_in_inches(figure: Figure, left: float, bottom: float, width: float, he
 
 def _label(axes: Axes, row: Row, top: float, height: float) -> None:
     """The run's name left of its row, a bar in its colour, and the reason in place of missing pictures."""
-    middle = top + height / 2
+    detail = wrapped(row.detail)
+    middle = top + height / 2 - detail.count("\n") * DETAIL_LINE / 2
     beside: dict[str, Any] = {"ha": "right", "clip_on": False}
     axes.text(
-        -0.12, middle, wrapped(row.label), va="bottom" if row.detail else "center", weight="bold", color=INK, **beside
+        -0.12, middle, wrapped(row.label), va="bottom" if detail else "center", weight="bold", color=INK, **beside
     )
-    if row.detail:
-        axes.text(-0.12, middle + 0.02, wrapped(row.detail), va="top", color=MUTED, fontsize=6.5, **beside)
+    if detail:
+        axes.text(-0.12, middle + 0.02, detail, va="top", color=MUTED, fontsize=6.5, **beside)
     if row.look:
         axes.add_patch(Rectangle((-0.08, top), 0.035, height, color=row.look.color, lw=0, clip_on=False))
     if row.images is None:

@@ -3,7 +3,7 @@
 `python -m vaebench.report.generated_docs` writes the table of configuration keys into config/README.md, from the
 schema, the tables of metrics into docs/metrics.md, from the registry, the table of models into docs/models.md, from the
 catalogs and `model_notes`, and the rule graph into README.md, from workflow/report/rulegraph.mmd. With the demo's
-comparison.md as argument (`make readme`) it writes that table into README.md as well.
+comparison.md as argument (`make readme`) it writes columns of that table into README.md as well.
 """
 
 import csv
@@ -56,6 +56,7 @@ def metric_table(suite: str) -> str:
     return "\n".join(lines)
 
 
+FIRST_LOOK = ("Run", "MSE", "LPIPS", "SSIM", "rate", "Fréchet distance", "density", "coverage")  # headings begin so
 LATENTS = {
     "codes": "grid of codes",
     "vq": "grid of codes",
@@ -112,6 +113,13 @@ def with_part(text: str, name: str, part: str) -> str:
     before, rest = text.split(begin)
     after = rest.split(end)[1]
     return f"{before}{begin}\n\n{part}\n\n{end}{after}"
+
+
+def chosen_columns(comparison: str) -> str:
+    """The table of a comparison.md, of the columns in FIRST_LOOK alone."""
+    rows = [line.strip("|").split("|") for line in comparison.splitlines() if line.startswith("|")]
+    places = [place for place, heading in enumerate(rows[0]) if heading.strip().startswith(FIRST_LOOK)]
+    return "\n".join(f"|{'|'.join(row[place] for place in places)}|" for row in rows)
 
 
 def documents(root: Path) -> dict[Path, str]:
@@ -176,8 +184,8 @@ if __name__ == "__main__":
     project = Path()  # of the checkout that make runs in
     made = documents(project)
     for comparison in sys.argv[1:]:
-        rows = [line for line in Path(comparison).read_text().splitlines() if line.startswith("|")]
-        made[project / "README.md"] = with_part(made[project / "README.md"], "demo", "\n".join(rows))
+        table = chosen_columns(Path(comparison).read_text(encoding="utf-8"))
+        made[project / "README.md"] = with_part(made[project / "README.md"], "demo", table)
     for document, content in made.items():
         with atomic_path(document) as temporary:
             temporary.write_text(content)

@@ -14,7 +14,7 @@ from vaebench.results.table_pages import Page, bold, escape, latex_page, markdow
 
 SIGNIFICANT = 4
 MOST_DECIMALS = 6
-SINGLE = "†"  # marks an interval that is not over seeds
+SINGLE = "†"  # marks an interval that is not over seeds, in a table that has others
 TRAINED = "‡"  # marks a metric that the model was trained on
 ARROWS = {True: ("↑", r"$\uparrow$"), False: ("↓", r"$\downarrow$"), None: ("", "")}
 
@@ -31,6 +31,11 @@ class Table:
     metrics: list[str]
     best: dict[str, str]
     trained_on: Collection[tuple[str, str]] = ()
+
+    @property
+    def single(self) -> bool:
+        """Whether every run has one seed: then the legend says what the intervals are, and no cell is marked."""
+        return bool((self.frame[[f"{metric}_n_seeds" for metric in self.metrics]] <= 1).all(axis=None))
 
 
 Shown = Table | pd.DataFrame  # a row per run, or the differences between runs
@@ -59,12 +64,18 @@ def legend(table: Shown, settings: StatisticsSettings) -> str:
             "other trainings; with one seed, these two trained models. Bold: better, corrected p-value below "
             f"{1 - confidence:.2g}. All metrics are in pairwise.csv."
         )
-    return (
-        f"Mean over seeds ± half the {level} Student interval for other trainings; {SINGLE} a single seed: half the "
-        "interval over images or samples, for this trained model. Bold: better than every other run, each difference "
-        f"with p < {1 - confidence:.2g} (over trainings; with one seed, of these trained models)."
-        + (f" {TRAINED} measured by the network that the model was trained on." if table.trained_on else "")
-    )
+    if table.single:
+        intervals = f"One training of each run ± half its {level} interval over images or samples."
+        compared = "of these trained models"
+    else:
+        intervals = (
+            f"Mean over seeds ± half the {level} Student interval for other trainings; {SINGLE} a single seed: half "
+            "the interval over images or samples, for this trained model."
+        )
+        compared = "over trainings; with one seed, of these trained models"
+    bold_face = f"Bold: better than every other run, each difference with p < {1 - confidence:.2g} ({compared})."
+    trained_on = f"{TRAINED} measured by the network that the model was trained on." if table.trained_on else ""
+    return " ".join(filter(None, (intervals, bold_face, trained_on)))
 
 
 def cells(table: Shown, style: str) -> tuple[list[str], list[list[str]]]:
@@ -93,7 +104,7 @@ def _wide_cells(table: Table, style: str) -> tuple[list[str], list[list[str]]]:
         means, halves = frame[f"{metric}_mean"], frame[f"{metric}_mean"] - frame[f"{metric}_ci_low"]
         digits = decimals(means)
         cells_of = zip(means, halves, frame[f"{metric}_n_seeds"], strict=True)
-        mark = text(SINGLE)
+        mark = "" if table.single else text(SINGLE)
         column = [number(m, half, digits, style) + mark * (n == 1 and half > 0) for m, half, n in cells_of]
         trained = [text(TRAINED) * ((run, metric) in table.trained_on) for run in frame["run"]]
         column = [cell + sign if cell else cell for cell, sign in zip(column, trained, strict=True)]
