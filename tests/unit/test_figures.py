@@ -112,6 +112,7 @@ def test_a_run_without_a_finite_rate_is_a_level_line(tmp_path):
 def test_ranks_follow_the_direction_of_each_metric(demo):
     figure = draw(demo, "ranks")
     order = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert order == [run.name for run in demo.runs], "as everywhere"
     for title, metric, ascending in (
         ("MSE ↓", "mse", True),
         ("SSIM ↑", "ssim", False),

@@ -44,41 +44,25 @@ def headline_metrics(study: Study, ranked: bool = True) -> list[str]:
     ]
 
 
-def ranking(study: Study) -> pd.DataFrame:
-    """The rank (1 is best) of every run in every headline metric with a direction; NaN where it has none."""
-    runs = [run.name for run in study.runs]
-    return pd.DataFrame({name: study.ranks(name) for name in headline_metrics(study)}, index=runs)
-
-
-def by_mean_rank(study: Study) -> list[str]:
-    """All runs, best first by the mean rank over the metrics that all measured runs have; runs without values last."""
-    ranks = ranking(study).dropna(how="all")
-    shared = ranks.dropna(axis="columns")
-    order = (shared if not shared.empty else ranks).mean(axis="columns")
-    measured = list(order.sort_values(kind="stable").index)
-    return measured + [run.name for run in study.runs if run.name not in measured]
-
-
 def ranks(study: Study) -> Figure:
-    """One panel per headline metric, runs in one order for all panels: value, interval, and rank at the right.
+    """One panel per headline metric, the runs in the study's order: value, interval, and rank at the right.
 
     Filled and bold is what is bold in the tables: a run that is better than every other beyond chance.
     """
     names = [name for name in headline_metrics(study) if study.count(name) > 1 or len(study.runs) == 1]
     if not names:
         return missing("Headline metrics", "no run has been evaluated")
-    order, table, look = by_mean_rank(study), ranking(study), looks(study.runs)
+    order, look = [run.name for run in study.runs], looks(study.runs)
     across = min(4, len(names))
     down = -(-len(names) // across)
     figure = Figure(figsize=(PAGE, down * (0.6 + 0.165 * len(order))), layout="constrained")
     for axes, name in zip(panels(figure, len(names), across, sharey=True), names, strict=True):
-        winner = study.winner(name)
+        winner, rank_of = study.winner(name), study.ranks(name)
         for place, run in enumerate(order):
             value = study.interval(run, name)
             if value:
                 _dot(axes, value, place, look[run], best=run == winner)
-            place_of_run = float(table[name][run])
-            rank = f"{place_of_run:g}" if math.isfinite(place_of_run) else "–"
+            rank = f"{rank_of[run]:g}" if math.isfinite(rank_of[run]) else "–"
             weight = "bold" if run == winner else "normal"
             axes.text(
                 1.02,
