@@ -6,9 +6,9 @@ while the device computes.
 
 import mmap
 import os
-import queue
-import threading
+from collections import deque
 from collections.abc import Iterator, Sequence, Sized
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -162,34 +162,12 @@ def _random_int64() -> int:
 
 
 def _ahead(items: Iterator[Tensor]) -> Iterator[Tensor]:
-    """Yield `items`, made in a thread up to `AHEAD` before they are needed; an error there is raised here."""
-    made: queue.Queue[Any] = queue.Queue(maxsize=AHEAD)
-    stopped = threading.Event()
-
-    def put(item: object) -> None:
-        while not stopped.is_set():
-            try:
-                return made.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-
-    def work() -> None:
+    """Yield `items`, made by a thread up to `AHEAD` before they are needed; an error there is raised here."""
+    with ThreadPoolExecutor(1) as thread:
+        waiting = deque(thread.submit(next, items, None) for _ in range(AHEAD))
         try:
-            for item in items:
-                put((item, None))
-                if stopped.is_set():
-                    return
-            put((None, None))
-        except Exception as error:  # carried over to the caller's thread
-            put((None, error))
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        while (pair := made.get())[0] is not None:
-            yield pair[0]
-        if pair[1] is not None:
-            raise pair[1]
-    finally:
-        stopped.set()
-        thread.join()
+            while (item := waiting.popleft().result()) is not None:
+                waiting.append(thread.submit(next, items, None))
+                yield item
+        finally:
+            thread.shutdown(cancel_futures=True)
