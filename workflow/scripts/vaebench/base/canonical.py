@@ -169,38 +169,43 @@ def _evaluated_outside(scope: Scope) -> list[ast.AST]:
 
 
 def _bound(scope: Scope, inside: list[ast.AST]) -> tuple[dict[str, None], set[str]]:
-    """The names that a scope binds, in order, and those among them or beside them that must keep their names."""
-    bound: dict[str, None] = {}
-    fixed: set[str] = set()
-    if isinstance(scope, (*FUNCTIONS, ast.Lambda)):
-        fixed |= {argument.arg for argument in ast.walk(scope.args) if isinstance(argument, ast.arg)}
-    for node in inside:
-        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            bound[node.id] = None
-        elif isinstance(node, ast.ExceptHandler) and node.name:
-            bound[node.name] = None
-        elif isinstance(node, ast.Global):
-            fixed |= set(node.names)
-        elif isinstance(node, (*FUNCTIONS, ast.ClassDef)):
-            fixed.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            fixed |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.MatchAs | ast.MatchStar) and node.name:
-            fixed.add(node.name)
-        elif isinstance(node, ast.MatchMapping) and node.rest:
-            fixed.add(node.rest)
-        elif isinstance(node, COMPREHENSIONS) and not isinstance(scope, COMPREHENSIONS):
-            bound |= dict.fromkeys(_walrus_targets(node))
-    for node in inside:  # a name of the scope around, or of the function around a comprehension
-        if isinstance(node, ast.Nonlocal):
-            bound = {name: None for name in bound if name not in node.names}
+    """The names that a scope binds, in the order of their appearance, and the names that must not be changed in it."""
+    arguments = ast.walk(scope.args) if isinstance(scope, (*FUNCTIONS, ast.Lambda)) else ()
+    fixed = {node.arg for node in arguments if isinstance(node, ast.arg)}.union(*map(_fixed, inside))
+    elsewhere = {name for node in inside if isinstance(node, ast.Nonlocal) for name in node.names}
     if isinstance(scope, COMPREHENSIONS):
-        bound = {name: None for name in bound if name not in _walrus_targets(scope)}
-    return bound, fixed
+        elsewhere.update(_walrus_targets(scope))  # these are bound in the function around the comprehension
+    names = [name for node in inside for name in _assigned(node, scope)]
+    return dict.fromkeys(name for name in names if name not in elsewhere), fixed
+
+
+def _assigned(node: ast.AST, scope: Scope) -> list[str]:
+    """The names that a node in a scope assigns to; these may be changed."""
+    if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+        return [node.id]
+    if isinstance(node, ast.ExceptHandler) and node.name:
+        return [node.name]
+    if isinstance(node, COMPREHENSIONS) and not isinstance(scope, COMPREHENSIONS):
+        return _walrus_targets(node)
+    return []
+
+
+def _fixed(node: ast.AST) -> list[str]:
+    """The names that a node declares, defines, imports or matches; these must stay as they are."""
+    match node:
+        case ast.Global(names):
+            return names
+        case ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name):
+            return [name]
+        case ast.Import(names) | ast.ImportFrom(names=names):
+            return [(alias.asname or alias.name).partition(".")[0] for alias in names]
+        case ast.MatchAs(name=str(name)) | ast.MatchStar(str(name)) | ast.MatchMapping(rest=str(name)):
+            return [name]
+    return []
 
 
 def _walrus_targets(comprehension: ast.AST) -> list[str]:
-    """What := in a comprehension binds: a variable of the function around it."""
+    """The variables that := in a comprehension binds, which belong to the function around it."""
     return [node.target.id for node in ast.walk(comprehension) if isinstance(node, ast.NamedExpr)]
 
 
