@@ -349,7 +349,7 @@ def test_networks_of_one_s_own_are_looked_for(tmp_path, monkeypatch):
     found = lines_of(change)
     assert found["models.vae.nets.encoder"].endswith("mynets.py has no MyEncodr; did you mean MyEncoder?")
     assert found["models.vae.nets.decoder"].startswith("mynet.Decoder: there is no module mynet; the folder that holds")
-    complete(merged(change), SCHEMA, find_networks=False)
+    complete(merged(change), SCHEMA, to_run=False)
     change["models"]["vae"]["nets"] = {"encoder": "mynets.MyEncoder", "decoder": "convnet"}
     complete(merged(change), SCHEMA)
 

@@ -278,7 +278,7 @@ def test_a_tracker_that_is_not_installed_is_found_before_a_job_starts(name, tmp_
     monkeypatch.delitem(sys.modules, name, raising=False)
     with pytest.raises(UserError, match=f"tracking: the package {name} is not installed; pip install {name}, or set"):
         complete(config, SCHEMA)
-    complete(config, SCHEMA, find_networks=False)
+    complete(config, SCHEMA, to_run=False)
 
 
 def test_usual_settings_are_checked_without_loading_torch():

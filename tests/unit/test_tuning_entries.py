@@ -29,13 +29,13 @@ def study(tuning, **entries):
 
 
 def tuned(tuning, **entries):
-    config = complete(study(tuning, **entries), SCHEMA, find_networks=False)
+    config = complete(study(tuning, **entries), SCHEMA, to_run=False)
     return tuned_runs(config, expand_runs(config))
 
 
 def message_of(tuning, **entries):
     with pytest.raises(UserError) as caught:
-        complete(study(tuning, **entries), SCHEMA, find_networks=False)
+        complete(study(tuning, **entries), SCHEMA, to_run=False)
     return str(caught.value)
 
 
@@ -137,14 +137,14 @@ def test_values_that_make_another_model_are_refused():
 @pytest.mark.parametrize("base", ["mnist", "demo", "fashion"])
 def test_the_shipped_tuning_fits_the_small_studies(base):
     files = [ROOT / f"config/{name}.yaml" for name in ("config", base, "tuned")]
-    config = read_config(files, find_networks=False)
+    config = read_config(files, to_run=False)
     found = tuned_runs(config, expand_runs(config))
     assert list(found) == list(expand_runs(config))
     assert len({(each.trials, each.epochs) for each in found.values()}) == 1
 
 
 def test_the_plan_counts_trials(tmp_path):
-    config = complete(study({"search": RATE, "trials": 10, "epochs": 5}, vaegan=None), SCHEMA, find_networks=False)
+    config = complete(study({"search": RATE, "trials": 10, "epochs": 5}, vaegan=None), SCHEMA, to_run=False)
     plan = make_plan(config, tmp_path)
     assert "tuning: 4 runs (4 still to do), each 10 trials of at most 5 epochs" in describe(plan, [])
     folder = tmp_path / "results/celeba/tuning/vae"

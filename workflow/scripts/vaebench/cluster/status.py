@@ -159,7 +159,7 @@ def _squeue() -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Print where every training of a study stands."""
     files = command_line("vaebench status", main.__doc__ or "").parse_args(arguments).config
-    config = config_or_exit(files, find_networks=False)
+    config = config_or_exit(files, to_run=False)
     queue = read_queue(_squeue(), Path.cwd())
     print(table(survey(config, queue), queue))
     return 0

@@ -14,7 +14,7 @@ import yaml
 from vaebench.base.errors import UserError
 from vaebench.base.importable import is_installed
 from vaebench.base.plugin_files import use_plugins
-from vaebench.config.model_mistakes import model_mistakes
+from vaebench.config.model_mistakes import Checks, model_mistakes
 from vaebench.config.registered import with_registered_names
 from vaebench.config.sampler_entries import sampler_mistakes
 from vaebench.config.schema import (
@@ -26,7 +26,7 @@ from vaebench.config.schema import (
     without_mistakes,
 )
 from vaebench.config.sections import FILES, input_shape
-from vaebench.config.tuning_entries import Images, tuning_mistakes
+from vaebench.config.tuning_entries import tuning_mistakes
 from vaebench.models.feature_networks import FEATURE_NETWORKS
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")  # a link to workflow/schemas
@@ -38,10 +38,10 @@ def load_schema(path: Path | str = SCHEMA) -> dict[str, Any]:
     return with_registered_names(yaml.load(Path(path).read_text(), Loader=loader))
 
 
-def complete(config: Mapping[str, Any], schema: dict[str, Any], find_networks: bool = True) -> dict[str, Any]:
+def complete(config: Mapping[str, Any], schema: dict[str, Any], to_run: bool = True) -> dict[str, Any]:
     """A copy of `config` with the schema's defaults filled in, after checking all of it.
 
-    `find_networks`: whether something is to be run, so that networks of one's own and the tracker must be found, and
+    `to_run`: whether runs are about to start, so that networks of a user's own and the tracker must be found, and
     unusual optimizers and schedules are tried. The plugins that it names are in use from now on, also in the schema.
     Raises `UserError` with one line per mistake: the key's path, what is wrong and what is allowed.
     """
@@ -53,16 +53,17 @@ def complete(config: Mapping[str, Any], schema: dict[str, Any], find_networks: b
     fill_defaults(config, schema, schema)
     lines = problems + [f"{dotted(path)}: {text}" for path, text in mistakes.items()]
     removed = [tuple(dotted(path).split(".")) for path in mistakes]
+    checks = Checks(_shape_if_sound(config, mistakes), to_run)
     found = [
         *_split_mistakes(config),
         *_file_mistakes(config),
         *_crop_mistakes(config),
         *sampler_mistakes(config),
-        *model_mistakes(config, _shape_if_sound(config, mistakes), find_networks),
+        *model_mistakes(config, checks),
         *_reference_mistakes(config),
-        *tuning_mistakes(config, schema, Images(_shape_if_sound(config, mistakes), find_networks)),
+        *tuning_mistakes(config, schema, checks),
     ]
-    if find_networks:
+    if to_run:
         found += _tracking_mistakes(config["tracking"])
     for mistake in dict.fromkeys(found):
         path = tuple(mistake.partition(":")[0].split("."))

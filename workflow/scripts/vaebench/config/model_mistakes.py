@@ -3,8 +3,8 @@
 The Snakefile reads this module on every start: what is known about models and networks comes from the catalogs.
 """
 
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from vaebench.base.importable import why_not_importable
@@ -21,17 +21,24 @@ from vaebench.models.terms.term_fields import FIELDS, why_too_small
 TRAINING_SWEEPS = ("batch_size", "epochs", "gradients", "learning_rate", "precision", "vq_scale")
 
 
-def model_mistakes(config: Mapping[str, Any], shape: tuple[int, int, int] | None, find_networks: bool) -> Iterator[str]:
-    """Every mistake, as `key path: reason`, in a configuration that the schema allows and that has its defaults.
+@dataclass(frozen=True)
+class Checks:
+    """How far the entries of a configuration are checked.
 
-    `shape` (C, H, W) is that of the images, None when it is not known.
+    shape: (C, H, W) of the images, which networks and terms must suit; None where it is not known. to_run: whether runs
+    are about to start, so that networks of a user's own must be found, and unusual optimizers and schedules are tried.
     """
-    names: set[str] = set()
-    tried: dict[str, Any] | None = {} if find_networks else None
-    models = config.get("models", {})
-    entries = {entry: settings for entry, settings in models.items() if settings is not None}
+
+    shape: tuple[int, int, int] | None
+    to_run: bool
+
+
+def model_mistakes(config: Mapping[str, Any], checks: Checks) -> Iterator[str]:
+    """Every mistake, as `key path: reason`, in a configuration that the schema allows and that has its defaults."""
+    entries = {entry: settings for entry, settings in config.get("models", {}).items() if settings is not None}
     if not entries:
         yield "models: every entry is null; give at least one model"
+    names: set[str] = set()
     for entry, settings in entries.items():
         mistakes = list(_entry_mistakes(f"models.{entry}", settings))
         yield from mistakes
@@ -42,21 +49,29 @@ def model_mistakes(config: Mapping[str, Any], shape: tuple[int, int, int] | None
             if spec.run in names:
                 yield f"models.{entry}: two runs would be called {spec.run!r}; change a value of its sweep"
             names.add(spec.run)
-            if spec.model is not None and (reason := MODELS[spec.model].why_not_together(spec.config)):
-                yield f"models.{entry}.config: {reason}"
-            if shape is not None and _takes_terms(spec) and (reason := why_too_small(spec.config, shape)):
-                yield f"models.{entry}.config.{reason}"
-            for sampler in samplers_of(spec, settings, {}):
-                if reason := why_no_options(sampler, spec):
-                    yield f"models.{entry}.{key_of(settings)}.options: {reason}"
-            if shape is not None and (grid := grid_of(spec, shape)):
-                yield from patch_mistakes(entry, settings, spec, config["samples"]["common"], grid)
-            if labels_of(spec) and config["dataset"]["labels"] is None:
-                yield f"models.{entry}.config.{FIELD}: the data set has no labels: give dataset.labels, or null here"
+            yield from _run_mistakes(config, settings, spec, checks.shape)
             if spec.pretrained is None:
-                yield from _net_mistakes(f"models.{entry}", spec, shape, find_networks)
-                for key, reason in mistakes_in_training(spec, shape, tried):
+                yield from _net_mistakes(f"models.{entry}", spec, checks)
+                for key, reason in mistakes_in_training(spec, checks.shape, checks.to_run):
                     yield f"{_place(entry, settings, f'training.{key}')}: {reason}"
+
+
+def _run_mistakes(
+    config: Mapping[str, Any], settings: Mapping[str, Any], spec: RunSpec, shape: tuple[int, int, int] | None
+) -> Iterator[str]:
+    """Mistakes of one run of an entry, whose own keys are sound: in its fields, samplers and labels."""
+    entry = f"models.{spec.entry}"
+    if spec.model is not None and (reason := MODELS[spec.model].why_not_together(spec.config)):
+        yield f"{entry}.config: {reason}"
+    if shape is not None and _takes_terms(spec) and (reason := why_too_small(spec.config, shape)):
+        yield f"{entry}.config.{reason}"
+    for sampler in samplers_of(spec, settings, {}):
+        if reason := why_no_options(sampler, spec):
+            yield f"{entry}.{key_of(settings)}.options: {reason}"
+    if shape is not None and (grid := grid_of(spec, shape)):
+        yield from patch_mistakes(spec.entry, settings, spec, config["samples"]["common"], grid)
+    if labels_of(spec) and config["dataset"]["labels"] is None:
+        yield f"{entry}.config.{FIELD}: the data set has no labels: give dataset.labels, or null here"
 
 
 def _takes_terms(spec: RunSpec) -> bool:
@@ -72,7 +87,7 @@ def _place(entry: str, settings: Mapping[str, Any], key: str) -> str:
 
 
 def _entry_mistakes(path: str, settings: Mapping[str, Any]) -> Iterator[str]:
-    """Mistakes of one entry under `models` that concern its own keys."""
+    """Mistakes in an entry's own keys: `pretrained`, `model`, `config` and `sweep`."""
     if "pretrained" in settings:
         if len({"hf_hub", "path"} & settings["pretrained"].keys()) != 1:
             yield f"{path}.pretrained: give either hf_hub or path"
@@ -81,21 +96,22 @@ def _entry_mistakes(path: str, settings: Mapping[str, Any]) -> Iterator[str]:
     model = settings.get("model")
     if model is None:
         yield f"{path}.model: missing; choose from {listing(MODELS)}"
-        return
-    if model not in MODELS:
+    elif model not in MODELS:
         yield f"{path}.model: {unknown(model, MODELS, what='model')}"
-        return
-    info = MODELS[model]
-    for field, value in settings.get("config", {}).items():
-        yield from _field_mistakes(f"{path}.config.{field}", info, field, value)
-    for key, values in settings.get("sweep", {}).items():
-        if key.startswith("training."):
-            if key.removeprefix("training.") not in TRAINING_SWEEPS:
-                reason = unknown(key.removeprefix("training."), TRAINING_SWEEPS, what="training key")
-                yield f"{path}.sweep.{key}: {reason}"
-        else:
-            for value in values:
-                yield from _field_mistakes(f"{path}.sweep.{key}", info, key, value)
+    else:
+        for field, value in settings.get("config", {}).items():
+            yield from _field_mistakes(f"{path}.config.{field}", MODELS[model], field, value)
+        for key, values in settings.get("sweep", {}).items():
+            yield from _sweep_mistakes(f"{path}.sweep.{key}", MODELS[model], key, values)
+
+
+def _sweep_mistakes(path: str, model: ModelInfo, key: str, values: Sequence[object]) -> Iterator[str]:
+    """Mistakes in one swept key: a field of the model, or a key of the section `training`."""
+    if not key.startswith("training."):
+        for value in values:
+            yield from _field_mistakes(path, model, key, value)
+    elif (name := key.removeprefix("training.")) not in TRAINING_SWEEPS:
+        yield f"{path}: {unknown(name, TRAINING_SWEEPS, what='training key')}"
 
 
 def _field_mistakes(path: str, model: ModelInfo, field: str, value: object) -> Iterator[str]:
@@ -127,29 +143,34 @@ def _kind(value: object) -> str:
     return "list" if isinstance(value, list | tuple) else "text"
 
 
-def _net_mistakes(path: str, spec: RunSpec, shape: tuple[int, int, int] | None, find_networks: bool) -> Iterator[str]:
-    """Nets that are missing, unknown, not to be found or unable to give the latent shape for these images."""
+def _net_mistakes(path: str, spec: RunSpec, checks: Checks) -> Iterator[str]:
+    """Networks that are missing, unknown, cannot be found, or do not suit the model and the images."""
     info = MODELS[spec.model_name]
     if info.is_open:
-        if "." in spec.model_name and find_networks and (reason := why_not_importable(spec.model_name)):
+        if "." in spec.model_name and checks.to_run and (reason := why_not_importable(spec.model_name)):
             yield f"{path}.model: {spec.model}: {reason}"
         if any(spec.nets.values()):
             yield f"{path}.nets: {spec.model} brings its own networks; leave nets out"
     for role in info.nets:
-        network = spec.networks.get(role)
-        name = network.name if network else ""
-        if network is None:
-            yield f"{path}.nets.{role}: {spec.model} needs one; choose from {listing(NETS)} or a dotted path"
-        elif "." not in name and name not in NETS:
-            yield f"{path}.nets.{role}: {unknown(name, NETS, what='net')}"
-        elif "." in name and find_networks and (reason := why_not_importable(name)):
-            yield f"{path}.nets.{role}: {name}: {reason}"
-        elif name in NETS:
-            check = NETS[name].why_not if shape is None else partial(NETS[name].check, role, info, shape, spec.config)
-            if reason := check(network.options):
-                yield f"{path}.nets.{role}: {reason}"
-    if shape is not None and (reason := _why_other_grids(spec, info, shape)):
+        if reason := _why_not_net(role, spec, checks):
+            yield f"{path}.nets.{role}: {reason}"
+    if checks.shape is not None and (reason := _why_other_grids(spec, info, checks.shape)):
         yield f"{path}.nets: {reason}"
+
+
+def _why_not_net(role: str, spec: RunSpec, checks: Checks) -> str | None:
+    """Why a run cannot have the network that it names for a role; None when it can, as far as it is checked."""
+    network = spec.networks.get(role)
+    if network is None:
+        return f"{spec.model} needs one; choose from {listing(NETS)} or a dotted path"
+    if "." in network.name:
+        reason = why_not_importable(network.name) if checks.to_run else None
+        return reason and f"{network.name}: {reason}"
+    if network.name not in NETS:
+        return unknown(network.name, NETS, what="net")
+    if checks.shape is None:
+        return NETS[network.name].why_not(network.options)
+    return NETS[network.name].check(role, MODELS[spec.model_name], checks.shape, spec.config, network.options)
 
 
 def grid_of(spec: RunSpec, shape: tuple[int, int, int]) -> tuple[int, int] | None:

@@ -83,16 +83,15 @@ class Plan:
     results_bytes: float
 
 
-def read_config(files: Iterable[Path], find_networks: bool = True) -> dict[str, Any]:
+def read_config(files: Iterable[Path], to_run: bool = True) -> dict[str, Any]:
     """The configuration of a study: each file merged over the one before, checked and completed from the schema.
 
-    Raises `UserError` for a file that cannot be read and for every mistake in it; networks of one's own that are not
-    found are one, unless `find_networks` is false.
+    Raises `UserError` for a file that cannot be read and for every mistake in it. `to_run` is as in `complete`.
     """
     config: dict[str, Any] = {}
     for file in files:
         config = _merge(config, read_configfile(file))
-    return complete(config, load_schema(), find_networks)
+    return complete(config, load_schema(), to_run)
 
 
 def command_line(program: str, description: str) -> argparse.ArgumentParser:
@@ -102,10 +101,10 @@ def command_line(program: str, description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def config_or_exit(files: Iterable[Path], find_networks: bool = True) -> dict[str, Any]:
+def config_or_exit(files: Iterable[Path], to_run: bool = True) -> dict[str, Any]:
     """`read_config`, but the process ends with the mistakes where there are some."""
     try:
-        return read_config(files, find_networks)
+        return read_config(files, to_run)
     except UserError as error:
         raise SystemExit(f"error: {error}") from None
 

@@ -1,9 +1,10 @@
 """Settings of a training that cannot work, found before it starts: an old model is deleted when its job begins."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import cache
 
-from vaebench.base.values import as_dict
+from vaebench.base.values import as_dict, from_dict
 from vaebench.config.schema import listing
 from vaebench.models.catalog import NETS, ModelInfo, NetInfo
 from vaebench.models.lookup import info_of
@@ -14,13 +15,11 @@ PROVEN = ("Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "R
 PROVEN_SCHEDULES = ("CosineAnnealingLR",)
 
 
-def mistakes_in_training(
-    spec: RunSpec, shape: tuple[int, int, int] | None, tried: dict[str, list[tuple[str, str]]] | None
-) -> Iterator[tuple[str, str]]:
+def mistakes_in_training(spec: RunSpec, shape: tuple[int, int, int] | None, to_run: bool) -> Iterator[tuple[str, str]]:
     """The keys of a run's resolved `training` block that cannot be, and why.
 
-    `shape` (C, H, W) is that of the images, None when it is not known. `tried` remembers the optimizers and schedules
-    that were tried, which loads torch; with None they are not.
+    `shape` (C, H, W) is that of the images, None when it is not known. `to_run`: unusual optimizers and schedules are
+    tried, which loads torch.
     """
     training, info = spec.training, info_of(spec.model_name).of(spec.config)
     unknown = [name for name in training.components if name not in info.components and not info.is_open]
@@ -31,10 +30,8 @@ def mistakes_in_training(
         yield "select", reason
     if training.patience is not None and training.select == "last":
         yield "patience", "it needs a value to watch; set training.select to one, such as mse"
-    if training.batch_size < (smallest := smallest_batch(spec, shape)):
-        reason = " since batch norm needs two numbers to compare" if smallest > info.smallest_batch else ""
-        halves = ", and this model halves its batches" if reason and info.halves_batches else ""
-        yield "batch_size", f"{spec.model} needs at least {smallest} with these networks{reason}{halves}"
+    if reason := _why_not_batch_size(spec, info, shape):
+        yield "batch_size", reason
     if training.eval_batch_size < info.smallest_batch:
         yield "eval_batch_size", f"{spec.model} needs at least {info.smallest_batch}, as it compares images"
     if training.compile and info.differentiates:
@@ -46,8 +43,18 @@ def mistakes_in_training(
         yield "gradients", f"{spec.model} has no trainer of pythae's with an adversarial term; set it to exact"
     if training.gradients == "pythae" and training.precision in ("bf16", "tf32"):
         yield "precision", "gradients: pythae repeats trainers that compute in float32; set it to auto or fp32"
-    if tried is not None and not unknown:
-        yield from _mistakes_in_optimizers(spec, tried)
+    if to_run and not unknown:
+        yield from _mistakes_in_optimizers(spec)
+
+
+def _why_not_batch_size(spec: RunSpec, info: ModelInfo, shape: tuple[int, int, int] | None) -> str | None:
+    """Why a step of the run cannot be computed from its batch; None when it can."""
+    smallest = smallest_batch(spec, shape)
+    if spec.training.batch_size >= smallest:
+        return None
+    reason = " since batch norm needs two numbers to compare" if smallest > info.smallest_batch else ""
+    halves = ", and this model halves its batches" if reason and info.halves_batches else ""
+    return f"{spec.model} needs at least {smallest} with these networks{reason}{halves}"
 
 
 def why_not_select(model: ModelInfo, select: str) -> str | None:
@@ -71,8 +78,8 @@ def _has_batch_norm(net: NetInfo, role: str, shape: tuple[int, int, int] | None)
     return shape is not None and net.has_batch_norm(role, shape)
 
 
-def _mistakes_in_optimizers(spec: RunSpec, tried: dict[str, list[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
-    """What torch says to the optimizers and schedules of a run, each combination tried once."""
+def _mistakes_in_optimizers(spec: RunSpec) -> Iterator[tuple[str, str]]:
+    """What torch says to the optimizers and schedules of a run."""
     training = spec.training
     info = info_of(spec.model_name).of(spec.config)
     names: tuple[str | None, ...] = info.components or (None, *training.components)
@@ -82,10 +89,7 @@ def _mistakes_in_optimizers(spec: RunSpec, tried: dict[str, list[tuple[str, str]
         extra = {"weight_decay": 0.1} if name in info.decays else {}
         if _is_proven(settings):
             continue
-        key = json.dumps([as_dict(settings), training.epochs, extra], sort_keys=True)
-        if key not in tried:
-            tried[key] = _try(settings, training.epochs, extra)
-        for place, reason in tried[key]:
+        for place, reason in _tried(json.dumps([as_dict(settings), training.epochs, extra], sort_keys=True)):
             own_key = own and place.split(".")[0] in own
             yield (f"components.{name}.{place}" if own_key else place), reason
 
@@ -96,9 +100,15 @@ def _is_proven(settings: OptimizerSettings) -> bool:
     return usual and (schedule is None or (schedule.name in PROVEN_SCHEDULES and not schedule.options))
 
 
-def _try(settings: OptimizerSettings, epochs: int, extra: Mapping[str, float]) -> list[tuple[str, str]]:
+@cache
+def _tried(described: str) -> tuple[tuple[str, str], ...]:
+    """The mistakes in optimizer settings, for a number of epochs and with extra options, all three as JSON.
+
+    The runs of a study mostly share theirs, and each is tried once.
+    """
     try:
         from vaebench.config.optimizers import mistakes_in_optimizer
     except ImportError:  # torch may be only where the jobs run
-        return []
-    return list(mistakes_in_optimizer(settings, epochs, extra))
+        return ()
+    settings, epochs, extra = json.loads(described)
+    return tuple(mistakes_in_optimizer(from_dict(OptimizerSettings, settings), epochs, extra))

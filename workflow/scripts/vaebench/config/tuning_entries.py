@@ -5,11 +5,10 @@ The Snakefile reads this module on every start, so nothing heavy is imported her
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import Any
 
 from vaebench.base.errors import UserError
-from vaebench.config.model_mistakes import model_mistakes
+from vaebench.config.model_mistakes import Checks, model_mistakes
 from vaebench.config.runs import combinations, resolved_run
 from vaebench.config.schema import listing, unknown, without_mistakes
 from vaebench.config.search_space import Choices, Span, TuningSettings, Value, put, range_of
@@ -41,14 +40,6 @@ NEVER = {
 UNITS = ("training", "config")
 
 
-@dataclass(frozen=True)
-class Images:
-    """What is known of the images: their shape (C, H, W), if any; and whether own networks and optimizers are tried."""
-
-    shape: tuple[int, int, int] | None
-    find_networks: bool
-
-
 def tuned_runs(config: Mapping[str, Any], runs: Mapping[str, RunSpec]) -> dict[str, TuningSettings]:
     """How each run that is tuned is tuned, by its name, from a completed configuration; none without `tuning`."""
     return {
@@ -58,7 +49,7 @@ def tuned_runs(config: Mapping[str, Any], runs: Mapping[str, RunSpec]) -> dict[s
     }
 
 
-def tuning_mistakes(config: Mapping[str, Any], schema: dict[str, Any], images: Images) -> Iterator[str]:
+def tuning_mistakes(config: Mapping[str, Any], schema: dict[str, Any], checks: Checks) -> Iterator[str]:
     """Every mistake in what is tuned, as `key path: reason`, where the entries themselves have none."""
     tuning = config.get("tuning")
     if not tuning:
@@ -78,7 +69,7 @@ def tuning_mistakes(config: Mapping[str, Any], schema: dict[str, Any], images: I
         mistakes = list(_entry_mistakes(config, name, entry))
         yield from mistakes
         if not mistakes:
-            yield from _value_mistakes(config, schema, images, name)
+            yield from _value_mistakes(config, schema, checks, name)
             for values in combinations(entry.get("sweep", {})):
                 run = resolved_run(name, entry, values, config["training"])
                 epochs.setdefault(run.training.epochs, run.run)
@@ -129,36 +120,32 @@ def _own(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _entry_mistakes(config: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> Iterator[str]:
     """Mistakes in what an entry searches, before single values are looked at."""
-    info = MODELS[entry["model"]]
+    info, common = MODELS[entry["model"]], config["tuning"]["search"]
     place = f"models.{name}.tuning.search"
-    wrong = False
-    for key, given in _own(entry).items():
-        if reason := _why_not_path(key, info) or _why_not_range(given):
-            wrong = True
-            yield f"{place}.{key}: {reason}"
-    for key, given in config["tuning"]["search"].items():
-        if reason := _why_not_range(given):
-            wrong = True
-            yield f"tuning.search.{key}: {reason}"
+    why_not_own = {key: _why_not_path(key, info) or _why_not_range(given) for key, given in _own(entry).items()}
+    why_not_common = {key: _why_not_range(given) for key, given in common.items()}
+    wrong = [f"{place}.{key}: {reason}" for key, reason in why_not_own.items() if reason]
+    wrong += [f"tuning.search.{key}: {reason}" for key, reason in why_not_common.items() if reason]
     if wrong:
+        yield from wrong
         return
-    if not _search(config, name):
+    search = _search(config, name)
+    if not search:
         yield f"models.{name}: tuning.search has no option of it; give {place}, or set models.{name}.tuning to null"
-    for path in _search(config, name):
-        swept = {_path(key, info) for key in entry.get("sweep", {})}
+    swept = {_path(key, info) for key in entry.get("sweep", {})}
+    for path in search:
         if path in swept:
             yield f"models.{name}.sweep: {path} is searched too (tuning); leave it out there, or in {place} with null"
-    if config["tuning"]["metric"] == "last" or (
-        reason := why_not_select(info.of(entry.get("config", {})), config["tuning"]["metric"])
-    ):
-        allowed = listing(info.of(entry.get("config", {})).selectable)
-        yield f"tuning.metric: {config['tuning']['metric']!r} is no validation value of {name}; choose from {allowed}"
+    metric, known = config["tuning"]["metric"], info.of(entry.get("config", {}))
+    if metric == "last" or why_not_select(known, metric):
+        allowed = listing(known.selectable)
+        yield f"tuning.metric: {metric!r} is no validation value of {name}; choose from {allowed}"
 
 
-def _value_mistakes(config: Mapping[str, Any], schema: dict[str, Any], images: Images, name: str) -> Iterator[str]:
+def _value_mistakes(config: Mapping[str, Any], schema: dict[str, Any], checks: Checks, name: str) -> Iterator[str]:
     """Values at the ends of the search space that the entry cannot have, one option at a time."""
     entry = config["models"][name]
-    if _mistakes(config, schema, images, name, entry):
+    if _mistakes(config, schema, checks, name, entry):
         return
     for path, space in _search(config, name).items():
         own, common = (_key_of(path, search, entry) for search in (_own(entry), config["tuning"]["search"]))
@@ -169,21 +156,21 @@ def _value_mistakes(config: Mapping[str, Any], schema: dict[str, Any], images: I
             except UserError as error:
                 yield f"{place}: {error}"
                 break
-            if found := _mistakes(config, schema, images, name, changed):
+            if found := _mistakes(config, schema, checks, name, changed):
                 yield f"{place}: {value!r} cannot be for {name}: {found[0].partition(': ')[2]}"
             elif reason := _why_another_model(config, name, entry, changed):
                 yield f"{place}: {value!r} {reason}"
 
 
 def _mistakes(
-    config: Mapping[str, Any], schema: dict[str, Any], images: Images, name: str, entry: Mapping[str, Any]
+    config: Mapping[str, Any], schema: dict[str, Any], checks: Checks, name: str, entry: Mapping[str, Any]
 ) -> list[str]:
     """What is wrong with an entry."""
     alone = {"dataset": config["dataset"], "models": {name: entry}}
     _, violations = without_mistakes(alone, schema)
     if violations:
         return [f"{'.'.join(map(str, path))}: {text}" for path, text in violations.items()]
-    return list(model_mistakes({**config, "models": {name: entry}}, images.shape, images.find_networks))
+    return list(model_mistakes({**config, "models": {name: entry}}, checks))
 
 
 def _why_another_model(
