@@ -99,45 +99,58 @@ def mistakes_in_optimizer(
 
     They are made for a few parameters of the kinds that networks have, and moved on as often as in the training.
     """
-    chosen = settings.optimizer
-    options = {name: value for name, value in chosen.options.items() if name != "capturable"}
-    settings = replace(settings, optimizer=replace(chosen, options=options))  # capturable is for GPUs only
-    parameters = [nn.Parameter(torch.ones(shape)) for shape in ((2, 1, 3, 3), (2, 2), (2,))]
-    key, name, unit = "optimizer", chosen.name, "epochs"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            optimizer = make_optimizer(parameters, settings, extra, fused=True)
-            for _ in range(2):
-                for parameter in parameters:
-                    parameter.grad = torch.full_like(parameter, 0.1)
-                optimizer.step()
-            if settings.scheduler is None:
-                return
-            key, name = "scheduler", settings.scheduler.name
-            by_step = settings.scheduler.interval == "step"
-            unit = "steps" if by_step else unit
-            scheduler = make_scheduler(optimizer, settings.scheduler, epochs)  # an epoch has a step or more
-            length = min(epochs * STEPS_TRIED if by_step else epochs, MOST)
-            if by_step:
-                length = min(length, getattr(scheduler, "total_steps", length))
-            if by_step and isinstance(scheduler, ReduceLROnPlateau):
-                yield "scheduler.interval", f"{name} goes by the validation after an epoch; set it to epoch"
-                return
-            for index in range(length):
-                step_scheduler(scheduler, 1.0)
-                rate = float(optimizer.param_groups[0]["lr"])
-                if not 0 <= rate < float("inf"):
-                    yield key, f"{name} gives a learning rate of {rate} after {index + 1} {unit}"
-                    return
+            optimizer = _try_optimizer(settings, extra)
+            if settings.scheduler is not None:
+                _try_schedule(optimizer, settings.scheduler, epochs)
         except UserError as error:
             where, _, reason = str(error).partition(": ")
             yield where.removeprefix("training."), reason
-        except Exception as error:  # a step of torch's: whatever it raises is the answer
-            how = (
-                "each step without a closure, with dense gradients" if key == "optimizer" else f"after each {unit[:-1]}"
-            )
-            yield key, f"{name} cannot be used, which is called {how}: {_line(error)}"
+
+
+def _try_optimizer(settings: OptimizerSettings, extra: Mapping[str, Any]) -> Optimizer:
+    """The optimizer of a few parameters after two steps; `UserError` where it cannot be made or refuses a step."""
+    chosen = settings.optimizer
+    options = {name: value for name, value in chosen.options.items() if name != "capturable"}  # which is for GPUs only
+    settings = replace(settings, optimizer=replace(chosen, options=options))
+    parameters = [nn.Parameter(torch.ones(shape)) for shape in ((2, 1, 3, 3), (2, 2), (2,))]
+    optimizer = make_optimizer(parameters, settings, extra, fused=True)
+    try:
+        for _ in range(2):
+            for parameter in parameters:
+                parameter.grad = torch.full_like(parameter, 0.1)
+            optimizer.step()
+    except Exception as error:  # torch's optimizers raise whatever comes
+        how = "each step without a closure, with dense gradients"
+        raise UserError(
+            f"training.optimizer: {chosen.name} cannot be used, which is called {how}: {_line(error)}"
+        ) from error
+    return optimizer
+
+
+def _try_schedule(optimizer: Optimizer, chosen: Schedule, epochs: int) -> None:
+    """Move a schedule on through a training; `UserError` where it cannot be made or gives no finite learning rate."""
+    by_step = chosen.interval == "step"
+    unit, length = ("step", epochs * STEPS_TRIED) if by_step else ("epoch", epochs)
+    scheduler = make_scheduler(optimizer, chosen, epochs)  # an epoch has a step or more
+    if by_step and isinstance(scheduler, ReduceLROnPlateau):
+        raise UserError(
+            f"training.scheduler.interval: {chosen.name} goes by the validation after an epoch; set it to epoch"
+        )
+    if by_step:
+        length = min(length, getattr(scheduler, "total_steps", length))
+    for done in range(1, min(length, MOST) + 1):
+        try:
+            step_scheduler(scheduler, 1.0)
+            rate = float(optimizer.param_groups[0]["lr"])
+        except Exception as error:  # torch's schedules raise whatever comes
+            raise UserError(
+                f"training.scheduler: {chosen.name} cannot be used, which is called after each {unit}: {_line(error)}"
+            ) from error
+        if not 0 <= rate < float("inf"):
+            raise UserError(f"training.scheduler: {chosen.name} gives a learning rate of {rate} after {done} {unit}s")
 
 
 def _line(error: Exception) -> str:
