@@ -50,12 +50,10 @@ def kind_of(info: ModelInfo) -> str | None:
 def label_of(sampler: Named, spec: ModelSpec | None = None) -> str:
     """A sampler's name with the options that it is given, fit for a file name: `transformer-temperature0.9`.
 
-    `auto` is the sampler behind it where the catalog knows that of the model of `spec`.
+    `auto` is replaced by the sampler that the catalog names for the model of `spec`, if it names one.
     """
-    info = MODELS.get(spec.model) if spec is not None and spec.model is not None else None
-    own = info.sampler_of(spec.config) if info is not None and spec is not None and sampler.name == AUTO else ""
-    sampler = Named(own or sampler.name, sampler.options)
-    parts = [sampler.name, *(f"{option}{value}" for option, value in sorted(sampler.options.items()))]
+    options = sorted(sampler.options.items())
+    parts = [_name_of(sampler, spec), *(f"{option}{value}" for option, value in options)]
     return "-".join("".join(c if c.isalnum() or c in "._" else "_" for c in part) for part in parts)
 
 
@@ -105,9 +103,16 @@ def why_no_options(sampler: Named, spec: ModelSpec | None = None) -> str | None:
     info = MODELS.get(spec.model) if spec is not None and spec.model is not None else None
     if info is not None and info.is_open:
         return None
-    own = info.sampler_of(spec.config) if info is not None and spec is not None and sampler.name == AUTO else ""
-    name = own or sampler.name
+    name = _name_of(sampler, spec)
     return SAMPLER_OPTIONS.why_not({name: sampler.options}) if name in SAMPLER_OPTIONS.options else None
+
+
+def _name_of(sampler: Named, spec: ModelSpec | None) -> str:
+    """The sampler's name, or for `auto` the one that the catalog names for the model of `spec`, if it names one."""
+    info = MODELS.get(spec.model) if spec is not None and spec.model is not None else None
+    if sampler.name != AUTO or info is None or spec is None:
+        return sampler.name
+    return info.sampler_of(spec.config) or sampler.name
 
 
 def _of_others(kind: str) -> set[str]:
@@ -117,8 +122,6 @@ def _of_others(kind: str) -> set[str]:
 
 def _named(given: str | Mapping[str, Any]) -> Named:
     """A sampler as the configuration has it: its name, or a map of name and options."""
-    return (
-        Named(given, {})
-        if isinstance(given, str)
-        else Named(given["name"], dict(sorted(given.get("options", {}).items())))
-    )
+    if isinstance(given, str):
+        return Named(given)
+    return Named(given["name"], dict(sorted(given.get("options", {}).items())))

@@ -101,14 +101,21 @@ def _explain(error: ValidationError) -> Iterator[tuple[KeyPath, str]]:
         yield (*path, instance), f"{error.message}{quotes}"
     elif error.validator == "enum":
         yield path, f"{instance!r} is not allowed; {_meant(instance, rule)}"
-    elif error.validator == "type" and NUMBERS & {*_types(rule)} and isinstance(instance, str) and is_number(instance):
-        reason = "YAML wants a point before an exponent" if "e" in instance.lower() else "it stands in quotes"
-        yield path, f"{instance!r} is read as text, not as a number: {reason}; write {yaml_number(instance)}"
-    elif error.validator == "type" and "integer" in rule and _is_whole(instance):
-        yield path, f"{instance!r} has a decimal point; write {int(instance)}"
+    elif error.validator == "type" and (reason := _why_no_number(instance, _types(rule))):
+        yield path, reason
     else:
         description = f" ({schema['description']})" if "description" in schema else ""
         yield path, f"{error.message}{description}"
+
+
+def _why_no_number(value: object, types: list[str]) -> str | None:
+    """What to write in place of `value`, when it is meant as a number of `types` but not read as one; else None."""
+    if NUMBERS & {*types} and isinstance(value, str) and is_number(value):
+        reason = "YAML wants a point before an exponent" if "e" in value.lower() else "it stands in quotes"
+        return f"{value!r} is read as text, not as a number: {reason}; write {yaml_number(value)}"
+    if "integer" in types and isinstance(value, float) and value.is_integer():
+        return f"{value!r} has a decimal point; write {int(value)}"
+    return None
 
 
 def _meant(value: object, allowed: list[object]) -> str:
@@ -122,10 +129,6 @@ def _meant(value: object, allowed: list[object]) -> str:
 def _types(rule: Any) -> list[str]:
     """The types that a rule of the schema names, one or several."""
     return [rule] if isinstance(rule, str) else list(rule)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, float) and value.is_integer()
 
 
 def _remove(config: dict[str, Any], path: KeyPath) -> bool:
