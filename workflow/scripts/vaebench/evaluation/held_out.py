@@ -39,21 +39,12 @@ def pass_over_images(task: Task, summary: LatentSummary) -> Pass:
 
 def rate_notes(model: Autoencoder, posterior: Posterior, task: Task) -> dict[str, str]:
     """Notes on a model's rate and on its negative ELBO, by metric; `posterior` is that of any images."""
-    draws = task.settings.elbo_draws
-    drawn = f"{draws} draw{'s' * (draws > 1)} an image"
     if posterior.codes is not None:
-        rate = f"cross-entropy of the codes under the prior that draws them ({task.sampler})"
-        if model.labels:
-            rate += f", given {', '.join(model.labels)}"
-        if task.cooled:
-            rate += f", at temperature 1; they are drawn with {task.cooled}"
-        if task.code_nats is None:
-            rate = "the samples hold no prior of the codes: generate them again"
-        elif task.settings.split == "eval" and task.sampler in CHOSEN_BY_EVAL:
-            rate += ", which these images helped to choose"
-        return dict.fromkeys(("rate", "rate_bits", "neg_elbo", "neg_elbo_density"), rate)
+        return dict.fromkeys(("rate", "rate_bits", "neg_elbo", "neg_elbo_density"), _note_on_codes(model, task))
     if posterior.is_point:
         return {}
+    draws = task.settings.elbo_draws
+    drawn = f"{draws} draw{'s' * (draws > 1)} an image"
     bounds = ("neg_elbo", "neg_elbo_bernoulli", "neg_elbo_density", "bits_per_dim")
     notes = dict.fromkeys((*bounds, "distortion"), drawn)
     if model.labels:
@@ -67,6 +58,20 @@ def rate_notes(model: Autoencoder, posterior: Posterior, task: Task) -> dict[str
         rate = unknown
         notes |= dict.fromkeys(bounds, unknown)
     return notes | {"rate": rate, "rate_bits": rate}
+
+
+def _note_on_codes(model: Autoencoder, task: Task) -> str:
+    """How the rate of a model with codes is computed."""
+    if task.code_nats is None:
+        return "the samples hold no prior of the codes: generate them again"
+    note = f"cross-entropy of the codes under the prior that draws them ({task.sampler})"
+    if model.labels:
+        note += f", given {', '.join(model.labels)}"
+    if task.cooled:
+        note += f", at temperature 1; they are drawn with {task.cooled}"
+    if task.settings.split == "eval" and task.sampler in CHOSEN_BY_EVAL:
+        note += ", which these images helped to choose"
+    return note
 
 
 def _posterior_values(

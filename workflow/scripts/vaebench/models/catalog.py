@@ -202,20 +202,23 @@ class NetInfo:
             return (
                 f"{self.name} takes 1 or 3 channels of at least {self.smallest_side}x{self.smallest_side}, not {size}"
             )
-        head = model.head(config)
-        if role != "discriminator" and head not in self.heads and head != GRID:
-            return f"{self.name} gives {' or '.join(self.heads)} latents; {model.name} needs {head}; use compact"
-        if role != "discriminator" and head not in self.heads:
-            return (
-                f"{self.name} gives one flat vector, and {model.name} needs a grid of vectors here; use resnet, "
-                "compact or lapped, which give one"
-            )
         if role == "discriminator":
             return self._check_layer(model, config)
+        head = model.head(config)
+        if head not in self.heads:
+            return self._why_no_latents(model, head)
         stride, chosen = self.stride(input_shape, config), config.get("downsampling")
         if head == GRID and chosen not in (None, stride):
             return f"{self.name} divides these images by {stride}, not by downsampling {chosen}; use compact or lapped"
         return why_no_grid((height, width), options, stride, head == GRID) if self.has_options else None
+
+    def _why_no_latents(self, model: ModelInfo, head: str) -> str:
+        if head != GRID:
+            return f"{self.name} gives {' or '.join(self.heads)} latents; {model.name} needs {head}; use compact"
+        return (
+            f"{self.name} gives one flat vector, and {model.name} needs a grid of vectors here; use resnet, "
+            "compact or lapped, which give one"
+        )
 
     def stride(self, input_shape: tuple[int, int, int], config: Mapping[str, Any]) -> int:
         """How many pixels of images of `input_shape` (C, H, W) a vector of its grids stands for, each way."""
