@@ -104,11 +104,7 @@ def _receive(session: requests.Session, transfer: Transfer, timeout: float, prog
     if transfer.received and not (transfer.trusted or noted.proof):
         transfer.discard()  # nothing would tell whether the old bytes belong to the file of today
     have = transfer.received
-    headers = {"Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-        if not transfer.trusted and noted.proof:
-            headers["If-Range"] = noted.proof
+    headers = _headers(have, None if transfer.trusted else noted.proof)
     with session.get(transfer.where, headers=headers, stream=True, timeout=timeout) as response:
         _refuse(response, have)
         continued, total = _extent(response)
@@ -122,17 +118,32 @@ def _receive(session: requests.Session, transfer: Transfer, timeout: float, prog
         if continued is not None and not fits:
             transfer.discard()
             raise Incomplete("the server sent another part of the file than the one asked for, or of another file")
-        start, wanted = continued or 0, transfer.size if total is None else total
-        blocks = _decoded(_blocks(response), _encoding(response))
-        if not start:
-            blocks = _without_page(blocks, response.headers.get("Content-Type", ""))
-        if None not in (transfer.size, total) and total != transfer.size:
-            raise SourceError(f"the file there has {total} bytes instead of {transfer.size}")
-        need_space(transfer.partial.parent, (wanted or 0) - start)
-        if not start:
-            with atomic_path(_note(transfer)) as temporary:
-                temporary.write_text(json.dumps(asdict(version)))
-        _append(blocks, transfer.partial, start, wanted, progress)
+        _save(response, transfer, continued or 0, version, progress)
+
+
+def _headers(have: int, proof: str | None) -> dict[str, str]:
+    """What to ask for with `have` bytes there, if the file is still the one of `proof` where that is given."""
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        if proof:
+            headers["If-Range"] = proof
+    return headers
+
+
+def _save(response: requests.Response, transfer: Transfer, start: int, version: Version, progress: Progress) -> None:
+    """Write the body of an answer to the partial file from byte `start` on, and note its version at the beginning."""
+    wanted = transfer.size if version.total is None else version.total
+    blocks = _decoded(_blocks(response), _encoding(response))
+    if not start:
+        blocks = _without_page(blocks, response.headers.get("Content-Type", ""))
+    if transfer.size is not None and wanted != transfer.size:
+        raise SourceError(f"the file there has {wanted} bytes instead of {transfer.size}")
+    need_space(transfer.partial.parent, (wanted or 0) - start)
+    if not start:
+        with atomic_path(_note(transfer)) as temporary:
+            temporary.write_text(json.dumps(asdict(version)))
+    _append(blocks, transfer.partial, start, wanted, progress)
 
 
 def _append(blocks: Iterable[bytes], partial: Path, start: int, wanted: int | None, progress: Progress) -> None:
