@@ -234,12 +234,13 @@ def run_stage(task: dict) -> None:
         decode_only(folder, task["workers"])
     elif stage == "ours_validate":
         from vaebench.base.values import from_dict
+        from vaebench.data.image_table import ImageFiles
         from vaebench.data.validation import ValidationSettings, validate
 
         expected = {"format": "JPEG", "mode": "RGB", "width": 178, "height": 218, "min_width": None, "min_height": None}
         settings = DECODING | expected | {"crop": {"center": CROP}, "max_bad_fraction": 0}
-        paths = (folder / name for name in (ARCHIVE, PARTITION, TABLE, "summary.json"))
-        validate(*paths, from_dict(ValidationSettings, settings), task["workers"])
+        files = ImageFiles(folder / ARCHIVE, folder / PARTITION, folder / TABLE)
+        validate(files, folder / "summary.json", from_dict(ValidationSettings, settings), task["workers"])
     elif stage == "ours_preprocess":
         preprocess_ours(folder, task["filter"], task["workers"])
     elif stage == "plain_verify":
@@ -281,7 +282,8 @@ def decode_batch(source, places) -> int:  # noqa: ANN001
 def preprocess_ours(folder: Path, filter_name: str, workers: int) -> None:
     """The library's preprocessing."""
     from vaebench.base.values import from_dict
-    from vaebench.data.preprocessing import PreprocessingSettings, ValidatedImages, preprocess
+    from vaebench.data.image_table import ImageFiles
+    from vaebench.data.preprocessing import PreprocessingSettings, preprocess
 
     settings = DECODING | {
         "crop": {"center": CROP},
@@ -295,8 +297,8 @@ def preprocess_ours(folder: Path, filter_name: str, workers: int) -> None:
         "limit": None,
     }
     outputs = {split: folder / f"ours-{filter_name}" / f"{split}_data.npz" for split in SPLITS}
-    validated = ValidatedImages(folder / ARCHIVE, folder / PARTITION, folder / TABLE)
-    preprocess(validated, outputs, from_dict(PreprocessingSettings, settings), workers, "bench")
+    files = ImageFiles(folder / ARCHIVE, folder / PARTITION, folder / TABLE)
+    preprocess(files, outputs, from_dict(PreprocessingSettings, settings), workers, "bench")
 
 
 def verify_plain(folder: Path) -> None:

@@ -308,7 +308,8 @@ def preprocess(folder: Path, output: Path, device: str, decoder: str, workers: i
     from bench_data import ARCHIVE, CROP, DECODING, PARTITION, SIZE, TABLE
 
     from vaebench.base.values import from_dict
-    from vaebench.data.preprocessing import PreprocessingSettings, ValidatedImages, preprocess
+    from vaebench.data.image_table import ImageFiles
+    from vaebench.data.preprocessing import PreprocessingSettings, preprocess
 
     settings = DECODING | {
         "crop": {"center": CROP},
@@ -322,8 +323,8 @@ def preprocess(folder: Path, output: Path, device: str, decoder: str, workers: i
         "limit": None,
     }
     outputs = {split: output / f"{split}_data.npz" for split in CELEBA}
-    validated = ValidatedImages(folder / ARCHIVE, folder / PARTITION, folder / TABLE)
-    preprocess(validated, outputs, from_dict(PreprocessingSettings, settings), workers, "check")
+    files = ImageFiles(folder / ARCHIVE, folder / PARTITION, folder / TABLE)
+    preprocess(files, outputs, from_dict(PreprocessingSettings, settings), workers, "check")
 
 
 def evaluate(options: argparse.Namespace, results: Results) -> None:

@@ -108,7 +108,7 @@ def test_a_job_without_state_works_until_its_time_limit_which_is_named(prepared,
     place.edit_profile(validate={"runtime": 30})
     script = place.folder / "workflow/scripts/validate.py"
     script.write_text(
-        script.read_text().replace("validate(\n", "__import__('time').sleep(600)\n        validate(\n", 1)
+        script.read_text().replace("        validate(", "        __import__('time').sleep(600)\n        validate(", 1)
     )
     target = "results/mnist/validation/images.csv"
     log = place.folder / "results/mnist/logs/validate.log"

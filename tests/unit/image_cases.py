@@ -9,6 +9,7 @@ from PIL import Image
 from vaebench.base.values import from_dict
 from vaebench.data import preprocessing, validation
 from vaebench.data.archive.image_file import Reading
+from vaebench.data.image_table import ImageFiles
 
 DECODING = {
     "exif_orientation": True,
@@ -36,14 +37,13 @@ PATTERN = [0, 0, 0, 1, 2]  # splits of consecutive images
 def validate(images, partition, table, summary, settings, workers):
     """The validation, its settings as the configuration has them."""
     settings = from_dict(validation.ValidationSettings, settings)
-    validation.validate(images, partition, table, summary, settings, workers)
+    validation.validate(ImageFiles(images, partition, table), summary, settings, workers)
 
 
 def preprocess(images, partition, table, outputs, settings, workers, dataset):
     """The preprocessing, its settings as the configuration has them."""
     settings = from_dict(preprocessing.PreprocessingSettings, settings)
-    validated = preprocessing.ValidatedImages(images, partition, table)
-    preprocessing.preprocess(validated, outputs, settings, workers, dataset)
+    preprocessing.preprocess(ImageFiles(images, partition, table), outputs, settings, workers, dataset)
 
 
 def picture(seed, width=178, height=218, mode="RGB"):

@@ -40,7 +40,7 @@ from vaebench.base.digests import content_digest, write_digest
 from vaebench.base.errors import UserError
 from vaebench.base.layout import SPLITS
 from vaebench.base.npz import open_array, read_manifest
-from vaebench.data.preprocessing import _tasks
+from vaebench.data.preprocessing import _batches
 from vaebench.data.recipe import frequent_sizes
 from vaebench.data.resize import gpu
 from vaebench.data.resize.resampling import Resampler
@@ -451,7 +451,7 @@ def test_large_images_come_in_small_batches(tmp_path, monkeypatch, pixels, batch
     asked = []
     monkeypatch.setattr("vaebench.data.preprocessing.BATCH_PIXELS", pixels)
     monkeypatch.setattr(
-        "vaebench.data.preprocessing._tasks", lambda jobs, size: asked.append(size) or _tasks(jobs, size)
+        "vaebench.data.preprocessing._batches", lambda splits, size: asked.append(size) or _batches(splits, size)
     )
     prepare(tmp_path / "out", *write_celeba(tmp_path, faces(5)), batch_size=7)
     assert asked == [batch]
@@ -485,15 +485,13 @@ def test_the_road_over_a_decoding_device(tmp_path, monkeypatch):
 RUN = """
 import json, sys
 from pathlib import Path
-from types import SimpleNamespace
 from vaebench.base.values import from_dict
-from vaebench.data.preprocessing import PreprocessingSettings, ValidatedImages, _tasks, preprocess
-from vaebench.data.recipe import frequent_sizes
-from vaebench.data.resize.resampling import Resampler
+from vaebench.data.image_table import ImageFiles
+from vaebench.data.preprocessing import PreprocessingSettings, preprocess
 images, partition, table, folder, settings, workers = json.loads(sys.argv[1])
 outputs = {split: Path(folder, split + "_data.npz") for split in ("train", "eval", "test")}
-validated = ValidatedImages(Path(images), Path(partition), Path(table))
-preprocess(validated, outputs, from_dict(PreprocessingSettings, settings), workers, "small")
+files = ImageFiles(Path(images), Path(partition), Path(table))
+preprocess(files, outputs, from_dict(PreprocessingSettings, settings), workers, "small")
 """
 
 

@@ -208,10 +208,11 @@ MEASURE = """
 import json, resource, sys
 from pathlib import Path
 from vaebench.base.values import from_dict
+from vaebench.data.image_table import ImageFiles
 from vaebench.data.validation import ValidationSettings, validate
-folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
-images, partition = folder / "images.zip", folder / "partition.txt"
-validate(images, partition, folder / "images.csv", folder / "summary.json", from_dict(ValidationSettings, settings), 1)
+folder, settings = Path(sys.argv[1]), from_dict(ValidationSettings, json.loads(sys.argv[2]))
+files = ImageFiles(folder / "images.zip", folder / "partition.txt", folder / "images.csv")
+validate(files, folder / "summary.json", settings, 1)
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
 """
 

@@ -22,6 +22,7 @@ from vaebench.data.archive.decoding import Memory, decode
 from vaebench.data.archive.image_file import ImageError
 from vaebench.data.archive.images import ImageSource, open_images
 from vaebench.data.archive.orientation import jpeg_orientation, turned
+from vaebench.data.image_table import ImageFiles
 from vaebench.data.recipe import Recipe, frequent_sizes
 from vaebench.data.resize import gpu
 from vaebench.data.resize.loops import compiled
@@ -30,7 +31,7 @@ from vaebench.data.resumable_npz import Done, PartialArray, RowWriter
 from vaebench.data.selection import RandomChoice, Selection, select
 from vaebench.data.worker_pool import WorkerPool, in_order, no_memory, worker_pool
 
-Task = tuple[str, RowWriter, int, np.ndarray, np.ndarray]  # split, its writer, first row, names, locators
+Batch = tuple[str, RowWriter, int, np.ndarray, np.ndarray]  # split, its writer, first row, names, locators
 WRITTEN_BYTES = 1 << 18  # pixels that a worker writes at once: still in the processor's cache then
 BATCH_PIXELS = 1 << 25  # decoded for one result, so that few large images keep all workers busy too
 SENT_BYTES = 1 << 23  # pixels that a worker sends to a GPU at once
@@ -48,17 +49,8 @@ class PreprocessingSettings:
     device: str  # auto, cpu or cuda
 
 
-@dataclass(frozen=True)
-class ValidatedImages:
-    """A zip or folder of images, the partition, and the table that the validation wrote."""
-
-    images: Path
-    partition: Path
-    table: Path
-
-
 def preprocess(
-    validated: ValidatedImages, outputs: dict[str, Path], settings: PreprocessingSettings, workers: int, dataset: str
+    files: ImageFiles, outputs: dict[str, Path], settings: PreprocessingSettings, workers: int, dataset: str
 ) -> None:
     """Write the npz (key `data`, uint8, n x C x H x W) and the JSON manifest of each split in `outputs`.
 
@@ -67,9 +59,8 @@ def preprocess(
     before everything is complete. Beside each npz lie two digests (`digests.content_digest`). UserError for whatever
     the user can mend.
     """
-    images, partition, table = validated.images, validated.partition, validated.table
-    source, recipe = open_images(images), settings.recipe
-    chosen = select(source, partition, table, outputs, settings.limit)
+    source, recipe = open_images(files.images), settings.recipe
+    chosen = select(source, files, outputs, settings.limit)
     sizes = [recipe.sizes(images) for images in chosen.values()]
     shape = recipe.image_shape(sizes)
     frequent = frequent_sizes(sizes) - {shape[1:]}  # what has its size already is not resized
@@ -77,19 +68,21 @@ def preprocess(
         compiled()  # once, before the workers start
     with worker_pool(workers) as pool, disk_errors(next(iter(outputs.values())).parent):
         device = gpu.choose(settings.device, recipe.decoder)
-        sources = {path.name: pool.submit(known_md5, path) for path in (images, partition) if path.is_file()}
-        content = _content(source, table, recipe)
-        jobs = {
-            split: Job(split, images, PartialArray(outputs[split], (len(images), *shape), content))
+        sources = {
+            path.name: pool.submit(known_md5, path) for path in (files.images, files.partition) if path.is_file()
+        }
+        content = _content(source, files.table, recipe)
+        splits = {
+            split: Split(images, PartialArray(outputs[split], (len(images), *shape), content))
             for split, images in chosen.items()
         }
-        arrays, compress = {split: job.array for split, job in jobs.items()}, settings.compress
+        arrays, compress = {split: part.array for split, part in splits.items()}, settings.compress
         _open(arrays.values(), compress)
         sealing = {split: pool.submit(_seal, array, compress) for split, array in arrays.items() if array.is_complete}
         with tqdm(total=sum(map(len, chosen.values())), unit=" images", desc=f"preprocess {dataset}") as progress:
             progress.update(sum(array.rows_done for array in arrays.values()))
-            work = Work(source, recipe, frequent, shape[1:])
-            for split, done in _do(work, pool, jobs, settings.batch_size, device):
+            worker = Worker(source, recipe, frequent, shape[1:])
+            for split, done in _process(worker, pool, splits, settings.batch_size, device):
                 arrays[split].record(done)
                 progress.update(done.stop - done.start)
                 if arrays[split].is_complete:  # the workers go on with the other splits
@@ -101,25 +94,24 @@ def preprocess(
             "sources": {name: {"md5": future.result()} for name, future in sources.items()},
             "versions": {library: version(library) for library in LIBRARIES},
         }
-        for split, job in jobs.items():
+        for split, part in splits.items():
             path, sha256, pixels = sealed[split]
-            ids = _write_manifest(job, {"split": split, "sha256": sha256, **common})
-            job.array.publish(path)
+            ids = _write_manifest(part, {"split": split, "sha256": sha256, **common})
+            part.array.publish(path)
             for kind, digest in (("pixels", pixels), ("ids", ids)):
-                with atomic_path(content_digest(job.array.path, kind)) as temporary:
+                with atomic_path(content_digest(part.array.path, kind)) as temporary:
                     temporary.write_text(f"{digest}\n")
-            described = " x ".join(map(str, job.array.shape))
+            described = " x ".join(map(str, part.array.shape))
             tqdm.write(
-                f"preprocess: {split} {described}, {len(job.images.skipped)} skipped: {job.array.path}",
+                f"preprocess: {split} {described}, {len(part.images.skipped)} skipped: {part.array.path}",
                 file=sys.stderr,
             )
 
 
 @dataclass(frozen=True)
-class Job:
+class Split:
     """A split: which images, and the file that they become."""
 
-    split: str
     images: Selection
     array: PartialArray
 
@@ -143,31 +135,32 @@ def _open(arrays: Collection[PartialArray], compress: bool) -> None:
     need_space(next(iter(arrays)).path.parent, left * (2 if compress else 1))
 
 
-def _do(
-    work: "Work", pool: WorkerPool, jobs: dict[str, Job], batch_size: int, device: str
+def _process(
+    worker: "Worker", pool: WorkerPool, splits: dict[str, Split], batch_size: int, device: str
 ) -> Iterator[tuple[str, Done]]:
     """Do what is missing of all splits; yields each finished range."""
     if device == "cpu":
-        pixels, images = (sum(count) for count in zip(*map(_pixels_and_images, jobs.values()), strict=True))
+        pixels, images = (sum(count) for count in zip(*map(_pixels_and_images, splits.values()), strict=True))
         batch_size = max(1, min(batch_size, BATCH_PIXELS * images // pixels))
-        yield from in_order(pool, work.resize, _tasks(jobs, batch_size))
+        yield from in_order(pool, worker.resize, _batches(splits, batch_size))
         return
-    recipe = work.recipe
-    frame_bytes = max(int(np.max(job.images.heights * job.images.widths)) for job in jobs.values()) * recipe.channels
+    recipe = worker.recipe
+    pixels = max(int(np.max(part.images.heights * part.images.widths)) for part in splits.values())
+    frame_bytes = pixels * recipe.channels
     batch_size = max(1, min(batch_size, SENT_BYTES // frame_bytes))
     if recipe.decoder != "nvjpeg":
-        for split, writer, start, frames in in_order(pool, work.crop, _tasks(jobs, batch_size)):
-            yield split, writer.write(start, [gpu.resize(frames, work.resampler)])
+        for split, writer, start, frames in in_order(pool, worker.crop, _batches(splits, batch_size)):
+            yield split, writer.write(start, [gpu.resize(frames, worker.resampler)])
         return
-    for split, writer, start, files in in_order(pool, work.read, _tasks(jobs, batch_size)):
-        packed = jobs[split].images.names[start : start + len(files)]
+    for split, writer, start, files in in_order(pool, worker.read, _batches(splits, batch_size)):
+        packed = splits[split].images.names[start : start + len(files)]
         frames = [recipe.cropped(pixels) for pixels in _decoded_by_gpu(packed, files, recipe)]
-        yield split, writer.write(start, [gpu.resize(frames, work.resampler)])
+        yield split, writer.write(start, [gpu.resize(frames, worker.resampler)])
 
 
-def _pixels_and_images(job: Job) -> tuple[int, int]:
-    heights, widths = job.images.heights.astype(np.int64), job.images.widths
-    return int((heights * widths).sum()), len(job.images)
+def _pixels_and_images(part: Split) -> tuple[int, int]:
+    heights, widths = part.images.heights.astype(np.int64), part.images.widths
+    return int((heights * widths).sum()), len(part.images)
 
 
 def _decoded_by_gpu(packed: np.ndarray, files: list[bytes], recipe: Recipe) -> list[np.ndarray]:
@@ -189,10 +182,10 @@ def _decoded_by_gpu(packed: np.ndarray, files: list[bytes], recipe: Recipe) -> l
     return [turned(pixels, jpeg_orientation(data)) for pixels, data in zip(images, files, strict=True)]
 
 
-def _tasks(jobs: dict[str, Job], batch_size: int) -> Iterator[Task]:
-    for split, job in jobs.items():
-        for start, stop in job.array.missing(batch_size):
-            yield split, job.array.writer, start, job.images.names[start:stop], job.images.locators[start:stop]
+def _batches(splits: dict[str, Split], batch_size: int) -> Iterator[Batch]:
+    for split, part in splits.items():
+        for start, stop in part.array.missing(batch_size):
+            yield split, part.array.writer, start, part.images.names[start:stop], part.images.locators[start:stop]
 
 
 @lru_cache
@@ -201,7 +194,7 @@ def _resampler(height: int, width: int, channels: int, size: tuple[int, int], fi
 
 
 @dataclass(frozen=True)
-class Work:
+class Worker:
     """What the workers do with a batch of images."""
 
     source: ImageSource
@@ -274,16 +267,16 @@ class Work:
         return part
 
 
-def _write_manifest(job: Job, facts: Mapping[str, object]) -> str:
+def _write_manifest(part: Split, facts: Mapping[str, object]) -> str:
     """The card of the split's data; the SHA-256 of its ids."""
-    mean, deviation = job.array.mean_and_deviation()
+    mean, deviation = part.array.mean_and_deviation()
     facts = {
         **facts,
         "key": "data",
         "dtype": "uint8",
-        "shape": list(job.array.shape),
+        "shape": list(part.array.shape),
         "mean": mean,
         "std": deviation,
-        "skipped": job.images.skipped,
+        "skipped": part.images.skipped,
     }
-    return write_manifest(job.array.path, facts, packed_names.unpack(job.images.names))
+    return write_manifest(part.array.path, facts, packed_names.unpack(part.images.names))

@@ -14,7 +14,7 @@ from vaebench.base.errors import UserError
 from vaebench.base.formats import FORMATS
 from vaebench.data.archive import packed_names
 from vaebench.data.archive.images import ImageSource, keys, read_partition
-from vaebench.data.image_table import COLUMNS
+from vaebench.data.image_table import COLUMNS, ImageFiles
 
 
 class RandomChoice(TypedDict):
@@ -39,7 +39,7 @@ class Selection:
 
 
 def select(
-    source: ImageSource, partition: Path, table: Path, splits: Iterable[str], limit: int | RandomChoice | None
+    source: ImageSource, files: ImageFiles, splits: Iterable[str], limit: int | RandomChoice | None
 ) -> dict[str, Selection]:
     """{split: Selection} of the images that the table calls ok, at most `limit` of each split.
 
@@ -49,20 +49,20 @@ def select(
     UserError when a split has none, or when the images are no longer those that were validated.
     """
     columns = {split: Columns() for split in splits}
-    usable = packed_names.pack(_usable(table, columns, limit if isinstance(limit, int) else None))
+    usable = packed_names.pack(_usable(files.table, columns, limit if isinstance(limit, int) else None))
     paths, locators = source.index()
-    found = keys(paths, read_partition(partition).names)
+    found = keys(paths, read_partition(files.partition).names)
     del paths  # the largest of these arrays
     position = packed_names.find(usable, found)
     if (position < 0).any():
         lost = usable[np.argmax(position < 0)].decode()
-        raise UserError(f"{source.path} no longer holds {lost}, which {table} lists; run the validation again")
+        raise UserError(f"{source.path} no longer holds {lost}, which {files.table} lists; run the validation again")
     selections, locators = {}, locators[position]
     for split, column in columns.items():
         if not column.rows:
             left_out = column.skipped and "; left out was {image}, {reason}".format_map(column.skipped[0])
             raise UserError(
-                f"no usable image for the {split} split: see {table}, and the numbers in {partition} "
+                f"no usable image for the {split} split: see {files.table}, and the numbers in {files.partition} "
                 f"(0 train, 1 eval, 2 test; each split needs at least one image){left_out or ''}"
             )
         rows, heights, widths = np.array(column.rows), np.array(column.heights), np.array(column.widths)

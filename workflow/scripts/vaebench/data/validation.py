@@ -23,7 +23,7 @@ from vaebench.data.archive.image_file import Header, ImageError, Reading
 from vaebench.data.archive.images import ImageSource, keys, open_images, read_partition
 from vaebench.data.archive.similar import similar
 from vaebench.data.cropping import Crop, crop_box
-from vaebench.data.image_table import COLUMNS
+from vaebench.data.image_table import COLUMNS, ImageFiles
 from vaebench.data.worker_pool import in_order, no_memory, worker_pool
 
 BATCH = 256
@@ -62,10 +62,8 @@ class ValidationSettings:
     reading: Reading
 
 
-def validate(
-    images: Path, partition: Path, table: Path, summary: Path, settings: ValidationSettings, workers: int
-) -> None:
-    """Decode every image of the partition and write `table` (a row per image, COLUMNS) and `summary` (JSON counts).
+def validate(files: ImageFiles, summary: Path, settings: ValidationSettings, workers: int) -> None:
+    """Decode every image of the partition and write the table (a row per image, COLUMNS) and `summary` (JSON counts).
 
     In the table, status is `ok`, or why the image is left out: `damaged` (checksum, decoding), `unsupported` (a kind
     that is not read), `large` (more pixels or bytes than allowed), `unexpected` (not the format, mode or size of
@@ -74,11 +72,11 @@ def validate(
     partition, unlisted ones last. When more than `max_bad_fraction` of the partition's images are bad, neither is
     written: their rows are in BAD_LIST beside the table, and a UserError names that and the first of them.
     """
-    source = open_images(images)
+    source, table = open_images(files.images), files.table
     check = Check(source, settings)
     tally = Tally()
     with worker_pool(workers) as pool, disk_errors(table.parent), atomic_path(table) as temporary:
-        listed, total, tasks = _plan(source, partition)
+        listed, total, tasks = _plan(source, files.partition)
         with (
             open(temporary, "w", newline="", encoding="utf-8") as file,
             tqdm(total=total, unit=" images", desc="validate") as progress,
