@@ -40,7 +40,7 @@ from vaebench.models.storage import load_model
 from vaebench.sampling.choice import find_sampler
 from vaebench.sampling.request import Request
 from vaebench.training.one_training import train
-from vaebench.training.record import TrainingFiles
+from vaebench.training.record import TrainingFiles, TrainingJob
 
 BATCH = 100  # images in one pass of a measurement
 MARKS = {"pythae VAE": "s", "our VAE": "o", "our sigma-VAE": "D"}
@@ -120,7 +120,7 @@ def trained(spec: RunSpec, epochs: int, images: Images, options: argparse.Namesp
         paths = {name: Path(folder) / name for name in ("output", "history", "provenance", "state")}
         files = TrainingFiles(images.path("train"), images.path("eval"), **paths)
         started = time.process_time()
-        train(with_training(spec, epochs=epochs), 0, files, code="bench", threads=options.threads)
+        train(TrainingJob(with_training(spec, epochs=epochs), 0, files, "bench"), options.threads)
         spent = (time.process_time() - started) / options.threads
         return spent, load_model(paths["output"])
 

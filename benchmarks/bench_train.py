@@ -41,6 +41,7 @@ from vaebench.models.run_spec import RunSpec
 from vaebench.training.checkpoint import Checkpoint, seed_everything
 from vaebench.training.numerics import numerics
 from vaebench.training.precision import choose_precision
+from vaebench.training.record import TrainingJob
 from vaebench.training.tracking import NoTracker
 from vaebench.training.trainer import Trainer
 
@@ -147,7 +148,7 @@ def ours(
     """Our loop."""
     with numerics(spec.training, device, arguments.threads), Interruption() as interruption:
         files = files_in(folder)
-        trainer = Trainer(spec, 0, files, device, Checkpoint(files.state, "bench"), interruption)
+        trainer = Trainer(TrainingJob(spec, 0, files, "bench"), device, Checkpoint(files.state, "bench"), interruption)
         for question in questions(connection):
             if question == "share_of_peak":
                 connection.send(share_of_peak(trainer, last_value(trainer, "images_per_second"), device))

@@ -144,6 +144,7 @@ def time_study(options: argparse.Namespace, results: Results) -> None:
     from vaebench.base.npz import write_array
     from vaebench.config.runs import expand_runs
     from vaebench.training.one_training import trainer_at_work
+    from vaebench.training.record import TrainingJob
     from vaebench.training.tracking import NoTracker
 
     count = 64 if options.tiny else 12_800
@@ -155,7 +156,7 @@ def time_study(options: argparse.Namespace, results: Results) -> None:
             write_array(folder / f"{name}_data.npz", part)
         for spec in runs:
             files = replace(files_in(folder), state=folder / spec.run)
-            with trainer_at_work(spec, 0, files, "check", os.cpu_count() or 1) as trainer:
+            with trainer_at_work(TrainingJob(spec, 0, files, "check"), os.cpu_count() or 1) as trainer:
                 for _ in range(2):
                     trainer.train_epoch(NoTracker())
                 rate, precision = last_value(trainer, "images_per_second"), trainer.training.precision
@@ -177,6 +178,7 @@ def compare_training(
 
     from vaebench.training.checkpoint import Checkpoint
     from vaebench.training.numerics import numerics
+    from vaebench.training.record import TrainingJob
     from vaebench.training.tracking import NoTracker
     from vaebench.training.trainer import Trainer
 
@@ -188,7 +190,8 @@ def compare_training(
         spec = specification(model, nets, discriminator, precision, False, batch)
         with numerics(spec.training, device, threads):
             state = Checkpoint(place / precision, "check")
-            trainers[precision] = Trainer(spec, 0, files_in(folder), device, state, interruption)
+            job = TrainingJob(spec, 0, files_in(folder), "check")
+            trainers[precision] = Trainer(job, device, state, interruption)
     stock = stock_trainer(specification(model, nets, discriminator, "fp32", False, batch), images, place, device)
 
     def rate_of_stock(epoch: int) -> float:

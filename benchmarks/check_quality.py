@@ -39,6 +39,7 @@ from vaebench.results.tables import values_of
 from vaebench.sampling.samplers import SamplingFiles, sample
 from vaebench.sampling.sampling_settings import SamplingSettings
 from vaebench.training.one_training import train
+from vaebench.training.record import TrainingJob
 
 # Of reconstructions, bounds, latents and drawn images. Counts, such as active units, often do not spread at all.
 METRICS = ("mse", "ssim", "neg_elbo", "rate", "aggregate_variance", "codebook_perplexity", "nearest_train_distance")
@@ -106,7 +107,7 @@ def measured(
         for split in ("train", "eval"):
             (folder / f"{split}_data.npz").symlink_to(data[split].resolve())
         files = files_in(folder)
-        train(spec, seed, files, code="check", threads=1)
+        train(TrainingJob(spec, seed, files, "check"), threads=1)
         drawn = folder / "samples.npz"
         sample(SamplingFiles(files.output, data, drawn), spec.sampler, sampling, seed, threads=1)
         outputs = {name: folder / name for name in ("per_image.parquet", "latent.npz", "extremes.npz")}

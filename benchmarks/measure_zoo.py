@@ -24,6 +24,7 @@ from vaebench.config.runs import expand_runs
 from vaebench.models.lookup import trained_on_by
 from vaebench.models.run_spec import RunSpec
 from vaebench.training.one_training import train
+from vaebench.training.record import TrainingJob
 
 CONFIG = [Path("config/config.yaml"), Path("config/zoo.yaml")]
 
@@ -41,7 +42,7 @@ def course(spec: RunSpec, data: Path, weights: dict[str, Path], seed: int = 0) -
         for split in ("train", "eval"):
             (folder / f"{split}_data.npz").symlink_to((data / f"{split}_data.npz").resolve())
         files = replace(files_in(folder), weights=weights)
-        train(spec, seed, files, code="measure", threads=1)
+        train(TrainingJob(spec, seed, files, "measure"), threads=1)
         with open(files.history, newline="") as file:
             rows = [row for row in csv.DictReader(file) if (row["split"], row["term"]) == ("eval", "mse")]
     return [float(row["value"]) for row in rows]

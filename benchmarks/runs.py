@@ -14,7 +14,7 @@ from vaebench.base.values import from_dict
 from vaebench.models.run_spec import RunSpec
 from vaebench.models.storage import load_model
 from vaebench.training.one_training import train
-from vaebench.training.record import TrainingFiles
+from vaebench.training.record import TrainingFiles, TrainingJob
 
 FIELDS = {
     "VAE": {"latent_dim": 64},
@@ -78,7 +78,7 @@ def trained(spec: RunSpec, seed: int, train_data: Path, count: int, eval_data: P
     write_array(folder / "train_data.npz", np.array(open_array(train_data)[:count]))
     paths = {"output": folder / "model", "history": folder / "history.csv", "provenance": folder / "provenance.json"}
     files = TrainingFiles(folder / "train_data.npz", eval_data, **paths, state=folder / "state")
-    train(spec, seed, files, code="measure", threads=1)
+    train(TrainingJob(spec, seed, files, "measure"), threads=1)
     return load_model(paths["output"])
 
 

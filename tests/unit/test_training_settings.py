@@ -26,7 +26,7 @@ from vaebench.models.interface import Moment
 from vaebench.models.providers.pythae.catalog import MODELS
 from vaebench.training.checkpoint import Checkpoint
 from vaebench.training.objectives import make_objectives, step
-from vaebench.training.record import TrainingFiles
+from vaebench.training.record import TrainingFiles, TrainingJob
 from vaebench.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
@@ -266,7 +266,7 @@ def test_a_last_batch_that_halves_to_single_images_is_merged_where_it_could_not_
     images = TrainingFiles(tmp_path / "train.npz", tmp_path / "eval.npz", **outputs(tmp_path))
     checkpoint = Checkpoint(tmp_path / "state", "key")
     spec = make_spec("FactorVAE", net=net)
-    trainer = Trainer(spec, 0, images, torch.device("cpu"), checkpoint, Interruption())
+    trainer = Trainer(TrainingJob(spec, 0, images, "code"), torch.device("cpu"), checkpoint, Interruption())
     assert [len(batch) for batch in trainer.train_set.order(shuffle=True)] == sizes
 
 

@@ -17,7 +17,7 @@ from training_cases import make_spec
 
 from vaebench.base.npz import write_array
 from vaebench.training.one_training import train
-from vaebench.training.record import TrainingFiles
+from vaebench.training.record import TrainingFiles, TrainingJob
 
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 SHAPE = (1, 28, 28)
@@ -72,7 +72,7 @@ def trained(tmp_path_factory):
     paths = {"output": folder / "final_model", "history": folder / "history.csv"}
     paths |= {"provenance": folder / "provenance.json", "state": folder / "state"}
     data = folder / "data.npz"
-    train(make_spec("VAE", epochs=1), 3, TrainingFiles(data, data, **paths), code="code", threads=1)
+    train(TrainingJob(make_spec("VAE", epochs=1), 3, TrainingFiles(data, data, **paths), "code"), threads=1)
     return folder
 
 

@@ -20,7 +20,7 @@ from vaebench.base.npz import write_array
 from vaebench.models.lookup import AFTER_TRAINING
 from vaebench.models.run_spec import RunSpec
 from vaebench.training.one_training import train
-from vaebench.training.record import TrainingFiles
+from vaebench.training.record import TrainingFiles, TrainingJob
 
 # Settings that make a model small or set what its defaults refuse.
 FIELDS = {
@@ -89,7 +89,7 @@ def run(
     """Train, and give the paths of the results."""
     paths = outputs(folder)
     files = TrainingFiles(data["train_data"], data["eval_data"], **paths, weights=weights or {}, labels=labels or {})
-    train(spec, seed, files, code, threads=1, **more)
+    train(TrainingJob(spec, seed, files, code), threads=1, **more)
     return paths
 
 

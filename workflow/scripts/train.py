@@ -8,7 +8,7 @@ from vaebench.cluster.preflight import check_job
 from vaebench.config.search_space import with_choice
 from vaebench.models.run_spec import RunSpec
 from vaebench.training.one_training import train
-from vaebench.training.record import TrainingFiles
+from vaebench.training.record import TrainingFiles, TrainingJob
 
 with job(snakemake.log[0]):
     use_plugins(snakemake.params.plugins.files)
@@ -27,4 +27,5 @@ with job(snakemake.log[0]):
         labels=dict(zip(("train", "eval"), map(Path, snakemake.input.get("labels") or []), strict=False)),
     )
     check_job(spec.training.device, spec, files.train)
-    train(spec, int(snakemake.wildcards.seed), files, snakemake.params.code, snakemake.threads, how.tracking)
+    training = TrainingJob(spec, int(snakemake.wildcards.seed), files, snakemake.params.code)
+    train(training, snakemake.threads, how.tracking)

@@ -38,28 +38,39 @@ class TrainingFiles:
     choice: Path | None = None
     labels: Mapping[str, Path] = field(default_factory=dict)
 
-    def with_label_values(self, spec: RunSpec) -> RunSpec:
-        """The run, with the values of the labels where its model is conditional; `UserError` as `with_values`."""
-        return with_values(spec, self.labels.get("train")) if labels_of(spec) else spec
-
-    def digests(self, spec: RunSpec) -> dict[str, str]:
-        """The SHA-256 of the pixels of each split, and of the labels that a conditional model is given."""
-        pixels = {"train": pixels_sha256(self.train), "eval": pixels_sha256(self.eval)}
-        values = label_values(self.with_label_values(spec).config) if labels_of(spec) else {}
-        rows = {split: read_conditions(path, values) for split, path in self.labels.items() if values}
-        return pixels | {f"{split}_labels": sha256_of_rows(found) for split, found in rows.items()}
-
     def chosen(self) -> dict[str, Any]:
         """The options that a tuning chose, under `tuned`; empty where there was none."""
         return {} if self.choice is None else {"tuned": read_json("tuning", self.choice)["values"]}
 
 
-def training_key(spec: RunSpec, seed: int, code: str, data: Mapping[str, str]) -> str:
-    """A fingerprint of all that decides the result."""
-    training = {name: value for name, value in as_dict(spec.training).items() if name not in HOW_TO_TRAIN}
-    parts = {"model": spec.model, "nets": spec.nets, "config": spec.config, "training": training}
-    text = json.dumps({**parts, "seed": seed, "code": code, "data": data}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+@dataclass(frozen=True)
+class TrainingJob:
+    """One training: a run, its seed, the files, and a fingerprint of the code."""
+
+    spec: RunSpec
+    seed: int
+    files: TrainingFiles
+    code: str
+
+    def spec_with_label_values(self) -> RunSpec:
+        """The run, with the values of the labels where its model is conditional; `UserError` as `with_values`."""
+        return with_values(self.spec, self.files.labels.get("train")) if labels_of(self.spec) else self.spec
+
+    def data_digests(self) -> dict[str, str]:
+        """The SHA-256 of the pixels of each split, and of the labels that a conditional model is given."""
+        files = self.files
+        pixels = {"train": pixels_sha256(files.train), "eval": pixels_sha256(files.eval)}
+        values = label_values(self.spec_with_label_values().config) if labels_of(self.spec) else {}
+        rows = {split: read_conditions(path, values) for split, path in files.labels.items() if values}
+        return pixels | {f"{split}_labels": sha256_of_rows(found) for split, found in rows.items()}
+
+    def key(self) -> str:
+        """A fingerprint of all that decides the result."""
+        spec, training = self.spec, as_dict(self.spec.training)
+        decisive = {name: value for name, value in training.items() if name not in HOW_TO_TRAIN}
+        parts: dict[str, Any] = {"model": spec.model, "nets": spec.nets, "config": spec.config, "training": decisive}
+        parts |= {"seed": self.seed, "code": self.code, "data": self.data_digests()}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def write_history(rows: Sequence[Mapping[str, Any]], path: Path) -> None:

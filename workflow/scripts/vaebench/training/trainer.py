@@ -21,7 +21,6 @@ from vaebench.models.building import build_model
 from vaebench.models.finiteness import ProbabilityGuard, means_no_numbers
 from vaebench.models.interface import Autoencoder, Moment
 from vaebench.models.lookup import info_of
-from vaebench.models.run_spec import RunSpec
 from vaebench.models.state import kept_state, restore_model
 from vaebench.training.averaging import averaged, begin_average, update_average
 from vaebench.training.checkpoint import Checkpoint, Progress, seed_everything
@@ -29,7 +28,7 @@ from vaebench.training.divergence import DivergenceWatch
 from vaebench.training.minibatches import Minibatches, mean_losses
 from vaebench.training.numerics import peak_memory_mb, prepare
 from vaebench.training.objectives import make_objectives, prepare_step, step, step_as_pythae, step_schedulers
-from vaebench.training.record import TrainingFiles
+from vaebench.training.record import TrainingJob
 from vaebench.training.requirements import (
     check_images,
     check_select,
@@ -48,18 +47,13 @@ CHECK_EVERY = 64  # steps between two looks at the losses; each look waits for t
 class Trainer:
     """The state and the loop of one training: the model, what is minimised, and how far it has come.
 
-    The precision in `spec` is one that is computed in, not `auto`.
+    The precision of `job` is never `auto`: it was chosen before.
     """
 
     def __init__(
-        self,
-        spec: RunSpec,
-        seed: int,
-        files: TrainingFiles,
-        device: torch.device,
-        checkpoint: Checkpoint,
-        interruption: Interruption,
+        self, job: TrainingJob, device: torch.device, checkpoint: Checkpoint, interruption: Interruption
     ) -> None:
+        spec, seed, files = job.spec, job.seed, job.files
         self.spec, self.seed, self.device = spec, seed, device
         self.training = spec.training
         self.info = info_of(spec.model_name).of(spec.config)
@@ -194,7 +188,7 @@ class Trainer:
     def validate(self, epoch: int, fixed_noise: bool) -> dict[str, float]:
         """Means over the validation images of every loss term, and of `mse` for deterministic reconstructions.
 
-        Where weights are averaged, it is of the averaged ones. With `fixed_noise` each validation draws the same noise
+        Where weights are averaged, the averaged ones are used. With `fixed_noise` each validation draws the same noise
         and leaves the training's random numbers alone.
         """
         with averaged(self.model, self.progress.average):
@@ -211,7 +205,7 @@ class Trainer:
         return Progress(average=begin_average(self.model) if self.training.ema is not None else [])
 
     def _kept_state(self) -> dict[str, Any]:
-        """What is kept of an epoch: the model as it is validated."""
+        """The state that is kept of an epoch: that of the model as it is validated."""
         with averaged(self.model, self.progress.average):
             return kept_state(self.model)
 

@@ -14,7 +14,7 @@ from vaebench.base.formats import read_json, stamped
 from vaebench.config.search_space import TuningSettings, with_values
 from vaebench.models.run_spec import RunSpec
 from vaebench.training.one_training import trainer_at_work
-from vaebench.training.record import TrainingFiles, training_key
+from vaebench.training.record import TrainingFiles, TrainingJob
 from vaebench.training.state_folder import FAILURE
 from vaebench.training.trainer import Trainer
 from vaebench.tuning.proposals import derived_seed
@@ -30,8 +30,8 @@ class TrialMaker:
     """Makes the trials of one run.
 
     `train` and `eval` are npz files of uint8 images (n, C, H, W), `weights` the files of fixed networks that losses
-    need; test images are not known here. States are kept in a folder of each trial below `states` until the trial is
-    done, so that one that was killed goes on. `code` is a fingerprint of the code. `labels` are as in `TrainingFiles`.
+    need; test images are never read. States are kept in a folder of each trial below `states` until the trial is done,
+    so that a killed one goes on. `code` is a fingerprint of the code. `labels` are as in `TrainingFiles`.
     """
 
     spec: RunSpec
@@ -54,7 +54,7 @@ class TrialMaker:
         (folder / FAILURE).unlink(missing_ok=True)
         spec = replace(with_values(self.short, values), run=f"{self.spec.run} trial {number}")
         seed = derived_seed(self.settings.seed, "trial", number)
-        with trainer_at_work(spec, seed, self._files(folder), self.code, self.threads) as trainer:
+        with trainer_at_work(TrainingJob(spec, seed, self._files(folder), self.code), self.threads) as trainer:
             outcome = self._made(trainer, report)
         shutil.rmtree(folder)
         return outcome
@@ -67,8 +67,8 @@ class TrialMaker:
     @property
     def key(self) -> str:
         """A fingerprint of all that decides about the trials, save for their number."""
-        training = training_key(self.short, self.settings.seed, self.code, self._files(self.states).digests(self.short))
-        return tuning_key(self.settings, training)
+        training = TrainingJob(self.short, self.settings.seed, self._files(self.states), self.code)
+        return tuning_key(self.settings, training.key())
 
     def _files(self, folder: Path) -> TrainingFiles:
         """The files of one trial, which leaves nothing but its state."""
@@ -97,9 +97,9 @@ class TrialMaker:
 
 
 def tune(maker: TrialMaker, journal: Path, worker: int, workers: int, output: Path) -> None:
-    """Make trials until those of the tuning are all made or being made by others, and note in `output` which they are.
+    """Make trials until every one is made, or being made by another worker; then write the tuning's key to `output`.
 
-    Whoever of the `workers` (1 to `workers`) is killed goes on with the trial that it was at. Raises as `TrialMaker`.
+    A `worker` (1 to `workers`) that was killed goes on with its last trial. Raises as `TrialMaker`.
     """
     count = Trials(journal, maker.key, maker.settings).work(worker, workers, maker)
     with atomic_path(output) as temporary:
