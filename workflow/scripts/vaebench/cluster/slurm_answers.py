@@ -45,12 +45,12 @@ def parse_partitions(text: str, nodes: Mapping[str, tuple[Nodes, ...]]) -> tuple
         found.append(
             Partition(
                 fields["PartitionName"],
-                fields.get("Default") == "YES",
-                fields.get("State", "UP"),
-                minutes_of(fields.get("MaxTime", "UNLIMITED")),
-                None if allowed == "ALL" else frozenset(allowed.lower().split(",")),
-                frozenset(denied.lower().split(",")) - {"", "(null)"},
-                nodes.get(fields["PartitionName"], ()),
+                default=fields.get("Default") == "YES",
+                state=fields.get("State", "UP"),
+                minutes=minutes_of(fields.get("MaxTime", "UNLIMITED")),
+                accounts=None if allowed == "ALL" else frozenset(allowed.lower().split(",")),
+                denied=frozenset(denied.lower().split(",")) - {"", "(null)"},
+                nodes=nodes.get(fields["PartitionName"], ()),
             )
         )
     return tuple(found)

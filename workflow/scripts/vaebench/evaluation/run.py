@@ -146,16 +146,16 @@ def measure_held_out(
     trunks = [name for name in wanted_features(settings) if FEATURE_NETWORKS[name].backbone]
     task = Task(
         network,
-        training.seed,
-        images,
-        open_array(files.data["train"]),
-        files.samples,
-        settings,
-        PairMetrics(images.shape[1:], settings.lpips, trunks, weights, device),
-        weights,
-        device,
-        networks.ready,
-        {split: read_conditions(path, network.labels) for split, path in files.conditions.items()},
+        seed=training.seed,
+        images=images,
+        train=open_array(files.data["train"]),
+        drawn=files.samples,
+        settings=settings,
+        pairs=PairMetrics(images.shape[1:], settings.lpips, trunks, weights, device),
+        weights=weights,
+        device=device,
+        networks=networks.ready,
+        conditions={split: read_conditions(path, network.labels) for split, path in files.conditions.items()},
     )
     task.pairs.skipped |= networks.skipped
     if settings.dists:

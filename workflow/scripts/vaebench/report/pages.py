@@ -92,19 +92,20 @@ def originals(study: Study) -> Strip | None:
 def _page(study: Study, run: Run, slug: str, look: Look, cost_table: pd.DataFrame) -> RunPage:
     showcase, generated = run.arrays("showcase.npz"), run.generated(GENERATED)
     shown = showcase.get("reconstructions")
+    label = f"{run.name}: reconstruction of image"
     return RunPage(
         run,
-        slug,
-        look,
-        None if shown is None else cut_strip(f"{slug}-r", f"{run.name}: reconstruction of image", shown),
-        _generated(run, slug, generated),
-        _extremes(run, slug),
-        metric_rows(study, run),
-        _charts(study, run),
-        _cost_line(run, cost_table),
-        run.sampler,
-        metric_line(study, run, "mse"),
-        [
+        slug=slug,
+        look=look,
+        reconstructions=None if shown is None else cut_strip(f"{slug}-r", label, shown),
+        generated=_generated(run, slug, generated),
+        extremes=_extremes(run, slug),
+        metrics=metric_rows(study, run),
+        charts=_charts(study, run),
+        cost=_cost_line(run, cost_table),
+        sampler=run.sampler,
+        error=metric_line(study, run, "mse"),
+        further=[
             (sampler_words(run.drawn_by(label)), _generated(run, f"{slug}-{place}", run.generated(GENERATED, label)))
             for place, label in enumerate(run.samplers[1:], 2)
         ],

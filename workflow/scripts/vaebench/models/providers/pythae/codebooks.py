@@ -21,7 +21,7 @@ class LookupQuantizer(Quantizer):
         """Quantise z, (B, h, w, embedding_dim); `uses_ddp` is pythae's and has no meaning on one device."""
         indices = nearest_codes(z, self.embeddings.weight)
         factors = self.commitment_loss_factor, self.quantization_loss_factor
-        return _output(indices, *_Lookup.apply(z, self.embeddings.weight, indices, *factors))
+        return _output(indices, *_Lookup.apply(z, self.embeddings.weight, indices, factors))
 
 
 class LookupQuantizerEMA(QuantizerEMA):
@@ -30,7 +30,7 @@ class LookupQuantizerEMA(QuantizerEMA):
     def forward(self, z: Tensor, uses_ddp: bool = False) -> ModelOutput:
         """Quantise z, (B, h, w, embedding_dim); when training, the codes move afterwards."""
         indices = nearest_codes(z, self.embeddings)
-        output = _output(indices, *_Lookup.apply(z, self.embeddings, indices, self.commitment_loss_factor, 0.0))
+        output = _output(indices, *_Lookup.apply(z, self.embeddings, indices, (self.commitment_loss_factor, 0.0)))
         if self.training:
             self._follow(z.detach(), indices)
         return output
@@ -71,25 +71,21 @@ def nearest_codes(z: Tensor, codebook: Tensor) -> Tensor:
 class _Lookup(torch.autograd.Function):
     """The codes of a codebook (K, D) at `indices`, and the loss that draws latents z, (..., D), and codes together.
 
-    The loss is `commitment` + `quantization` times the mean squared distance of z and its codes, of which z gets the
-    gradient of the first and the codes that of the second. The gradient of the codes goes straight through to z.
+    `factors`: of commitment and of quantization loss. The loss is their sum times the mean squared distance
+    of z and its codes; z gets the gradient of the first, and the codes that of the second. The gradient of the
+    quantised vectors goes straight through to z.
     """
 
     @staticmethod
     def forward(
-        ctx: Any,
-        z: Tensor,
-        codebook: Tensor,
-        indices: Tensor,
-        commitment: float,
-        quantization: float,
+        ctx: Any, z: Tensor, codebook: Tensor, indices: Tensor, factors: tuple[float, float]
     ) -> tuple[Tensor, Tensor]:
         """The codes, like z, and the loss, a scalar."""
         codes = functional.embedding(indices, codebook)
         difference = z - codes
         ctx.save_for_backward(difference, indices)
-        ctx.factors, ctx.size = (commitment, quantization), len(codebook)
-        return codes, difference.square().mean() * (commitment + quantization)
+        ctx.factors, ctx.size = factors, len(codebook)
+        return codes, difference.square().mean() * sum(factors)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -101,7 +97,7 @@ class _Lookup(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             moves = difference.reshape(-1, difference.shape[-1]) * -to_codebook
             book = torch.zeros_like(moves[:1]).expand(ctx.size, -1).clone().index_add_(0, indices.reshape(-1), moves)
-        return torch.addcmul(codes, difference, to_z), book, None, None, None
+        return torch.addcmul(codes, difference, to_z), book, None, None
 
 
 def _output(indices: Tensor, codes: Tensor, loss: Tensor) -> ModelOutput:
