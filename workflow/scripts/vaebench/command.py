@@ -1,4 +1,4 @@
-"""The command `vaebench`: what one asks of a study from a shell, beside running it with snakemake."""
+"""The command `vaebench`: questions about a study, asked from a shell; snakemake runs the study."""
 
 import argparse
 import importlib

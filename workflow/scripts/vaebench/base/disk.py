@@ -15,7 +15,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True)
 class Disk:
-    """A disk that a study writes to: folders on it, the bytes still to be written there, and those that are free."""
+    """A disk that a study writes to: the study's folders on it, bytes still to be written there, and free bytes."""
 
     folder: str
     needed: float

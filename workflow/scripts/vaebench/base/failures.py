@@ -103,7 +103,7 @@ def full_disk_as_user_error(folder: Path) -> Iterator[None]:
 
 
 def reason_of_error(error: BaseException) -> str | None:
-    """What an exception means to the user that comes from a full disk or used-up memory; None for any other."""
+    """What an exception that comes from a full disk or used-up memory means to the user; None for any other."""
     for cause in _causes(error):
         number = cause.errno if isinstance(cause, OSError) else None
         words = _first_line(cause)
@@ -115,12 +115,12 @@ def reason_of_error(error: BaseException) -> str | None:
 
 
 def out_of_memory(words: str) -> str:
-    """That an allocation was refused, in whose words, and what to do."""
+    """A message that an allocation was refused: the words of the library, and what to do."""
     return f"out of memory ({words}); lower batch sizes or threads, or give this step more memory: {AGAIN}"
 
 
 def no_space(folder: Path | None = None) -> str:
-    """That a disk is full, with what is free in `folder`, or else where results and temporary files are written."""
+    """A message that a disk is full: what is free in `folder`, else where results and temporary files are written."""
     places = dict.fromkeys((str(folder),) if folder else (os.getcwd(), os.environ.get("TMPDIR", "/tmp")))
     free = [f"{shutil.disk_usage(place).free / 1e9:.2f} GB in {place}" for place in places if Path(place).is_dir()]
     return f"no space left on the disk (free: {', '.join(free)}); free some or raise the quota: {AGAIN}"

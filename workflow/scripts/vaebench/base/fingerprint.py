@@ -61,7 +61,7 @@ class Sources:
 
 @dataclass(frozen=True)
 class Code:
-    """Code that a script runs without naming it in an import statement.
+    """Code that a script runs without importing it by a statement.
 
     modules: dotted names in this package; files: sources outside it; facts: what decides of a table that does not count
     as a whole, as text. uncalled: names of functions in the modules `CALLED_BY_STAGE` that nothing calls in this stage
@@ -74,7 +74,7 @@ class Code:
     uncalled: frozenset[str] = frozenset()
 
     def joined(self, other: "Code") -> "Code":
-        """Both together."""
+        """The code of both."""
         facts = "\n".join(part for part in (self.facts, other.facts) if part)
         return Code(self.modules | other.modules, self.files | other.files, facts, self.uncalled | other.uncalled)
 

@@ -41,7 +41,7 @@ class Interrupted(SystemExit):
 
 
 class Interruption:
-    """While in the block, `asked` is the number of the signal that asked to stop, and 0 before.
+    """In the block, `asked` is the number of the signal that asked to stop; 0 while none has.
 
     A second Ctrl-C does not wait for the work to notice: it raises KeyboardInterrupt, unless `finished` is set, which
     says that nothing is left to be stopped.
@@ -62,7 +62,7 @@ class Interruption:
         self._handling.__exit__(kind, error, traceback)
 
     def end(self, kept: str) -> "Interrupted":
-        """The exception that ends the process; `kept` says what becomes of its work."""
+        """The exception that ends the process; `kept` says in words what happens to its work."""
         return Interrupted(128 + self.asked, f"{CAUSES[signal.Signals(self.asked)]}; {kept}")
 
     def _note(self, number: int, frame: FrameType | None) -> None:

@@ -16,7 +16,7 @@ def training_folder(runs: Path, run: str, seed: int | str) -> Path:
 
 
 def state_folder(training: Path) -> Path:
-    """Where a training goes on after it was killed, and what it says of itself meanwhile; `training` is its folder."""
+    """The folder of a training's checkpoints, progress and failure; `training` is the training's folder."""
     return training / "training_state"
 
 

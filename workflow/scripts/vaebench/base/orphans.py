@@ -15,7 +15,7 @@ LOOK_AGAIN = 0.5  # seconds
 
 @contextmanager
 def ending_with_starter() -> Iterator[None]:
-    """In the block this process is asked to end (SIGTERM) when the one that started it has ended, as by SIGKILL."""
+    """In the block this process gets a SIGTERM when the process that started it has ended, for example by SIGKILL."""
     starter, done = _starter(), threading.Event()
     if starter is not None:
         threading.Thread(target=_watch, args=(starter, done), daemon=True).start()

@@ -23,7 +23,7 @@ class Place:
 
 
 def remember(module: str) -> None:
-    """From now on what comes out of the module of this name is said to be the user's own."""
+    """From now on exceptions that come out of the module of this name count as the user's own."""
     _MODULES.add(module)
 
 
@@ -42,6 +42,6 @@ def place_of(error: BaseException) -> Place | None:
 
 
 def told(error: BaseException) -> str:
-    """An exception in words, with its place where that is in a user's own code."""
+    """An exception in words, with the line where it comes out of a user's own code."""
     place, words = place_of(error), f"{type(error).__name__}: {error}"
     return words if place is None else f"{place}: {place.function} failed: {words}"

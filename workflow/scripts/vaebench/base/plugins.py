@@ -1,4 +1,4 @@
-"""Decorators that mark what a file of a user's own adds to the package: `plugins:` in the config names the file.
+"""Decorators that mark what a user's own file adds to the package: `plugins:` in the config names the file.
 
 Each marks one function or class and returns it unchanged. What a file adds is read off its source, without importing
 it (`plugin_files`); so names and options are written as literals. docs/adding-*.md has an example of each.

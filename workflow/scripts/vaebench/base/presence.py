@@ -10,10 +10,10 @@ from pathlib import Path
 
 
 def enter(path: Path) -> tuple[int | None, str | None]:
-    """Lock the file at `path` together with all others who do; the system ends that with this process.
+    """Take a shared lock on the file at `path`, which the system releases when this process ends.
 
-    The open file that holds the lock, and, when nobody else has it now, what its last holder had written there. None
-    for both where it cannot be set, as on a file system without locks.
+    Returns the open file that holds the lock and, when no other process holds it, what its last holder had written
+    there. Both are None where there can be no lock, as on a file system without locks.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

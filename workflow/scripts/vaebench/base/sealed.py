@@ -16,7 +16,7 @@ BLOCK = 1 << 20
 
 
 class Damaged(Exception):
-    """A file is not what was written; the words say in which way."""
+    """A file is not as it was written; the message says in which way."""
 
 
 def save_sealed(content: object, path: Path) -> None:

@@ -16,9 +16,9 @@ NUMBERS = ("runtime", "mem_mb", "gpu", "cpus_per_task")  # resources that are nu
 
 
 def mistakes_in_profile(profile: Mapping[str, Any]) -> Iterator[str]:
-    """What no cluster could make sense of in a profile: the key, and what is wrong with its value.
+    """Values in a profile that no cluster could use: the key, and what is wrong with its value.
 
-    Only where there is none can `requests_of_profile` be asked.
+    `requests_of_profile` may be called only where there is none.
     """
     unlike = [key for key in SECTIONS if not isinstance(profile.get(key) or {}, Mapping)]
     yield from (f"{key}: it needs keys of its own, each with a value" for key in unlike)

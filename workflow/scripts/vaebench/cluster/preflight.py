@@ -109,7 +109,7 @@ def _gpu(facts: Facts, needs: Needs) -> Iterator[Finding]:
 
 
 def _why_no_gpu(facts: Facts) -> str:
-    """Of the reasons for which torch sees no GPU, the first that applies."""
+    """The first reason that applies why torch sees no GPU."""
     if facts.cuda is None:
         return f"torch {facts.torch} is a CPU build: install the CUDA build of the lock with `make install`"
     if facts.driver is None:
@@ -132,7 +132,7 @@ def _why_no_gpu(facts: Facts) -> str:
 
 
 def _other_lock(facts: Facts, *capabilities: tuple[int, int]) -> str:
-    """The advice to install the lock for CUDA 12, where that is the one that would do."""
+    """The advice to install the lock for CUDA 12, where that one would work."""
     if lock_for(facts.driver, capabilities) != CUDA12 or (facts.cuda or "").startswith("12"):
         return ""
     return f", or install {CUDA12} with `make install CUDA=12`"

@@ -14,7 +14,7 @@ from vaebench.cluster.efficiency import from_benchmarks
 
 @dataclass(frozen=True)
 class Running:
-    """A job at work: its rule, the seconds since it began, and the seconds it says it still needs, if it says so."""
+    """A running job: its rule, the seconds since it began, and the seconds that it says it still needs, if it does."""
 
     rule: str
     elapsed: float

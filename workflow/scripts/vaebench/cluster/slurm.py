@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Request:
-    """What the jobs of a rule or a group ask for. None: SLURM's default, or known only when they are submitted."""
+    """What the jobs of a rule or a group ask for; None is SLURM's default, or not known before they are submitted."""
 
     jobs: str
     attempt: int = 1

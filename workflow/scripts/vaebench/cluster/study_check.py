@@ -25,7 +25,7 @@ def needs_of(config: Mapping[str, Any], disks: Iterable[Disk], folder: Path = Pa
 
 
 def check_networks(config: Mapping[str, Any]) -> Iterator[Finding]:
-    """The plugins that cannot be imported, and networks and metrics of one's own that fail on these images."""
+    """Plugins that cannot be imported, and the user's own networks and metrics that fail on these images."""
     from vaebench.base.plugin_files import not_importable, plugins_in_use
     from vaebench.config.runs import expand_runs
     from vaebench.config.sections import evaluation_settings, input_shape

@@ -10,5 +10,5 @@ PUBLISHED = {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
 
 
 def published_file(name: str) -> Path:
-    """The file of a source: of ours by its name, a user's own by its path."""
+    """The file of a source: one of ours by its name, a user's own by its path."""
     return PUBLISHED.get(name, Path(name))

@@ -41,7 +41,7 @@ def own_samplers(entry: Mapping[str, Any]) -> list[Named]:
 
 
 def kind_of(info: ModelInfo) -> str | None:
-    """What a model's latents are, a key of `KINDS`; None of a class of a user's own."""
+    """What a model's latents are, a key of `KINDS`; None for a user's own class."""
     if info.is_open:
         return None
     return "codes" if info.posterior in ("codes", "vq") else "continuous"
@@ -98,7 +98,7 @@ def key_of(entry: Mapping[str, Any]) -> str:
 def why_no_options(sampler: Named, spec: ModelSpec | None = None) -> str | None:
     """Why a sampler cannot have its options, for the model of `spec` where given, whose configuration is sound.
 
-    None where it can, and where only the model knows: of a prior of its own, and of a class of a user's own.
+    None where it can, and where only the model could tell: for a model's own prior, and for a user's own class.
     """
     info = MODELS.get(spec.model) if spec is not None and spec.model is not None else None
     if info is not None and info.is_open:

@@ -60,7 +60,7 @@ def _not_finite(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, st
 
 
 def _deepest(error: ValidationError) -> ValidationError:
-    """Of the reasons why no alternative fits, the one that lies deepest: it is of the alternative that was meant.
+    """Of the reasons why no alternative fits, the one deepest in the value: its alternative is the one that was meant.
 
     Where the value is of another type than every alternative, their types together are the reason.
     """
@@ -132,7 +132,7 @@ def _types(rule: Any) -> list[str]:
 
 
 def _remove(config: dict[str, Any], path: KeyPath) -> bool:
-    """Take the value at `path` out of `config`, or what cannot stand without it; whether anything was taken.
+    """Remove the value at `path` from `config`, or the section that needs it; returns whether anything was removed.
 
     A list goes as a whole, and so does a mapping that lacks the key; a model's entry becomes null, so that others can
     name it.
@@ -205,14 +205,14 @@ def unknown(
     what: str = "key",
     elsewhere: list[str] | tuple[str, ...] = (),
 ) -> str:
-    """That `name` is not among the `allowed`, with what was perhaps meant: a like one, or the same key `elsewhere`."""
+    """A message that `name` is not `allowed`, with what was perhaps meant: a similar name, or the key `elsewhere`."""
     meant = [*get_close_matches(str(name), [str(other) for other in allowed], n=1), *elsewhere]
     hint = f"did you mean {' or '.join(meant)}? " if meant else ""
     return f"unknown {what} {name!r}; {hint}allowed: {listing(allowed)}"
 
 
 def listing(names: Iterable[object]) -> str:
-    """The names as a sentence has them."""
+    """The names as part of a sentence."""
     return ", ".join("null" if name is None else str(name) for name in names)
 
 

@@ -21,7 +21,7 @@ Value = bool | int | float | str | None
 class Span:
     """All numbers from `low` to `high`, both included; whole ones where both are.
 
-    log: as many between 1 and 10 as between 10 and 100.
+    log: spread evenly in the logarithm.
     """
 
     low: int | float

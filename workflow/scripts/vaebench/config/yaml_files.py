@@ -67,9 +67,9 @@ def check_command_line(arguments: Sequence[str]) -> None:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """PyYAML's safe loader, made to refuse equal keys, of which it takes the last, and values that hold themselves.
+    """PyYAML's safe loader, which also refuses equal keys (PyYAML takes the last) and values that contain themselves.
 
-    Of a value that cannot be it says which one.
+    For a value that cannot be made its message says which one.
     """
 
     def __init__(self, text: str) -> None:

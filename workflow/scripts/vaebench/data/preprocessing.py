@@ -110,7 +110,7 @@ def preprocess(
 
 @dataclass(frozen=True)
 class Split:
-    """A split: which images, and the file that they become."""
+    """One split: its images, and the file that they become."""
 
     images: Selection
     array: PartialArray
@@ -138,7 +138,7 @@ def _open(arrays: Collection[PartialArray], compress: bool) -> None:
 def _process(
     worker: "Worker", pool: WorkerPool, splits: dict[str, Split], batch_size: int, device: str
 ) -> Iterator[tuple[str, Done]]:
-    """Do what is missing of all splits; yields each finished range."""
+    """Make the missing rows of all splits; yields each finished range with its split."""
     if device == "cpu":
         pixels, images = (sum(count) for count in zip(*map(_pixels_and_images, splits.values()), strict=True))
         batch_size = max(1, min(batch_size, BATCH_PIXELS * images // pixels))
@@ -195,7 +195,7 @@ def _resampler(height: int, width: int, channels: int, size: tuple[int, int], fi
 
 @dataclass(frozen=True)
 class Worker:
-    """What the workers do with a batch of images."""
+    """What a worker process does with a batch of images."""
 
     source: ImageSource
     recipe: Recipe

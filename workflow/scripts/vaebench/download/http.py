@@ -122,7 +122,7 @@ def _receive(session: requests.Session, transfer: Transfer, timeout: float, prog
 
 
 def _headers(have: int, proof: str | None) -> dict[str, str]:
-    """What to ask for with `have` bytes there, if the file is still the one of `proof` where that is given."""
+    """The headers that ask for what follows the first `have` bytes, with `proof` only if the file is still that one."""
     headers = {"Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"

@@ -39,7 +39,7 @@ FeatureFunction = Callable[[Tensor], Tensor]  # images (B, C, H, W) -> features 
 
 @dataclass
 class Networks:
-    """Feature networks by name, and why others cannot take the images."""
+    """Feature networks by name, and for others the reason why they cannot take the images."""
 
     ready: dict[str, FeatureFunction] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -111,7 +111,7 @@ class Task:
 
     @property
     def cooled(self) -> str:
-        """How the images were drawn from a distribution narrower than the one that was fitted; empty where not."""
+        """The options by which images were drawn from a narrower distribution than the fitted one; else empty."""
         return " and ".join(narrowed(self.recipe["options"]))
 
     @cached_property
@@ -171,7 +171,7 @@ class Pass:
         self.count += kept
 
     def room(self, kept: int, limit: int) -> int:
-        """Of how many of the next `kept` images the features are still wanted."""
+        """How many of the next `kept` images still have their features kept."""
         return max(min(kept, limit - self.count), 0)
 
     def columns(self) -> dict[str, np.ndarray]:

@@ -62,7 +62,7 @@ def balanced_accuracy(truth: np.ndarray, answers: np.ndarray) -> tuple[float, fl
 def _told(name: str, scores: Mapping[str, tuple[float, float]], count: int, note: str) -> dict[str, Value]:
     """The rows of one metric: the mean over the labels, and each of several labels.
 
-    Shares of 0 and 1 alone do not tell how far they may be from them: without a standard error.
+    Where all shares are 0 or 1 nothing tells how far off they are: there is no standard error.
     """
     means, errors = zip(*scores.values(), strict=True)
     error = math.sqrt(sum(each**2 for each in errors)) / len(errors)

@@ -56,7 +56,7 @@ class EvaluationFiles:
 def job_of(
     files: Mapping[str, Any], parameters: Mapping[str, Any], seed: int
 ) -> tuple[TrainingIdentity, EvaluationFiles, EvaluationSettings]:
-    """What an evaluation measures, from which files and how, by the names that the rule's inputs and parameters have.
+    """What an evaluation measures, from which files, and how: from the rule's inputs and parameters, by their names.
 
     `data` is a list in the order of `SPLITS`, `weights` are named by their networks, and `labels`, where there are any,
     is a list of one. What cannot change a result is apart from the other settings, in `how`.
@@ -175,7 +175,7 @@ def measure_held_out(
 
 
 def posterior_on_trial(task: Task) -> Posterior:
-    """The posterior of one image, for what is the same of all."""
+    """The posterior of one image, for facts that are the same for all images."""
     with task.model.on_trial():
         return encode(task.model, to_float(task.images[:1], task.device))
 

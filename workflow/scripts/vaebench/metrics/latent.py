@@ -45,8 +45,8 @@ class Moments:
 class LatentSummary:
     """What the latent suite keeps of a stream of encodings; constant memory.
 
-    `keep` posterior means and log variances are kept as they are, for plots. One image for which the encoder's answer
-    is not finite, or has a variance beyond float32, leaves all that it would take part in without a value.
+    `keep` posterior means and log variances are kept as they are, for plots. Where the encoder's answer for an image is
+    not finite, or has a variance beyond float32, every value that this image would contribute to is missing.
     """
 
     def __init__(self, keep: int = 2000, codebook: int | None = None) -> None:
@@ -121,7 +121,7 @@ class LatentSummary:
     def arrays(self) -> dict[str, np.ndarray]:
         """What latent.npz holds; keys that do not apply are absent, and all are where an encoding was not finite.
 
-        A latent of a single image has no variance, and nothing is held of it.
+        For a single image, whose variance is not known, it holds nothing.
         """
         if self.not_finite:
             return {}

@@ -26,11 +26,11 @@ def importance_weighted_bounds(
 ) -> dict[str, Tensor]:
     """ln 1/K Σ_k p(x|z_k) p(z_k) / q(z_k|x) in nats, and the effective number of samples: (B,) float64 by metric.
 
-    For Gaussian posteriors and a standard normal prior. `log_likelihood_gaussian` takes the density
-    p(x|z) = N(x̂(z), I), with its constant -½ D ln 2π; a model trained on cross-entropy also has
-    `log_likelihood_bernoulli`, of the probability mass of a product of Bernoullis, and one with a likelihood of its own
-    (`Autoencoder.own_nats`) the bound under that, whose name says what it is of (`OWN`); `effective_samples` are those
-    of the last of them. Each is a lower bound in expectation, tight as K grows. Raises TypeError for another posterior.
+    For Gaussian posteriors and a standard normal prior. `log_likelihood_gaussian` takes the density p(x|z) = N(x̂(z),
+    I), with its constant -½ D ln 2π; a model trained on cross-entropy also has `log_likelihood_bernoulli`, of the
+    probability mass of a product of Bernoullis, and a model with its own likelihood (`Autoencoder.own_nats`) has the
+    bound under that, called as in `OWN`; `effective_samples` are those of the last of them. Each is a lower bound in
+    expectation, tight as K grows. Raises TypeError for another posterior.
     """
     posterior = encode(model, x)
     if not isinstance(posterior, Gaussian) or posterior.kl() is None:
@@ -46,7 +46,7 @@ def importance_weighted_bounds(
 def _bounds_of_one(
     model: Autoencoder, x: Tensor, posterior: Gaussian, samples: int, generator: np.random.Generator
 ) -> dict[str, Tensor]:
-    """Of one image x, (1, C, H, W), and its posterior."""
+    """The bounds of one image x, (1, C, H, W), by its posterior."""
     mean, log_variance = posterior.mean.double(), posterior.log_variance.double()
     noise = standard_normal(posterior.mean.expand(samples, *mean.shape[1:]), generator).double()
     z = mean + noise * torch.exp(0.5 * log_variance)

@@ -1,4 +1,4 @@
-"""What is written down about a metric, and about one value of it."""
+"""The description of a metric, and one value of it."""
 
 import math
 from dataclasses import dataclass

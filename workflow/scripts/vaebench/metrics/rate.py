@@ -23,11 +23,11 @@ def bound_terms(
 ) -> dict[str, Tensor]:
     """rate, distortion, neg_elbo and neg_elbo_draw_error of each image in nats, (B,) float64 by metric.
 
-    One draw per generator. `distortion` and `neg_elbo` are those of N(x̂(z), I) up to the constant ½ D ln 2π; besides
-    comes the bound under the likelihood that the model was trained on (`own_nats`). The rate is exact where the
-    divergence has a closed form, else the mean over the draws of ln q(z|x) - ln p(z). neg_elbo_draw_error: the standard
-    error of the image's mean over draws, absent for a single draw. Models whose code is a point have a distortion
-    alone, and the rate of codes is not known here (`code_terms`).
+    One draw per generator. `distortion` and `neg_elbo` are those of N(x̂(z), I) up to the constant ½ D ln 2π; the bound
+    under the likelihood that the model was trained on (`own_nats`) is added. The rate is exact where the divergence has
+    a closed form, else the mean over the draws of ln q(z|x) - ln p(z). neg_elbo_draw_error: the standard error of the
+    image's mean over draws, absent for a single draw. Models whose code is a point have a distortion alone, and the
+    rate of codes is not known here (`code_terms`).
     """
     if posterior.is_point:
         return {"distortion": half_squared_error(x, decode(model, posterior.mode(), clamp=False))}

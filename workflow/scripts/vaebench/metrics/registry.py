@@ -36,7 +36,7 @@ def describe(name: str) -> Metric:
 
 
 def measured(features: Iterable[str]) -> dict[str, tuple[object, ...]]:
-    """What of each entry decides how it is measured and noted, and not only how it is shown.
+    """The parts of each entry that decide how it is measured and noted, not only how it is shown.
 
     Units, directions, labels, symbols, ranges and formulas are not among it: an evaluation reads none of them. Left out
     are the entries in the features of other networks than `features`, those that the study names.

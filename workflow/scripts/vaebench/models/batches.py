@@ -51,9 +51,9 @@ def aligned_rows(rows: Tensor, batch_size: int) -> Iterator[tuple[Tensor, int]]:
 
 
 def conditions_beside(conditions: np.ndarray | None, batch_size: int, device: str) -> Iterator[Tensor | None]:
-    """For each aligned batch of images or latents the rows, of all (n, K), that a conditional model is given.
+    """For each aligned batch of images or latents, the rows of `conditions` (n, K) that a conditional model is given.
 
-    Without any, None for ever.
+    Without rows it yields None without end.
     """
     if conditions is None:
         yield from repeat(None)

@@ -43,17 +43,17 @@ class ModelInfo:
 
     `fields` are what `config` may set, with their defaults. `trainer` says which objectives it has. `posterior` and
     `prior` name the distributions over the latent variables. `sampler` is the one that draws from the model's own
-    prior, or a fitted one where it has none; empty where the model decides. `smallest_batch` is the fewest
-    images that one step can be computed from; `halves_batches`: it computes with either half apart. `differentiates`:
-    its forward pass needs gradients. `ranges` and `choices` are narrower than `RANGES` and `CHOICES`, with the reason
-    in `why`. `terms` are the losses in its history besides the total and its trainer's. `recordable`: a training step
-    neither waits for the device nor depends on anything but tensors within an epoch, so that it can be recorded
+    prior, or a fitted one where it has none; empty where the model decides. `smallest_batch` is the fewest images that
+    one step can be computed from; `halves_batches`: it computes with either half apart. `differentiates`: its forward
+    pass needs gradients. `ranges` and `choices` are narrower than `RANGES` and `CHOICES`, with the reason in `why`.
+    `terms` are the losses in its history besides the total and its trainer's. `recordable`: a training step neither
+    waits for the device nor depends on anything but tensors within an epoch, so that it can be recorded
     (`training.steps`). `needs_float32`: why precision auto is never bf16 for it; empty where bfloat16 does
-    (docs/performance.md). `meaningless`: keys of the section `training` that cannot change what becomes of it.
-    `decays`: the components whose optimizer decays weights because of a field. `exact_only`: it cannot be trained with
-    `gradients: pythae`. `trained_on`: the fixed networks in whose features its loss compares images; their weights are
-    needed to train it. `is_open`: a class of a user's own, whose fields, components and terms are not known here.
-    `of_any_kind`: the fields that `check` takes as a word or a number, whatever the default is.
+    (docs/performance.md). `meaningless`: keys of the section `training` that cannot change its results. `decays`: the
+    components whose optimizer decays weights because of a field. `exact_only`: it cannot be trained with `gradients:
+    pythae`. `trained_on`: the fixed networks in whose features its loss compares images; their weights are needed to
+    train it. `is_open`: a user's own class, whose fields, components and terms are not known here. `of_any_kind`: the
+    fields that `check` takes as a word or a number, whatever the default is.
     """
 
     name: str
@@ -81,16 +81,16 @@ class ModelInfo:
     of_any_kind: tuple[str, ...] = ()
 
     def of(self, config: Mapping[str, Any]) -> Self:
-        """The entry of this model with a configuration, where that decides about objectives or terms."""
+        """The entry for a configuration, on which objectives and terms can depend."""
         return self
 
     def decisive(self) -> str:
-        """What of this entry decides results, as text; not what it allows a configuration to say, nor words."""
+        """The parts of this entry that decide results, as text; not the values that it allows, nor messages."""
         kinds = (self.trainer, self.encoder, self.nets, self.smallest_batch, self.halves_batches, self.differentiates)
         return repr((self.name, sorted(self.fields.items()), kinds, self.recordable, bool(self.needs_float32)))
 
     def without_meaning(self) -> tuple[str, ...]:
-        """The keys of the section `training` that cannot change what becomes of this model."""
+        """The keys of the section `training` that cannot change the results of this model."""
         return (*HOW_TO_TRAIN, *self.meaningless)
 
     def sampler_of(self, config: Mapping[str, Any]) -> str:
@@ -116,7 +116,7 @@ class ModelInfo:
     def check(self, name: str, value: object) -> str | None:
         """Why `value` cannot be the field `name` of this model's configuration; None when it can.
 
-        The type is not looked at: `name` must be one of `fields` and `value` of the kind of its default.
+        The type is not checked: `name` must be one of `fields` and `value` of the kind of its default.
         """
         if value is None:
             return None if name in OPTIONAL else "null is no value; leave the field out for its default"
@@ -151,13 +151,12 @@ class ModelInfo:
 class NetInfo:
     """A family of networks: what it can be built for.
 
-    `shapes` are the input shapes (channels, height, width) that it takes, None for a family of any shape.
-    `heads` are the kinds of latents. `strides`: by shape, how many pixels a vector of its grids stands for in either
-    direction, where that is fixed. `has_options`: it can be told more than its name (`diffusers_options`). `package`:
-    the optional one that it is made of.
-    `discriminator_depth` is the number of layers of its discriminator; the last one gives the probability. `batch_norm`
-    are the roles whose networks normalise over the batch. `added` are the roles' classes where a plugin adds it: their
-    channels, depth and batch norm are seen only when they are built.
+    `shapes` are the input shapes (channels, height, width) that it takes, None for a family of any shape. `heads` are
+    the kinds of latents. `strides`: by shape, how many pixels a vector of its grids stands for in either direction,
+    where that is fixed. `has_options`: it takes options (`diffusers_options`). `package`: the optional package that it
+    needs. `discriminator_depth` is the number of layers of its discriminator; the last one gives the probability.
+    `batch_norm` are the roles whose networks normalise over the batch. `added` are the roles' classes where a plugin
+    adds it: their channels, depth and batch norm are seen only when they are built.
     """
 
     name: str
@@ -173,7 +172,7 @@ class NetInfo:
     package: str = ""
 
     def why_not(self, options: Mapping[str, Any]) -> str | None:
-        """Why this family cannot be had with these options, whatever the model and the images; None when it can."""
+        """Why this family cannot be built with these options, whatever the model and the images; None when it can."""
         if self.package and not is_installed(self.package):
             return f"the package {self.package} is not installed; pip install 'vaebench[{self.package}]'"
         return NETWORKS.why_not({self.name: options}) if self.has_options or options else None
@@ -251,9 +250,9 @@ class NetInfo:
 
 
 def grid_size(size: tuple[int, int], stride: int | None = None) -> tuple[int, int]:
-    """Height and width of our families' grids of codes, rounded up: the image's by `stride`.
+    """Height and width of our families' grids of codes: the image's divided by `stride`, rounded up.
 
-    Without one a quarter of the image, an eighth from 48 pixels on.
+    The default stride is 4, and 8 for images of 48 pixels or more.
     """
     stride = grid_stride(size, stride)
     return ceil(size[0] / stride), ceil(size[1] / stride)

@@ -11,9 +11,9 @@ from vaebench.base.errors import UserError
 class Conditioning(nn.Module):
     """Labels as a further input of encoder and decoder (Sohn et al. 2015), as rows (B, K) of ones and zeros.
 
-    The encoder sees each image with a learned image for each value of its labels added, which its first layer can tell
-    from the image as it could a further channel; these begin as zeros. The decoder's latents go on with the row, or
-    where they are grids with a plane for each number of it. `size` is K.
+    For each value of its labels a learned image, which starts as zeros, is added to the image that the encoder sees;
+    its first layer can tell them apart as it could a further channel. The row is appended to the decoder's latents; to
+    grids it is appended as one plane for each number. `size` is K.
     """
 
     def __init__(self, labels: Mapping[str, Sequence[str]], shape: tuple[int, int, int]) -> None:
@@ -33,7 +33,7 @@ class Conditioning(nn.Module):
         return torch.cat([z, found], 1)
 
     def _given(self, rows: Tensor | None, batch: Tensor) -> Tensor:
-        """The rows for a batch; one stands for all of its images."""
+        """The rows for a batch; a single row stands for all of its images."""
         if rows is None:
             raise UserError("a conditional model was not given the labels of its images (Autoencoder.given)")
         return rows.to(batch).expand(len(batch), self.size)

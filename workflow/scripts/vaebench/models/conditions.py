@@ -49,7 +49,7 @@ def read_conditions(labels: Path, values: Labels) -> np.ndarray:
 
 
 def described(row: np.ndarray, values: Labels) -> str:
-    """A row in words: `Smiling 1, Male -1`, and of a class its name alone."""
+    """A row in words: `Smiling 1, Male -1`; for a class its name alone."""
     told, start = [], 0
     for name, each in values.items():
         value = each[int(row[start : start + len(each)].argmax())]

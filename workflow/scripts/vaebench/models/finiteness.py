@@ -1,4 +1,4 @@
-"""Whether a training still computes with numbers: its weights, its probabilities, and what its exceptions mean."""
+"""Whether the numbers of a training are still finite: its weights, its probabilities, and what its exceptions mean."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -21,9 +21,9 @@ NO_NUMBERS = re.compile(
 
 
 def not_finite(state: Mapping[str, Any]) -> str | None:
-    """The name of a tensor in nested mappings that holds a value that is no finite number; None when there is none.
+    """The name of a tensor in nested mappings that holds a value that is not finite; None when there is none.
 
-    The device is waited for once.
+    It waits for the device once.
     """
     tensors = dict(_floating(state))
     if not tensors:
@@ -43,7 +43,7 @@ def means_no_numbers(error: Exception) -> bool:
 
 
 class ProbabilityGuard:
-    """Keeps what is no probability from the binary cross-entropy, and makes the losses of its batch NaN instead.
+    """Keeps values that are no probabilities from the binary cross-entropy, and makes the losses of their batch NaN.
 
     torch's cross-entropy of a value outside 0 to 1 is an exception on a CPU; on a GPU it is an assertion that ends all
     work of the process there. The guard changes no value that is a probability, and never waits for the device.
@@ -59,7 +59,7 @@ class ProbabilityGuard:
         self._bad.clear()
 
     def losses(self, losses: Mapping[str, Tensor]) -> Tensor:
-        """The losses of the batch, (terms,) float32; NaN if it had something to keep away."""
+        """The losses of the batch, (terms,) float32; NaN if a network gave a value that is no probability."""
         record = torch.stack([loss.detach().float() for loss in losses.values()])
         return record.masked_fill(torch.stack(self._bad).any(), torch.nan) if self._bad else record
 

@@ -49,7 +49,8 @@ def posteriors_of(
 ) -> Iterator[Posterior]:
     """The posteriors of uint8 images (n, C, H, W), a batch at a time.
 
-    conditions: the rows of a conditional model, (n, K); None where it is given one for all already, and for others.
+    conditions: the rows of a conditional model, (n, K); None where one row for all is given already, and for other
+    models.
     """
     device = str(next(model.parameters()).device)
     rows = None if conditions is None else torch.from_numpy(conditions).to(device).split(batch_size)

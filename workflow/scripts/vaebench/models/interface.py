@@ -21,8 +21,7 @@ NETWORKS = ("encoder", "decoder", "discriminator")
 class Moment:
     """When in a training losses are computed: the epoch, counted from 1, and the number of images of the split.
 
-    step: the number of the update that they are for, counted from 1 through all epochs; in a validation, of the last
-    one.
+    step: the number of the update, counted from 1 through all epochs; in a validation, that of the last update.
     """
 
     epoch: int = 1
@@ -35,8 +34,8 @@ class Losses:
     """The losses of one batch.
 
     terms: scalar tensors, each a mean over the images, by the name that history.csv has; `loss` is their total.
-    waiting: by name the objectives that this batch may not train, and whether it does not: a bool, or a scalar tensor
-    of the type bool where the losses decide, so that nobody has to wait for the device.
+    waiting: for each objective that may skip a batch, by name, whether it skips this one: a bool, or a scalar bool
+    tensor where that depends on the losses, so that nothing has to wait for the device.
     """
 
     terms: dict[str, Tensor]
@@ -45,10 +44,11 @@ class Losses:
 
 @dataclass(frozen=True)
 class Objective:
-    """Which parameters follow the loss `term`; one optimizer has them, `name` is its key in `training.components`.
+    """Parameters that one optimizer trains on the loss `term`; `name` is its key in `training.components`.
 
-    options: what the optimizer is given besides its settings, such as a weight decay. mixture: the weights by which the
-    term's gradient in these parameters is a sum of those of other objectives' terms; empty where it is not one.
+    options: what the optimizer is given besides its settings, such as a weight decay. mixture: where the term's
+    gradient in these parameters is a weighted sum of the gradients of other objectives' terms, their weights by name;
+    else empty.
     """
 
     name: str
@@ -60,9 +60,10 @@ class Objective:
 
 @dataclass(frozen=True)
 class Prior:
-    """A distribution of the model's own that latents are drawn from, offered as a sampler of its name.
+    """A distribution over latents that belongs to one model, offered as a sampler under its name.
 
-    draw: from how many, the options and a random stream to latents (count, ...). options: with their defaults.
+    draw: a function of the count, the options and a random generator that gives latents (count, ...). options: their
+    defaults, by name.
     """
 
     draw: Callable[[int, Mapping[str, object], np.random.Generator], Tensor]
@@ -84,13 +85,13 @@ class OriginalStudy(ABC):
 class Autoencoder(nn.Module, ABC):
     """A model: subclasses give `losses`, `encode` and `decode`; the rest has defaults.
 
-    input_shape: (C, H, W) of its images, float32 in [0, 1]. name: of its class in tables. sampler: where its images
-    come from when the configuration says `auto`. codebook_size: how many codes there are, of each level, for a model
-    whose posterior is `Codes`; None for others. code_levels: how many codes a position of its grid has. likelihood:
-    `gaussian` for the one with variance 1, `bernoulli` for a model trained on cross-entropy, or the name of one of the
-    model's own (`own_nats`). trained_on: the fixed networks in whose features its loss compares images. answer: the
-    mapping in which its networks give several tensors. labels: of a conditional model, the values of each label that it
-    is given (`given`).
+    input_shape: (C, H, W) of its images, float32 in [0, 1]. name: what tables call it. sampler: the sampler that `auto`
+    in the configuration means. codebook_size: how many codes there are, of each level, for a model whose posterior is
+    `Codes`; None for others. code_levels: how many codes a position of its grid has. likelihood: `gaussian` for the one
+    with variance 1, `bernoulli` for a model trained on cross-entropy, or the name of one of the model's own
+    (`own_nats`). trained_on: the fixed networks in whose features its loss compares images. answer: the mapping in
+    which its networks give several tensors. labels: of a conditional model, the values of each label that it is given
+    (`given`).
     """
 
     input_shape: tuple[int, int, int]
@@ -104,9 +105,9 @@ class Autoencoder(nn.Module, ABC):
 
     @contextmanager
     def given(self, condition: Tensor | None) -> Iterator[None]:
-        """Within it, images and latents are those of these labels: rows (B, K) of a conditional model, or one for all.
+        """In the block a conditional model encodes and decodes for these labels: rows (B, K), or one row for all.
 
-        K is the number of all values of `labels`, and a row has a 1 for each label. None for other models.
+        K is the number of all values of `labels`, and a row has a 1 for each label. Other models take None.
         """
         former, self.condition = self.condition, condition
         try:
@@ -115,7 +116,7 @@ class Autoencoder(nn.Module, ABC):
             self.condition = former
 
     def on_trial(self) -> AbstractContextManager[None]:
-        """Within it the model is given labels of no meaning, where only shapes count."""
+        """In the block a conditional model is given zeros as labels: for calls of which only the shapes matter."""
         size = sum(len(values) for values in self.labels.values())
         return self.given(torch.zeros(1, size, device=next(self.parameters()).device) if size else None)
 
@@ -126,7 +127,7 @@ class Autoencoder(nn.Module, ABC):
 
     @property
     def codebook_size(self) -> int | None:
-        """See above."""
+        """The number of codes of each level; None for a model whose posterior is not `Codes`."""
         return None
 
     @abstractmethod
@@ -148,21 +149,21 @@ class Autoencoder(nn.Module, ABC):
     def diagnostics(
         self, x: Tensor, y: Tensor, posterior: Posterior, generator: np.random.Generator
     ) -> dict[str, Tensor]:
-        """Registered metrics of the model's own, (B,) float64 each, of images x and their reconstructions y."""
+        """Registered metrics that only this model has, for images x and their reconstructions y: (B,) float64 each."""
         return {}
 
     def own_nats(self, x: Tensor, y: Tensor) -> Mapping[str, Tensor] | None:
-        """-ln p(x|z) of images x under a likelihood of the model's own, where its decoder answers y: (B,) float64.
+        """-ln p(x|z) of images x under the model's own likelihood, where its decoder gives y: (B,) float64.
 
-        By the registered metric that this becomes with the rate. None: the likelihood is what `likelihood` says, with
-        variance 1 where it is Gaussian.
+        The key is the registered metric that the value becomes when the rate is added. None where the likelihood is the
+        one that `likelihood` names, with variance 1 if it is Gaussian.
         """
         return None
 
     def embed_codes(self, codes: Tensor) -> Tensor:
-        """Codes (B, h, w), of several levels (B, levels, h, w), as the decoder takes them.
+        """The decoder's input for codes (B, h, w), or (B, levels, h, w) for several levels.
 
-        Of models with a `codebook_size` only.
+        Only models with a `codebook_size` have it.
         """
         raise NotImplementedError(f"{self.name} has no codes")
 
@@ -171,7 +172,7 @@ class Autoencoder(nn.Module, ABC):
         return {}
 
     def original_study(self) -> OriginalStudy | None:
-        """The original study's arithmetic, of the models that were in it."""
+        """The original study's arithmetic for a model that was in the study; None for others."""
         return None
 
     @property
@@ -194,11 +195,11 @@ class Autoencoder(nn.Module, ABC):
     def take_weights(self, files: Mapping[str, Path] | None) -> None:
         """Called once before a training, with the files of the fixed networks that the losses need, by their names.
 
-        None: zeros will do, since only memory is to be estimated.
+        With None the networks may hold zeros: only memory is being estimated.
         """
 
     def prepare_training(self) -> None:
-        """Called once before optimizers are made: time to replace parts by faster ones with the same state."""
+        """Called once before optimizers are made; may replace parts by faster ones with the same state."""
 
     def end_epoch(self) -> None:
         """Called after the last step of each epoch."""

@@ -1,7 +1,7 @@
 """The models that a configuration can name, by provider.
 
-Found are: the modules in `models/providers`, the entry points `vaebench.models` of installed packages, each a
-`Provider`, classes that plugins add, and classes by their dotted path. Nothing here imports torch.
+Providers are found in four places: the modules in `models/providers`, the entry points `vaebench.models` of installed
+packages, each a `Provider`, classes that plugins add, and classes by their dotted path. Nothing here imports torch.
 """
 
 from collections.abc import Iterator, Mapping
@@ -81,7 +81,7 @@ def labels_of(spec: ModelSpec) -> tuple[str, ...]:
 
 
 def code_of_run(spec: ModelSpec, measured: bool = False) -> Code:
-    """The code that decides what becomes of a run's model, and if `measured` of its metrics.
+    """The code that decides the results of a run's training, and with `measured` also those of its evaluation.
 
     A pretrained model without a name may turn out to be any of pythae's.
     """
@@ -91,7 +91,7 @@ def code_of_run(spec: ModelSpec, measured: bool = False) -> Code:
 
 
 def code_of_training(spec: ModelSpec) -> Code:
-    """The code that decides what becomes of a run's model while it is trained.
+    """The code that decides the results of a run's training.
 
     A provider that is installed beside the package may train by any function, so that all of them count.
     """
@@ -100,7 +100,7 @@ def code_of_training(spec: ModelSpec) -> Code:
 
 
 class Models(Mapping[str, ModelInfo]):
-    """What is known of every model, by name; one that is named by its dotted path is not listed, but found."""
+    """What is known of every model, by name; a class that is named by its dotted path is found, but not listed."""
 
     def __getitem__(self, name: str) -> ModelInfo:
         try:

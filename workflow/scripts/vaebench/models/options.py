@@ -1,4 +1,4 @@
-"""A field of a model's configuration that names one of several things, with the options of that one.
+"""A field of a model's configuration that names one of several things, with the options of the named one.
 
 `quantizer: {vq: {codebook_size: 512}}` is such a field: `Alternatives` knows each name's options, their defaults, and
 what they may be. The Snakefile reads this module, so that nothing heavy is imported here.
@@ -15,7 +15,7 @@ Check = Callable[[object], str | None]
 
 @dataclass(frozen=True)
 class Option:
-    """One option: its default, and why a value cannot be it, None where it can."""
+    """One option: its default, and a function that says why a value is not allowed, or None."""
 
     default: object
     why_not: Check
@@ -62,8 +62,8 @@ def why_no_number(value: object, allowed: Range, words: tuple[str, ...] = ()) ->
 class Alternatives:
     """What a field may name: a map of one name to its options.
 
-    kind: what the names are names of, for messages. example: a value of the field. options: by name. together: why
-    the options of a name, all of them and each sound, do not go together; None where they do.
+    kind: what the names are names of, for messages. example: a value of the field. options: by name. together: a
+    function that says why the options of a name, each of them sound, do not go together, or None.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""Classes of a user's own: added by a plugin, or named by their dotted path, `model: package.module.Class`."""
+"""A user's own classes: added by a plugin, or named by their dotted path, `model: package.module.Class`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class _OwnClasses(Mapping[str, ModelInfo]):
-    """What is known of a class without importing it: its name. One named by its path is not listed, but found."""
+    """What is known of a class without importing it: its name. A class named by its path is found, but not listed."""
 
     def __getitem__(self, name: str) -> ModelInfo:
         if "." not in name and name not in list(self):
@@ -56,7 +56,7 @@ class OwnClasses(Provider):
 
 
 def own_class(name: str) -> "Callable[..., Autoencoder]":
-    """The class itself, imported; `UserError` for one that cannot be, or that is no model."""
+    """The class itself, imported; `UserError` where it cannot be imported or is no model."""
     from vaebench.models.interface import Autoencoder
 
     found = import_class(name, "model") if "." in name else _added(name).load()

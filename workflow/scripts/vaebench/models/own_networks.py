@@ -1,6 +1,6 @@
-"""Networks and models of a user's own, built and tried once before any job starts.
+"""A user's own networks and models, built and tried once before any job starts.
 
-Snakemake deletes an old model before it trains a new one, so a network that cannot be imported must be found before.
+Snakemake deletes an old model before it trains a new one, so a network that cannot be imported must be noticed before.
 """
 
 from collections.abc import Iterable

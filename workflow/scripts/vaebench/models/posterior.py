@@ -19,13 +19,13 @@ from vaebench.models.kl import kl_per_dimension
 
 @dataclass(frozen=True)
 class Posterior(ABC):
-    """What the encoder gives for B images: a frozen dataclass whose tensors have a row an image.
+    """What the encoder gives for B images: a frozen dataclass whose tensors have a row for each image.
 
-    A latent is a vector (L,) or a grid (D, h, w), as the decoder takes it. An image for which that is not finite
-    has NaN in every tensor, and the code -1 (`only_finite`).
+    A latent is a vector (L,) or a grid (D, h, w), as the decoder takes it. An image whose latent is not finite has NaN
+    in every tensor, and the code -1 (`only_finite`).
 
-    is_point: whether a draw is the mode itself. estimate: in the words of a note, what the rate is where it is not
-    exact.
+    is_point: whether a draw is the mode itself. estimate: where the rate is an estimate, which one, in the words of a
+    note.
     """
 
     is_point: ClassVar[bool] = False
@@ -40,7 +40,7 @@ class Posterior(ABC):
         """One draw from q(z|x) for each image, (B, ...)."""
 
     def spread(self) -> Tensor | None:
-        """ln σ² of the Gaussian that the encoder gives, shaped as its mean; None where there is none."""
+        """ln σ² of the Gaussian that the encoder gives, in the shape of its mean; None where there is no Gaussian."""
         return None
 
     @property
@@ -130,11 +130,11 @@ class Gaussian(Posterior):
         return self._drawn(generator)[1]
 
     def kl_per_dimension(self) -> Tensor | None:
-        """Of each dimension."""
+        """KL(q(z|x) ‖ N(0, 1)) of each dimension."""
         return kl_per_dimension(self.mean, self.log_variance)
 
     def kl(self) -> Tensor | None:
-        """Summed over the dimensions."""
+        """The divergence, summed over the dimensions."""
         each = self.kl_per_dimension()
         return None if each is None else each.flatten(1).sum(1)
 

@@ -38,12 +38,13 @@ class Provider(ABC):
     def build(self, spec: ModelSpec, shape: Shape) -> "Autoencoder":
         """The model of a run's specification for images of `shape` (C, H, W).
 
-        Weights come from torch's global random numbers. Raises `UserError` for what the specification cannot say.
+        Weights come from torch's global random numbers. Raises `UserError` for a specification that the model cannot
+        have.
         """
 
     @abstractmethod
     def code_of(self, spec: ModelSpec) -> Code:
-        """The code that decides what becomes of the run: an edit of it makes this run stale, and no other code does."""
+        """The code that decides the run's results: the run becomes stale when this code is edited, and only then."""
 
     def measuring_code_of(self, spec: ModelSpec) -> Code:
         """The code that only an evaluation of the run's model uses, such as metrics of its own."""

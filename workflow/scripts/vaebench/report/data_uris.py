@@ -16,7 +16,7 @@ def embedded(path: Path) -> str:
 
 
 def comment(path: Path) -> str:
-    """What a PNG file tells as its comment; of a figure, why it has no data, and nothing where it has."""
+    """The comment in a PNG file: why a figure has no data; empty where it has."""
     with Image.open(path) as image:
         return str(image.info.get("Comment", ""))
 

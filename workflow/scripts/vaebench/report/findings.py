@@ -75,7 +75,7 @@ def sentences(study: Study, found: Sequence[Verdict]) -> list[str]:
 
 
 def inside_note(study: Study) -> str:
-    """That distances between sets compare the study's runs only, where none is in the official Inception's features."""
+    """A note that set distances compare the study's runs only, where none is in the official Inception's features."""
     if "metric" not in study.values:
         return ""
     measured = study.values.loc[study.values["value"].notna(), "metric"].unique()
@@ -125,7 +125,7 @@ def _with_value(verdict: Verdict) -> str:
 
 
 def _rates(study: Study) -> list[str]:
-    """That reconstructions are compared at unlike rates, where the highest rate is twice the lowest."""
+    """A sentence that reconstructions are compared at unlike rates, where the highest rate is twice the lowest."""
     rates = {run.name: value.mean for run in study.runs if (value := study.interval(run.name, "rate"))}
     if len(rates) < 2:
         return []

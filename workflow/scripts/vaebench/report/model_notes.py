@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Note:
-    """Of one model, in words: its paper, its objective, what is to be known of it; and p(x|z), where its field
-    `reconstruction_loss` does not choose it."""
+    """Notes on one model: its paper, objective, what to know, p(x|z) if not chosen by `reconstruction_loss`."""
 
     paper: str
     objective: str

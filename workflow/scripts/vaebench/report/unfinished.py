@@ -32,10 +32,10 @@ OUTDATED = "its results were made with another configuration, code or data, and 
 
 @dataclass(frozen=True)
 class Unfinished:
-    """How far a study came, and what its tables need to know.
+    """How far a study got, and what its tables need to know.
 
-    `to_do` is the first stage that is left of a training, by run and seed (as text), whether its files are there from
-    before or not; `suites` are the metrics each training has; `tuned` is what was spent on choosing the settings of
+    `to_do` is the first stage that a training still needs, by run and seed (as text), even where older files of that
+    stage are there; `suites` are the metrics each training has; `tuned` is what was spent on choosing the settings of
     each run.
     """
 
@@ -95,7 +95,7 @@ def failure(run: Run, seed: int, stage: str, logs: Path) -> Failure:
 
 @contextmanager
 def only_finished(finished: Mapping[tuple[str, int], Path], failures: Sequence[Failure]) -> Iterator[Path]:
-    """A folder of runs with links to the finished trainings, and of the others nothing but why they are not finished.
+    """A folder of runs with links to finished trainings; of the others it holds only why they are not finished.
 
     So no figure and no page shows what lies in their folders from before.
     """

@@ -173,7 +173,7 @@ def failures(study: Study) -> list[dict[str, str | int]]:
 def notes(study: Study) -> list[str]:
     """What the tables say of all results: what they mix, and what their tests can and cannot tell.
 
-    Failures are left out, of which the page has its own list, and the precision of all, which its budget tells.
+    Left out are failures, which have their own list on the page, and the precision of all, which the budget tells.
     """
     path = study.tables / "notes.json"
     every = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []

@@ -1,7 +1,7 @@
 """What each run was given: networks, steps, images, learning rate, hours and trials, and where the runs differ.
 
-The provenance of the trainings says it, and of what was tuned its record; of trials that were made elsewhere only the
-configuration can tell.
+This is read from the provenance of the trainings and from the records of the tunings; trials that were made elsewhere
+are known from the configuration alone.
 """
 
 import math
@@ -75,7 +75,7 @@ COLUMNS = ("run", "model", "n_seeds", *ASPECTS, "differs", "note")
 class Tuned:
     """What was spent on choosing a run's settings: how many were tried, for how many epochs each, in how many hours.
 
-    None is what is not known.
+    What is not known is None.
     """
 
     trials: int | None = None
@@ -174,7 +174,7 @@ def _row(trainings: Sequence[Provenance], tuned: Tuned) -> Row:
 
 
 def _mark(rows: list[Row], name: str) -> None:
-    """Note `name` in `differs` of each run whose value is not that of most; of equally many, the first counts."""
+    """Note `name` in `differs` of each run whose value is not the most frequent (of equally frequent ones the first)."""
     known = [row for row in rows if "epochs" in row]
     if known:
         usual = Counter(row[name] for row in known).most_common(1)[0][0]

@@ -61,7 +61,7 @@ class Trainings:
 
     @property
     def several(self) -> bool:
-        """Whether there are trainings to tell the run's variance from."""
+        """Whether there are several trainings, which show the run's variance."""
         return len(self.values) > 1
 
     def of_images(self, chosen: pd.Index) -> np.ndarray:
@@ -138,7 +138,7 @@ def compare_all(metric: str, runs: Sequence[Trainings], settings: StatisticsSett
 
 
 def compare(metric: str, a: Trainings, b: Trainings, confidence: float) -> Row:
-    """One row: the difference a - b with its interval and p-value, of what it holds for, and why it is not tested.
+    """One row: the difference a - b with its interval and p-value, what it holds for, or why it is not tested.
 
     With several seeds the trainings are a sample of all trainings, and the images a sample of all images: the variances
     of both means over seeds and that of the paired difference over images add up (crossed random effects, as for

@@ -13,7 +13,7 @@ from vaebench.models.run_spec import Named
 
 @dataclass(frozen=True)
 class Protocol:
-    """What values were measured on; None is what the source does not say.
+    """What values were measured on; what the source does not say is None.
 
     `images` by split, `generated` and `references` are numbers of images; `size` is (height, width).
     """
@@ -31,11 +31,12 @@ class Protocol:
 
 @dataclass(frozen=True)
 class PublishedValue:
-    """One value of a source: where it stands, whose it is, what it is of, and how it was measured.
+    """One value of a source: where it stands, what it is a value of, and how it was measured.
 
-    `row` and `column` are the headings there. `models` are ours that it is, each with the fields of its configuration
-    that make it that model; `settings` is how it was trained, by dotted key of a run; `sampler` what its images were
-    drawn with, None where it is of none or the source does not say; `notes` are further differences.
+    `row` and `column` are the headings there. `models` are the models here that are the same, each with the
+    configuration fields that this takes; `settings` says how the model was trained, by dotted key of a run; `sampler`
+    is the one that drew its images, None where there is none or the source does not say; `notes` are further
+    differences.
     """
 
     source: str
@@ -102,7 +103,7 @@ def mismatches(theirs: Protocol, ours: StudyProtocol, counts: Counts, metric: st
 
 
 def not_stated(theirs: Protocol, metric: str) -> list[str]:
-    """What the source leaves open of what concerns a metric."""
+    """The facts that matter for a metric and that the source does not state."""
     entry = describe(metric)
     names = {"images": "numbers of images", "crop": "crop", "size": "size", "filter": "filter", "split": "split"}
     if entry.features:
@@ -113,7 +114,7 @@ def not_stated(theirs: Protocol, metric: str) -> list[str]:
 
 
 def differing_filter(theirs: Protocol, ours: StudyProtocol) -> Iterator[str]:
-    """The resize filter, which changes pixels little: where it differs, that is told and the values are compared."""
+    """A note where the resize filter differs: it changes pixels little, so that the values are still compared."""
     if theirs.filter is not None and theirs.filter != ours.filter:
         yield f"filter {ours.filter}, theirs {theirs.filter}"
 

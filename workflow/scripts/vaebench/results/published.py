@@ -54,7 +54,7 @@ def published(
 def published_table(study: Study, values: Sequence[PublishedValue], measured: Measurement) -> pd.DataFrame:
     """The columns `COLUMNS`: a row for each published value and run of ours that is the same model.
 
-    A value that no run can be held against has one row, with the reason in `not_compared`.
+    A value that no run can be compared with has one row, with the reason in `not_compared`.
     """
     rows = []
     for value in values:
@@ -79,7 +79,7 @@ def _row(value: PublishedValue, study: Study, run: Run, sampler: str, measured: 
 
 
 def _alone(value: PublishedValue, runs: Sequence[Run]) -> Row:
-    """A value that no run of ours can be held against."""
+    """The row of a value that no run of ours can be compared with."""
     if runs and value.sampler is not None:
         reason = f"no run draws its images with {_named(value.sampler.name, value.sampler.options)} as theirs"
     elif value.models:
@@ -100,7 +100,7 @@ def _numbers(ours: Interval, theirs: float) -> Row:
 
 
 def _rows_of(run: Run, value: PublishedValue, values: Sequence[PublishedValue]) -> list[str]:
-    """The rows of the value's table that a run is: of those that suit it, the ones that ask for most of its fields.
+    """The rows of the value's table that suit a run and, among these, ask for most of its fields.
 
     Rows that ask for equally many differ in the sampler.
     """
@@ -116,7 +116,7 @@ def _suits(run: Run, models: Mapping[str, Mapping[str, Any]]) -> bool:
 
 
 def _with_sampler(runs: Sequence[Run], value: PublishedValue) -> list[tuple[Run, str]]:
-    """The runs of which a sampler drew images as the value's were, with that sampler; the first where none is told."""
+    """The runs that have a sampler like the value's, with that sampler; with their first if the source names none."""
     wanted = value.sampler
     if wanted is None:
         return [(run, run.samplers[0]) for run in runs]

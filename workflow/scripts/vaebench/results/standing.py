@@ -11,7 +11,7 @@ from vaebench.results.study import records
 
 @dataclass(frozen=True)
 class Difference:
-    """Of the best run and another: whether it is ahead, p without correction, and whether it is better with Holm's."""
+    """The best run against another: whether it is ahead, p without correction, and whether it is better by Holm's."""
 
     ahead: bool
     p_value: float

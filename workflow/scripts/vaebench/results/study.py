@@ -98,7 +98,7 @@ class Run:
 
     @cached_property
     def sampler(self) -> dict[str, Any]:
-        """What is recorded of the first of the samplers."""
+        """What is recorded about the first of the samplers."""
         return self.drawn_by()
 
     def drawn_by(self, sampler: str | None = None) -> dict[str, Any]:
@@ -268,7 +268,7 @@ class Study:
 
 
 def _interval(table: pd.DataFrame, row: str, metric: str) -> Interval | None:
-    """Of a metric in a row of a table; None when it has no value."""
+    """The interval of a metric in a row of a table; None when it has no value."""
     parts = [f"{metric}_{part}" for part in ("mean", "ci_low", "ci_high", "n_seeds")]
     mean, low, high, seeds = (float(value) for value in table.loc[row, parts].to_numpy(np.float64))
     return Interval(mean, low, high, int(seeds)) if math.isfinite(mean) else None

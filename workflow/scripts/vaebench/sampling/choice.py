@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class Sampler:
     """A sampler for one model: its function, and its options with their defaults.
 
-    takes_labels: of a conditional model it draws latents for the labels of `Request.wanted`, each its own; others are
-    asked for the latents of one row of labels at a time.
+    takes_labels: for a conditional model it draws one latent for each row of `Request.wanted`; other samplers are
+    called once for each row of labels that occurs.
     """
 
     draw: "Callable[[Request], Drawn]"
@@ -36,7 +36,7 @@ class Sampler:
 
 
 def code_of_sampler(spec: RunSpec) -> Code:
-    """The module and options of the run's sampler; of all, where only the model itself knows which one it is."""
+    """The module and options of the run's sampler; those of all samplers, where only the model knows which it is."""
     name = spec.sampler.name
     if name == AUTO:
         name = MODELS[spec.model].sampler_of(spec.config) if spec.model is not None else ""
@@ -65,7 +65,7 @@ def resolve_sampler(model: "Autoencoder", sampler: Named) -> tuple[str, dict[str
 
 
 def _why_not_own(name: str, options: Mapping[str, object], defaults: Mapping[str, object]) -> str:
-    """Why a prior of a model's own, or a plugin's sampler, cannot have these options; empty where it can."""
+    """Why a model's own prior, or a plugin's sampler, cannot have these options; empty where it can."""
     for option, value in options.items():
         if option not in defaults:
             return f"{name} has no option {option!r}; it has {', '.join(defaults) or 'none'}"

@@ -12,8 +12,8 @@ from vaebench.models.interface import Autoencoder
 def image_codes(model: Autoencoder, images: np.ndarray, conditions: np.ndarray | None = None) -> Tensor:
     """The codes of uint8 images, int64 (n, h, w), of several levels (n, levels, h, w).
 
-    conditions: the rows of a conditional model, (n, K); None where it is given one for all already, and for others.
-    Raises `UserError` when the encoder's answer is not finite.
+    conditions: the rows of a conditional model, (n, K); None where one row for all is given already, and for other
+    models. Raises `UserError` when the encoder's answer is not finite.
     """
     found = [posterior.codes for posterior in posteriors_of(model, images, conditions=conditions)]
     codes = torch.cat([part for part in found if part is not None])

@@ -54,7 +54,7 @@ def fit(density: nn.Module, nats: Nats, rows: tuple[Tensor, Tensor], options: Ma
 
 
 def validation_rows(rows: Mapping[str, Tensor]) -> Tensor:
-    """Those of the split eval, by which the epoch of a fit is chosen; `UserError` where a label has none."""
+    """The rows of the split eval, by which the epoch of a fit is chosen; `UserError` where a label has none."""
     if "eval" not in rows:
         raise UserError(
             "no validation image has these labels, by which a fit is chosen; take gaussian_mixture, or transformer"

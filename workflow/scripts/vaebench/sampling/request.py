@@ -39,7 +39,7 @@ class Request:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device that the model is on."""
         return next(self.model.parameters()).device
 
     def noise(self) -> Tensor:

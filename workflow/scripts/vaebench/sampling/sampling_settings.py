@@ -1,11 +1,11 @@
-"""How many images are generated of a trained model, and what figures show of it."""
+"""How many images a trained model generates, and what figures show of it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """The section `samples` less its showcase: images, how many at a time, and the seed that the training's joins."""
+    """The section `samples` without its showcase: images, how many at a time, and a seed, used with the training's."""
 
     count: int
     batch_size: int

@@ -28,13 +28,13 @@ NUMBERS = 2**26  # of keys and values in memory at one time when codes are drawn
 
 @dataclass(frozen=True)
 class Sharpening:
-    """Likely codes are made likelier: logits are divided by `temperature`, and but the `top_k` likeliest left out."""
+    """Makes likely codes likelier: divides logits by `temperature`, and leaves out all but the `top_k` likeliest."""
 
     temperature: float = 1.0
     top_k: int | None = None
 
     def applied(self, logits: Tensor) -> Tensor:
-        """Logits (B, codes), sharpened; of those that are equally likely as the last one kept, all are."""
+        """Sharpened logits (B, codes); codes that are as likely as the last one kept are kept too."""
         logits = logits / self.temperature
         if self.top_k is None or self.top_k >= logits.shape[1]:
             return logits
@@ -96,7 +96,7 @@ def fit_transformer(
 def code_nats(prior: CausalTransformer, codes: Tensor, batch_size: int, given: Tensor | None = None) -> np.ndarray:
     """-ln p of each grid of codes in nats, (n,) float64; of levels (n, levels), each given what comes before.
 
-    given: their labels, rows (n, K), for a prior that is given labels.
+    given: the labels of the grids, rows (n, K), for a prior that is given labels.
     """
 
     def nats(sequences: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ def code_nats(prior: CausalTransformer, codes: Tensor, batch_size: int, given: T
 
 
 def _nats(prior: CausalTransformer, sequences: Tensor) -> Tensor:
-    """Of each code of sequences, (B, length), with what it is given."""
+    """-ln p of each code of sequences, given those before it, (B, length)."""
     logits, codes = prior(sequences), sequences[:, prior.labels :]
     logits = logits.float() if logits.dtype == torch.bfloat16 else logits
     # a code a row, since on a CPU a softmax over another than the last dimension takes several times as long

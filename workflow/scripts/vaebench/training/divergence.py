@@ -1,4 +1,4 @@
-"""A training that computes with no finite numbers any more is ended, with what went wrong first and where."""
+"""Ends a training whose numbers are no longer finite, and says what went wrong first, and where."""
 
 import math
 from collections.abc import Mapping

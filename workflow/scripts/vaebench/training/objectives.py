@@ -51,7 +51,7 @@ class Optimized:
         return terms[self.objective.term]
 
     def updates(self, losses: Losses) -> bool:
-        """Whether this batch trains it; an answer that is on the device is waited for."""
+        """Whether this batch trains it; waits for the device where the answer is there."""
         return not losses.waiting.get(self.name, False)
 
     @property
@@ -60,7 +60,7 @@ class Optimized:
         return float(self.optimizer.param_groups[0]["lr"]) * self.warmth
 
     def update_unless(self, waits: bool | Tensor) -> None:
-        """`update`, unless it waits; the device decides where `waits` is a tensor, which a fused optimizer looks at.
+        """`update`, unless `waits`; where that is a tensor, the fused optimizer looks at it on the device.
 
         torch has this for losses that are scaled, where it is called `found_inf`: the optimizer then changes neither
         parameters nor its own state.
@@ -110,11 +110,11 @@ def make_objectives(model: Autoencoder, training: TrainingSettings, steps_per_ep
 
 
 def step(objectives: Sequence[Optimized], losses: Losses, on_device: bool = False) -> None:
-    """One update: each objective that this batch trains follows the gradient of its own loss, all at one point.
+    """One update: every objective that this batch trains steps on its own loss; all gradients come before any step.
 
-    The gradient of a mixture comes along with those that it is mixed of, at little more than their price. on_device:
-    compute the gradients of objectives that may wait too, and let the device decide which parameters change: it comes
-    to the same without waiting for the device. The optimizers must be fused.
+    The gradient of a mixture is gathered in the backward passes of the losses that it is mixed of. on_device: compute
+    the gradients of all objectives and let the device decide which parameters change; the result is the same, and
+    nothing waits for the device. The optimizers must be fused then.
     """
     active = [objective for objective in objectives if on_device or objective.updates(losses)]
     passes = []
@@ -163,7 +163,7 @@ def step_as_pythae(objectives: Sequence[Optimized], losses: Losses) -> None:
 
 
 def prepare_step(objectives: Sequence[Optimized], number: int, warmup: int) -> None:
-    """Before the step of this number, counted from 1 for the first of the training: the learning rates that it takes.
+    """Set the learning rates for the step of this number, counted from 1 through the training; call it before the step.
 
     Schedulers by step move on, except before the first step; during the first `warmup` steps the rates rise linearly.
     """
@@ -174,7 +174,7 @@ def prepare_step(objectives: Sequence[Optimized], number: int, warmup: int) -> N
 
 
 def step_schedulers(objectives: Sequence[Optimized], losses: Mapping[str, float]) -> None:
-    """After an epoch: every scheduler by epoch moves on, ReduceLROnPlateau by the validation value of its loss."""
+    """After an epoch, move on every scheduler by epoch; ReduceLROnPlateau goes by the validation value of its loss."""
     for objective in objectives:
         if objective.scheduler is not None and not objective.by_step:
             step_scheduler(objective.scheduler, objective.loss(losses))

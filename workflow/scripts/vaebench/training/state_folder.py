@@ -24,11 +24,11 @@ HELD = (errno.EWOULDBLOCK, errno.EACCES)
 
 @contextmanager
 def held(folder: Path, patience: float | None = None) -> Iterator[None]:
-    """Have the folder for this process alone in the block; the system ends that with the process, however that ends.
+    """In the block no other process can hold the folder; the system releases it when this process ends in any way.
 
     While another process has it, wait for up to `patience` seconds; without a number as long as it takes, but not for
     long in a job of SLURM, which would keep a GPU from others. Raises `UserError` that says who has it. Where the file
-    system has no locks that is said, and the block runs without one.
+    system has no locks, a warning says so and the block runs without one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if patience is None:
@@ -43,7 +43,7 @@ def held(folder: Path, patience: float | None = None) -> Iterator[None]:
 
 @contextmanager
 def refusals_as_user_errors(folder: Path) -> Iterator[None]:
-    """Turn what the system refuses for a file in the folder, but for want of space, into one clear `UserError`."""
+    """Turn an OSError about a file in the folder into one clear `UserError`, except where the disk is full."""
     try:
         yield
     except OSError as error:

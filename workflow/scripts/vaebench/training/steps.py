@@ -2,7 +2,7 @@
 
 A step of a small network is some four hundred operations that a fast GPU has finished long before Python has asked for
 them: on an H200 the kernels of a VAE's step take 0.8 ms and asking for them 7 ms (docs/performance.md). A recorded step
-is asked for at once. It runs the same kernels on the same numbers, so that nothing else changes.
+is started by one call. It runs the same kernels on the same numbers, so that nothing else changes.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ class RecordedStep:
         return self._as_it_is(x)
 
     def _as_it_is(self, x: Tensor) -> Tensor:
-        """On the stream of the recording, which what autograd keeps of the parameters is bound to."""
+        """Run the step on the stream of the recording, which autograd's gradients of the parameters are bound to."""
         if self._stream is None:
             return self._step(x)
         present = torch.cuda.current_stream()
@@ -57,7 +57,8 @@ class RecordedStep:
 def record_cuda_graph(step: Step, x: Tensor, stream: torch.cuda.Stream) -> Step:
     """`step` as a CUDA graph: recorded, not run, on a batch like `x`; each call of the answer runs it on another.
 
-    What other threads ask of the GPU meanwhile is not recorded and does no harm: one pins the memory of next batches.
+    What other threads ask of the GPU meanwhile is not recorded and does no harm: one of them pins memory for the next
+    batches.
     """
     batch = x.clone(memory_format=torch.preserve_format)
     graph = torch.cuda.CUDAGraph()

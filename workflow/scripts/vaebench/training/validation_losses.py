@@ -1,4 +1,4 @@
-"""What a model loses on the validation images, after each epoch."""
+"""The losses of a model on the validation images, after each epoch."""
 
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass

@@ -26,7 +26,7 @@ class TuningFiles:
 
 
 def choose(trials: Trials, run: str, files: TuningFiles) -> None:
-    """Write the values of the best complete trial, of equal ones the first, and what was tried.
+    """Write the values of the best complete trial (the first of equal ones) and a record of all trials.
 
     Raises `UserError` while trials are left to be made, and when none was completed.
     """

@@ -1,7 +1,8 @@
 """The trials of one tuning, as several workers make them side by side.
 
-A trial is one line of the journal from its first moment on, with its setting and the worker whose it is, so that there
-is none that nobody makes. Those numbered below `trials` are the tuning's, whoever wrote more: exactly so many are made.
+A trial is a line of the journal from its beginning on, with its setting and the number of its worker, so that no trial
+is forgotten. Only the trials numbered below `trials` count, even where the journal holds more: exactly that many are
+made.
 """
 
 import hashlib
@@ -29,10 +30,10 @@ Report = Callable[[int, float], bool]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a trial: `state` is complete, pruned or failed; the metric's `value` of a complete one.
+    """The end of a trial: `state` is complete, pruned or failed; `value` is the metric of a complete one.
 
-    `seconds` were spent on it in all its attempts. `reason` says why it failed. `stop` ends the process when this is
-    written down, as it was asked to meanwhile.
+    `seconds` were spent on it in all its attempts. `reason` says why it failed. `stop` is raised once the outcome is
+    written, where the process was asked to stop meanwhile.
     """
 
     state: str
@@ -56,7 +57,7 @@ def tuning_key(settings: TuningSettings, training: str) -> str:
 
 
 class Trials:
-    """The trials under one key in a journal; those under other keys stay there, for the day they are wanted again."""
+    """The trials under one key in a journal; those under other keys stay there, in case they are wanted again."""
 
     def __init__(self, journal: Path, key: str, settings: TuningSettings) -> None:
         self.settings = settings
@@ -75,9 +76,9 @@ class Trials:
         return self._storage.get_all_trials(self._id)[: self.settings.trials]
 
     def work(self, worker: int, workers: int, make: Make) -> int:
-        """Make trials until none is left for this worker, of 1 to `workers`; how many it made.
+        """Make trials until none is left for this worker, one of 1 to `workers`; returns how many it made.
 
-        First those that were begun by a worker of this number, or one that there is no more.
+        It first finishes trials that a worker of its number began, or a worker whose number no longer exists.
         """
         count = 0
         while (trial := self._next(worker, workers)) is not None:
@@ -108,7 +109,7 @@ class Trials:
         return begun if begun.number < self.settings.trials else None  # another worker began the last one
 
     def _reports(self, trial: FrozenTrial) -> Report:
-        """Where a trial reports the metric of each epoch to, from 1; the answer is whether it is to end early."""
+        """A function that a trial calls with each epoch, from 1, and its metric; it says whether to end early."""
         known, identifier = set(trial.intermediate_values), self._identifier(trial)
 
         def report(epoch: int, value: float) -> bool:

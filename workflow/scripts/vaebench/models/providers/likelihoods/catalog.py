@@ -45,16 +45,16 @@ class LikelihoodInfo(ModelInfo):
     """The entry of a model whose field `likelihood` names one of `LIKELIHOODS`."""
 
     def of(self, config: Mapping[str, Any]) -> Self:
-        """With the added terms; a step that is given labels is not recorded."""
+        """The entry with the added terms; the steps of a conditional model are not recorded."""
         known = with_terms(self, config)
         return replace(known, recordable=False) if label_names(config) else known
 
     def head(self, config: Mapping[str, Any]) -> str:
-        """A grid of moments where the latents are to be one."""
+        """A grid of moments where the latents are to be a grid."""
         return GRID if config.get("spatial") else GAUSSIAN
 
     def check(self, name: str, value: object) -> str | None:
-        """As of any model; `likelihood`, `posterior_variance` and `conditional` by rules of their own."""
+        """The checks of every model, and those of `likelihood`, `posterior_variance` and `conditional`."""
         if name == FIELD:
             return why_no_labels(value)
         if name in FIELDS:

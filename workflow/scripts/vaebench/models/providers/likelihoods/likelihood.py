@@ -12,7 +12,7 @@ MOMENTUM = 0.01  # of the running mean by which an optimal scale is remembered
 
 
 class Likelihood(nn.Module, ABC):
-    """metric: the registered metric that the negative ELBO under it is. kind: see `Autoencoder.likelihood`."""
+    """metric: the registered metric of the negative ELBO under it. kind: as in `Autoencoder.likelihood`."""
 
     metric: str = "neg_elbo_density"
     kind: str
@@ -78,7 +78,7 @@ class Calibrated(Scaled):
         return self.running.nan_to_num(1.0) if self.how == "optimal" else super().scale
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """At the batch's best scale, which the running mean takes up, while the model trains; at `scale` else."""
+        """In training at the batch's best scale, which updates the running mean; else at `scale`."""
         if not (self.training and self.how == "optimal"):
             return self.nats(x, y)
         best = self.best(x, y).clamp(min=self.smallest)

@@ -53,19 +53,19 @@ ONLY_PRETRAINED = (("HVAE", "reconstruction_loss", "bce"),)
 
 @dataclass(frozen=True)
 class BoundInfo(ModelInfo):
-    """The entry of a model whose loss is its error and a term in which the reconstruction does not occur.
+    """The entry of a model whose loss is a reconstruction error plus a term that does not depend on the reconstruction.
 
     Its field `likelihood`, which pythae does not know, names one of `LIKELIHOODS` in place of the error.
     """
 
     def check(self, name: str, value: object) -> str | None:
-        """As of any model, and the likelihood."""
+        """The checks of every model, and that of the likelihood."""
         if name == LIKELIHOOD:
             return None if value is None else LIKELIHOODS.why_not(value)
         return super().check(name, value)
 
     def why_not_together(self, config: Mapping[str, Any]) -> str | None:
-        """A likelihood, and an error that is another one's."""
+        """Refuses a likelihood together with the `reconstruction_loss` of another one."""
         error = config.get("reconstruction_loss", "mse")
         if config.get(LIKELIHOOD) is None or error == "mse":
             return None
@@ -77,7 +77,7 @@ class GridInfo(ModelInfo):
     """The entry of a model whose latents are a grid, which its field `downsampling`, unknown to pythae, chooses."""
 
     def check(self, name: str, value: object) -> str | None:
-        """As of any model, and the grid."""
+        """The checks of every model, and that of the grid."""
         return why_no_downsampling(value) if name == DOWNSAMPLING else super().check(name, value)
 
 

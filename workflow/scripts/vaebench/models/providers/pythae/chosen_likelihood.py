@@ -13,15 +13,15 @@ from vaebench.models.providers.pythae.model import PythaeModel
 
 
 class WithLikelihood(PythaeModel):
-    """Its loss is -ln p(x|z), with every constant, and what pythae adds to the error."""
+    """Its loss is -ln p(x|z), with every constant, plus the terms that pythae adds to its error."""
 
     p: Likelihood
 
     def loss_function(self, recon_x: Tensor, x: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
         """pythae's total, reconstruction loss, and further terms.
 
-        Of a reconstruction and its own values pythae's error is 0, and so is its gradient: what is left of the total is
-        what is added to the error.
+        pythae's error between a reconstruction and itself is 0, and so is its gradient: the total that pythae computes
+        for that pair holds only the other terms.
         """
         stock: Any = super()
         rest, _, *others = stock.loss_function(recon_x, recon_x.detach(), *arguments)

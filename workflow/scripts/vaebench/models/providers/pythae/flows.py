@@ -42,11 +42,11 @@ class Flow(Gaussian):
         return z, torch.full_like(ratio, torch.nan) if self.folds else ratio
 
     def kl_per_dimension(self) -> Tensor | None:
-        """Of no dimension alone."""
+        """None: the flow mixes the dimensions."""
         return None
 
     def why_no_rate(self) -> str:
-        """That the flow folds."""
+        """The reason, where the flow folds."""
         folded = "a planar flow is not invertible (w·u < -1), so that the posterior's density is not known"
         return folded if self.folds else ""
 
@@ -55,7 +55,7 @@ class Model(PythaeModel):
     """Its posterior is a flow."""
 
     def losses(self, x: Tensor, moment: Moment) -> Losses:
-        """pythae's, with its sums begun on the device, so that no step waits for it."""
+        """pythae's losses, with sums that begin as tensors on the device, so that no step waits for it."""
         with torch.device(x.device):
             return super().losses(x, moment)
 

@@ -115,7 +115,7 @@ class PythaeModel(Autoencoder):
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
-        """A vector."""
+        """(L,): the latents are vectors."""
         return (self.model_config.latent_dim,)
 
     def probabilities(self) -> Sequence[tuple[nn.Module, str]]:
@@ -124,7 +124,7 @@ class PythaeModel(Autoencoder):
         return [(self.decoder, "reconstruction")] if watched else []
 
     def to(self, *arguments: Any, **options: Any) -> Self:
-        """pythae keeps the device apart."""
+        """Move the model; pythae keeps its device in an attribute as well."""
         moved = super().to(*arguments, **options)
         moved.device = next(moved.parameters()).device
         return moved
@@ -141,7 +141,7 @@ class PythaeModel(Autoencoder):
         return _module(module).diagnostics(self, x, y, posterior, generator) if module else {}
 
     def original_study(self) -> OriginalStudy | None:
-        """Of the models that the study compared."""
+        """For the models that the study compared."""
         return _module("original_study").FourModels(self) if self.model_name in IN_ORIGINAL_STUDY else None
 
 

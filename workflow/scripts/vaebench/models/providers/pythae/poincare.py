@@ -17,9 +17,9 @@ from vaebench.models.providers.pythae.model import PythaeModel
 
 @dataclass(frozen=True)
 class WrappedNormal(Posterior):
-    """Of the model's kind, wrapped or Riemannian, around `mean` in the ball, with ln σ² `log_variance`, both (B, L).
+    """A normal on the ball, wrapped or Riemannian as the model's, around `mean` with ln σ² `log_variance`, both (B, L).
 
-    The latter may be (B, 1).
+    `log_variance` may be (B, 1).
     """
 
     mean: Tensor
@@ -117,7 +117,7 @@ class Model(PythaeModel):
         return _project(places, self.latent_manifold.c).detach() + (places - places.detach())
 
     def priors(self) -> Mapping[str, Prior]:
-        """That on the ball."""
+        """The prior on the ball."""
         return {"poincare": Prior(self.draw_prior)}
 
     def ball_prior(self) -> torch.distributions.Distribution:

@@ -58,7 +58,7 @@ class Model(HamiltonianModel):
         return Hamiltonian(output.embedding, output.log_covariance, x, self)
 
     def priors(self) -> Mapping[str, Prior]:
-        """The volume of the metric."""
+        """The prior by the volume of the metric."""
         return {"rhvae": Prior(self.draw_prior, defaults_of("rhvae"))}
 
     def draw_prior(self, count: int, options: Mapping[str, object], generator: np.random.Generator) -> Tensor:
@@ -68,7 +68,7 @@ class Model(HamiltonianModel):
         return RHVAESampler(self, RHVAESamplerConfig(**options)).hmc_sampling(count).detach()
 
     def to(self, *arguments: Any, **options: Any) -> Self:
-        """With the metric and what was gathered for it, which pythae keeps apart from its parameters."""
+        """Move the model, its metric and what was gathered for it, which pythae keeps outside its parameters."""
         moved = super().to(*arguments, **options)
         moved.M_tens, moved.centroids_tens = moved.M_tens.to(moved.device), moved.centroids_tens.to(moved.device)
         for queue in (moved.M, moved.centroids):
@@ -76,15 +76,15 @@ class Model(HamiltonianModel):
         return moved
 
     def live_state(self) -> dict[str, Any]:
-        """With the metric."""
+        """The state, with the metric's tensors."""
         return super().live_state() | {"M": self.M_tens, "centroids": self.centroids_tens}
 
     def resumable_state(self) -> dict[str, Any]:
-        """With what was gathered for the metric in this epoch."""
+        """The state, with what this epoch has gathered for the metric."""
         return super().resumable_state() | {"metric_queue": [list(self.M), list(self.centroids)]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """With the metric."""
+        """Restore the state and the metric's tensors."""
         super().restore(state)
         if "M" not in state:
             return

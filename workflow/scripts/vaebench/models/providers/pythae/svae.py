@@ -20,7 +20,7 @@ PROPOSALS = 24  # of a rejection sampler that accepts at least 2 in 3 (Ulrich 19
 
 @dataclass(frozen=True)
 class VonMisesFisher(Posterior):
-    """Around `mean`, (B, L) of length 1, with a `concentration` (B, 1).
+    """A von Mises-Fisher distribution around `mean`, (B, L) of length 1, with a `concentration` (B, 1).
 
     rotate: carries draws around the first axis to around a mean.
     """
@@ -46,7 +46,7 @@ class VonMisesFisher(Posterior):
         return safe._drawn(generator).where(valid[:, None], torch.nan)
 
     def kl(self) -> Tensor | None:
-        """From the uniform distribution on the sphere."""
+        """The divergence from the uniform distribution on the sphere."""
         return sphere_divergence(self.concentration, self.mean.shape[1])
 
     def between(self, other: Self, weight: float) -> Tensor:
@@ -78,7 +78,7 @@ class Model(PythaeModel):
         return VonMisesFisher(direction, concentration, self._householder_rotation)
 
     def priors(self) -> Mapping[str, Prior]:
-        """The uniform one."""
+        """The uniform distribution on the sphere."""
         return {"hypersphere": Prior(self.draw_prior)}
 
     def draw_prior(self, count: int, options: Mapping[str, object], generator: np.random.Generator) -> Tensor:
