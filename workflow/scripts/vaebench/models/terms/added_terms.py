@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vaebench.models.conditioning import Conditioning
 from vaebench.models.interface import Autoencoder, Losses, Moment, Objective
+from vaebench.models.label_names import label_values
 from vaebench.models.terms.term_fields import MODULES, chosen_terms
 
 
@@ -61,25 +63,46 @@ class AddedTerms(nn.Module):
 
 
 class ModelWithTerms(Autoencoder):
-    """A model whose subclasses give the terms of their own to `with_added`.
+    """An encoder and a decoder for images of `shape` (C, H, W), both of which may be given labels (`conditional`).
 
-    decoder: the network that answers images.
+    networks: encoder and decoder; fields: the configuration. Subclasses compute their own losses and hand them to
+    `with_added`, which adds the terms that the configuration asks for.
     """
 
-    decoder: nn.Module
-
-    def __init__(self, shape: tuple[int, int, int], added: AddedTerms) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int], networks: tuple[nn.Module, nn.Module], fields: Mapping[str, Any]
+    ) -> None:
         super().__init__()
         self.input_shape = shape
-        self.added = added
-        self.trained_on = () if added.perceptual is None else (added.perceptual["network"],)
+        self.added = AddedTerms(shape[0], fields)
+        self.trained_on = () if self.added.perceptual is None else (self.added.perceptual["network"],)
+        self.encoder, self.decoder = networks
+        self.labels = label_values(fields)
+        self.conditioning = Conditioning(self.labels, shape) if self.labels else None
+
+    def encoder_output(self, x: Tensor) -> Any:
+        """What the encoder gives for images x (B, C, H, W), and for their labels where it is given them."""
+        if self.conditioning is not None:
+            x = self.conditioning.image(x, self.condition)
+        return self.encoder(x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Images of latents z and of the labels where the decoder is given them."""
+        if self.conditioning is not None:
+            z = self.conditioning.latent(z, self.condition)
+        images: Tensor = self.decoder(z).reconstruction
+        return images
+
+    def probabilities(self) -> Sequence[tuple[nn.Module, str]]:
+        """The decoder, where it is trained on cross-entropy."""
+        return [(self.decoder, "reconstruction")] if self.likelihood == "bernoulli" else []
 
     def take_weights(self, files: Mapping[str, Path] | None) -> None:
-        """Of the perceptual term."""
+        """The weights of the perceptual term."""
         self.added.take_weights(files)
 
     def networks(self) -> dict[str, nn.Module]:
-        """With those of the added terms."""
+        """Its own networks and those of the added terms."""
         return super().networks() | self.added.networks()
 
     def objectives(self) -> Sequence[Objective]:

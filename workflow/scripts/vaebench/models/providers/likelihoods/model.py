@@ -1,7 +1,7 @@
 """A variational autoencoder with a Gaussian posterior, a standard normal prior, and a likelihood that is chosen."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -9,7 +9,6 @@ import torch
 from pythae.models.base.base_utils import ModelOutput
 from torch import Tensor, nn
 
-from vaebench.models.conditioning import Conditioning
 from vaebench.models.interface import Losses, Moment
 from vaebench.models.label_names import label_values
 from vaebench.models.networks.families import build_around
@@ -17,7 +16,7 @@ from vaebench.models.posterior import Gaussian, Posterior
 from vaebench.models.providers.likelihoods.catalog import LEARNED, LIKELIHOODS, MODELS
 from vaebench.models.providers.likelihoods.likelihood import Likelihood
 from vaebench.models.run_spec import ModelSpec
-from vaebench.models.terms.added_terms import AddedTerms, ModelWithTerms
+from vaebench.models.terms.added_terms import ModelWithTerms
 
 
 class LikelihoodVAE(ModelWithTerms):
@@ -39,14 +38,11 @@ class LikelihoodVAE(ModelWithTerms):
         likelihood: Likelihood,
         fields: Mapping[str, Any],
     ) -> None:
-        super().__init__(shape, AddedTerms(shape[0], fields))
-        self.encoder, self.decoder = networks
+        super().__init__(shape, networks, fields)
         self.p = likelihood
         self.beta = float(fields["beta"])
         self.variance = None if fields["posterior_variance"] == LEARNED else float(fields["posterior_variance"])
         self.likelihood = likelihood.kind
-        self.labels = label_values(fields)
-        self.conditioning = Conditioning(self.labels, shape) if self.labels else None
 
     def losses(self, x: Tensor, moment: Moment) -> Losses:
         """loss, reconstruction_loss and kl, in nats an image, and the added terms."""
@@ -61,25 +57,13 @@ class LikelihoodVAE(ModelWithTerms):
         """A Gaussian."""
         return Gaussian(*self._gaussian(x))
 
-    def decode(self, z: Tensor) -> Tensor:
-        """The decoder's answer."""
-        if self.conditioning is not None:
-            z = self.conditioning.latent(z, self.condition)
-        return self.decoder(z).reconstruction
-
     def own_nats(self, x: Tensor, y: Tensor) -> Mapping[str, Tensor] | None:
         """Under the chosen likelihood; None for a Bernoulli, which `likelihood` names."""
         return None if self.likelihood == "bernoulli" else {self.p.metric: self.p.nats(x.double(), y.double())}
 
-    def probabilities(self) -> Sequence[tuple[nn.Module, str]]:
-        """The decoder, where it is trained on cross-entropy."""
-        return [(self.decoder, "reconstruction")] if self.likelihood == "bernoulli" else []
-
     def _gaussian(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and ln σ² of the posterior."""
-        if self.conditioning is not None:
-            x = self.conditioning.image(x, self.condition)
-        output = self.encoder(x)
+        output = self.encoder_output(x)
         if self.variance is None and output.embedding.ndim == 4:
             mean, log_variance = output.embedding.chunk(2, dim=1)
             return mean, log_variance

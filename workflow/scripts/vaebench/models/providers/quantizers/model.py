@@ -1,6 +1,6 @@
 """An autoencoder whose grid of vectors is quantised."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from vaebench.base.errors import UserError
 from vaebench.base.plain_tensors import one_line
-from vaebench.models.conditioning import Conditioning
 from vaebench.models.interface import Losses, Moment
 from vaebench.models.label_names import label_values
 from vaebench.models.networks.families import build_around
@@ -19,7 +18,7 @@ from vaebench.models.posterior import Codes, Posterior
 from vaebench.models.providers.quantizers.catalog import MODELS, QUANTIZERS
 from vaebench.models.providers.quantizers.quantizer import Quantizer
 from vaebench.models.run_spec import ModelSpec
-from vaebench.models.terms.added_terms import AddedTerms, ModelWithTerms
+from vaebench.models.terms.added_terms import ModelWithTerms
 
 ERRORS: Mapping[str, Callable[..., Tensor]] = {
     "mse": functional.mse_loss,
@@ -31,8 +30,8 @@ ERRORS: Mapping[str, Callable[..., Tensor]] = {
 class QuantizedAE(ModelWithTerms):
     """`encoder` gives a grid (B, D, h, w) as `embedding`, and `decoder` takes the quantised one.
 
-    With the field `conditional` both are given labels (`Autoencoder.given`). The loss is the squared or absolute error,
-    or the cross-entropy, summed over an image, the quantiser's own, and what is added.
+    With the field `conditional` both are given labels (`Autoencoder.given`). The loss is the sum of the reconstruction
+    error (squared, absolute or cross-entropy, summed over an image), the quantiser's own loss, and the added terms.
     """
 
     answer = ModelOutput
@@ -44,13 +43,10 @@ class QuantizedAE(ModelWithTerms):
         quantizer: Quantizer,
         fields: Mapping[str, Any],
     ) -> None:
-        super().__init__(shape, AddedTerms(shape[0], fields))
-        self.encoder, self.decoder = networks
+        super().__init__(shape, networks, fields)
         self.quantizer, self.code_levels = quantizer, quantizer.levels
         self.error = fields["reconstruction_loss"]
         self.likelihood = "bernoulli" if self.error == "bce" else "gaussian"
-        self.labels = label_values(fields)
-        self.conditioning = Conditioning(self.labels, shape) if self.labels else None
 
     @property
     def codebook_size(self) -> int | None:
@@ -73,26 +69,13 @@ class QuantizedAE(ModelWithTerms):
         found = self.quantizer.encode(grid)
         return Codes(found.codes, found.vectors, grid, self._quantise, self.quantizer.nearest)
 
-    def decode(self, z: Tensor) -> Tensor:
-        """The decoder's answer."""
-        if self.conditioning is not None:
-            z = self.conditioning.latent(z, self.condition)
-        return self.decoder(z).reconstruction
-
     def embed_codes(self, codes: Tensor) -> Tensor:
         """(B, D, h, w)."""
         return self.quantizer.embed(codes)
 
-    def probabilities(self) -> Sequence[tuple[nn.Module, str]]:
-        """The decoder, where it is trained on cross-entropy."""
-        return [(self.decoder, "reconstruction")] if self.likelihood == "bernoulli" else []
-
     def _grid(self, x: Tensor) -> Tensor:
-        """What the encoder gives."""
-        if self.conditioning is not None:
-            x = self.conditioning.image(x, self.condition)
-        grid: Tensor = self.encoder(x).embedding
-        return grid
+        """The encoder's grid of vectors, (B, D, h, w)."""
+        return self.encoder_output(x).embedding
 
     def _quantise(self, grid: Tensor) -> Tensor:
         return self.quantizer.encode(grid).vectors
