@@ -1,6 +1,7 @@
 """Registered metrics of sets of images, against held-out and training images, in the features of a network."""
 
-from typing import Any
+from dataclasses import replace
+from functools import partial
 
 from vaebench.metrics.metric import CONDITIONAL, FITTED, Metric
 from vaebench.metrics.set_names import CLEAN, FEATURES, OFFICIAL, frechet_name, kernel_name, prd_names
@@ -14,49 +15,50 @@ def generation() -> list[Metric]:
     return [entry for features in FEATURES for entry in in_features(features)] + [
         Metric(
             "nearest_train_distance",
-            "distance to training set",
-            r"d_\mathrm{train}",
-            "",
-            None,
-            "generation",
-            "[0, 1]",
-            f"{NEAREST} generated images",
+            label="distance to training set",
+            symbol=r"d_\mathrm{train}",
+            unit="",
+            higher_is_better=None,
+            suite="generation",
+            range="[0, 1]",
+            formula=f"{NEAREST} generated images",
         ),
         Metric(
             "nearest_train_ratio",
-            "distance to training set, relative",
-            r"d_\mathrm{train}/d_\mathrm{ref}",
-            "",
-            None,
-            "generation",
-            "[0, ∞)",
-            f"nearest_train_distance divided by the same {NEAREST} held-out images; near 0: memorised",
+            label="distance to training set, relative",
+            symbol=r"d_\mathrm{train}/d_\mathrm{ref}",
+            unit="",
+            higher_is_better=None,
+            suite="generation",
+            range="[0, ∞)",
+            formula=f"nearest_train_distance divided by the same {NEAREST} held-out images; near 0: memorised",
         ),
         Metric(
             "latent_nats",
-            "held-out latents",
-            r"-\ln p(z)",
-            "nats/image",
-            None,
-            "generation",
-            "(-∞, ∞)",
-            "-ln p(z) of the posterior's mode of each held-out image under the density that draws images, to compare "
-            "samplers of one model; of two_stage a bound from above for a draw from the posterior, beside no other",
-            FITTED,
+            label="held-out latents",
+            symbol=r"-\ln p(z)",
+            unit="nats/image",
+            higher_is_better=None,
+            suite="generation",
+            range="(-∞, ∞)",
+            formula="-ln p(z) of the posterior's mode of each held-out image under the density that draws images, to "
+            "compare samplers of one model; of two_stage a bound from above for a draw from the posterior, beside no "
+            "other",
+            applies_to=FITTED,
             long_only=True,
         ),
         *(
             Metric(
                 name,
-                f"accuracy of labels, {which}",
-                rf"\mathrm{{Acc}}_\mathrm{{{mark}}}",
-                "",
-                better,
-                "generation",
-                "[0, 1]",
-                f"mean over the values of a label of the share of {which} images with it in which a ridge classifier "
-                "of mean colours on a 16x16 grid, fitted on training images, sees it; mean over labels",
-                CONDITIONAL,
+                label=f"accuracy of labels, {which}",
+                symbol=rf"\mathrm{{Acc}}_\mathrm{{{mark}}}",
+                unit="",
+                higher_is_better=better,
+                suite="generation",
+                range="[0, 1]",
+                formula=f"mean over the values of a label of the share of {which} images with it in which a ridge "
+                "classifier of mean colours on a 16x16 grid, fitted on training images, sees it; mean over labels",
+                applies_to=CONDITIONAL,
             )
             for name, which, mark, better in (
                 ("condition_accuracy", "generated", "gen", True),
@@ -68,13 +70,7 @@ def generation() -> list[Metric]:
 
 def in_features(features: str) -> list[Metric]:
     """The set metrics of one feature network."""
-
-    def metric(
-        name: str, label: str, symbol: str, better: bool | None, values: str, formula: str, **flags: Any
-    ) -> Metric:
-        formula = f"{formula}; {features} features"
-        return Metric(name, label, symbol, "", better, "generation", values, formula, features=features, **flags)
-
+    metric = partial(Metric, unit="", suite="generation", features=features)
     official, clean = features in (OFFICIAL, CLEAN), "clean-" if features == CLEAN else ""
     words, latex = features.replace("_", " "), features.replace("_", r"\ ")
     where = "" if official else f" ({words})"
@@ -105,11 +101,11 @@ def in_features(features: str) -> list[Metric]:
         entries.append(
             metric(
                 name,
-                text,
-                rf"\mathrm{{{symbol}}}{below}{raised}",
-                better,
-                "[0, ∞)",
-                formula,
+                label=text,
+                symbol=rf"\mathrm{{{symbol}}}{below}{raised}",
+                higher_is_better=better,
+                range="[0, ∞)",
+                formula=formula,
                 headline=headline,
                 grouped=True,
             )
@@ -117,24 +113,40 @@ def in_features(features: str) -> list[Metric]:
     kernel = "unbiased MMD² with kernel (a·b/d + 1)³ between generated and held-out images, mean over 100 subsets"
     label, symbol = (f"{clean}KID", f"{clean}KID") if official else (f"kernel distance{where}", "KD")
     entries.append(
-        metric(kernel_name(features), label, rf"\mathrm{{{symbol}}}{below}", False, "(-∞, ∞)", kernel, grouped=True)
+        metric(
+            kernel_name(features),
+            label=label,
+            symbol=rf"\mathrm{{{symbol}}}{below}",
+            higher_is_better=False,
+            range="(-∞, ∞)",
+            formula=kernel,
+            grouped=True,
+        )
     )
-    scores = {"F8, which weighs recall": "F8", "F1/8, which weighs precision": "F1/8"}
-    for name, (told, score) in zip(prd_names(features), scores.items(), strict=True):
-        formula = f"largest {told}, on the curve of precision against recall over 20 clusters of both sets"
+    for name, score, weighs in zip(prd_names(features), ("8", "1/8"), ("recall", "precision"), strict=True):
+        curve = "on the curve of precision against recall over 20 clusters of both sets"
         entries.append(
             metric(
                 name,
-                f"PRD {score} ({words})",
-                rf"F_{{{score.removeprefix('F')}}}^\mathrm{{{latex}}}",
-                True,
-                "[0, 1]",
-                formula,
+                label=f"PRD F{score} ({words})",
+                symbol=rf"F_{{{score}}}^\mathrm{{{latex}}}",
+                higher_is_better=True,
+                range="[0, 1]",
+                formula=f"largest F{score}, which weighs {weighs}, {curve}",
             )
         )
     if features == "clip":
         formula = "1000 MMD² with kernel exp(-‖a - b‖² / 200) of unit vectors, over all pairs"
-        entries.append(metric("cmmd", "CMMD (ViT-B/32)", r"\mathrm{CMMD}", False, "[0, ∞)", formula))
+        entries.append(
+            metric(
+                "cmmd",
+                label="CMMD (ViT-B/32)",
+                symbol=r"\mathrm{CMMD}",
+                higher_is_better=False,
+                range="[0, ∞)",
+                formula=formula,
+            )
+        )
     neighbours = {
         "density": "mean number of real k-NN balls that hold a generated image, divided by k",
         "coverage": "share of real images whose k-NN ball holds a generated image",
@@ -146,14 +158,14 @@ def in_features(features: str) -> list[Metric]:
         entries.append(
             metric(
                 f"{name}_{features}",
-                f"{name} ({words})",
-                rf"\mathrm{{{name.capitalize()}}}_\mathrm{{{latex}}}",
-                True,
-                "[0, ∞)" if name == "density" else "[0, 1]",
-                formula,
+                label=f"{name} ({words})",
+                symbol=rf"\mathrm{{{name.capitalize()}}}_\mathrm{{{latex}}}",
+                higher_is_better=True,
+                range="[0, ∞)" if name == "density" else "[0, 1]",
+                formula=formula,
                 headline=shown,
                 long_only=not shown,
                 grouped=name in ("coverage", "recall"),
             )
         )
-    return entries
+    return [replace(entry, formula=f"{entry.formula}; {features} features") for entry in entries]
