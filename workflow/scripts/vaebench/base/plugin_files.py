@@ -70,7 +70,7 @@ _IN_USE = _Use()
 
 
 def use_plugins(plugins: Iterable[str]) -> None:
-    """From now on the registries of this process hold what these plugins add, and nothing of others.
+    """From now on the registries of this process hold what these plugins add, and nothing from other plugins.
 
     A plugin is a Python file, or the dotted path of an installed module. Raises `UserError` with a line per mistake.
     """
@@ -120,7 +120,8 @@ def not_importable() -> list[str]:
 class Registry(Mapping[str, Entry], Generic[Entry]):
     """Entries by name: those of the package, then those of the plugins in use.
 
-    own: the package's; entries_of: the entries, by name, that plugins' additions of the kinds are.
+    own: the package's entries; kinds: of plugins' additions that belong here; entries_of: makes entries, by name, of
+    these.
     """
 
     def __init__(
@@ -187,7 +188,7 @@ def without_presentation(source: str) -> str:
 
 @contextmanager
 def blamed(entry: Added) -> Iterator[None]:
-    """Whatever a plugin's code raises within is a `PluginError` with its file and line; a `UserError` of it stays."""
+    """Turn what a plugin's code raises in the block into a `PluginError` with file and line; a `UserError` stays."""
     try:
         yield
     except UserError:
@@ -205,7 +206,9 @@ def _added_by(tree: ast.Module, plugin: str, file: Path) -> Iterator[Added]:
             kind = names.get(ast.unparse(call))
             if kind is not None and isinstance(node, Definition):
                 options = _options(kind, decorator, f"{file}, line {decorator.lineno}: @{kind}")
-                yield Added(kind, options.pop("name"), options, plugin, file, decorator.lineno, node.name)
+                name = options.pop("name")
+                line, attribute = decorator.lineno, node.name
+                yield Added(kind, name, options, plugin=plugin, file=file, line=line, attribute=attribute)
 
 
 def _decorator_names(tree: ast.Module) -> dict[str, str]:

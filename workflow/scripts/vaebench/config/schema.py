@@ -187,7 +187,7 @@ def _dereference(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[
 
 
 def _object_branch(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Of a key that may be null or one kind of object, the object's description; else the node itself."""
+    """The object's description, for a key that may be null or one kind of object; else the node itself."""
     branches = [_dereference(branch, schema) for branch in node.get("oneOf", [])]
     objects = [branch for branch in branches if "properties" in branch]
     return objects[0] if len(objects) == 1 else node

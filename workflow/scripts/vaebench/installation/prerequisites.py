@@ -59,7 +59,7 @@ def broken_interpreter(path: Path | str) -> str | None:
 
 
 def _full_disks(folder: Path) -> Iterator[str]:
-    """Of the folder and uv's cache, where that is on another disk, those with too little space."""
+    """Those of the folder's disk and the disk of uv's cache that have too little space."""
     caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     cache = Path(os.environ.get("UV_CACHE_DIR") or caches / "uv").expanduser()
     disk = next(path for path in (cache, *cache.parents) if path.exists())

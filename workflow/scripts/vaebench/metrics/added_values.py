@@ -13,7 +13,7 @@ from vaebench.metrics.metric import Value
 
 
 def pair_functions() -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
-    """By metric, what gives (B,) float64 for B pairs of images, float32 (B, C, H, W) in [0, 1] twice."""
+    """Functions by metric, from B pairs of images, float32 (B, C, H, W) in [0, 1] twice, to (B,) float64."""
     return {addition.name: _per_image(addition) for addition in metrics_of(PAIRS)}
 
 

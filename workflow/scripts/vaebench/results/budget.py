@@ -174,7 +174,7 @@ def _row(trainings: Sequence[Provenance], tuned: Tuned) -> Row:
 
 
 def _mark(rows: list[Row], name: str) -> None:
-    """Note `name` in `differs` of each run whose value is not the most frequent (of equally frequent ones the first)."""
+    """Note `name` in `differs` of each run whose value is not the most frequent one, or the first of several such."""
     known = [row for row in rows if "epochs" in row]
     if known:
         usual = Counter(row[name] for row in known).most_common(1)[0][0]

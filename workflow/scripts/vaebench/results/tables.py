@@ -184,7 +184,7 @@ def mixture_notes(contexts: Sequence[Context]) -> list[str]:
 
 
 def trained_notes(values: pd.DataFrame, order: list[str]) -> dict[str, str]:
-    """By run: that its model was trained on what a network measures it by."""
+    """Notes by run: its model was trained on the features of a network that also measures it."""
     judged = set(values["run"][values["note"].str.contains(TRAINED_ON, regex=False)])
     return {run: f"{run} was trained on the network of some of its metrics (‡)." for run in order if run in judged}
 
@@ -220,7 +220,7 @@ def failure_notes(failures: Sequence[Failure], order: list[str], values: pd.Data
 def _row_notes(
     order: list[str], failures: Sequence[Failure], mixed: list[str], values: pd.DataFrame, lost: dict[str, str]
 ) -> dict[str, str]:
-    """By run: why it has no values, or not those of all seeds, and the first sentence of what the results mix."""
+    """Notes by run: why it lacks values of all or of some seeds, and the first sentence on what the results mix."""
     mixed = [f"{note.partition('.')[0]}." for note in mixed]
     own = {run: failure_notes([f for f in failures if f["run"] == run], [run], values) for run in order}
     return {run: " ".join([*own[run], *([lost[run]] if run in lost else []), *mixed]) for run in order}

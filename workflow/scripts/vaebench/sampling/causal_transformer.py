@@ -22,7 +22,7 @@ STD = 0.02  # of initial weights (Radford et al. 2019)
 
 @dataclass(frozen=True)
 class Size:
-    """Of the trunk: numbers a patch, layers, heads of attention; and cells in either direction that are one patch."""
+    """The trunk: numbers for a patch, layers, heads of attention; and how many cells a patch has in either direction."""
 
     width: int
     layers: int
@@ -182,7 +182,7 @@ class CausalTransformer(nn.Module):
         return codes
 
     def _logits(self, answer: Tensor, before: Tensor) -> Tensor:
-        """Of the next code of a patch, (..., codes), from the trunk's answer (..., width) and its codes `before`."""
+        """Logits of a patch's next code, (..., codes), from the trunk's answer (..., width) and its codes `before`."""
         place = before.shape[-1]
         if place:
             numbers = before + self.codes * torch.arange(place, device=before.device)

@@ -45,7 +45,7 @@ class Pythae(Provider):
         stock.save(str(folder))
 
     def load(self, folder: Path, spec: ModelSpec, shape: Shape) -> "Autoencoder":
-        """From the specification; pickled networks are opened only where it says so."""
+        """The model of the specification; pickled networks are opened only where it says so."""
         from vaebench.models.providers.pythae.building import PICKLED, load_trusted
 
         if PICKLED in spec.nets.values():

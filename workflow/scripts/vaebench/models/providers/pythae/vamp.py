@@ -40,7 +40,7 @@ class Model(PythaeModel):
     """
 
     def to(self, *arguments: Any, **options: Any) -> Self:
-        """With what chooses among the pseudo-inputs, which pythae moves whenever it is used."""
+        """Move the model and the input that chooses the pseudo-inputs, which pythae moves only when it is used."""
         moved = super().to(*arguments, **options)
         moved.idle_input = moved.idle_input.to(moved.device)
         return moved

@@ -32,7 +32,7 @@ class Model(PythaeModel):
         return embeddings if isinstance(embeddings, Tensor) else embeddings.weight.detach()
 
     def adjusted(self, terms: dict[str, Tensor], output: ModelOutput) -> dict[str, Tensor]:
-        """With the quantisation term on its scale."""
+        """The terms, with the quantisation loss on the scale that `vq_scale` asks for."""
         if self.vq_scale == "per_image":
             terms["vq"] = terms["vq"] * output.z[0].numel()
             terms["loss"] = terms["reconstruction_loss"] + terms["vq"]

@@ -92,11 +92,11 @@ class QuantizedInfo(ModelInfo):
     """The entry of a model whose field `quantizer` names one of `QUANTIZERS`."""
 
     def of(self, config: Mapping[str, Any]) -> Self:
-        """With the added terms."""
+        """The entry with the added terms."""
         return with_terms(self, config)
 
     def check(self, name: str, value: object) -> str | None:
-        """As of any model; `quantizer`, `downsampling`, `conditional` and added terms by rules of their own."""
+        """The checks of every model, and those of `quantizer`, `downsampling`, `conditional` and the added terms."""
         if name == FIELD:
             return why_no_labels(value)
         if name in FIELDS:

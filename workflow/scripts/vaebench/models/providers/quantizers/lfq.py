@@ -37,7 +37,7 @@ class Signs(Quantizer):
         return int(self.layer.codebook_size)
 
     def forward(self, grid: Tensor, moment: Moment) -> Quantised:
-        """With the loss, which the package has in training mode only."""
+        """Quantise a grid (B, D, h, w), with the loss, which the package computes in training mode only."""
         if self.training:
             return self._quantised(grid)
         with untouched(self.layer, training=True):

@@ -27,7 +27,7 @@ class Residual(Quantizer):
         return int(self.layer.codebook_size)
 
     def forward(self, grid: Tensor, moment: Moment) -> Quantised:
-        """As of `vq`."""
+        """Quantise a grid (B, D, h, w), with the loss as `vq` has it."""
         if self.training:
             return self._quantised(grid, frozen=False)
         with untouched(self.layer, training=True):

@@ -34,7 +34,7 @@ class MappedVectors(Quantizer):
         return int(self.layer.codebook_size)
 
     def forward(self, grid: Tensor, moment: Moment) -> Quantised:
-        """With the loss, in either mode."""
+        """Quantise a grid (B, D, h, w), with the loss in either mode."""
         vectors, codes, loss = self.layer(grid)
         return Quantised(vectors, codes, loss * vector_size(grid))
 

@@ -62,7 +62,7 @@ class Vectors(Quantizer):
         return int(self.layer.codebook_size)
 
     def forward(self, grid: Tensor, moment: Moment) -> Quantised:
-        """With the loss, which the package has in training mode only; outside training it is of a codebook at rest."""
+        """Quantise a grid (B, D, h, w), with the loss, which is that of an unchanging codebook outside training."""
         if self.training:
             return self._with_loss(grid, frozen=False)
         with untouched(self.layer, training=True):
