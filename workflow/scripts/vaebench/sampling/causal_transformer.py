@@ -22,7 +22,7 @@ STD = 0.02  # of initial weights (Radford et al. 2019)
 
 @dataclass(frozen=True)
 class Size:
-    """The trunk: numbers for a patch, layers, heads of attention; and how many cells a patch has in either direction."""
+    """The trunk: numbers for a patch, layers, heads of attention; how many cells a patch has in either direction."""
 
     width: int
     layers: int
