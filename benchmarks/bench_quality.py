@@ -128,7 +128,7 @@ def trained(spec: RunSpec, epochs: int, images: Images, options: argparse.Namesp
 def stock(images: Images, options: argparse.Namespace) -> list[dict]:
     """pythae's trainer, looked at after each budget."""
     logging.disable(logging.INFO)
-    spec = specification("VAE", "convnet", "", "fp32", False, 64)
+    spec = specification("VAE", "convnet", "", 64)
     with tempfile.TemporaryDirectory() as folder:
         train_images = np.array(open_array(images.path("train")))
         trainer = stock_trainer(spec, train_images, Path(folder), torch.device("cpu"))

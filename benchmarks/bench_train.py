@@ -68,9 +68,10 @@ def main() -> None:
         if arguments.only and f"{model}-{nets}" not in arguments.only:
             continue
         count = arguments.images if nets == "compact" else arguments.images_of_large_nets
-        chosen = choose_precision(specification(model, nets, discriminator, "auto", False, 1), device)
+        chosen = choose_precision(specification(model, nets, discriminator, 1, precision="auto"), device)
         for precision, compiled in dict.fromkeys([(chosen, False), ("fp32", False), ("fp32", arguments.compile)]):
-            spec = specification(model, nets, discriminator, precision, compiled, arguments.batch_size)
+            how = {"precision": precision, "compile": compiled}
+            spec = specification(model, nets, discriminator, arguments.batch_size, **how)
             with tempfile.TemporaryDirectory() as folder:
                 rows.append(compare(spec, count, Path(folder), device, arguments))
             print_row(rows[-1])

@@ -187,12 +187,12 @@ def compare_training(
     threads = os.cpu_count() or 1
     trainers = {}
     for precision in PRECISIONS:
-        spec = specification(model, nets, discriminator, precision, False, batch)
+        spec = specification(model, nets, discriminator, batch, precision=precision)
         with numerics(spec.training, device, threads):
             state = Checkpoint(place / precision, "check")
             job = TrainingJob(spec, 0, files_in(folder), "check")
             trainers[precision] = Trainer(job, device, state, interruption)
-    stock = stock_trainer(specification(model, nets, discriminator, "fp32", False, batch), images, place, device)
+    stock = stock_trainer(specification(model, nets, discriminator, batch), images, place, device)
 
     def rate_of_stock(epoch: int) -> float:
         wait(device)
@@ -378,7 +378,7 @@ def measure_runs(folder: Path, scale: float, results: Results) -> None:
         ("VQVAE", "pixelcnn", {"epochs": 2}),
         ("VAE", "gaussian_mixture", {}),
     ):
-        spec = specification(model, "compact", "compact", "fp32", False, 128)
+        spec = specification(model, "compact", "compact", 128)
         network = save_untrained(folder / model, spec)
         settings = SamplingSettings(drawn, study["samples"]["batch_size"], study["samples"]["seed"])
         samples = folder / f"{model}-{sampler}.npz"

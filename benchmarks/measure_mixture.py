@@ -58,7 +58,7 @@ def measure_fit(count: int, seed: int) -> str:
 
 def measure_network(nets: str, fitted: int) -> str:
     """Code and decode with a VAE of these networks, and say what all images would take."""
-    model = build_model(specification("VAE", nets, nets, "fp32", False, 256), (3, 64, 64)).eval()
+    model = build_model(specification("VAE", nets, nets, 256), (3, 64, 64)).eval()
     count = CODED.get(nets, 2048)
     images = np.random.default_rng(0).integers(0, 256, (count, 3, 64, 64), dtype=np.uint8)
     latents = torch.randn(count, DIMENSIONS)

@@ -42,7 +42,7 @@ def main() -> None:
 
 def measure(arguments: argparse.Namespace, gradients: str, seed: int, folder: Path) -> dict:
     """Train one VAEGAN and measure it on the validation images."""
-    spec = specification("VAEGAN", "compact", "compact", "fp32", False, 64)
+    spec = specification("VAEGAN", "compact", "compact", 64)
     spec = replace(spec, config=FIELDS | {"adversarial_loss_scale": arguments.scale})
     spec = with_training(spec, epochs=arguments.epochs, learning_rate=2e-3, select="last", gradients=gradients)
     spec = with_training(spec, components={"discriminator": {"learning_rate": 5e-4}})

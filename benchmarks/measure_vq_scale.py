@@ -30,7 +30,7 @@ def main() -> None:
 
 def measure(arguments: argparse.Namespace, use_ema: bool, scale: str, seed: int, folder: Path) -> dict:
     """Train one VQVAE of compact networks and look at its codes."""
-    spec = specification("VQVAE", "compact", "compact", "fp32", False, 64)
+    spec = specification("VQVAE", "compact", "compact", 64)
     spec = replace(spec, config={"latent_dim": 32, "num_embeddings": 256, "use_ema": use_ema})
     spec = with_training(spec, epochs=arguments.epochs, learning_rate=3e-3, vq_scale=scale)
     model = trained(spec, seed, arguments.train, arguments.images, arguments.eval, folder)

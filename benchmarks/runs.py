@@ -23,10 +23,8 @@ FIELDS = {
 }
 
 
-def specification(
-    model: str, nets: str, discriminator: str, precision: str, compiled: bool, batch_size: int
-) -> RunSpec:
-    """A run of `model` with `nets`: Adam at 1e-4, pythae's default."""
+def specification(model: str, nets: str, discriminator: str, batch_size: int, **training: object) -> RunSpec:
+    """A run of `model` with `nets`: Adam at 1e-4, pythae's default, in fp32 unless `training` says otherwise."""
     given = {
         "run": f"{model}-{nets}",
         "entry": model,
@@ -43,16 +41,17 @@ def specification(
             "components": {},
             "gradients": "exact",
             "vq_scale": "mean",
-            "precision": precision,
+            "precision": "fp32",
             "channels_last": True,
-            "compile": compiled,
+            "compile": False,
             "deterministic": False,
             "select": "mse",
             "patience": None,
             "checkpoint_minutes": 60,
             "record_steps": True,
             "device": "auto",
-        },
+        }
+        | training,
         "sampler": {"name": "auto", "options": {}},
         "pretrained": None,
     }
