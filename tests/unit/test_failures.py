@@ -4,6 +4,7 @@ import errno
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,20 +18,20 @@ sys.path.insert(0, {scripts!r})
 from vaebench.base.log import job
 {imports}
 resource.setrlimit(resource.{limit}, ({value}, {value}))
-with job("log/a.log"):
+with job({log!r}):
     print("at work")
     {work}
 """
 TRACEBACK = ["Traceback (most recent call last):", '  File "train.py", line 3, in <module>', "KeyError: 'mu'"]
 
 
-def run_limited(folder, limit, value, work):
-    """Run a job under a limit of the system; its exit status and its log."""
+def run_limited(folder, limit, value, work, log="log/a.log"):
+    """Run a job in a folder under a limit of the system; its exit status and its log."""
     names = [name for name in ("numpy", "torch", "pyarrow.parquet") if name in work]
     imports = f"import {', '.join(names)}" if names else ""
-    source = JOB.format(scripts=str(SCRIPTS), imports=imports, limit=limit, value=value, work=work)
+    source = JOB.format(scripts=str(SCRIPTS), imports=imports, limit=limit, value=value, work=work, log=log)
     process = subprocess.run([sys.executable, "-c", source], cwd=folder, capture_output=True, text=True, timeout=120)
-    return process.returncode, (folder / "log/a.log").read_text().splitlines()
+    return process.returncode, (folder / log).read_text().splitlines()
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,35 @@ def test_a_disk_that_takes_not_even_the_log_is_told_by_the_exit_status(tmp_path)
     status, log = run_limited(tmp_path, "RLIMIT_FSIZE", 0, "open('a', 'w').write('x' * 10**7)")
     assert (status, log) == (DISK_FULL, [])
     assert reason_of_end(Ending(status=status)).startswith("Error: no space left on the disk")
+
+
+@pytest.fixture
+def other_disk(tmp_path):
+    """A folder on another disk than the working folder and that of temporary files."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev in {tmp_path.stat().st_dev, Path("/tmp").stat().st_dev}:
+        pytest.skip("there is one disk only")
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
+
+
+def test_a_full_disk_is_that_of_the_results_wherever_the_command_runs(tmp_path, other_disk):
+    """`results_dir` may lie on another disk, with its logs: what is free beside the Snakefile says nothing of it."""
+    log = other_disk / "logs/a.log"
+    _, lines = run_limited(tmp_path, "RLIMIT_FSIZE", 10**5, "open('a.csv', 'w').write('x' * 10**7)", str(log))
+    said = lines[-1]
+    assert f" GB in {log.parent}, " in said
+    assert f" GB in {tmp_path}" in said
+    assert f" GB in {log.parent}, " in reason_of_end(Ending(status=DISK_FULL, folders=[log.parent]))
+
+
+def test_a_disk_is_told_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    (tmp_path / "logs").mkdir()
+    said = reason_of_end(Ending(status=DISK_FULL, folders=[tmp_path / "logs", tmp_path]))
+    assert said.count(" GB in ") == 1
+    assert f" GB in {tmp_path / 'logs'})" in said
 
 
 @pytest.mark.parametrize("allocate", ["numpy.ones(10**10)", "torch.ones(10**10)", "bytearray(4 * 10**10)"])

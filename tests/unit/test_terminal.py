@@ -3,6 +3,7 @@
 import io
 import logging
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -333,6 +334,20 @@ def test_a_disk_that_is_full_for_snakemake_itself(terminal):
     (line,) = terminal.say(LogEvent.ERROR, "OSError: [Errno 28] No space left on device", exception="OSError")
     assert line.startswith("Error: no space left on the disk")
     assert not terminal.handler.stopped
+
+
+def test_a_full_disk_is_looked_for_where_the_job_writes(terminal, monkeypatch):
+    """The folder of the command may lie on another disk, which has room."""
+    terminal.start(1, "evaluate", "Measuring vae, seed 0")
+    results = terminal.log(1, "at work\n").parent
+
+    def free_in(folder):
+        return SimpleNamespace(free=0 if results.is_relative_to(folder) and folder != Path.cwd() else 10**12)
+
+    monkeypatch.setattr("shutil.disk_usage", free_in)
+    terminal.say(LogEvent.ERROR, KILLED.replace("137", "1"))
+    lines = terminal.fail(1, "evaluate")
+    assert lines[-1].startswith(f"Error: no space left on the disk (free: 0.00 GB in {results}")
 
 
 def test_a_defect_of_the_handler_does_not_end_the_run(terminal, capsys):

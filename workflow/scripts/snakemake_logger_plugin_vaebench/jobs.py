@@ -127,6 +127,7 @@ class Jobs:
         job = self.started[jobid]
         self.drop(jobid)
         lines = [line for _, lines in job.written() for line in lines]
+        folders = [folder for path in (*job.outputs, *job.logs) if (folder := Path(path).parent).is_dir()]
         ending = Ending(
             status=status,
             log=lines,
@@ -134,7 +135,8 @@ class Jobs:
             on_cluster="SLURM_JOB_ID" in os.environ or bool(logs),
             memory_mb=job.memory_mb,
             minutes=job.minutes,
-            free_bytes=shutil.disk_usage(".").free,
+            folders=folders,
+            free_bytes=min(shutil.disk_usage(folder).free for folder in (Path.cwd(), *folders)),
             memory_kills=memory_kills() - job.kills,
         )
         reason = reason_of_end(ending)

@@ -77,8 +77,8 @@ class Ending:
 
     `status` is its exit status as a shell gives it, None where it is not known. `log` holds the last lines of its log,
     `scheduler` what SLURM said of it and wrote to its own log of it. `on_cluster` tells whether SLURM ran it. It asked
-    for `memory_mb` and `minutes`. `free_bytes` are free on the disk, and `memory_kills` counts the processes that the
-    kernel killed for lack of memory since the job began.
+    for `memory_mb` and `minutes`. It writes to `folders`, `free_bytes` are free on the fullest disk of those, and
+    `memory_kills` counts the processes that the kernel killed for lack of memory since the job began.
     """
 
     status: int | None = None
@@ -87,6 +87,7 @@ class Ending:
     on_cluster: bool = False
     memory_mb: int | None = None
     minutes: int | None = None
+    folders: Sequence[Path] = ()
     free_bytes: float = float("inf")
     memory_kills: int = 0
 
@@ -102,13 +103,16 @@ def full_disk_as_user_error(folder: Path) -> Iterator[None]:
         raise
 
 
-def reason_of_error(error: BaseException) -> str | None:
-    """What an exception that comes from a full disk or used-up memory means to the user; None for any other."""
+def reason_of_error(error: BaseException, *folders: Path) -> str | None:
+    """What an exception means to the user that comes from a full disk or used-up memory; None for any other.
+
+    `folders` are those that were written to.
+    """
     for cause in _causes(error):
         number = cause.errno if isinstance(cause, OSError) else None
         words = _first_line(cause)
         if _is_full_disk(cause):
-            return no_space()
+            return no_space(*folders)
         if isinstance(cause, MemoryError) or number == errno.ENOMEM or NO_MEMORY.search(words):
             return out_of_memory(words)
     return None
@@ -119,10 +123,13 @@ def out_of_memory(words: str) -> str:
     return f"out of memory ({words}); lower batch sizes or threads, or give this step more memory: {AGAIN}"
 
 
-def no_space(folder: Path | None = None) -> str:
-    """A message that a disk is full: what is free in `folder`, else where results and temporary files are written."""
-    places = dict.fromkeys((str(folder),) if folder else (os.getcwd(), os.environ.get("TMPDIR", "/tmp")))
-    free = [f"{shutil.disk_usage(place).free / 1e9:.2f} GB in {place}" for place in places if Path(place).is_dir()]
+def no_space(*folders: Path) -> str:
+    """A message that a disk is full: what is free on the disks of `folders`, the working and the temporary folder."""
+    places = [folder for folder in (*folders, Path.cwd(), Path(os.environ.get("TMPDIR", "/tmp"))) if folder.is_dir()]
+    disks: dict[int, Path] = {}
+    for place in places:
+        disks.setdefault(place.stat().st_dev, place)
+    free = [f"{shutil.disk_usage(place).free / 1e9:.2f} GB in {place}" for place in disks.values()]
     return f"no space left on the disk (free: {', '.join(free)}); free some or raise the quota: {AGAIN}"
 
 
@@ -138,7 +145,7 @@ def reason_of_end(ending: Ending) -> str:
         words = " ".join((refused[1] or refused[2]).split())
         return f"{ERROR}SLURM did not take the job: {words} (see docs/cluster.md, 'Troubleshooting by message')"
     if ending.status == DISK_FULL or ending.free_bytes < NEARLY_FULL:
-        return ERROR + no_space()
+        return ERROR + no_space(*ending.folders)
     if outer:
         return ERROR + outer
     reasons = [line for line in ending.scheduler.splitlines() if last_reason([line])]

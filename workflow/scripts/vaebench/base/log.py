@@ -44,7 +44,7 @@ def job(log: Path | str) -> Iterator[None]:
     except KeyboardInterrupt:
         _end(f"{STOPPED}interrupted by Ctrl-C; {AGAIN}", 128 + signal.SIGINT)
     except Exception as error:
-        if (reason := reason_of_error(error)) is not None:
+        if (reason := reason_of_error(error, Path(log).parent)) is not None:
             _end(f"{ERROR}{reason}")
         if place_of(error) is None:
             raise
