@@ -38,7 +38,8 @@ STATISTICS = StatisticsSettings(confidence=0.95, baseline="vae")
 
 @dataclass(frozen=True)
 class Fake:
-    """A run to make up: its entry and model, how poor it is (0..1), its beta, codes and failed seeds."""
+    """A run to make up: its entry and model, how poor it is (0..1), its beta, codes and failed seeds; its dimensions,
+    and where a sweep over more than the beta makes it, the entry that it is `of`."""
 
     entry: str
     model: str = "VAE"
@@ -46,6 +47,8 @@ class Fake:
     beta: float | None = None
     codes: int | None = None
     failed: tuple[int, ...] = ()
+    dims: int = 16
+    of: str = ""
 
     @property
     def name(self) -> str:
@@ -53,9 +56,9 @@ class Fake:
 
     @property
     def spec(self) -> dict:
-        config = {"latent_dim": 16} | ({} if self.beta is None else {"beta": self.beta})
+        config = {"latent_dim": self.dims} | ({} if self.beta is None else {"beta": self.beta})
         return {
-            "run": self.name, "entry": self.entry, "model": self.model, "config": config, "pretrained": None,
+            "run": self.name, "entry": self.of or self.entry, "model": self.model, "config": config, "pretrained": None,
             "nets": {"encoder": "compact", "decoder": "compact", "discriminator": None},
             "sampler": {"name": "auto", "options": {}},
             "training": {

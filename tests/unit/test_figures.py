@@ -265,6 +265,25 @@ def test_entry_with_a_beta_of_one_needs_no_vae(demo):
     assert list(demo.betas["beta_vae"]) == ["beta_vae-beta0.5", "beta_vae-beta1", "beta_vae-beta4"]
 
 
+def test_a_sweep_over_more_than_beta_has_a_line_for_each_of_the_other_values(tmp_path):
+    """Each line joins runs that differ in beta alone; a VAE is the beta of 1 of the line that it belongs to."""
+    fakes = tuple(
+        Fake(f"wide-latent_dim{dims}", "BetaVAE", badness, beta, dims=dims, of="wide")
+        for dims, badness in ((4, 0.8), (16, 0.2))
+        for beta in (0.5, 4.0)
+    )
+    study = study_of(**build_study(tmp_path, (*fakes, Fake("vae", dims=4)), seeds=(0,), shape=(3, 16, 16)))
+    expected = {
+        "wide-latent_dim4": {"wide-latent_dim4-beta0.5": 0.5, "vae": 1.0, "wide-latent_dim4-beta4": 4.0},
+        "wide-latent_dim16": {"wide-latent_dim16-beta0.5": 0.5, "wide-latent_dim16-beta4": 4.0},
+    }
+    assert study.betas == expected
+    lines = [line for line in panel(draw(study, "beta_tradeoff"), "MSE").lines if len(line.get_xdata()) > 1]
+    mse = mean_of(study, "mse")
+    for drawn, runs in zip(lines, expected.values(), strict=True):
+        np.testing.assert_allclose(drawn.get_ydata(), [mse[run] for run in runs])
+
+
 def test_cost_is_the_mean_over_seeds(demo):
     figure = draw(demo, "cost")
     speeds = [

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -233,26 +234,25 @@ class Study:
     def betas(self) -> dict[str, dict[str, float]]:
         """By entry, its runs and their betas in ascending order; entries with a single beta are left out.
 
-        A VAE is a BetaVAE with a beta of 1, and counts as that run of an entry that has none of its own.
+        Where a sweep varies more than the beta, runs that are alike in all else are a series of their own, called by
+        their names without the beta. A VAE is a BetaVAE with a beta of 1, and counts as that run of a series that has
+        none of its own.
         """
-        found: dict[str, dict[str, float]] = {}
+        series: dict[tuple[str, str], dict[str, float]] = {}
         for run in self.runs:
             beta = (run.spec.get("config") or {}).get("beta")
             if beta is not None:
-                found.setdefault(run.entry, {})[run.name] = float(beta)
-        for entry, betas in found.items():
+                series.setdefault((run.entry, _all_but_beta(run)), {})[run.name] = float(beta)
+        entries = Counter(entry for entry, _ in series)
+        found = {}
+        for (entry, others), betas in series.items():
+            first, beta = next(iter(betas.items()))
             if 1.0 not in betas.values():
-                betas |= self._vaes_like(entry)
-        return {
-            entry: dict(sorted(betas.items(), key=lambda item: item[1]))
-            for entry, betas in found.items()
-            if len(set(betas.values())) > 1
-        }
-
-    def _vaes_like(self, entry: str) -> dict[str, float]:
-        """The VAEs that differ from a BetaVAE of `entry` in nothing but the beta, which is 1."""
-        alike = [_all_but_beta(run) for run in self.runs if run.entry == entry and run.model == "BetaVAE"]
-        return {run.name: 1.0 for run in self.runs if run.model == "VAE" and _all_but_beta(run) in alike}
+                betas |= {run.name: 1.0 for run in self.runs if run.model == "VAE" and _all_but_beta(run) == others}
+            if len(set(betas.values())) > 1:
+                name = entry if entries[entry] == 1 else first.replace(f"-beta{beta:g}", "")
+                found[name] = dict(sorted(betas.items(), key=lambda item: item[1]))
+        return found
 
     def elsewhere(self, tables: Path, folder: Path) -> "Study":
         """The same study with its tables and its trainings in other folders."""
@@ -274,10 +274,12 @@ def _interval(table: pd.DataFrame, row: str, metric: str) -> Interval | None:
     return Interval(mean, low, high, int(seeds)) if math.isfinite(mean) else None
 
 
-def _all_but_beta(run: Run) -> dict[str, Any]:
-    """What decides the trained model of a VAE or a BetaVAE, except for the beta."""
+def _all_but_beta(run: Run) -> str:
+    """What decides the trained model of a VAE or a BetaVAE, or of another model, except for the beta: as text."""
     config = {field: value for field, value in (run.spec.get("config") or {}).items() if field != "beta"}
-    return {"config": config} | {part: run.spec.get(part) for part in ("nets", "training", "pretrained")}
+    model = "BetaVAE" if run.model == "VAE" else run.model
+    parts = {part: run.spec.get(part) for part in ("nets", "training", "pretrained")}
+    return json.dumps({"model": model, "config": config} | parts, sort_keys=True)
 
 
 @dataclass(frozen=True)
