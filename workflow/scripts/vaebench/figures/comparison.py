@@ -21,10 +21,13 @@ from vaebench.figures.style import (
     log_scale,
     looks,
     missing,
+    name_ticks,
     note,
     note_single_seed,
     panels,
+    row_height,
     title_of,
+    wrapped,
 )
 from vaebench.metrics.registry import METRICS
 from vaebench.results.study import Interval, Run, Study
@@ -55,7 +58,7 @@ def ranks(study: Study) -> Figure:
     order, look = [run.name for run in study.runs], looks(study.runs)
     across = min(4, len(names))
     down = -(-len(names) // across)
-    figure = Figure(figsize=(PAGE, down * (0.6 + 0.165 * len(order))), layout="constrained")
+    figure = Figure(figsize=(PAGE, down * (0.6 + row_height(order, 0.165) * len(order))), layout="constrained")
     for axes, name in zip(panels(figure, len(names), across, sharey=True), names, strict=True):
         winner, rank_of = study.winner(name), study.ranks(name)
         for place, run in enumerate(order):
@@ -80,7 +83,7 @@ def ranks(study: Study) -> Figure:
         axes.margins(x=0.12)
         axes.grid(False, axis="y")
     note_single_seed(figure, study)
-    figure.axes[0].set_yticks(range(len(order)), order)
+    name_ticks(figure.axes[0], order)
     figure.axes[0].set_ylim(len(order) - 0.4, -0.6)
     return figure
 
@@ -99,7 +102,7 @@ def rate_distortion(study: Study) -> Figure:
     if not any(rates.values()) or not shown:
         return missing("Rate and distortion", "no run with a rate has been evaluated")
     look = looks(study.runs)
-    figure = Figure(figsize=(PAGE, 2.3 + legend_height(study.runs)), layout="constrained")
+    figure = Figure(figsize=(PAGE, 2.3 + legend_height([run.name for run in study.runs])), layout="constrained")
     every = panels(figure, len(shown), len(shown))
     for axes, metric in zip(every, shown, strict=True):
         points = _points(study, rates, metric)
@@ -239,7 +242,7 @@ def image_errors(study: Study) -> Figure:
     if not errors:
         return missing("Reconstruction error by image", "no run has written metrics/per_image.parquet")
     look = looks(study.runs)
-    figure = Figure(figsize=(PAGE, 2.2 + legend_height(study.runs)), layout="constrained")
+    figure = Figure(figsize=(PAGE, 2.2 + legend_height([run.name for run in study.runs])), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     for name, values in errors.items():
         share = (np.arange(len(values)) + 0.5) / len(values) * 100
@@ -268,9 +271,9 @@ def _against(axes: Axes, errors: dict[str, pd.Series], look: dict[str, Look]) ->
     log_scale(axes.xaxis, *limits)
     log_scale(axes.yaxis, *limits)
     above = (joined["y"] > joined["x"]).mean()
-    axes.set_title(f"{best} is closer\non {number(100 * float(above))} % of images", fontsize=7)
-    axes.set_xlabel(f"MSE of {best}")
-    axes.set_ylabel(f"MSE of {second}")
+    axes.set_title(f"{wrapped(best)} is closer\non {number(100 * float(above))} % of images", fontsize=7)
+    axes.set_xlabel(wrapped(f"MSE of {best}"))
+    axes.set_ylabel(wrapped(f"MSE of {second}"))
 
 
 def per_image(run: Run, column: str) -> pd.Series | None:

@@ -6,7 +6,22 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from vaebench.figures.style import INK, MUTED, PAGE, last_line, log_scale, looks, missing, panels
+from vaebench.figures.style import (
+    INK,
+    LINE,
+    MUTED,
+    PAGE,
+    last_line,
+    legend_columns,
+    legend_height,
+    log_scale,
+    looks,
+    missing,
+    name_ticks,
+    panels,
+    row_height,
+    wrapped,
+)
 from vaebench.results.study import Run, Study
 from vaebench.results.words import interval
 
@@ -28,7 +43,7 @@ def latent_dimensions(study: Study) -> Figure:
     if not found:
         return missing("KL per latent dimension", "no run has a Gaussian posterior")
     look = looks(study.runs)
-    figure = Figure(figsize=(PAGE, max(1.9, 0.6 + 0.18 * len(found))), layout="constrained")
+    figure = Figure(figsize=(PAGE, max(1.9, 0.6 + row_height([*found], 0.18) * len(found))), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     for name, (_, arrays) in found.items():
         kl = np.sort(arrays["kl_per_dim"])[::-1]
@@ -47,7 +62,7 @@ def latent_dimensions(study: Study) -> Figure:
         right.barh(place, len(active), color="#eeeeee", height=0.62)
         right.barh(place, active.sum(), color=look[name].color, height=0.62)
         right.text(active.sum(), place, f" {active.sum()} of {len(active)}", va="center", fontsize=6.5, color=INK)
-    right.set_yticks(range(len(names)), names)
+    name_ticks(right, names)
     right.grid(False)
     right.set_title("Active units")
     right.set_xlabel("dimensions with Var(μ) > 0.01")
@@ -76,7 +91,7 @@ def aggregate_posterior(study: Study) -> Figure:
     look = looks(study.runs)
     across = min(3, len(found))
     down = -(-len(found) // across)
-    figure = Figure(figsize=(PAGE, 1.35 * down + 0.5), layout="constrained")
+    figure = Figure(figsize=(PAGE, (1.22 + row_height([*found], LINE)) * down + 0.5), layout="constrained")
     every = panels(figure, len(found), across, sharey=True)
     for axes, (name, (_, arrays)) in zip(every, found.items(), strict=True):
         quantiles = aggregate_quantiles(arrays)
@@ -88,7 +103,7 @@ def aggregate_posterior(study: Study) -> Figure:
         axes.vlines(dims, quantiles[0], quantiles[4], color=look[name].color, lw=0.7)
         axes.vlines(dims, quantiles[1], quantiles[3], color=look[name].color, lw=2)
         axes.plot(dims, quantiles[2], "_", color=INK, ms=2.2, mew=0.7)
-        axes.set_title(name)
+        axes.set_title(wrapped(name))
         axes.grid(False)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     limit = min(6.0, max(2.5, np.abs(figure.axes[0].get_ylim()).max()))
@@ -113,21 +128,29 @@ def codebook(study: Study) -> Figure:
     if not found:
         return missing("Codebook usage", "no run is a VQ model")
     look = looks(study.runs)
-    figure = Figure(figsize=(PAGE, 2.1), layout="constrained")
+    labels = {}
+    for name, (_, arrays) in found.items():
+        usage, perplexity = arrays["code_usage"], study.interval(name, "codebook_perplexity")
+        told = f", perplexity {interval(perplexity)}" if perplexity else ""
+        labels[name] = f"{name}: {(usage > 0).sum()} of {usage.size} codes{told}"
+    figure = Figure(figsize=(PAGE, 1.8 + legend_height([*labels.values()])), layout="constrained")
     axes = figure.subplots()
     for name, (_, arrays) in found.items():
         usage = np.sort(arrays["code_usage"].ravel())[::-1]  # of all levels
         share = usage / max(1, usage.sum())
         used = int((usage > 0).sum())
-        perplexity = study.interval(name, "codebook_perplexity")
-        text = f"{name}: {used} of {len(usage)} codes" + (f", perplexity {interval(perplexity)}" if perplexity else "")
         axes.plot(
-            np.arange(1, used + 1), 100 * share[:used], color=look[name].color, ls=look[name].dash, gid=name, label=text
+            np.arange(1, used + 1),
+            100 * share[:used],
+            color=look[name].color,
+            ls=look[name].dash,
+            gid=name,
+            label=labels[name],
         )
         axes.axvline(len(usage), color=MUTED, lw=0.6, ls=(0, (2, 2)))
     axes.set_yscale("log")
     log_scale(axes.yaxis, *axes.get_ylim())
-    axes.legend(loc="upper right", bbox_to_anchor=(0.95, 1.0))
+    figure.legend(loc="outside lower left", ncols=legend_columns([*labels.values()]))
     axes.set_title("Codebook usage")
     axes.set_xlabel("code, from the most to the least used")
     axes.set_ylabel("share of positions (%)")

@@ -1,5 +1,6 @@
 """How figures look: a colour, marker and dash per run, page sizes, saving, and a face for missing data."""
 
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from vaebench.metrics.registry import Metric, describe
 from vaebench.results.study import Run, Study
 
 PAGE = 7.0  # width of the page
+LINE = 0.13  # inches from one line of type to the next
+NAME = 30  # characters of a run's name on a line of its own
 INK = "#222222"
 MUTED = "#767676"
 # Okabe and Ito, "Color Universal Design" (2008), without yellow and black, which vanish on paper and among text.
@@ -96,6 +99,21 @@ def axis_label(name: str) -> str:
     return f"{metric.label} ({metric.unit})" if metric.unit else metric.label
 
 
+def wrapped(text: str, length: int = NAME) -> str:
+    """A text in lines of at most so many characters: its own, broken at spaces and after hyphens, or where there is none."""
+    return "\n".join(part for line in text.splitlines() for part in textwrap.wrap(line, length))
+
+
+def name_ticks(axes: Axes, names: Sequence[str]) -> None:
+    """The names of runs along the vertical axis, from 0 upwards, long ones in several lines."""
+    axes.set_yticks(range(len(names)), [wrapped(name) for name in names])
+
+
+def row_height(names: Sequence[str], least: float) -> float:
+    """Inches of a row that is named by one of the names."""
+    return max(least, LINE * max(wrapped(name).count("\n") + 1 for name in names))
+
+
 def legend(
     figure: Figure, runs: Sequence[Run], look: dict[str, Look], dashes: bool = True, markers: bool = False
 ) -> None:
@@ -106,17 +124,17 @@ def legend(
         if run.trained else Line2D([], [], ls="none", label=f"{run.name}: no result")
         for run in runs
     ]  # fmt: skip
-    figure.legend(handles=handles, loc="outside lower left", ncols=_legend_columns(runs))
+    figure.legend(handles=handles, loc="outside lower left", ncols=legend_columns([run.name for run in runs]))
 
 
-def legend_height(runs: Sequence[Run]) -> float:
-    """Inches that a legend of these runs takes."""
-    return 0.1 + 0.15 * -(-len(runs) // _legend_columns(runs))
+def legend_height(labels: Sequence[str]) -> float:
+    """Inches that a legend of these labels takes."""
+    return 0.1 + 0.15 * -(-len(labels) // legend_columns(labels))
 
 
-def _legend_columns(runs: Sequence[Run]) -> int:
-    longest = max(len(run.name) for run in runs)
-    return max(1, min(4, int(PAGE / (0.055 * longest + 0.5))))
+def legend_columns(labels: Sequence[str]) -> int:
+    """How many of these labels stand beside each other in a legend of the page's width."""
+    return max(1, min(4, int(PAGE / (0.055 * max(map(len, labels)) + 0.5))))
 
 
 def log_scale(axis: Axis, lowest: float, highest: float) -> None:

@@ -17,7 +17,9 @@ from vaebench.figures.style import (
     log_scale,
     looks,
     missing,
+    name_ticks,
     panels,
+    row_height,
 )
 from vaebench.metrics.registry import METRICS
 from vaebench.results.study import Run, Study
@@ -56,7 +58,9 @@ def training_curves(study: Study) -> Figure:
     across = min(3, len(names))
     down = -(-len(names) // across)
     runs = [run for run in study.runs if run.trained]
-    figure = Figure(figsize=(PAGE, 1.35 * down + 0.4 + legend_height(study.runs)), layout="constrained")
+    figure = Figure(
+        figsize=(PAGE, 1.35 * down + 0.4 + legend_height([run.name for run in study.runs])), layout="constrained"
+    )
     every = panels(figure, len(names), across)
     for axes, term in zip(every, names, strict=True):
         _draw_term(axes, runs, look, term)
@@ -133,7 +137,7 @@ def cost(study: Study) -> Figure:
     }
     look = looks(study.runs)
     names = [run.name for run in study.runs][::-1]
-    figure = Figure(figsize=(PAGE, 0.75 + 0.2 * len(names)), layout="constrained")
+    figure = Figure(figsize=(PAGE, 0.75 + row_height(names, 0.2) * len(names)), layout="constrained")
     for axes, column in zip(figure.subplots(1, len(columns), sharey=True, squeeze=False).flat, columns, strict=True):
         for height, name in enumerate(names):
             values = table.loc[table["run"] == name, column].dropna()
@@ -152,7 +156,7 @@ def cost(study: Study) -> Figure:
         axes.set_title(titles[column][0])
         axes.set_xlabel(titles[column][1])
         axes.set_xlim(0, 1.28 * table[column].max())
-        axes.set_yticks(range(len(names)), names)
+        name_ticks(axes, names)
         axes.set_ylim(-0.6, len(names) - 0.4)
         axes.xaxis.set_major_locator(MaxNLocator(4))
     return figure
