@@ -90,6 +90,11 @@ def write_classes(images: Path, labels: Path) -> None:
         inside = [_below(path) for path in inside]
     classes = [path.partition("/")[0] if "/" in path else "" for path in inside]
     names = sorted(set(classes))
+    if names == [""]:
+        raise UserError(
+            f"dataset.labels: folder: all images of {images} lie side by side, where each class needs a folder "
+            "of its own; give a file of labels, or set labels to null"
+        )
     if "" in names:
         raise UserError(
             f"dataset.labels: folder: {paths[classes.index('')]} in {images} lies in no class's folder; move it into "
