@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 from fake_study import DEMO, Fake, build_study, stand_in_figures
 
+from vaebench.base.formats import write_npz
 from vaebench.base.provenance import write_provenance
+from vaebench.figures.drawing import draw
 from vaebench.figures.listing import FIGURES
 from vaebench.metrics.registry import METRICS
 from vaebench.report import rulegraph
@@ -165,6 +167,29 @@ def test_summary_says_a_perplexity_beside_the_size_of_its_codebook(demo):
         assert re.search(rf"The codebook of {name} has perplexity 31\.0.* of {size} codes\.", html)
 
 
+def test_summary_says_that_the_perplexity_of_several_levels_is_their_mean(tmp_path):
+    study = study_of(**build_study(tmp_path, DEMO[-2:], seeds=(0,), shape=(3, 16, 16)))
+    usage = np.full((4, 16), 3)
+    write_npz("metrics", study.runs[0].path(0, "metrics", "latent.npz"), {"code_usage": usage})
+    told = next(sentence for sentence in sentences(study, []) if "codebook" in sentence)
+    assert told == "The codebook of vqvae has perplexity 31.0 of 16 codes, the geometric mean of its 4 levels."
+    label = draw(study, "codebook").legends[0].get_texts()[0].get_text()
+    assert label == "vqvae: 64 of 64 codes of 4 levels, perplexity 31.0 a level"
+
+
+def test_summary_says_with_how_many_seeds_a_posterior_collapsed(tmp_path):
+    study = study_of(**build_study(tmp_path, DEMO[:2], shape=(3, 16, 16)))
+    path = study.tables / "runs.csv"
+    values = pd.read_csv(path)
+    rows = values[values["metric"] == "active_units"].assign(metric="posterior_collapse", value=1.0)
+    rows.loc[(rows["run"] == "vae") & (rows["seed"] > 0), "value"] = 0.0
+    pd.concat([values, rows]).to_csv(path, index=False)
+    told = next(sentence for sentence in sentences(study, []) if "collapse" in sentence)
+    assert told == (
+        "Posterior collapse: vae (with 1 of 3 seeds) and beta_vae-beta0.5 use fewer than one latent dimension in ten."
+    )
+
+
 def test_pages_say_what_a_value_rests_on(demo):
     assert "40 generated against 40 held-out images, fewer than the 512 features</small></th><td>" in demo[1]
 
@@ -243,6 +268,7 @@ def test_single_run_compares_nothing(tmp_path):
     _, html = written(tmp_path, (Fake("vae"),), seeds=(0,))
     assert "there is nothing to compare" in html
     assert "1 run compared" in html
+    assert ">1 training, seed 0<" in html
 
 
 def test_failed_trainings_are_listed_with_their_reason_and_escaped(troubled):

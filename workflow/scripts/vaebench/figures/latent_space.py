@@ -131,8 +131,9 @@ def codebook(study: Study) -> Figure:
     labels = {}
     for name, (_, arrays) in found.items():
         usage, perplexity = arrays["code_usage"], study.interval(name, "codebook_perplexity")
-        told = f", perplexity {interval(perplexity)}" if perplexity else ""
-        labels[name] = f"{name}: {(usage > 0).sum()} of {usage.size} codes{told}"
+        levels, each = (f" of {len(usage)} levels", " a level") if usage.ndim > 1 else ("", "")
+        told = f", perplexity {interval(perplexity)}{each}" if perplexity else ""
+        labels[name] = f"{name}: {(usage > 0).sum()} of {usage.size} codes{levels}{told}"
     figure = Figure(figsize=(PAGE, 1.8 + legend_height([*labels.values()])), layout="constrained")
     axes = figure.subplots()
     for name, (_, arrays) in found.items():

@@ -154,12 +154,16 @@ def _beta(study: Study) -> list[str]:
 
 
 def _collapse(study: Study) -> list[str]:
-    """The runs that use fewer than one latent dimension in ten."""
+    """The runs that use fewer than one latent dimension in ten, with how many of their trainings, unless all do."""
     values = study.values
     if "metric" not in values:
         return []
-    rows = values[(values["metric"] == "posterior_collapse") & (values["value"] > 0)]
-    names = [run.name for run in study.runs if run.name in set(rows["run"])]
+    judged = values[(values["metric"] == "posterior_collapse") & values["value"].notna()]
+    names = []
+    for run in study.runs:
+        collapsed = judged.loc[judged["run"] == run.name, "value"] > 0
+        if collapsed.any():
+            names.append(run.name + ("" if collapsed.all() else f" (with {collapsed.sum()} of {len(collapsed)} seeds)"))
     use = "uses" if len(names) == 1 else "use"
     return [f"Posterior collapse: {_listing(names)} {use} fewer than one latent dimension in ten."] if names else []
 
@@ -172,7 +176,8 @@ def _codebooks(study: Study) -> list[str]:
         if value is not None:
             usage = run.arrays("metrics", "latent.npz").get("code_usage")
             size = "" if usage is None else f" of {usage.shape[-1]:,} codes"
-            result.append(f"The codebook of {run.name} has perplexity {interval(value)}{size}.")
+            levels = f", the geometric mean of its {len(usage)} levels" if usage is not None and usage.ndim > 1 else ""
+            result.append(f"The codebook of {run.name} has perplexity {interval(value)}{size}{levels}.")
     return result
 
 

@@ -128,7 +128,8 @@ def subtitle(study: Study) -> str:
     """How many trainings there are, and their seeds."""
     trained = sum(len(run.trained) for run in study.runs)
     seeds = sorted({seed for run in study.runs for seed in run.seeds})
-    return f"{trained} trainings, {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
+    trainings = "training" if trained == 1 else "trainings"
+    return f"{trained} {trainings}, {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
 
 
 def counts(study: Study) -> str:
