@@ -145,6 +145,16 @@ def test_another_option_of_a_sampler_draws_anew_by_that_one_alone(tmp_path):
             "samples: {common: {codes: {name: transformer, options: {patch: 7}}}}",
             r"samples.common.codes.options: transformer: a grid of 16x16 codes has no whole patches of 7 \(vqvae\)",
         ),
+        (
+            "models: {rq: {model: QuantizedAE, nets: {encoder: compact, decoder: compact}, config: {quantizer: "
+            "{residual_vq: {}}}, samplers: [transformer, pixelcnn]}}",
+            r"models.rq.samplers: pixelcnn draws one level of codes, not 4 \(rq\); transformer draws all",
+        ),
+        (
+            "samples: {common: {codes: pixelcnn}}\nmodels: {rq: {model: HRQVAE, nets: {encoder: compact, decoder: "
+            "compact}, sweep: {quantizer: [{hierarchical: {depth: 2}}]}}}",
+            r"samples.common.codes: pixelcnn draws one level of codes, not 2 \(rq-hierarchical_depth2\)",
+        ),
         ("samples: {common: {continuous: auto}}", "samples.common.continuous: auto does not draw continuous"),
     ],
 )

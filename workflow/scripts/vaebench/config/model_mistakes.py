@@ -9,7 +9,7 @@ from typing import Any
 
 from vaebench.base.importable import why_not_importable
 from vaebench.config.runs import combinations, resolved_run
-from vaebench.config.sampler_entries import key_of, kind_of, patch_mistakes, samplers_of, why_no_options
+from vaebench.config.sampler_entries import code_mistakes, key_of, kind_of, samplers_of, why_no_options
 from vaebench.config.schema import is_number, listing, unknown, yaml_number
 from vaebench.config.training_settings import mistakes_in_training
 from vaebench.models.catalog import GRID, NETS, ModelInfo, grid_size
@@ -68,8 +68,8 @@ def _run_mistakes(
     for sampler in samplers_of(spec, settings, {}):
         if reason := why_no_options(sampler, spec):
             yield f"{entry}.{key_of(settings)}.options: {reason}"
-    if shape is not None and (grid := grid_of(spec, shape)):
-        yield from patch_mistakes(spec.entry, settings, spec, config["samples"]["common"], grid)
+    grid = None if shape is None else grid_of(spec, shape)
+    yield from code_mistakes(spec.entry, settings, spec, config["samples"]["common"], grid)
     if labels_of(spec) and config["dataset"]["labels"] is None:
         yield f"{entry}.config.{FIELD}: the data set has no labels: give dataset.labels, or null here"
 

@@ -78,15 +78,22 @@ def sampler_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"{place}.options: {reason}"
 
 
-def patch_mistakes(
-    name: str, entry: Mapping[str, Any], spec: ModelSpec, common: Mapping[str, Any], grid: tuple[int, int]
+def code_mistakes(
+    name: str, entry: Mapping[str, Any], spec: ModelSpec, common: Mapping[str, Any], grid: tuple[int, int] | None
 ) -> Iterator[str]:
-    """Samplers of a run, of the entry of that name, or common ones, that cannot read its grid of codes in patches."""
+    """Samplers of a run, of the entry of that name, or common ones, that cannot draw its codes: of several levels, or
+    on a grid that has no whole patches; the grid is None where it is not known."""
+    info = MODELS.get(spec.model) if spec.model is not None else None
+    levels = info.code_levels(spec.config) if info is not None else 1
     samplers = [(f"models.{name}.{key_of(entry)}", sampler) for sampler in own_samplers(entry)]
     if common.get("codes") is not None:
         samplers.append(("samples.common.codes", _named(common["codes"])))
     for place, sampler in samplers:
-        if why_no_options(sampler, spec) is None and (reason := why_no_patches(sampler.options, grid)):
+        if sampler.name == "pixelcnn" and levels > 1:
+            yield f"{place}: pixelcnn draws one level of codes, not {levels} ({spec.run}); transformer draws all"
+        if grid is None or why_no_options(sampler, spec) is not None:
+            continue
+        if reason := why_no_patches(sampler.options, grid):
             yield f"{place}.options: {sampler.name}: {reason} ({spec.run})"
 
 

@@ -97,6 +97,10 @@ class ModelInfo:
         """`sampler` with this configuration."""
         return self.sampler
 
+    def code_levels(self, config: Mapping[str, Any]) -> int:
+        """How many codes a position of the grid has with this configuration; 1 also of models without codes."""
+        return 1
+
     @property
     def components(self) -> tuple[str, ...]:
         """Names of its optimizers, as keys of `training.components`; none where one optimizer has all parameters."""

@@ -109,8 +109,12 @@ class QuantizedInfo(ModelInfo):
 
     def sampler_of(self, config: Mapping[str, Any]) -> str:
         """One for several levels of codes, or for codes given labels, where there are such."""
+        return WHOLE_SEQUENCES if self.code_levels(config) > 1 or label_names(config) else self.sampler
+
+    def code_levels(self, config: Mapping[str, Any]) -> int:
+        """The depth of the quantiser, where it has one."""
         _, options = QUANTIZERS.chosen(config.get("quantizer", self.fields["quantizer"]))
-        return WHOLE_SEQUENCES if "depth" in options or label_names(config) else self.sampler
+        return int(options.get("depth", 1))
 
 
 def _model(name: str, quantizer: Mapping[str, Any]) -> QuantizedInfo:
