@@ -143,6 +143,11 @@ def test_every_key_of_the_schema_has_a_description_and_optional_ones_a_default()
         ({"preprocessing": {"size": 64}}, ["preprocessing.size: 64 is not of type 'null', 'array' (Height and width"]),
         ({"models": {"vae": "VAE"}}, ["models.vae: 'VAE' is not of type 'null', 'object'"]),
         ({"models": {1: {"model": "VAE"}}}, ["models.1: 1 is not of type 'string'; put it in quotes"]),
+        ({"models": {"vae": {"sweep": {1: [2]}}}}, ["models.vae.sweep.1: 1 is not of type 'string'; put it in quotes"]),
+        (
+            {"training": {"optimizer": {"name": "Adam", "options": {True: 1}}}},
+            ["training.optimizer.options.True: True is not of type 'string'; put it in quotes"],
+        ),
         ({"training": {"precision": "fp8"}}, ["training.precision", "choose from auto, fp32, tf32, bf16"]),
         (
             {"preprocessing": {"crop": {"centre": 3}}},
@@ -327,6 +332,13 @@ def test_schema_and_model_mistakes_are_listed_together():
             "weights.inception",
         ),
         ({"dataset": {"images": {"file": 3}}}, "dataset.images.file"),
+        (
+            {
+                "dataset": {"images": {"file": 3}},
+                "models": {"c": {"model": "LikelihoodVAE", "nets": NETS, "config": {"conditional": "class"}}},
+            },
+            "dataset.images.file",
+        ),
     ],
 )
 def test_what_follows_from_a_mistake_is_not_listed(change, only):

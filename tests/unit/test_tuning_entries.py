@@ -102,6 +102,18 @@ def test_a_mistake_is_named_by_its_key(tuning, message):
 
 
 @pytest.mark.parametrize(
+    ("change", "mistake"),
+    [({"dataset": {"name": "no spaces"}}, "dataset.name: "), ({"models": 3}, "models: 3 is not of type 'object'")],
+)
+def test_mistakes_elsewhere_are_said_alone(change, mistake):
+    with pytest.raises(UserError) as caught:
+        complete(study({"search": RATE}) | change, SCHEMA, find_networks=False)
+    first, *lines, _ = str(caught.value).splitlines()
+    assert [line.strip().partition(":")[0] for line in lines if mistake in line]
+    assert not [line for line in lines if "tuning" in line], first
+
+
+@pytest.mark.parametrize(
     ("entry", "change", "message"),
     [
         ("vae", {"tuning": {"search": {"beta": [1, 2]}}}, "models.vae.tuning.search.beta: unknown option 'beta'"),

@@ -70,7 +70,7 @@ def _run_mistakes(
             yield f"{entry}.{key_of(settings)}.options: {reason}"
     grid = None if shape is None else grid_of(spec, shape)
     yield from code_mistakes(spec.entry, settings, spec, config["samples"]["common"], grid)
-    if labels_of(spec) and config["dataset"]["labels"] is None:
+    if labels_of(spec) and config.get("dataset", {"labels": "not known"})["labels"] is None:
         yield f"{entry}.config.{FIELD}: the data set has no labels: give dataset.labels, or null here"
 
 

@@ -33,7 +33,7 @@ def without_mistakes(config: Mapping[str, Any], schema: dict[str, Any]) -> tuple
     sound = deepcopy(dict(config))
     mistakes: dict[KeyPath, str] = {}
     validator = Validator(schema)
-    while errors := [*_violations(sound, validator), *_not_finite(sound)]:
+    while errors := [*_keys_not_text(sound)] or [*_violations(sound, validator), *_not_finite(sound)]:
         news = {path: text for path, text in errors if not any(one_holds_the_other(path, known) for known in mistakes)}
         mistakes |= news
         removed = [_remove(sound, path) for path, _ in errors]
@@ -47,16 +47,28 @@ def _violations(config: Mapping[str, Any], validator: Draft202012Validator) -> I
         yield from _explain(_deepest(error))
 
 
+def _keys_not_text(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """The keys that are numbers, dates, `yes` or empty in YAML, at which jsonschema may fail."""
+    for key, item in _items(value):
+        if isinstance(value, Mapping) and not isinstance(key, str):
+            yield (*path, key), f"{key!r} is not of type 'string'; put it in quotes"
+        else:
+            yield from _keys_not_text(item, (*path, key))
+
+
 def _not_finite(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
     """The numbers that are infinite or not a number, which YAML can write (.inf, .nan) and nothing here can use."""
     if isinstance(value, float) and not isfinite(value):
         yield path, f"{value} is no finite number"
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _not_finite(item, (*path, key))
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from _not_finite(item, (*path, index))
+    for key, item in _items(value):
+        yield from _not_finite(item, (*path, key))
+
+
+def _items(value: object) -> Iterable[tuple[Any, object]]:
+    """The parts of a mapping or list by their keys or places; of other values none."""
+    if isinstance(value, Mapping):
+        return value.items()
+    return enumerate(value) if isinstance(value, list | tuple) else ()
 
 
 def _deepest(error: ValidationError) -> ValidationError:
@@ -97,8 +109,7 @@ def _explain(error: ValidationError) -> Iterator[tuple[KeyPath, str]]:
             if key not in instance:
                 yield (*path, key), "missing"
     elif "propertyNames" in error.schema_path:
-        quotes = "" if isinstance(instance, str) else "; put it in quotes"
-        yield (*path, instance), f"{error.message}{quotes}"
+        yield (*path, instance), error.message
     elif error.validator == "enum":
         yield path, f"{instance!r} is not allowed; {_meant(instance, rule)}"
     elif error.validator == "type" and (reason := _why_no_number(instance, _types(rule))):

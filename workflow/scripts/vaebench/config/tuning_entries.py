@@ -38,6 +38,7 @@ NEVER = {
     **dict.fromkeys(("nets", "sampler", "samplers", "model"), "it makes another model: give it an entry of its own"),
 }
 UNITS = ("training", "config")
+ANY_DATASET = {"name": "any", "images": {"file": "any"}}  # for the schema, where that of the study may have mistakes
 
 
 def tuned_runs(config: Mapping[str, Any], runs: Mapping[str, RunSpec]) -> dict[str, TuningSettings]:
@@ -54,7 +55,7 @@ def tuning_mistakes(config: Mapping[str, Any], schema: dict[str, Any], checks: C
     tuning = config.get("tuning")
     if not tuning:
         return
-    entries = {name: entry for name, entry in config["models"].items() if _is_tuned(config, entry)}
+    entries = {name: entry for name, entry in config.get("models", {}).items() if _is_tuned(config, entry)}
     entries = {name: entry for name, entry in entries.items() if entry.get("model", "") in MODELS}
     nobodys = []
     for key in tuning["search"]:
@@ -166,7 +167,7 @@ def _mistakes(
     config: Mapping[str, Any], schema: dict[str, Any], checks: Checks, name: str, entry: Mapping[str, Any]
 ) -> list[str]:
     """What is wrong with an entry."""
-    alone = {"dataset": config["dataset"], "models": {name: entry}}
+    alone = {"dataset": ANY_DATASET, "models": {name: entry}}
     _, violations = without_mistakes(alone, schema)
     if violations:
         return [f"{'.'.join(map(str, path))}: {text}" for path, text in violations.items()]
