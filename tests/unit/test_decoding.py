@@ -183,6 +183,34 @@ def test_kinds_of_jpeg_that_no_decoder_here_reads_are_not_called_damaged(data, w
     assert words in reason
 
 
+def with_segment(data, marker, content):
+    """The JPEG with one more segment at its beginning."""
+    return data[:2] + struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content + data[2:]
+
+
+SOUND = encoded(picture(2, 40, 30))
+FOUR_COMPONENTS = encoded(picture(2, 40, 30).convert("CMYK"))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        with_segment(SOUND, 0xE2, b"ICC_PROFILE\0\1\2" + bytes(200)),  # the second part is missing
+        with_segment(SOUND, 0xE2, b"ICC_PROFILE\0\0\0"),
+        SOUND.replace(b"JFIF\0\1\1", b"JFIF\0\2\0"),
+        SOUND.replace(b"\3\x11\0\x3f\0", b"\3\x11\0\0\0"),  # what a scan says of its coefficients
+        encoded(picture(2, 40, 30).convert("L")).replace(b"\1\1\0\0\x3f\0", b"\1\1\0\0\0\0"),
+        with_segment(FOUR_COMPONENTS, 0xE2, b"ICC_PROFILE\0\1\2" + bytes(200)),
+    ],
+)
+def test_what_is_wrong_beside_the_pixels_is_no_damage_and_hides_none(data):
+    _, pixels = decode(data, 3, READING)
+    assert np.array_equal(pixels, np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+    assert examine(data, READING) == decode(data, 3, READING)[0]
+    status, reason = reason_of(data[: len(data) * 3 // 4])
+    assert (status, reason) == ("damaged", "damaged JPEG: Premature end of JPEG file")
+
+
 def oriented(orientation, kind="JPEG", mode="RGB", size=(31, 22), **options):
     """A file whose EXIF block says how it is to be turned."""
     image = picture(5, *size).convert(mode)
@@ -308,6 +336,43 @@ def test_pnm_files_are_scaled_alike_in_grey_and_in_colour(most):
     assert np.array_equal(in_grey, in_colour)
 
 
+TOGETHER, APART, SIGNED = {284: (1,)}, {284: (2,)}, {339: (2,)}  # tags of a TIFF: PlanarConfiguration, SampleFormat
+
+
+def tiff(values, tags, extra=False, deflated=False):
+    """A TIFF of (height, width, channels) numbers, of which the last channel is alpha if `extra`, in one strip each."""
+    height, width, channels = values.shape
+    apart = tags.get(284) == (2,)
+    planes = [values[..., channel] for channel in range(channels)] if apart else [values]
+    strips = [plane.astype(plane.dtype.newbyteorder("<")).tobytes() for plane in planes]
+    strips = [zlib.compress(strip) for strip in strips] if deflated else strips
+    starts = [8 + sum(map(len, strips[:row])) for row in range(len(strips))]
+    tags = {
+        **{256: (width,), 257: (height,), 258: (8 * values.itemsize,) * channels, 259: (8 if deflated else 1,)},
+        **{262: (2 if channels > 2 else 1,), 273: starts, 277: (channels,), 278: (height,), 279: [*map(len, strips)]},
+        **({338: (2,)} if extra else {}),
+        **tags,
+    }
+    place = 8 + sum(map(len, strips)) + 2 + 12 * len(tags) + 4
+    entries, beyond = b"", b""
+    for tag, numbers in sorted(tags.items()):
+        packed = struct.pack(f"<{len(numbers)}I", *numbers)
+        entries += struct.pack("<HHI", tag, 4, len(numbers))
+        entries += packed if len(numbers) == 1 else struct.pack("<I", place + len(beyond))
+        beyond += packed if len(numbers) > 1 else b""
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + sum(map(len, strips))) + b"".join(strips) + directory + beyond
+
+
+@pytest.mark.parametrize("deflated", [False, True])
+@pytest.mark.parametrize("tags", [TOGETHER, APART])
+def test_channels_of_a_tiff_may_lie_apart(tags, deflated):
+    eight = WIDE.astype(np.uint8)
+    assert np.array_equal(decode(tiff(eight, tags, deflated=deflated), 3, READING)[1], eight)
+    if deflated or tags is TOGETHER:
+        assert np.array_equal(decode(tiff(WIDE, tags, deflated=deflated), 3, READING)[1], WIDE >> 8)
+
+
 RGB_TAG = struct.pack("<HHIB", 262, 3, 1, 2)  # PhotometricInterpretation of a TIFF file
 WHITE_IS_ZERO, BLACK_IS_ZERO = (RGB_TAG[:-1] + bytes([value]) for value in (0, 1))
 
@@ -322,6 +387,10 @@ WHITE_IS_ZERO, BLACK_IS_ZERO = (RGB_TAG[:-1] + bytes([value]) for value in (0, 1
         (b"%PDF-1.4\n", "PDF"),
         (png_of(WIDE, key=WIDE[0, 0]), "16 bits with a transparent colour"),
         (encoded(Image.fromarray(WIDE[..., 0]), "TIFF").replace(BLACK_IS_ZERO, WHITE_IS_ZERO), "white is 0"),
+        (tiff(WIDE, APART), "16 bits whose channels lie apart"),
+        (tiff(WIDE[..., :2].astype(np.uint8), APART, extra=True, deflated=True), "grey whose channels lie apart"),
+        (tiff(WIDE[..., :1].astype(np.uint8), SIGNED), "signed numbers"),
+        (tiff(WIDE.astype(np.uint8), {**TOGETHER, 259: (34712,)}), "compression 34712"),
         (b"\0\0\0\x18ftypheic" + bytes(100), "HEIF"),
         (encoded(picture(1, 9, 9), "TIFF").replace(RGB_TAG, RGB_TAG[:-1] + b"\x63"), "pixel mode"),
     ],

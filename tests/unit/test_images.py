@@ -72,6 +72,8 @@ def test_folders_hidden_files_and_other_files_are_no_images(tmp_path):
             "__MACOSX/d/._1.jpg": b"",
             "d/.2.jpg": b"",
             ".thumbnails/2.jpg": b"",
+            "@eaDir/1.JPG/SYNOPHOTO_THUMB_M.jpg": b"",
+            "$RECYCLE.BIN/$R1.jpg": b"",
             "d/list.txt": b"",
             "./../d/3.jpg": b"",
         },
@@ -105,8 +107,11 @@ def test_what_is_no_archive_is_named(tmp_path):
     with pytest.raises(UserError, match="HTML page"):
         open_images(tmp_path / "a.zip").names()
     (tmp_path / "a.zip").write_bytes(b"")
-    with pytest.raises(UserError, match="no zip"):
+    with pytest.raises(UserError, match="it is empty"):
         open_images(tmp_path / "a.zip").names()
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(100))
+    with pytest.raises(UserError, match=r"it is no zip\. Give a zip or a folder of images"):
+        open_images(tmp_path / "a.jpg").names()
     with pytest.raises(UserError, match="no such file or folder"):
         open_images(tmp_path / "none")
 

@@ -92,6 +92,8 @@ def test_names_are_written_as_those_of_the_images_are(label_file):
 def test_celebas_other_files_are_read(label_file):
     identity = read_labels(label_file("000001.jpg 2880\n000002.jpg 2937\n", "identity_CelebA.txt"))
     assert identity["identity"].to_dict() == {"000001.jpg": 2880, "000002.jpg": 2937}
+    tabs = read_labels(label_file("a_b.jpg\t12\nc.jpg\t13\n", "persons.txt"))
+    assert tabs["identity"].to_dict() == {"a_b.jpg": 12, "c.jpg": 13}
     boxes = "2\nimage_id x_1 y_1 width height\n000001.jpg    95  71 226 313\n000002.jpg    72  94 221 306\n"
     boxes = read_labels(label_file(boxes, "list_bbox_celeba.txt"))
     assert boxes.loc["000002.jpg"].to_dict() == {"x_1": 72, "y_1": 94, "width": 221, "height": 306}
@@ -118,6 +120,7 @@ def test_whole_numbers_may_be_written_as_floats_or_booleans(label_file):
         ("image,A\nx.jpg,1\nx.jpg,0\n", r"two lines for x\.jpg"),
         ("image,A\nx.jpg,99999999999999999999\n", r"A of x\.jpg is '9{20}': not a label file"),
         ("image\nx.jpg\n", "has no labels"),
+        ("image;A\nx.jpg;1\n", r"has no labels beside its first column; is it a CSV of commas\?"),
         ("image,A,B\nx.jpg,1,0,7\ny.jpg,0,1,8\n", "more values than there are columns"),
         ("2\nA B\nx.jpg 1 0 7\ny.jpg 0 1 8\n", "more values than there are columns"),
         ("x.jpg,1\ny.jpg,0\n", r"its first line is of the image x\.jpg"),

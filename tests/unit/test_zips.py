@@ -175,6 +175,8 @@ def test_a_member_under_another_name_in_its_place_is_not_taken(path):
         (b"Rar!\x1a\x07", "RAR"),
         (b"\x1f\x8b\x08", "gzip"),
         (b"\xfd7zXZ\0", "xz"),
+        (b"BZh91AY&SY", "bzip2"),
+        (b"\x28\xb5\x2f\xfd\x04", "zstd"),
         (b"a.jpg".ljust(257, b"\0") + b"ustar", "tar"),
     ],
 )
@@ -188,6 +190,9 @@ def test_a_part_of_a_split_archive_is_named(path):
     data = bytearray(path.read_bytes())
     data[data.rindex(END) + 4 : data.rindex(END) + 8] = struct.pack("<HH", 2, 2)
     path.write_bytes(data)
+    with pytest.raises(UserError, match="one part of a split archive"):
+        open_images(path).names()
+    path.write_bytes(b"PK\7\x08PK\3\4" + bytes(1000))  # how the first part begins
     with pytest.raises(UserError, match="one part of a split archive"):
         open_images(path).names()
 

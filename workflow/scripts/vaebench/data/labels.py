@@ -66,7 +66,7 @@ def _read_table(path: Path, types: type[str] | dict[int, type[str]]) -> pd.DataF
     if len(repeated):
         raise UserError(f"{path}: two lines for {repeated[0]}")
     if table.empty:
-        raise UserError(f"{path}: not a label file: it has no labels")
+        raise UserError(f"{path}: not a label file: it has no labels beside its first column; is it a CSV of commas?")
     return table
 
 
@@ -78,8 +78,8 @@ def _layout(path: Path) -> dict[str, Any]:
             names = file.readline().split()
             names = names[1:] if names[:1] == ["image_id"] else names
             return {"sep": r"\s+", "skiprows": 2, "header": None, "names": ["image", *names]}
-    name, _, number = first.rpartition(" ")
-    if name and "," not in name and number.isdigit():
+    *name, number = first.rsplit(maxsplit=1) or [""]
+    if name and "," not in name[0] and number.isdigit():
         return {"sep": r"\s+", "header": None, "names": ["image", "identity"]}
     return {}
 

@@ -100,7 +100,7 @@ def axis_label(name: str) -> str:
 
 
 def wrapped(text: str, length: int = NAME) -> str:
-    """A text in lines of at most so many characters: longer ones are broken at spaces and after hyphens, or anywhere."""
+    """A text in lines of at most so many characters; longer ones are broken at spaces, after hyphens, or anywhere."""
     return "\n".join(part for line in text.splitlines() for part in textwrap.wrap(line, length))
 
 

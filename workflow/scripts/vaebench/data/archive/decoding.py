@@ -14,6 +14,13 @@ MOST_SCANS = 100  # of a JPEG, as in libtiff; encoders write up to about 20
 SCAN, END = b"\xff\xda", b"\xff\xd9"  # markers
 SCANS = re.compile(SCAN)  # a third of the time of bytes.count
 SEGMENT_OR_END = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
+# Complaints of libjpeg that are not about the pixels: where their reason stands, and what has to stand there. It tells
+# its first complaint alone, so that the file is mended and decoded once more.
+BESIDE_PIXELS = {
+    "bad ICC marker": (re.compile(rb"ICC_PROFILE\0"), b"icc profile\0"),
+    "unknown JFIF revision": (re.compile(rb"(?s)JFIF\0.."), b"JFIF\0\x01\x01"),
+    "Invalid SOS parameters": (re.compile(rb"(?s)(\xff\xda\0(?:\x08\x01..|\x0c\x03.{6}))..."), b"\\1\0\x3f\0"),
+}
 
 
 class Memory:
@@ -104,7 +111,17 @@ def _turbojpeg(data: bytes, colours: str, buffer: np.ndarray | None, **scale: in
     except ValueError as error:
         if str(error).startswith("Unsupported"):  # such as 12 bits per channel
             raise UnsupportedImageError(f"JPEG: {error}") from error
+        if (mended := _mended_beside_pixels(data, str(error))) != data:
+            return _turbojpeg(mended, colours, buffer, **scale)
         raise ImageError(f"damaged JPEG: {error}") from error
+
+
+def _mended_beside_pixels(data: bytes, complaint: str) -> bytes:
+    """The JPEG without what the complaint is about, if that is not the pixels."""
+    for words, (wrong, right) in BESIDE_PIXELS.items():
+        if words in complaint:
+            data = wrong.sub(right, data)
+    return data
 
 
 def _orientation(data: bytes, reading: Reading) -> int:

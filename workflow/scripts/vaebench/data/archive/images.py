@@ -18,6 +18,8 @@ from vaebench.data.archive import packed_names
 from vaebench.data.archive.image_file import SUFFIXES, ImageError, check_bytes
 from vaebench.data.archive.zips import ZipReader
 
+# Folders with previews of images, or deleted ones, that macOS, the disks of Synology and Windows put among a user's.
+OF_SYSTEMS = frozenset(("__MACOSX", "@eaDir", "$RECYCLE.BIN"))
 TRIED = 1000  # names of a partition that show which of the outer folders it writes
 LONGEST_LINE = packed_names.LONGEST + 96  # characters of a partition: a name, its split, what a CSV adds
 
@@ -102,11 +104,11 @@ def open_images(path: Path) -> ImageSource:
 def _is_image(name: str) -> bool:
     if not name.lower().endswith(SUFFIXES):
         return False
-    if "/." not in f"/{name}" and "__MACOSX" not in name:  # as nearly all names are
+    if "/." not in f"/{name}" and not any(folder in name for folder in OF_SYSTEMS):  # as nearly all names are
         return True
-    folders = name.split("/")
-    hidden = any(part.startswith(".") and part.strip(".") for part in folders)
-    return not hidden and "__MACOSX" not in folders
+    parts = name.split("/")
+    hidden = any(part.startswith(".") and part.strip(".") for part in parts)
+    return not hidden and OF_SYSTEMS.isdisjoint(parts)
 
 
 def _readable(path: bytes) -> str:

@@ -8,7 +8,15 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError, __version__, features
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TILELENGTH, TILEWIDTH, TiffImageFile
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    PHOTOMETRIC_INTERPRETATION,
+    PLANAR_CONFIGURATION,
+    SAMPLEFORMAT,
+    TILELENGTH,
+    TILEWIDTH,
+    TiffImageFile,
+)
 
 from vaebench.data.archive.image_file import Header, ImageError, LargeImageError, Reading, UnsupportedImageError
 from vaebench.data.archive.orientation import UPRIGHT, orientation_of
@@ -19,6 +27,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000"
 EIGHT_BIT_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 GREYS = {"L;2": 85, "L;4": 17}  # of 2 and 4 bits in a PNG: by what Pillow multiplies them, but for the transparent one
+SIGNED, APART = 2, 2  # values of SampleFormat and PlanarConfiguration in a TIFF
 BYTES_PER_PIXEL = 17  # that decoding takes at most (WebP)
 STRIP_PIXELS = 1 << 18  # converted at a time, so that what lies between takes little memory
 
@@ -89,12 +98,24 @@ def _set_right(image: Image.Image) -> None:
             raise UnsupportedImageError("a PNG of 16 bits with a transparent colour")
         if stored in GREYS:
             image.info["transparency"] *= GREYS[stored]
-    if (
-        isinstance(image, TiffImageFile)
-        and image.mode == "I;16"
-        and not image.tag_v2.get(PHOTOMETRIC_INTERPRETATION, 1)
-    ):
-        raise UnsupportedImageError("a TIFF of 16 bits whose white is 0")
+    if isinstance(image, TiffImageFile) and (kind := _misread_tiff(image)):
+        raise UnsupportedImageError(f"a TIFF of {kind}")
+
+
+def _misread_tiff(image: TiffImageFile) -> str | None:
+    """The kind of an opened TIFF if it is one of those that Pillow reads wrongly."""
+    tags = image.tag_v2
+    bits = tags.get(BITSPERSAMPLE, (1,))
+    if image.mode == "I;16" and not tags.get(PHOTOMETRIC_INTERPRETATION, 1):
+        return "16 bits whose white is 0"
+    if image.mode in EIGHT_BIT_MODES and SIGNED in tags.get(SAMPLEFORMAT, ()):
+        return "signed numbers"
+    if tags.get(PLANAR_CONFIGURATION) == APART and len(bits) > 1:
+        if len(image.getbands()) < 3:
+            return "grey whose channels lie apart"
+        if max(bits) == 16 and image.tile[0].codec_name == "raw":
+            return "16 bits whose channels lie apart, not compressed"
+    return None
 
 
 def _weight(image: Image.Image) -> float:
@@ -170,4 +191,6 @@ def _judged(error: Exception) -> ImageError:
     """Pillow's complaint, which may be about a kind of image that it does not read."""
     if any(words in str(error) for words in UNSUPPORTED):
         return UnsupportedImageError(f"not read by Pillow {__version__}: {error}")
+    if isinstance(error.__cause__, KeyError):  # of its table of the compressions of TIFF files
+        return UnsupportedImageError(f"not read by Pillow {__version__}: compression {error}")
     return ImageError(f"damaged image: {error}")

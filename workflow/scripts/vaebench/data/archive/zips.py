@@ -27,6 +27,7 @@ END = struct.Struct("<4s6xHIIH")  # signature, entries, directory size, director
 DISKS = struct.Struct("<4xHH")  # of the same record: its part of a split archive, and that of the directory
 END64_LOCATOR = struct.Struct("<4s4xQ4x")  # signature, position of the record below
 END64 = struct.Struct("<4s28xQQQ")  # signature, entries, directory size, directory start
+PART_START = b"PK\x07\x08"  # of the first part of a split archive
 LOCAL_START, ENTRY_START, SIGNATURE_START = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x05"
 END_START, LOCATOR_START, END64_START = b"PK\x05\x06", b"PK\x06\x07", b"PK\x06\x06"
 ZIP64_FIELD, NAME_FIELD = 0x0001, 0x7075  # kinds of extra fields
@@ -42,8 +43,11 @@ OTHER_KINDS = {  # by the bytes at their beginning
     rb"Rar!": "a RAR",
     rb"\x1f\x8b": "a gzip",
     rb"\xfd7zXZ": "an xz",
+    rb"BZh": "a bzip2",
+    rb"\x28\xb5\x2f\xfd": "a zstd",
     rb".{257}ustar": "a tar",
 }
+PART = "it is one part of a split archive", "Join the parts with zip -s 0"
 DAMAGED, BEYOND = "its list of members is damaged", "lies beyond the end of the archive"
 
 
@@ -172,7 +176,7 @@ class ZipReader:
             if found is None:
                 continue
             if set(DISKS.unpack_from(tail, place)) - {0, FULL16}:
-                raise self._broken("it is one part of a split archive", "Join the parts with zip -s 0")
+                raise self._broken(*PART)
             return found
         if places:
             raise self._broken(DAMAGED)
@@ -180,8 +184,13 @@ class ZipReader:
         for signature, kind in OTHER_KINDS.items():
             if re.match(signature, start, re.DOTALL):
                 raise self._broken(f"it is {kind} archive", "Unpack it and give the folder, or make it a zip")
-        html = start.lstrip()[:1] == b"<"
-        raise self._broken("it is an HTML page, not an archive" if html else "it is no zip, or was cut short")
+        if start.startswith(PART_START):
+            raise self._broken(*PART)
+        if start.lstrip()[:1] == b"<":
+            raise self._broken("it is an HTML page, not an archive")
+        if not start or start.startswith(b"PK"):
+            raise self._broken("it was cut short" if start else "it is empty")
+        raise self._broken("it is no zip", "Give a zip or a folder of images; a download, delete and begin again")
 
     def _directory_before(self, end: int, count: int, length: int, start: int) -> tuple[int, int, int, int] | None:
         """The directory that ends where the record at `end` begins and is what that says; None when there is none."""
