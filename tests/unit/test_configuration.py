@@ -9,6 +9,7 @@ from vaebench.config.completion import complete, load_schema
 from vaebench.config.runs import expand_runs
 from vaebench.config.sections import images_kept, input_shape, networks, raw_files
 from vaebench.config.yaml_files import read_configfile
+from vaebench.data.archive import pillow_decoding
 from vaebench.data.cropping import crop_box
 from vaebench.report.generated_docs import documents
 from vaebench.results.published_values import read_published
@@ -94,6 +95,13 @@ def test_a_source_that_is_not_there_is_named(given, message):
     assert message in message_of({"published": [given]})
 
 
+def test_formats_and_modes_that_can_be_asked_for_are_those_that_are_read():
+    asked = {key: SCHEMA["properties"]["validation"]["properties"][key]["enum"] for key in ("format", "mode")}
+    modes = pillow_decoding.EIGHT_BIT_MODES + pillow_decoding.SIXTEEN_BIT_MODES
+    assert set(asked["format"]) == {*pillow_decoding.FORMATS, None}
+    assert set(asked["mode"]) == {*modes, "I", None}  # I is that of a PNM file of 16 bits
+
+
 def test_patience_needs_something_to_watch():
     message = message_of({"models": {"vae": {"training": {"patience": 3}}}})
     assert "models.vae.training.patience: it needs a value to watch" in message
@@ -171,6 +179,21 @@ def test_every_key_of_the_schema_has_a_description_and_optional_ones_a_default()
             ["dataset.boxes.file: split.txt is the file of dataset.split too"],
         ),
         ({"preprocessing": {"crop": {"box": [9, 9, 9, 20]}}}, ["preprocessing.crop.box: it holds nothing"]),
+        (
+            {"preprocessing": {"crop": {"center": 180}}},
+            ["preprocessing.crop: {'center': 180} does not fit into an image 178 wide and 218 high"],
+        ),
+        ({"validation": {"min_width": 200}}, ["validation.min_width: 200 is more than validation.width, 178"]),
+        ({"validation": {"format": "jpg"}}, ["validation.format: 'jpg' is not allowed", "did you mean JPEG?"]),
+        ({"validation": {"mode": "rgb"}}, ["validation.mode: 'rgb' is not allowed", "did you mean RGB?"]),
+        ({"evaluation": {"factors": ["Smiling"]}}, ["evaluation.factors: the data set has no labels"]),
+        ({"dataset": {"images": {"file": ".."}}}, ["dataset.images.file: '..' does not match"]),
+        ({"dataset": {"images": {"file": "{a}.zip"}}}, ["dataset.images.file: '{a}.zip' does not match"]),
+        ({"download": {"timeout": 1e30}}, ["download.timeout: 1e+30 is greater than the maximum"]),
+        ({"training": {"warmup": {"epochs": 1e308}}}, ["training.warmup.epochs: 1e+308 is greater than the maximum"]),
+        ({"results_dir": "a\0b"}, ["results_dir: 'a\\x00b' holds"]),
+        ({"models": {"vae": {"nets": {"discriminator": "compact"}}}}, ["models.vae.nets.discriminator: VAE has none"]),
+        ({"models": {"vae": {"model": "vae"}}}, ["models.vae.model: unknown model 'vae'; did you mean VAE?"]),
         ({"preprocessing": {"limit": {"seed": 1}}}, ["preprocessing.limit.images: missing"]),
         ({"preprocessing": {"limit": {"images": 0}}}, ["preprocessing.limit.images: 0 is less than the minimum of 1"]),
         ({"models": {"vae": {"model": "BetaVea"}}}, ["models.vae.model: unknown model", "did you mean BetaVAE?"]),

@@ -93,6 +93,18 @@ def test_each_refusal_says_what_to_do_and_leaves_nothing(drive, tmp_path, file, 
     assert leftovers(tmp_path) == []
 
 
+def test_a_file_of_cookies_that_is_not_there_is_named(drive, tmp_path, monkeypatch):
+    """gdown goes on without them, and the quota's message asks for them again."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    drive.files[ID] = FakeFile(body=BODY)
+    with_cookies = replace(SETTINGS, cookies="~/cookies.txt")
+    with pytest.raises(UserError, match=rf"download\.cookies: there is no file {tmp_path}/cookies\.txt"):
+        fetch(block({"drive": ID}), tmp_path / "images.zip", with_cookies)
+    (tmp_path / "cookies.txt").write_text("# Netscape HTTP Cookie File\n")
+    fetch(block({"drive": ID}), tmp_path / "images.zip", with_cookies)
+    assert (tmp_path / "images.zip").read_bytes() == BODY
+
+
 def test_messages_differ(drive, tmp_path):
     messages = set()
     for file in (FakeFile("quota"), FakeFile("signin"), FakeFile("status", status=404), FakeFile("status", status=429)):

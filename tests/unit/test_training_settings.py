@@ -73,6 +73,7 @@ def by_step(name, **options):
         ),
         (named("optimizer", "Adam", betas=[0.9, 1.5]), "optimizer: Adam refuses"),
         (named("optimizer", "Adam", beta=1), "optimizer: Adam refuses"),
+        (named("optimizer", "Adam", lr=0.1), "optimizer.options.lr: the step size is learning_rate's; leave lr out"),
         (named("optimizer", "SGD", momentum="0.9"), "optimizer: SGD refuses"),
         (named("optimizer", "Adam", fused=True, foreach=True), "optimizer: Adam refuses"),
         (named("optimizer", "Adam", weight_decay=float("nan")), "optimizer.options.weight_decay: nan is no finite"),

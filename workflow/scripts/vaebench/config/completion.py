@@ -27,6 +27,7 @@ from vaebench.config.schema import (
 )
 from vaebench.config.sections import FILES, input_shape
 from vaebench.config.tuning_entries import tuning_mistakes
+from vaebench.data.cropping import crop_box
 from vaebench.models.feature_networks import FEATURE_NETWORKS
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")  # a link to workflow/schemas
@@ -57,7 +58,7 @@ def complete(config: Mapping[str, Any], schema: dict[str, Any], to_run: bool = T
     found = [
         *_split_mistakes(config),
         *_file_mistakes(config),
-        *_crop_mistakes(config),
+        *_size_mistakes(config, _are_sizes_sound(mistakes)),
         *sampler_mistakes(config),
         *model_mistakes(config, checks),
         *_reference_mistakes(config),
@@ -73,7 +74,7 @@ def complete(config: Mapping[str, Any], schema: dict[str, Any], to_run: bool = T
         config[key] = os.path.expandvars(os.path.expanduser(config[key]))
         if unset := re.search(r"\$\{?\w+\}?", config[key]):
             lines.append(f"{key}: the environment has no variable {unset[0]}")
-        elif set("{}\n") & set(config[key]):
+        elif set("{}") & set(config[key]) or not config[key].isprintable():
             lines.append(f"{key}: {config[key]!r} holds a brace or a line break, which Snakemake cannot have in a path")
     if lines:
         raise UserError(
@@ -136,23 +137,40 @@ def _file_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"dataset.{kind}.file: {block['file']} is the file of dataset.{other} too; rename one"
 
 
-def _crop_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
-    """A box without an inside."""
-    left, top, right, bottom = (config["preprocessing"]["crop"] or {}).get("box") or (0, 0, 1, 1)
+def _size_mistakes(config: Mapping[str, Any], sizes_are_sound: bool) -> Iterator[str]:
+    """A box without an inside, and what no image can meet that has the size which all must have."""
+    crop, images = config["preprocessing"]["crop"], config["validation"]
+    left, top, right, bottom = (crop or {}).get("box") or (0, 0, 1, 1)
     if left >= right or top >= bottom:
         yield "preprocessing.crop.box: it holds nothing; right must be more than left, and bottom more than top"
+        return
+    if not sizes_are_sound:
+        return
+    for side in ("width", "height"):
+        if None not in (least := images[f"min_{side}"], size := images[side]) and least > size:
+            yield f"validation.min_{side}: {least} is more than validation.{side}, {size}: no image is of use"
+    if images["width"] and images["height"]:
+        try:
+            crop_box(crop, images["width"], images["height"])
+        except UserError as error:
+            yield f"preprocessing.crop: {str(error).removeprefix('preprocessing.crop ')} (validation.width and height)"
 
 
 def _shape_if_sound(config: Mapping[str, Any], mistakes: Iterable[KeyPath]) -> tuple[int, int, int] | None:
     """The shape of the images, unless a mistake in what decides about it was taken out."""
-    if any(path[:1] in (("preprocessing",), ("validation",)) for path in mistakes):
-        return None
-    return input_shape(config)
+    return input_shape(config) if _are_sizes_sound(mistakes) else None
+
+
+def _are_sizes_sound(mistakes: Mapping[KeyPath, str]) -> bool:
+    """Whether no mistake was taken out of what decides about the size of images."""
+    return not any(path[:1] in (("preprocessing",), ("validation",)) for path in mistakes)
 
 
 def _reference_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
     """Names that one section takes from another, which does not have them."""
     models = config.get("models", {})
+    if config["evaluation"]["factors"] and "dataset" in config and config["dataset"]["labels"] is None:
+        yield "evaluation.factors: the data set has no labels: give dataset.labels, or leave the factors out"
     entries = [entry for entry, settings in models.items() if settings is not None]
     baseline = config["statistics"]["baseline"]
     if baseline is not None and entries and baseline not in models:

@@ -151,6 +151,9 @@ def _net_mistakes(path: str, spec: RunSpec, checks: Checks) -> Iterator[str]:
             yield f"{path}.model: {spec.model}: {reason}"
         if any(spec.nets.values()):
             yield f"{path}.nets: {spec.model} brings its own networks; leave nets out"
+    for role in spec.nets.keys() - {*info.nets}:
+        if spec.nets[role] is not None and not info.is_open:
+            yield f"{path}.nets.{role}: {spec.model} has none; leave it out"
     for role in info.nets:
         if reason := _why_not_net(role, spec, checks):
             yield f"{path}.nets.{role}: {reason}"

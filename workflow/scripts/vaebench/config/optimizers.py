@@ -99,6 +99,9 @@ def mistakes_in_optimizer(
 
     They are made for a few parameters of the kinds that networks have, and moved on as often as in the training.
     """
+    if "lr" in settings.optimizer.options:
+        yield "optimizer.options.lr", "the step size is learning_rate's; leave lr out"
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

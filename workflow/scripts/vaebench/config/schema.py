@@ -131,8 +131,7 @@ def _why_no_number(value: object, types: list[str]) -> str | None:
 
 def _meant(value: object, allowed: list[object]) -> str:
     """What was perhaps meant, and what can be chosen."""
-    names = [name for name in allowed if isinstance(name, str)]
-    meant = get_close_matches(value, names, n=1) if isinstance(value, str) else []
+    meant = _closest(value, [name for name in allowed if isinstance(name, str)]) if isinstance(value, str) else []
     hint = f"did you mean {meant[0]}? " if meant else ""
     return f"{hint}choose from {listing(allowed)}"
 
@@ -217,9 +216,15 @@ def unknown(
     elsewhere: list[str] | tuple[str, ...] = (),
 ) -> str:
     """A message that `name` is not `allowed`, with what was perhaps meant: a similar name, or the key `elsewhere`."""
-    meant = [*get_close_matches(str(name), [str(other) for other in allowed], n=1), *elsewhere]
+    meant = [*_closest(str(name), [str(other) for other in allowed]), *elsewhere]
     hint = f"did you mean {' or '.join(meant)}? " if meant else ""
     return f"unknown {what} {name!r}; {hint}allowed: {listing(allowed)}"
+
+
+def _closest(name: str, allowed: Iterable[str]) -> list[str]:
+    """The name among the allowed ones that is most like this one, if any is, by upper or lower case or not."""
+    names = {other.lower(): other for other in allowed}
+    return [names[found] for found in get_close_matches(name.lower(), names, n=1)]
 
 
 def listing(names: Iterable[object]) -> str:

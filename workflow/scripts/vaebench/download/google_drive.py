@@ -85,10 +85,12 @@ def _download(drive_id: str, transfer: Transfer, settings: DownloadSettings) -> 
 
 
 def _options(settings: DownloadSettings) -> dict[str, Any]:
-    cookies = settings.cookies
+    cookies = settings.cookies and Path(settings.cookies).expanduser()
+    if cookies and not cookies.is_file():
+        raise SourceError(f"download.cookies: there is no file {cookies}")
     return {
         "use_cookies": cookies is not None,
-        "cookies_file": cookies,
+        "cookies_file": str(cookies) if cookies else None,
         "timeout": (CONNECT_TIMEOUT, settings.timeout),
     }
 
