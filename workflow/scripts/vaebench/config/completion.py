@@ -161,7 +161,7 @@ def _shape_if_sound(config: Mapping[str, Any], mistakes: Iterable[KeyPath]) -> t
     return input_shape(config) if _are_sizes_sound(mistakes) else None
 
 
-def _are_sizes_sound(mistakes: Mapping[KeyPath, str]) -> bool:
+def _are_sizes_sound(mistakes: Iterable[KeyPath]) -> bool:
     """Whether no mistake was taken out of what decides about the size of images."""
     return not any(path[:1] in (("preprocessing",), ("validation",)) for path in mistakes)
 
