@@ -107,7 +107,7 @@ def test_a_mistake_is_named_by_its_key(tuning, message):
 )
 def test_mistakes_elsewhere_are_said_alone(change, mistake):
     with pytest.raises(UserError) as caught:
-        complete(study({"search": RATE}) | change, SCHEMA, find_networks=False)
+        complete(study({"search": RATE}) | change, SCHEMA, to_run=False)
     first, *lines, _ = str(caught.value).splitlines()
     assert [line.strip().partition(":")[0] for line in lines if mistake in line]
     assert not [line for line in lines if "tuning" in line], first
