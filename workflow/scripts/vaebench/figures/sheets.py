@@ -19,6 +19,7 @@ TALLEST = 18.0  # inches of a sheet of many runs
 EDGE = 0.05  # inches around the sheet
 LENGTHS = (20, 30, 40)  # characters of a line of a label: the first with which labels are no taller than their rows
 SMALL_LINE = 0.11  # inches from one line of small type to the next
+BETWEEN = 0.03  # inches between the labels of two rows
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def sheet(rows: Sequence[Row], columns: int, split_after: int | None = None, hea
         margin = label_width([text for row in rows for text in (row.label, row.detail)], length)
         fitting = round((PAGE - margin) * DPI / across), int(TALLEST * DPI / (len(rows) * (height + GAP)))
         dots = max(1, min(*fitting, int(WIDEST_CELL * DPI / width)))
-        step = max(math.ceil(sum(_heights(row, length)) * DPI / dots) for row in rows)
+        step = max(math.ceil((sum(_heights(row, length)) + BETWEEN) * DPI / dots) for row in rows)
         if step <= height + GAP:
             break
     slot = max(height, step - GAP)
