@@ -107,6 +107,16 @@ def test_braces_in_a_path_are_said_to_be_wildcards_and_a_link_helps(project):
     assert planned(project) == {"download": 1} | MADE
 
 
+def test_jobs_run_the_library_of_the_checkout_whichever_is_installed(project):
+    """The plan judges the code of the checkout: jobs that ran another's would leave results that it does not belong to.
+
+    Installed in the environment of these tests is the checkout that they are of, and this project is a copy.
+    """
+    project.edit("workflow/scripts/vaebench/data/validation.py", " images are sound", " images are sound in this copy")
+    project.snakemake("results/birds/validation/summary.json", flags=["--forcerun", "validate"], configfiles=("mine.yaml",))
+    assert "images are sound in this copy" in (project.root / "results/birds/logs/validate.log").read_text()
+
+
 def test_two_data_sets_with_the_same_file_names_do_not_mix(project):
     write_zip(project.root / "cats/birds.zip", 200)
     study(project, "cats/birds.zip", name="cats", partition="cats/split.csv")

@@ -14,10 +14,11 @@ from snakemake.exceptions import WorkflowError
 
 HERE = workflow.current_basedir
 SCRIPTS = Path(HERE).parent / "scripts" if HERE.is_local else None
-if (
-    SCRIPTS
-):  # this checkout's library, also where that of another is installed and was loaded by then
+if SCRIPTS:
+    # this checkout's library, here and in every job, also where another one is installed and was loaded by then
     sys.path.insert(0, str(SCRIPTS))
+    named = [str(SCRIPTS), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, named)))
     others = {"vaebench", "snakemake_logger_plugin_vaebench"}
     for name in [name for name in sys.modules if name.split(".")[0] in others]:
         if not Path(sys.modules[name].__file__ or SCRIPTS).is_relative_to(SCRIPTS):
