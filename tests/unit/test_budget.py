@@ -183,5 +183,7 @@ def test_words_survive_the_csv_file(tmp_path):
     assert told[-1] == "c differs in learning rate, epochs."
     assert "batch size 16" in told[0]
     assert "learning rate" not in told[0]
+    assert "tuning trials 4" in told[0]
+    assert "tuning" not in in_words(budget_table(trainings, dict.fromkeys("abc", Tuned())))[0], "nothing is known of it"
     assert in_words(pd.read_csv(tmp_path / "budget.csv")) == told
     assert cells(pd.read_csv(tmp_path / "budget.csv")) == cells(frame)

@@ -11,6 +11,7 @@ import pytest
 from fake_study import DEMO, Fake, build_study
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
+from matplotlib.path import Path as Line
 from PIL import Image
 
 from vaebench.figures import drawing, latent_space
@@ -236,6 +237,36 @@ def test_codebook_shows_used_codes_only(demo):
     assert "50 of 64 codes" in axes.figure.legends[0].get_texts()[0].get_text()
 
 
+def test_names_beside_points_keep_clear_of_their_intervals(alone):
+    figure = draw(alone, "rate_distortion")
+    with look_of_vaebench():
+        FigureCanvasAgg(figure)
+        figure.draw_without_rendering()
+    for axes in figure.axes:
+        name = next(text for text in axes.texts if text.get_text() == "vae").get_window_extent()
+        bars = [bar for container in axes.containers for lines in container.lines[2] for bar in lines.get_segments()]
+        assert len(bars) == 2
+        assert not any(Line(axes.transData.transform(bar)).intersects_bbox(name, filled=False) for bar in bars)
+
+
+def test_a_single_epoch_shows_both_splits_and_no_fraction_of_an_epoch(tmp_path):
+    study = study_of(**build_study(tmp_path, (Fake("vae"),), seeds=(0,), shape=(3, 16, 16)))
+    path = study.runs[0].path(0, "history.csv")
+    history = pd.read_csv(path)
+    history[history["epoch"] <= 1].query("split == 'eval' or epoch == 1").to_csv(path, index=False)
+    axes = panel(draw(study, "training_curves"), "loss")
+    for split in ("train", "eval"):
+        assert line(axes, f"vae:loss:{split}").get_marker() not in (None, "None", "")
+    assert [tick for tick in axes.get_xticks() if 0.5 < tick < 1.5] == [1]
+
+
+def test_a_sampler_whose_images_were_not_drawn_is_named(tmp_path):
+    arguments = build_study(tmp_path, (Fake("vae"),), seeds=(0,), shape=(3, 16, 16))
+    plan = replace(arguments["plan"], samplers={"vae": ("normal", "maf-epochs3")})
+    told = texts(draw(study_of(plan, arguments["results"]), "generations"))
+    assert "maf-epochs3" in told.replace("\n", "")
+
+
 def test_image_errors_are_those_of_the_per_image_table(demo):
     figure = draw(demo, "image_errors")
     frames = {run.name: pd.read_parquet(run.path(0, "metrics", "per_image.parquet")) for run in demo.runs}
@@ -289,7 +320,10 @@ def test_a_sweep_over_more_than_beta_has_a_line_for_each_of_the_other_values(tmp
     }
     assert study.betas == expected
     lines = [line for line in panel(draw(study, "beta_tradeoff"), "MSE").lines if len(line.get_xdata()) > 1]
-    mse = mean_of(study, "mse")
+    mse, rate = mean_of(study, "mse"), mean_of(study, "rate")
+    joined = [line for line in panel(draw(study, "rate_distortion"), "distortion").lines if line.get_gid() is None]
+    joined = [list(line.get_xdata()) for line in joined if len(line.get_xdata()) == 2 and line.get_linewidth() == 0.8]
+    assert joined == [[rate[run] for run in runs if run != "vae"] for runs in expected.values()]
     for drawn, runs in zip(lines, expected.values(), strict=True):
         np.testing.assert_allclose(drawn.get_ydata(), [mse[run] for run in runs])
 

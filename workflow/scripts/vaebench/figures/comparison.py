@@ -111,6 +111,7 @@ def rate_distortion(study: Study) -> Figure:
             axes.plot(*line, color=look[name].color, lw=0.8, zorder=1)
         axes.set_xlabel(axis_label("rate"))
         axes.set_title(title_of(metric))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.margins(0.15)
     note_single_seed(figure, study)
     figure.draw_without_rendering()
@@ -152,9 +153,9 @@ def _draw_points(axes: Axes, points: Points, look: dict[str, Look]) -> None:
 
 
 def _sweep_lines(study: Study, points: Points) -> list[tuple[tuple[list[float], list[float]], str]]:
-    """For every entry with several runs, the line through their points, and the run whose colour it takes."""
+    """For every sweep the line through the points of its runs, and the run whose colour it takes."""
     lines = []
-    for members in _sweeps(study).values():
+    for members in _sweeps(study):
         joined = [(rate, value) for rate, value in (points[name] for name in members if name in points) if rate]
         lines.append((([rate.mean for rate, _ in joined], [value.mean for _, value in joined]), members[-1]))
     return lines
@@ -166,7 +167,14 @@ def _name_points(
     """Write the runs' names beside their points, if they fit."""
     points = {name: point for name, point in _points(study, rates, metric).items() if point[0]}
     named = [(rate.mean, value.mean, name, look[name].ink) for name, (rate, value) in points.items() if rate]
-    return place_labels(axes, named, [line for line, _ in _sweep_lines(study, points)])
+    bars = [bar for rate, value in points.values() if rate for bar in _bars(rate, value)]
+    return place_labels(axes, named, [*(line for line, _ in _sweep_lines(study, points)), *bars])
+
+
+def _bars(rate: Interval, value: Interval) -> list[tuple[list[float], list[float]]]:
+    """The error bars of a point as lines, as far as it has them."""
+    across, down = ([one.low, one.high] if math.isfinite(one.low) else [one.mean] * 2 for one in (rate, value))
+    return [(across, [value.mean] * 2), ([rate.mean] * 2, down)]
 
 
 def _reach(value: Interval) -> list[list[float]] | None:
@@ -176,12 +184,20 @@ def _reach(value: Interval) -> list[list[float]] | None:
     return [[max(0.0, value.mean - value.low)], [max(0.0, value.high - value.mean)]]
 
 
-def _sweeps(study: Study) -> dict[str, list[str]]:
-    """Names of the runs of every entry with several runs, in their order."""
-    entries: dict[str, list[str]] = {}
+def _sweeps(study: Study) -> list[list[str]]:
+    """Names of the runs that a line joins: those of an entry that sweeps one setting; of several, those along beta."""
+    entries: dict[str, list[Run]] = {}
     for run in study.runs:
-        entries.setdefault(run.entry, []).append(run.name)
-    return {entry: names for entry, names in entries.items() if len(names) > 1}
+        entries.setdefault(run.entry, []).append(run)
+    sweeps = []
+    for runs in entries.values():
+        names = [run.name for run in runs]
+        settings = [(run.spec.get("config") or {}) | (run.spec.get("training") or {}) for run in runs]
+        if sum(any(other.get(key) != value for other in settings) for key, value in settings[0].items()) == 1:
+            sweeps.append(names)
+        else:
+            sweeps += [[name for name in series if name in names] for series in study.betas.values()]
+    return [names for names in sweeps if len(names) > 1]
 
 
 def beta_tradeoff(study: Study) -> Figure:

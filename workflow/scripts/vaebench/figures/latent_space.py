@@ -53,6 +53,7 @@ def latent_dimensions(study: Study) -> Figure:
     left.set_yscale("log")
     left.set_ylim(bottom=FLOOR)
     log_scale(left.yaxis, *left.get_ylim())
+    left.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     left.set_title("KL per latent dimension")
     left.set_xlabel("dimension, from the most to the least informative")
     left.set_ylabel("KL (nats)")

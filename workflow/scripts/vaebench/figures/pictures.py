@@ -41,8 +41,8 @@ def generations(study: Study) -> Figure:
     for run in study.runs:
         for label in run.samplers:
             value = study.interval_by(run, label, quality) if quality else None
-            words = [sampler_words(run.drawn_by(label)), metric_words(quality, value) if quality and value else ""]
-            detail = "\n".join(word for word in words if word)
+            drawn_by = sampler_words(run.drawn_by(label)) or label
+            detail = f"{drawn_by}\n{metric_words(quality, value)}" if quality and value else drawn_by
             name = run.name if label == run.samplers[0] else ""
             reason = failure_of(run, "samples.npz")
             rows.append(Row(name, detail, run.generated(COLUMNS, label), look[run.name], reason))

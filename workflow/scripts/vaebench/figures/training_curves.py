@@ -90,7 +90,7 @@ def _draw_term(axes: Axes, runs: list[Run], look: dict[str, Look], term: str) ->
                 color=color,
                 ls=dash,
                 lw=width,
-                marker=marker if split == "eval" else None,
+                marker=marker if split == "eval" else "_" if len(values) == 1 else None,
                 markevery=[-1],
                 ms=4,
                 gid=f"{run.name}:{term}:{split}",
@@ -101,7 +101,7 @@ def _draw_term(axes: Axes, runs: list[Run], look: dict[str, Look], term: str) ->
         axes.set_yscale("log")
         log_scale(axes.yaxis, lowest, highest)
     axes.set_title(METRICS[term].label if term in METRICS else term.replace("_", " "))
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
 
 
 def costs(study: Study) -> pd.DataFrame:

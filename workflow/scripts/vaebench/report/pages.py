@@ -106,7 +106,10 @@ def _page(study: Study, run: Run, slug: str, look: Look, cost_table: pd.DataFram
         sampler=run.sampler,
         error=metric_line(study, run, "mse"),
         further=[
-            (sampler_words(run.drawn_by(label)), _generated(run, f"{slug}-{place}", run.generated(GENERATED, label)))
+            (
+                sampler_words(run.drawn_by(label)) or label,
+                _generated(run, f"{slug}-{place}", run.generated(GENERATED, label)),
+            )
             for place, label in enumerate(run.samplers[1:], 2)
         ],
     )
@@ -173,7 +176,8 @@ def _cost_line(run: Run, table: pd.DataFrame) -> str:
     rows = table[table["run"] == run.name] if "run" in table else table
     if rows.empty:
         return ""
-    parts = [f"{int(rows['epochs'].max())} epochs"]
+    epochs = int(rows["epochs"].max())
+    parts = [f"{epochs} {'epoch' if epochs == 1 else 'epochs'}"]
     if "seconds" in rows and rows["seconds"].notna().any():
         parts.append(f"{duration(float(rows['seconds'].mean()))} per seed")
     if "images_per_second" in rows and rows["images_per_second"].notna().any():

@@ -28,6 +28,7 @@ LEGEND = (
     "configuration declares; of a trial, the most epochs it had; of all of them, the hours. Bold: not what most runs "
     "have."
 )
+UNKNOWN = "–"
 NO_TRAINING = "no training has finished"
 TRAINED_ELSEWHERE = "trained elsewhere: what it was given is not known"
 
@@ -141,7 +142,8 @@ def in_words(frame: pd.DataFrame) -> list[str]:
     differing = [_names(value) for value in trained["differs"]]
     every = {name for names in differing for name in names}
     shared = [name for name, aspect in ASPECTS.items() if aspect.compared and name not in every]
-    told = [f"{ASPECTS[name].heading.lower()} {_text(trained.iloc[0][name], ASPECTS[name].format)}" for name in shared]
+    values = {name: _text(trained.iloc[0][name], ASPECTS[name].format) for name in shared}
+    told = [f"{ASPECTS[name].heading.lower()} {value}" for name, value in values.items() if value != UNKNOWN]
     sentences = [f"Equal for all runs: {'; '.join(told)}."] if told else []
     for run, names in zip(trained["run"], differing, strict=True):
         if names:
@@ -256,7 +258,7 @@ def _device(training: Provenance) -> str:
 def _text(value: object, form: str) -> str:
     """A cell for people; a dash where there is nothing."""
     if value is None or (isinstance(value, Real) and math.isnan(value)) or value == "":
-        return "–"
+        return UNKNOWN
     return format(value, form) if isinstance(value, Real) else f"{value}"
 
 
