@@ -1,9 +1,10 @@
-"""Arithmetic in which two ways to compute one thing can be compared on any processor."""
+"""Fixtures: images to train on, and arithmetic in which two ways to compute one thing can be compared."""
 
 import pytest
 import torch
 from pythae.data import datasets
 from pythae.models.vq_vae import vq_vae_utils
+from training_cases import write_data
 
 from vaebench.training.minibatches import Minibatches
 
@@ -15,6 +16,12 @@ class _TorchOfDoubles:
 
     def __getattr__(self, name):
         return getattr(torch, name)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """The paths of npz files of digits, `train_data` and `eval_data`."""
+    return write_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture

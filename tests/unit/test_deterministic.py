@@ -8,7 +8,7 @@ import torch
 from run_specs import run_spec
 from torch import nn
 from torch.nn import functional
-from training_cases import digits, make_spec, outputs, read_history, run, write_data
+from training_cases import digits, make_spec, outputs, read_history, run
 
 from vaebench.models.building import build_model
 from vaebench.models.inference import encode, reconstruct
@@ -20,11 +20,6 @@ from vaebench.models.storage import load_model
 from vaebench.training.objectives import make_objectives, step
 
 SHAPE = (1, 32, 32)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_data(tmp_path_factory.mktemp("data"))
 
 
 def built(model, **config):

@@ -10,7 +10,7 @@ from pythae.models.base.base_utils import ModelOutput
 from run_specs import run_spec
 from torch import nn
 from torch.nn import functional
-from training_cases import digits, make_spec, outputs, read_history, run, with_training, write_data
+from training_cases import digits, make_spec, outputs, read_history, run, with_training
 
 from vaebench.base.errors import UserError
 from vaebench.models.building import build_model
@@ -50,11 +50,6 @@ def weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "alexnet.pt"
     torch.save(state, path)
     return {"alexnet": path}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_data(tmp_path_factory.mktemp("data"))
 
 
 class Encoder(nn.Module):

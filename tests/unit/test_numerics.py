@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from training_cases import make_spec, run, write_data
+from training_cases import make_spec, run
 
 from vaebench.models.providers.pythae.catalog import MODELS
 from vaebench.models.state import load_weights
@@ -10,11 +10,6 @@ from vaebench.training.numerics import numerics
 from vaebench.training.trainer import Trainer
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.mark.parametrize("former", [True, False])

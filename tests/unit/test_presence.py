@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from processes import wait_for
 
 import vaebench
 from vaebench.base.orphans import ending_with_starter
@@ -91,13 +92,6 @@ def test_a_job_ends_when_its_starter_is_killed(tmp_path, between):
     starter.wait()
     wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
     assert log.read_text().splitlines()[-1].startswith("Stopped: asked to end (SIGTERM)")
-
-
-def wait_for(condition):
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_outside_the_block_nothing_is_watched(monkeypatch):

@@ -10,6 +10,7 @@ import time
 
 import pytest
 import torch
+from processes import in_a_process
 from training_cases import make_spec, outputs, run, with_training, write_data
 
 import vaebench.training.trainer as training
@@ -48,19 +49,6 @@ CASES = {
         augmentation={"horizontal_flip": True},
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_data(tmp_path_factory.mktemp("data"))
-
-
-def in_a_process(function, *arguments):
-    """Run in a forked process, so that it can be killed, and give its exit code."""
-    process = multiprocessing.get_context("fork").Process(target=function, args=arguments)
-    process.start()
-    process.join(120)
-    return process.exitcode
 
 
 def train_and_kill(spec, data, folder, number, epoch, position, **more):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from training_cases import digits, make_spec, outputs, read_history, run, write_data
+from training_cases import digits, make_spec, outputs, read_history, run
 
 import vaebench.training.trainer as training
 from vaebench.base.errors import UserError
@@ -23,11 +23,6 @@ from vaebench.training.objectives import make_objectives, prepare_step, step, st
 
 RATE = 0.5
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_data(tmp_path_factory.mktemp("data"))
 
 
 def rates_taken(steps_per_epoch, warmup=0, optimizer=("SGD", {}), **settings):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from processes import in_a_process
 from training_cases import make_spec, outputs, run, write_data
 
 import vaebench.training.trainer as training
@@ -30,11 +31,6 @@ SPEC = make_spec("VAE", epochs=3)
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
 def whole(data, tmp_path_factory):
     """The result of a training that was left alone."""
     folder = tmp_path_factory.mktemp("whole")
@@ -48,13 +44,6 @@ def stopped(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stopped")
     assert in_a_process(train_until, data, folder, "_check_and_save", 2) == 128 + signal.SIGTERM
     return folder
-
-
-def in_a_process(function, *arguments):
-    process = FORK.Process(target=function, args=arguments)
-    process.start()
-    process.join(60)
-    return process.exitcode
 
 
 def train_until(data, folder, method, epochs, *numbers):

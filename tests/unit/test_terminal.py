@@ -2,11 +2,11 @@
 
 import io
 import logging
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from processes import wait_for
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.tests import MockOutputSettings, TestLogHandlerBase
 from snakemake_logger_plugin_vaebench import LogHandler
@@ -369,10 +369,3 @@ def test_a_long_silence_is_broken(terminal, monkeypatch):
     line = next(line for line in terminal.handler.stream.getvalue().splitlines() if "at work" in line)
     expected = "Training 1 (epoch 3 of 9), Training 2, Training 3 and 2 more; about "
     assert expected in line
-
-
-def wait_for(condition):
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)

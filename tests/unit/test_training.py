@@ -23,11 +23,6 @@ from vaebench.training.trainer import Trainer
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_data(tmp_path_factory.mktemp("data"))
-
-
 def eval_images(data):
     """The validation images as the training sees them under the fixture float64."""
     return torch.from_numpy(np.load(data["eval_data"])["data"] / np.float32(255)).double()
