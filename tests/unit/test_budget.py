@@ -9,7 +9,7 @@ import pytest
 from training_cases import make_spec, run, write_data
 
 from vaebench.models.storage import load_model
-from vaebench.results.budget import ASPECTS, COLUMNS, Tuned, budget, budget_table, cells, in_words, tuned_runs
+from vaebench.results.budget import ASPECTS, COLUMNS, Tuned, budget, budget_table, cells, in_words, tuning_costs
 
 CPU = {"device": {"type": "cpu", "name": "x86_64", "cores": 2}}
 
@@ -167,7 +167,7 @@ def test_a_tuning_s_record_goes_before_what_is_declared(tmp_path):
     record = {"run": "a", "trials": 20, "epochs": 5, "seconds": 7200.0, "format_version": 1}
     (tmp_path / "tuning.json").write_text(json.dumps(record))
     records = [tmp_path / "tuning.json", tmp_path / "not there yet.json"]
-    tuned = tuned_runs({"a": None, "b": 20, "c": None}, records)
+    tuned = tuning_costs({"a": None, "b": 20, "c": None}, records)
     assert tuned == {"a": Tuned(20, 5, 2.0), "b": Tuned(20), "c": Tuned()}
     found = table(*(made_up(name) for name in tuned), trials=tuned)
     assert found.loc["a", ["tuning_trials", "tuning_epochs", "tuning_hours"]].to_list() == [20, 5, 2.0]

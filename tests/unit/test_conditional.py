@@ -25,7 +25,7 @@ from vaebench.evaluation.obedience import _told, balanced_accuracy
 from vaebench.figures.pictures import conditional
 from vaebench.metrics.likelihood import importance_weighted_bounds
 from vaebench.models.building import build_model
-from vaebench.models.conditions import described, read_conditions, with_values
+from vaebench.models.conditions import described, read_conditions, with_label_values
 from vaebench.models.inference import reconstruct
 from vaebench.models.interface import Moment
 from vaebench.models.label_names import why_no_labels
@@ -162,11 +162,11 @@ def test_what_the_field_may_be():
 
 def test_labels_are_read_as_columns_or_as_a_class(tmp_path):
     folders = write_labels(tmp_path / "folders.csv", {"bag": [0, 1, 0], "coat": [1, 0, 0], "shoe": [0, 0, 1]})
-    found = with_values(spec("class"), folders).config["conditional"]
+    found = with_label_values(spec("class"), folders).config["conditional"]
     assert found == {"class": ["bag", "coat", "shoe"]}
     np.testing.assert_array_equal(read_conditions(folders, found), [[0, 1, 0], [1, 0, 0], [0, 0, 1]])
     columns = write_labels(tmp_path / "columns.csv", {"class": [10, 9, 10], "Smiling": [1, -1, -1]})
-    found = with_values(spec(["Smiling", "class"]), columns).config["conditional"]
+    found = with_label_values(spec(["Smiling", "class"]), columns).config["conditional"]
     assert found == {"Smiling": ["-1", "1"], "class": ["9", "10"]}
     rows = read_conditions(columns, found)
     np.testing.assert_array_equal(rows, [[0, 1, 0, 1], [1, 0, 1, 0], [1, 0, 0, 1]])
@@ -176,7 +176,7 @@ def test_labels_are_read_as_columns_or_as_a_class(tmp_path):
 def test_a_saved_model_has_its_labels_in_their_places(tmp_path):
     """Whatever the order in which they were named."""
     labels = write_labels(tmp_path / "labels.csv", {"Male": [1, 0, 1], "Smiling": [0, 0, 1], "Age": [30, 7, 30]})
-    known = with_values(spec(["Smiling", "Male", "Age"]), labels)
+    known = with_label_values(spec(["Smiling", "Male", "Age"]), labels)
     model = build_model(known, SHAPE).eval()
     torch.nn.init.normal_(model.conditioning.images)
     save_model(model, known.as_record(), tmp_path / "model")
@@ -197,7 +197,7 @@ def test_a_saved_model_has_its_labels_in_their_places(tmp_path):
 )
 def test_labels_that_do_not_do_are_named(tmp_path, conditional, columns, reason):
     with pytest.raises(UserError, match=reason):
-        with_values(spec(conditional), write_labels(tmp_path / "labels.csv", columns))
+        with_label_values(spec(conditional), write_labels(tmp_path / "labels.csv", columns))
 
 
 def test_a_value_that_was_never_trained_is_named(tmp_path):

@@ -2,7 +2,14 @@ import json
 
 import pytest
 
-from vaebench.cluster.progress import Running, earlier_seconds, in_words, read_progress, seconds_to_go, time_left
+from vaebench.cluster.progress import (
+    Running,
+    duration_in_words,
+    earlier_seconds,
+    read_progress,
+    seconds_to_go,
+    time_left,
+)
 from vaebench.training.checkpoint import Checkpoint
 
 
@@ -41,7 +48,7 @@ def test_nothing_timed_nothing_said():
     [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"), (9000, "2.5 h"), (200000, "2.3 days")],
 )
 def test_words(seconds, words):
-    assert in_words(seconds) == words
+    assert duration_in_words(seconds) == words
 
 
 def test_a_training_s_progress(tmp_path):

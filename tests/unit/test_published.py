@@ -16,7 +16,7 @@ from vaebench.base.values import as_dict, from_dict
 from vaebench.config.published_names import PUBLISHED
 from vaebench.models.run_spec import Named
 from vaebench.report.findings import inside_note
-from vaebench.report.writing import Sources, write_report
+from vaebench.report.writing import ReportSources, write_report
 from vaebench.results.protocol import Counts, Protocol, PublishedValue, StudyProtocol, mismatches, not_stated
 from vaebench.results.published import Measurement, published, published_table
 from vaebench.results.published_values import read_published
@@ -207,7 +207,7 @@ def test_the_report_has_a_section_of_it(study, values, tmp_path):
 
 
 def report_of(study, folder):
-    sources = Sources(stand_in_figures(folder / "figures"), [], folder / "none.json", None, 0.95)
+    sources = ReportSources(stand_in_figures(folder / "figures"), [], folder / "none.json", None, 0.95)
     write_report(study, sources, folder / "report.html")
     return (folder / "report.html").read_text().split('<section id="published">')[1].split("</section>")[0]
 

@@ -16,7 +16,15 @@ from vaebench.figures.listing import FIGURES
 from vaebench.metrics.registry import METRICS
 from vaebench.report import rulegraph
 from vaebench.report.findings import sentences, verdicts
-from vaebench.report.writing import Sources, caption, failures, figure_sections, make_environment, notice, write_report
+from vaebench.report.writing import (
+    ReportSources,
+    caption,
+    failures,
+    figure_sections,
+    make_environment,
+    notice,
+    write_report,
+)
 from vaebench.results.study import Interval, study_of
 from vaebench.results.words import duration, ends, interval, number
 
@@ -44,7 +52,7 @@ VOID = {"meta", "link", "img", "br", "hr", "input", "path", "rect", "polyline"}
 def written(folder, fakes=DEMO, generator="demo_faces", **kind):
     arguments = build_study(folder, fakes, **({"shape": (3, 16, 16)} | kind))
     output = folder / "results/fake/report.html"
-    sources = Sources(
+    sources = ReportSources(
         figures=stand_in_figures(folder / "figures"),
         manifests=[folder / f"data/fake/{split}_data.json" for split in ("train", "eval", "test")],
         validation=folder / "results/fake/validation/summary.json",
@@ -390,7 +398,7 @@ def test_mixed_results_are_announced(tmp_path):
     )
     output = tmp_path / "report.html"
     figures = stand_in_figures(tmp_path / "figures")
-    write_report(study_of(**arguments), Sources(figures, [], tmp_path / "none.json", "mnist", 0.95), output)
+    write_report(study_of(**arguments), ReportSources(figures, [], tmp_path / "none.json", "mnist", 0.95), output)
     assert "These results mix 2 data sets." in output.read_text()
     assert "All models were trained in x." not in output.read_text()
 

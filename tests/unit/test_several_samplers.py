@@ -21,7 +21,7 @@ from vaebench.metrics.registry import METRICS
 from vaebench.metrics.set_names import frechet_name
 from vaebench.models.building import build_model
 from vaebench.models.run_spec import Named
-from vaebench.report.writing import Sources, write_report
+from vaebench.report.writing import ReportSources, write_report
 from vaebench.results.opened import open_study
 from vaebench.results.protocol import Protocol, PublishedValue, StudyProtocol
 from vaebench.results.published import Measurement, published_table
@@ -268,7 +268,9 @@ def test_the_figure_has_a_row_of_each_sampler_with_its_temperature(study):
 def test_the_report_says_what_each_sampler_draws_and_which_is_common(study, tmp_path):
     data = [tmp_path / f"data/fake/{split}_data.json" for split in ("train", "eval", "test")]
     checked = study.tables.parent / "validation/summary.json"
-    write_report(study, Sources(stand_in_figures(tmp_path / "figures"), data, checked, None, 0.95), tmp_path / "r.html")
+    write_report(
+        study, ReportSources(stand_in_figures(tmp_path / "figures"), data, checked, None, 0.95), tmp_path / "r.html"
+    )
     html = (tmp_path / "r.html").read_text()
     section = html.partition('<section id="samplers">')[2].partition("</section>")[0]
     assert "The common sampler, with equal options for all models of a kind, is normal of vae, ae." in section
@@ -289,7 +291,7 @@ def test_a_study_with_one_sampler_a_run_has_no_section(tmp_path):
     arguments = build_study(tmp_path, (Fake("vae"), Fake("ae", "AE")), seeds=(0,), shape=(3, 16, 16))
     data = [tmp_path / f"data/fake/{split}_data.json" for split in ("train", "eval", "test")]
     checked = arguments["results"] / "validation/summary.json"
-    sources = Sources(stand_in_figures(tmp_path / "figures"), data, checked, None, 0.95)
+    sources = ReportSources(stand_in_figures(tmp_path / "figures"), data, checked, None, 0.95)
     write_report(study_of(**arguments), sources, tmp_path / "r.html")
     assert 'id="samplers"' not in (tmp_path / "r.html").read_text()
 

@@ -17,7 +17,7 @@ from vaebench.cluster.job_requests import (
     requests_of_jobs,
     requests_of_profile,
 )
-from vaebench.cluster.slurm import Cluster, Nodes, Partition, Request, mistakes_of
+from vaebench.cluster.slurm import Cluster, Nodes, Partition, Request, mistakes_in_requests
 from vaebench.cluster.slurm_answers import minutes_of, parse_gres, parse_nodes, parse_partitions, read_cluster
 from vaebench.cluster.study_check import check_cluster
 
@@ -41,7 +41,7 @@ GOOD = Request("train", partition="gpu", account="lab", gpus=1, gpu_model="a100"
 
 
 def mistake(**changes):
-    (line,) = mistakes_of([replace(GOOD, **changes)], CLUSTER)
+    (line,) = mistakes_in_requests([replace(GOOD, **changes)], CLUSTER)
     assert line.startswith("train: ")
     return line
 
@@ -94,7 +94,7 @@ def test_times(text, minutes):
 
 
 def test_a_request_that_fits_has_no_mistakes():
-    assert mistakes_of([GOOD, Request("validate", minutes=30)], CLUSTER) == []
+    assert mistakes_in_requests([GOOD, Request("validate", minutes=30)], CLUSTER) == []
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,9 @@ def test_what_is_refused_is_named_with_what_there_is(changes, words):
 
 def test_accounts_may_be_kept_out_of_partitions():
     closed = replace(CLUSTER, accounts=("lab", "chem"))
-    (line,) = mistakes_of([replace(GOOD, account="chem")], closed)
+    (line,) = mistakes_in_requests([replace(GOOD, account="chem")], closed)
     assert "the partition gpu is not open to slurm_account chem, but to lab, physics" in line
-    lines = mistakes_of([Request("train", partition="old", account="lab")], closed)
+    lines = mistakes_in_requests([Request("train", partition="old", account="lab")], closed)
     assert lines == [
         "train: the partition old takes no jobs, its state is DRAIN",
         "train: the partition old is not open to slurm_account lab",
@@ -132,9 +132,9 @@ def test_accounts_may_be_kept_out_of_partitions():
 
 
 def test_accounts_are_compared_as_slurm_does():
-    assert mistakes_of([replace(GOOD, account="LAB")], CLUSTER) == []
+    assert mistakes_in_requests([replace(GOOD, account="LAB")], CLUSTER) == []
     assert (
-        mistakes_of(
+        mistakes_in_requests(
             [replace(GOOD, account="any", partition="short", gpus=0, minutes=1)], replace(CLUSTER, accounts=None)
         )
         == []
@@ -142,29 +142,29 @@ def test_accounts_are_compared_as_slurm_does():
 
 
 def test_a_constraint_that_is_an_expression_is_not_judged():
-    assert mistakes_of([replace(GOOD, constraint="a100|h100")], CLUSTER) == []
+    assert mistakes_in_requests([replace(GOOD, constraint="a100|h100")], CLUSTER) == []
 
 
 def test_of_several_partitions_each_must_do():
-    lines = mistakes_of([replace(GOOD, partition="gpu,short,nowhere", gpus=0, account=None)], CLUSTER)
+    lines = mistakes_in_requests([replace(GOOD, partition="gpu,short,nowhere", gpus=0, account=None)], CLUSTER)
     assert [line.split()[1] for line in lines] == ["runtime", "there"]
 
 
 def test_without_a_default_partition_one_must_be_named():
     homeless = replace(CLUSTER, partitions=CLUSTER.partitions[1:])
-    assert "no slurm_partition is given" in mistakes_of([Request("validate")], homeless)[0]
+    assert "no slurm_partition is given" in mistakes_in_requests([Request("validate")], homeless)[0]
 
 
 def test_jobs_with_the_same_mistake_share_a_line():
-    lines = mistakes_of([replace(GOOD, jobs=jobs, partition="x") for jobs in ("train", "sample")], CLUSTER)
+    lines = mistakes_in_requests([replace(GOOD, jobs=jobs, partition="x") for jobs in ("train", "sample")], CLUSTER)
     assert lines == ["train, sample: there is no slurm_partition x; the cluster's partitions are short, gpu, old"]
 
 
 def test_what_is_asked_for_when_sent_again_is_looked_at():
     again = replace(GOOD, attempt=6, minutes=2 * 1600)
-    (line,) = mistakes_of([again, replace(GOOD, minutes=1600)], CLUSTER)
+    (line,) = mistakes_in_requests([again, replace(GOOD, minutes=1600)], CLUSTER)
     assert line.startswith("train when sent again: runtime 3200")
-    (line,) = mistakes_of([again, replace(GOOD, minutes=3000)], CLUSTER)
+    (line,) = mistakes_in_requests([again, replace(GOOD, minutes=3000)], CLUSTER)
     assert line.startswith("train: runtime 3000")
 
 

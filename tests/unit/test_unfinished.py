@@ -7,7 +7,7 @@ import pytest
 from fake_study import STATISTICS, Fake, build_study
 
 from vaebench.report.unfinished import OUTDATED, Unfinished, failure, only_finished, summarise_finished
-from vaebench.report.writing import Sources
+from vaebench.report.writing import ReportSources
 from vaebench.results.budget import Tuned
 from vaebench.results.study import StudyPlan, study_of
 from vaebench.training.checkpoint import Checkpoint
@@ -23,7 +23,7 @@ def study(tmp_path):
 
 def summarise(study, to_do):
     folder = study.tables.parents[2]
-    sources = Sources(
+    sources = ReportSources(
         figures=folder / "none",
         manifests=[folder / f"data/fake/{split}_data.json" for split in ("train", "eval", "test")],
         validation=folder / "results/fake/validation/summary.json",

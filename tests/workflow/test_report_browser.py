@@ -10,7 +10,7 @@ import pytest
 from fake_study import DEMO, build_study
 
 from vaebench.figures.drawing import draw_all
-from vaebench.report.writing import Sources, write_report
+from vaebench.report.writing import ReportSources, write_report
 from vaebench.results.study import study_of
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ def report(tmp_path_factory):
     study = study_of(**build_study(folder, DEMO, seeds=(0, 1), shape=(3, 24, 24)))
     draw_all(study, folder / "figures", threads=2)
     output = folder / "report.html"
-    sources = Sources(
+    sources = ReportSources(
         figures=folder / "figures",
         manifests=[folder / f"data/fake/{split}_data.json" for split in ("train", "eval", "test")],
         validation=folder / "results/fake/validation/summary.json",

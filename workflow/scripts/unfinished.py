@@ -6,8 +6,8 @@ from pathlib import Path
 from vaebench.base.plugin_files import use_plugins
 from vaebench.base.values import from_dict
 from vaebench.report.unfinished import Unfinished, summarise_finished
-from vaebench.report.writing import Sources
-from vaebench.results.budget import tuned_runs
+from vaebench.report.writing import ReportSources
+from vaebench.results.budget import tuning_costs
 from vaebench.results.study import StudyPlan, study_of
 
 if __name__ == "__main__":  # worker processes that are spawned import this script
@@ -15,8 +15,8 @@ if __name__ == "__main__":  # worker processes that are spawned import this scri
     given = json.load(sys.stdin)
     use_plugins(given["plugins"])
     results, report = Path(given["results"]), given["report"]
-    sources = Sources(figures=results / "figures", validation=Path(report.pop("validation")), **report)
+    sources = ReportSources(figures=results / "figures", validation=Path(report.pop("validation")), **report)
     study = study_of(from_dict(StudyPlan, given["study"]), results)
     left = from_dict(Unfinished, {key: given[key] for key in ("to_do", "suites", "statistics")})
-    tuned = tuned_runs(given["tuning_trials"], [Path(path) for path in given["tunings"]])
+    tuned = tuning_costs(given["tuning_trials"], [Path(path) for path in given["tunings"]])
     summarise_finished(study, replace(left, tuned=tuned), sources)

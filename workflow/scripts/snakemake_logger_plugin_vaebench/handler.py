@@ -16,7 +16,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_logger_plugin_vaebench.jobs import Jobs
 from vaebench.base.failures import ERROR, NO_SPACE, SILENT, STOPPED, UNEXPECTED, no_space
 from vaebench.base.log import tail
-from vaebench.cluster.progress import earlier_seconds, in_words
+from vaebench.cluster.progress import duration_in_words, earlier_seconds
 
 SILENCE = 600  # seconds without a line after which one lists the running jobs
 FEW, MANY = 5, 30  # lines of a failed job's log that are shown, when the reason is known and when it is not
@@ -172,7 +172,7 @@ class LogHandler(LogHandlerBase):
     def _finish(self, record: LogRecord) -> Iterator[str]:
         self._failed.pop(record.job_id, None)
         if job := self._jobs.finish(record.job_id):
-            self._finished.append(f"{job.title}: done in {in_words(job.elapsed)}")
+            self._finished.append(f"{job.title}: done in {duration_in_words(job.elapsed)}")
         yield from ()
 
     def _progress(self, record: LogRecord) -> Iterator[str]:
@@ -220,7 +220,7 @@ class LogHandler(LogHandlerBase):
             return
         slurm_job = getattr(record, "external_jobid", None) or getattr(record, "aux", {}).get("external_jobid")
         where = f" (SLURM job {slurm_job})" if slurm_job else ""
-        yield _line("failed", f"{job.title}{where}, after {in_words(job.elapsed)}")
+        yield _line("failed", f"{job.title}{where}, after {duration_in_words(job.elapsed)}")
         shown = MANY if record.rule_msg.endswith((UNEXPECTED, SILENT)) else FEW
         for log, lines in [*written, *((log, tail(log)) for log in others)]:
             lines = [line for line in lines if line.strip() != reason][-shown:]

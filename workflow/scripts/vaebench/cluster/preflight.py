@@ -30,8 +30,8 @@ class Needs:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing found; an error stops the work, a warning does not."""
+class Problem:
+    """One thing that is wrong: an error stops the work, a warning does not."""
 
     fatal: bool
     message: str
@@ -40,7 +40,7 @@ class Finding:
         return f"{'error' if self.fatal else 'warning'}: {self.message}"
 
 
-def check(facts: Facts, needs: Needs) -> list[Finding]:
+def check(facts: Facts, needs: Needs) -> list[Problem]:
     """Each of the `needs` that the machine `facts` does not meet, the cause before its consequences.
 
     A missing GPU is an error where the device is cuda or a scheduler gave one to this job, since the job would then
@@ -70,38 +70,38 @@ def check_job(device: str, spec: RunSpec | None = None, train_data: Path | None 
         raise UserError("this machine cannot do the job: " + "; ".join(fatal))
 
 
-def _software(facts: Facts) -> Iterator[Finding]:
+def _software(facts: Facts) -> Iterator[Problem]:
     lowest, beyond = PYTHONS
     if not lowest <= facts.python < beyond:
-        yield Finding(
+        yield Problem(
             True,
             f"Python {_dotted(facts.python)} is not supported: use {_dotted(lowest)} to 3.{beyond[1] - 1}, for example "
             "with `make install PYTHON=python3.12`",
         )
     if facts.torch is None:
-        yield Finding(True, "torch is not installed: run `make install`, or activate the environment of the study")
+        yield Problem(True, "torch is not installed: run `make install`, or activate the environment of the study")
 
 
-def _gpu(facts: Facts, needs: Needs) -> Iterator[Finding]:
+def _gpu(facts: Facts, needs: Needs) -> Iterator[Problem]:
     wanted = needs.device.startswith("cuda") or (needs.device == "auto" and bool(facts.given))
     if needs.device == "cpu" or facts.torch is None:
         return
     if not facts.gpus:
         if wanted:
-            yield Finding(True, _why_no_gpu(facts))
+            yield Problem(True, _why_no_gpu(facts))
         elif facts.driver is not None:
-            yield Finding(False, f"{_why_no_gpu(facts)}; the CPU will be used")
+            yield Problem(False, f"{_why_no_gpu(facts)}; the CPU will be used")
         return
     for gpu in facts.gpus:
         if not has_kernels(gpu.capability, facts.kernels):
-            yield Finding(
+            yield Problem(
                 True,
                 f"torch {facts.torch} has no kernels for {gpu.name} (sm_{gpu.capability[0]}{gpu.capability[1]}; it has "
                 f"{', '.join(facts.kernels)}): ask for a newer GPU (cluster: gpu_model in profiles/slurm/config.yaml)"
                 f"{_other_lock(facts, gpu.capability)}",
             )
         elif needs.memory_mb is not None and needs.memory_mb > gpu.memory_mb:
-            yield Finding(
+            yield Problem(
                 True,
                 f"{gpu.name} has {gpu.memory_mb} MB of memory, this run needs about {needs.memory_mb:.0f} MB: lower "
                 "training.batch_size, set training.precision to bf16, or ask for a larger GPU",
@@ -152,17 +152,17 @@ def has_kernels(capability: tuple[int, int], kernels: tuple[str, ...]) -> bool:
     return False
 
 
-def _files(needs: Needs) -> Iterator[Finding]:
+def _files(needs: Needs) -> Iterator[Problem]:
     for disk in needs.disks:
         if disk.needed > disk.free:
-            yield Finding(
+            yield Problem(
                 True,
                 f"{disk.free / 1e9:.1f} GB are free for {disk.folder}, the study still needs about "
                 f"{disk.needed / 1e9:.1f} GB there: free some space or name a folder on a larger disk (data_dir, "
                 "results_dir)",
             )
     for weights in needs.missing_weights:
-        yield Finding(
+        yield Problem(
             False,
             f"{weights} is missing: the next run fetches it on the submitting machine; without network there, copy it "
             "from another checkout",

@@ -29,7 +29,7 @@ class TimeLeft:
     rough: bool
 
     def __str__(self) -> str:
-        return f"{'roughly' if self.rough else 'about'} {in_words(self.seconds)} left"
+        return f"{'roughly' if self.rough else 'about'} {duration_in_words(self.seconds)} left"
 
 
 def time_left(
@@ -83,7 +83,7 @@ def earlier_seconds(benchmarks: Path) -> dict[str, list[float]]:
     return seconds
 
 
-def in_words(seconds: float) -> str:
+def duration_in_words(seconds: float) -> str:
     """A duration as people say it: 42 s, 12 min, 3.5 h, 2.1 days."""
     for limit, unit, size, digits in ((90, "s", 1, 0), (5400, "min", 60, 0), (172800, "h", 3600, 1)):
         if seconds < limit:

@@ -66,7 +66,7 @@ class Cluster:
         return next(found, None)
 
 
-def mistakes_of(requests: Iterable[Request], cluster: Cluster) -> list[str]:
+def mistakes_in_requests(requests: Iterable[Request], cluster: Cluster) -> list[str]:
     """What `cluster` would refuse or never start, one line for all jobs that share it.
 
     What a later attempt asks for is looked at too: a job that ran out of time is sent again with more of it.

@@ -13,7 +13,7 @@ from typing import Any
 from vaebench.base.failures import STOPPED, last_reason
 from vaebench.base.layout import state_folder
 from vaebench.base.log import last_line, tail
-from vaebench.cluster.progress import in_words, read_progress, seconds_to_go
+from vaebench.cluster.progress import duration_in_words, read_progress, seconds_to_go
 from vaebench.config.plan import Training, Tuning, command_line, config_or_exit, trainings, tunings
 from vaebench.config.sections import suites
 from vaebench.tuning.journal import finished_trials
@@ -98,26 +98,19 @@ def read_queue(text: str, folder: Path) -> dict[str, Job]:
 
 def survey(config: Mapping[str, Any], queue: Mapping[str, Job], folder: Path = Path()) -> list[Status]:
     """The status of every tuning and training of the study in `folder`."""
-    every = folder / config["results_dir"] / config["dataset"]["name"] / "logs"
-    logs, workers = every / "train", range(1, (config["tuning"] or {}).get("workers", 1) + 1)
-    tuned = [
-        status_of_tuning(
-            tuning,
-            [job for worker in workers if (job := queue.get(f"rule_tune_wildcards_{tuning.run}_{worker}"))],
-            [every / "tune" / tuning.run / f"worker{worker}.log" for worker in workers],
-        )
-        for tuning in tunings(config, folder)
-    ]
-    return tuned + [
-        status_of(
-            training,
-            # How the executor plugin names a job: rule, then the wildcards in the order of the output's path.
-            queue.get(f"rule_train_wildcards_{training.run}_{training.seed}"),
-            logs / training.run / f"seed{training.seed}.log",
-            tuple(suites(config)),
-        )
-        for training in trainings(config, folder)
-    ]
+    logs = folder / config["results_dir"] / config["dataset"]["name"] / "logs"
+    workers = range(1, (config["tuning"] or {}).get("workers", 1) + 1)
+    statuses = []
+    # The executor plugin names a job by its rule, then by the wildcards in the order of the output's path.
+    for tuning in tunings(config, folder):
+        jobs = [queue.get(f"rule_tune_wildcards_{tuning.run}_{worker}") for worker in workers]
+        files = [logs / "tune" / tuning.run / f"worker{worker}.log" for worker in workers]
+        statuses.append(status_of_tuning(tuning, [job for job in jobs if job], files))
+    for training in trainings(config, folder):
+        job = queue.get(f"rule_train_wildcards_{training.run}_{training.seed}")
+        log = logs / "train" / training.run / f"seed{training.seed}.log"
+        statuses.append(status_of(training, job, log, tuple(suites(config))))
+    return statuses
 
 
 def table(statuses: list[Status], queue: Mapping[str, Job]) -> str:
@@ -137,7 +130,7 @@ def table(statuses: list[Status], queue: Mapping[str, Job]) -> str:
 def _remaining(progress: Mapping[str, Any] | None) -> str:
     """Time to go by the last epoch's seconds; empty before the first epoch is done."""
     seconds = seconds_to_go(progress)
-    return "" if seconds is None else f", about {in_words(seconds)} to go"
+    return "" if seconds is None else f", about {duration_in_words(seconds)} to go"
 
 
 def _squeue() -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from vaebench.base.disk import Disk
 from vaebench.base.errors import UserError
 from vaebench.cluster.machine import gather
-from vaebench.cluster.preflight import Finding, Needs, check
+from vaebench.cluster.preflight import Needs, Problem, check
 from vaebench.config.yaml_files import read_configfile
 
 
@@ -24,7 +24,7 @@ def needs_of(config: Mapping[str, Any], disks: Iterable[Disk], folder: Path = Pa
     return Needs(config["training"]["device"], None, tuple(disks), missing)
 
 
-def check_networks(config: Mapping[str, Any]) -> Iterator[Finding]:
+def check_networks(config: Mapping[str, Any]) -> Iterator[Problem]:
     """Plugins that cannot be imported, and the user's own networks and metrics that fail on these images."""
     from vaebench.base.plugin_files import not_importable, plugins_in_use
     from vaebench.config.runs import expand_runs
@@ -39,13 +39,13 @@ def check_networks(config: Mapping[str, Any]) -> Iterator[Finding]:
         from vaebench.models.feature_networks import wanted_features
 
         mistakes = mistakes or mistakes_in_measuring(wanted_features(evaluation_settings(config)), shape)
-    yield from (Finding(True, mistake) for mistake in mistakes)
+    yield from (Problem(True, mistake) for mistake in mistakes)
 
 
-def check_cluster(profile: Path, config: Mapping[str, Any]) -> Iterator[Finding]:
+def check_cluster(profile: Path, config: Mapping[str, Any]) -> Iterator[Problem]:
     """What is wrong with the profile, and what the SLURM of this machine, if it has one, would refuse of its jobs."""
     from vaebench.cluster.job_requests import mistakes_in_profile, requests_of_profile
-    from vaebench.cluster.slurm import mistakes_of
+    from vaebench.cluster.slurm import mistakes_in_requests
     from vaebench.cluster.slurm_answers import read_cluster
 
     files = (profile, profile / "profile.yaml", profile / "config.yaml")
@@ -53,18 +53,18 @@ def check_cluster(profile: Path, config: Mapping[str, Any]) -> Iterator[Finding]
     try:
         described = read_configfile(file) if file else {}
     except UserError as unread:
-        yield Finding(True, str(unread))
+        yield Problem(True, str(unread))
         return
     if mistakes := list(mistakes_in_profile(described)):
-        yield from (Finding(True, f"{file}: {mistake}") for mistake in mistakes)
+        yield from (Problem(True, f"{file}: {mistake}") for mistake in mistakes)
         return
     cluster = read_cluster() if described.get("executor") == "slurm" else None
     if isinstance(cluster, str):
         unseen = "partition, account, GPU and time limit were not looked at"
-        yield Finding(False, f"SLURM does not answer ({cluster}): {unseen}")
+        yield Problem(False, f"SLURM does not answer ({cluster}): {unseen}")
     elif cluster:
-        for mistake in mistakes_of(requests_of_profile(described, config["threads"]), cluster):
-            yield Finding(True, f"{file}: {mistake}")
+        for mistake in mistakes_in_requests(requests_of_profile(described, config["threads"]), cluster):
+            yield Problem(True, f"{file}: {mistake}")
 
 
 def main(arguments: list[str] | None = None) -> int:

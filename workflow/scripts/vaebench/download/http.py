@@ -18,7 +18,7 @@ import urllib3
 from vaebench.base.disk import need_space
 from vaebench.base.files import atomic_path
 from vaebench.download.file_source import DownloadSettings
-from vaebench.download.transfer import Progress, SourceError, Transfer
+from vaebench.download.transfer import ShowProgress, SourceError, Transfer
 
 BLOCK = 1 << 16  # bytes taken from the connection at once, at most
 LONGEST_WAIT = 60  # seconds between two attempts
@@ -86,7 +86,7 @@ def download(transfer: Transfer, settings: DownloadSettings) -> None:
                 failure = str(error)
             except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
                 failure = f"the connection failed or ended early ({_words(error)})"
-            except (requests.RequestException, ValueError) as error:  # ValueError: of an address that leads elsewhere
+            except (requests.RequestException, ValueError) as error:  # ValueError: of a redirect to what is no address
                 raise SourceError(f"the address cannot be used: {_words(error)}") from error
             else:
                 _note(transfer).unlink(missing_ok=True)
@@ -98,7 +98,7 @@ def download(transfer: Transfer, settings: DownloadSettings) -> None:
     )
 
 
-def _receive(session: requests.Session, transfer: Transfer, timeout: float, progress: Progress) -> None:
+def _receive(session: requests.Session, transfer: Transfer, timeout: float, progress: ShowProgress) -> None:
     """One attempt: append to the partial file what it still lacks."""
     noted = Version.noted(transfer)
     if transfer.received and not (transfer.trusted or noted.proof):
@@ -131,7 +131,9 @@ def _headers(have: int, proof: str | None) -> dict[str, str]:
     return headers
 
 
-def _save(response: requests.Response, transfer: Transfer, start: int, version: Version, progress: Progress) -> None:
+def _save(
+    response: requests.Response, transfer: Transfer, start: int, version: Version, progress: ShowProgress
+) -> None:
     """Write the body of an answer to the partial file from byte `start` on, and note its version at the beginning."""
     wanted = transfer.size if version.total is None else version.total
     blocks = _decoded(_blocks(response), _encoding(response))
@@ -146,7 +148,7 @@ def _save(response: requests.Response, transfer: Transfer, start: int, version: 
     _append(blocks, transfer.partial, start, wanted, progress)
 
 
-def _append(blocks: Iterable[bytes], partial: Path, start: int, wanted: int | None, progress: Progress) -> None:
+def _append(blocks: Iterable[bytes], partial: Path, start: int, wanted: int | None, progress: ShowProgress) -> None:
     """Write the blocks from byte `start` on; Incomplete when there are fewer bytes than wanted."""
     with open(partial, "r+b" if start else "wb") as file:
         file.seek(start)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from vaebench.download.file_source import FileSource
 
-Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all if known
+ShowProgress = Callable[[int, int | None], None]  # bytes so far, bytes in all if known
 
 
 class SourceError(Exception):
@@ -48,7 +48,7 @@ class Transfer:
             path.unlink()
 
     @contextmanager
-    def progress(self) -> Iterator[Progress]:
+    def progress(self) -> Iterator[ShowProgress]:
         """A progress bar with rate and remaining time, as a function of (bytes so far, bytes in all or None)."""
         with tqdm(unit="B", unit_scale=True, unit_divisor=1000, desc=self.name) as bar:
 

@@ -17,7 +17,7 @@ Spec = TypeVar("Spec", bound=ModelSpec)
 Labels = Mapping[str, Sequence[str]]  # the values of each label
 
 
-def with_values(spec: Spec, labels: Path | None) -> Spec:
+def with_label_values(spec: Spec, labels: Path | None) -> Spec:
     """A conditional run with the values that the labels of its training images have, in their natural order.
 
     labels: a CSV with a row for each training image, its name first, and a column for each label; None where the data

@@ -12,7 +12,7 @@ from vaebench.base.layout import runs_folder, state_folder, training_folder
 from vaebench.base.log import last_line
 from vaebench.base.plugin_files import PluginError
 from vaebench.figures.drawing import draw_all
-from vaebench.report.writing import Sources, write_report
+from vaebench.report.writing import ReportSources, write_report
 from vaebench.results.budget import Tuned, budget
 from vaebench.results.frame_pages import write_added_tables
 from vaebench.results.statistics import StatisticsSettings
@@ -45,7 +45,7 @@ class Unfinished:
     tuned: Mapping[str, Tuned] = field(default_factory=dict)
 
 
-def summarise_finished(study: Study, left: Unfinished, sources: Sources) -> None:
+def summarise_finished(study: Study, left: Unfinished, sources: ReportSources) -> None:
     """Write tables, figures and report to `unfinished/` beside the study's tables, from the trainings that are done.
 
     `study` is the planned one; `sources` is what the report shows besides.

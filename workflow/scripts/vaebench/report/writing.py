@@ -46,7 +46,7 @@ UNKNOWN = (
 
 
 @dataclass(frozen=True)
-class Sources:
+class ReportSources:
     """What the report shows beside the study's tables and trainings.
 
     `figures` is the folder of the drawn figures; `manifests` are the JSON files beside the data, `validation` the
@@ -62,7 +62,7 @@ class Sources:
     captions: Path = TEXTS
 
 
-def write_report(study: Study, sources: Sources, output: Path) -> None:
+def write_report(study: Study, sources: ReportSources, output: Path) -> None:
     """Write the study's report to the one file `output`; it refers to no other file and to no network."""
     look = looks(study.runs)
     pages = run_pages(study, look)

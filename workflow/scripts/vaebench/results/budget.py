@@ -84,7 +84,7 @@ class Tuned:
     hours: float | None = None
 
 
-def tuned_runs(declared: Mapping[str, int | None], records: Sequence[Path]) -> dict[str, Tuned]:
+def tuning_costs(declared: Mapping[str, int | None], records: Sequence[Path]) -> dict[str, Tuned]:
     """What was spent on each run of `declared`: what the record of its tuning says, else the declared trials."""
     tuned = {run: Tuned(trials) for run, trials in declared.items()}
     for record in (read_json("tuning", path) for path in records if path.is_file()):

@@ -81,7 +81,7 @@ class Checkpoint:
             "progress": progress_so_far,
             "model": model.resumable_state(),
             "objectives": [_objective_state(objective) for objective in objectives],
-            "random": random_state(_device_of(model)),
+            "random": random_states(_device_of(model)),
         }
         best = self._best_path(progress.best)
         if best is not None and not best.is_file():
@@ -110,7 +110,7 @@ class Checkpoint:
             if objective.scheduler is not None:
                 objective.scheduler.load_state_dict(saved["scheduler"])
         device = _device_of(model)
-        set_random_state(state["random"], device)
+        set_random_states(state["random"], device)
         progress = Progress(**state["progress"])
         progress.records = [record.to(device) for record in progress.records]
         progress.average = [value.to(device) for value in progress.average]
@@ -215,7 +215,7 @@ class Checkpoint:
         return []
 
 
-def random_state(device: torch.device) -> dict[str, Any]:
+def random_states(device: torch.device) -> dict[str, Any]:
     """The states of the global random generators, in types that load as plain data; of GPUs that of `device` only."""
     legacy: Any = np.random.get_state()
     name, keys, position, has_gauss, cached = legacy
@@ -227,8 +227,8 @@ def random_state(device: torch.device) -> dict[str, Any]:
     }
 
 
-def set_random_state(state: Mapping[str, Any], device: torch.device) -> None:
-    """Put the global random generators into a state that `random_state` gave, perhaps for another device."""
+def set_random_states(state: Mapping[str, Any], device: torch.device) -> None:
+    """Put the global random generators into a state that `random_states` gave, perhaps for another device."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = state["numpy"]

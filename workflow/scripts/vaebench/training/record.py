@@ -12,7 +12,7 @@ from vaebench.base.formats import read_json
 from vaebench.base.npz import pixels_sha256
 from vaebench.base.values import as_dict
 from vaebench.models.catalog import HOW_TO_TRAIN
-from vaebench.models.conditions import read_conditions, sha256_of_rows, with_values
+from vaebench.models.conditions import read_conditions, sha256_of_rows, with_label_values
 from vaebench.models.label_names import label_values
 from vaebench.models.lookup import labels_of
 from vaebench.models.run_spec import RunSpec
@@ -53,8 +53,8 @@ class TrainingJob:
     code: str
 
     def spec_with_label_values(self) -> RunSpec:
-        """The run, with the values of the labels where its model is conditional; `UserError` as `with_values`."""
-        return with_values(self.spec, self.files.labels.get("train")) if labels_of(self.spec) else self.spec
+        """The run, with the values of the labels where its model is conditional; `UserError` as `with_label_values`."""
+        return with_label_values(self.spec, self.files.labels.get("train")) if labels_of(self.spec) else self.spec
 
     def data_digests(self) -> dict[str, str]:
         """The SHA-256 of the pixels of each split, and of the labels that a conditional model is given."""
