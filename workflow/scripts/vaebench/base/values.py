@@ -1,9 +1,9 @@
 """Settings as values: frozen dataclasses made from mappings that were read from YAML or JSON, and mappings of them."""
 
-import typing
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
-from typing import Any, TypeVar, get_args, get_origin
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, asdict, fields, is_dataclass
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from vaebench.base.errors import UserError
 
@@ -20,7 +20,8 @@ def from_dict(kind: type[Value], given: Mapping[str, Any], where: str = "") -> V
     used: set[str] = set()
     value = _made(kind, given, used, where)
     if unknown := [key for key in given if key not in used]:
-        raise UserError(f"{_place(where)}unknown {_keys(unknown)}; {kind.__name__} has {', '.join(_names(kind))}")
+        known = ", ".join(field.name for field in _given_fields(kind))
+        raise UserError(f"{_place(where)}unknown {_keys(unknown)}; {kind.__name__} has {known}")
     return value
 
 
@@ -32,16 +33,16 @@ def as_dict(value: object) -> dict[str, Any]:
 
 def _made(kind: type[Value], given: Mapping[str, Any], used: set[str], where: str) -> Value:
     """The value; the keys of `given` that it takes are added to `used`."""
-    hints, values, missing = typing.get_type_hints(kind), {}, []
-    for name in _names(kind):
-        inner = _dataclass_in(hints[name])
+    hints, values, missing = get_type_hints(kind), {}, []
+    for field in _given_fields(kind):
+        name, inner = field.name, _dataclass_in(hints[field.name])
         if name in given:
             used.add(name)
             content = given[name]
             if inner is not None and isinstance(content, Mapping):
                 content = from_dict(inner, content, f"{where}.{name}".lstrip("."))
             values[name] = tuple(content) if _is_tuple(hints[name]) and isinstance(content, list) else content
-        elif _has_default(kind, name):
+        elif field.default is not MISSING or field.default_factory is not MISSING:
             continue
         elif inner is not None:
             values[name] = _made(inner, given, used, where)
@@ -52,18 +53,13 @@ def _made(kind: type[Value], given: Mapping[str, Any], used: set[str], where: st
     return kind(**values)
 
 
-def _names(kind: type) -> list[str]:
-    return [field.name for field in fields(kind) if field.init]
+def _given_fields(kind: Any) -> list[Field[Any]]:
+    return [field for field in fields(kind) if field.init]
 
 
-def _has_default(kind: type, name: str) -> bool:
-    field = next(field for field in fields(kind) if field.name == name)
-    return field.default is not MISSING or field.default_factory is not MISSING
-
-
-def _alternatives(hint: object) -> Iterator[Any]:
+def _alternatives(hint: object) -> Sequence[Any]:
     """The types of a union, or the type itself."""
-    yield from get_args(hint) if get_origin(hint) in (typing.Union, type(int | str)) else [hint]
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
 def _dataclass_in(hint: object) -> type | None:

@@ -1,6 +1,6 @@
 """Names in the configuration's schema that are known only when the plugins are: those of the registries."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -35,7 +35,11 @@ def with_registered_names(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _nodes(value: object) -> Iterator[dict[str, Any]]:
     """Every mapping in a schema."""
+    children: Iterable[object] = ()
     if isinstance(value, dict):
         yield value
-    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        children = value.values()
+    elif isinstance(value, list):
+        children = value
+    for child in children:
         yield from _nodes(child)

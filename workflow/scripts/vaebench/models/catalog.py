@@ -115,7 +115,9 @@ class ModelInfo:
 
     def smallest_step(self, batch_norm: bool) -> int:
         """The fewest images of a training step; networks with batch norm cannot train with one."""
-        return max(self.smallest_batch, (4 if self.halves_batches else 2) if batch_norm else 1)
+        if not batch_norm:
+            return self.smallest_batch
+        return max(self.smallest_batch, 4 if self.halves_batches else 2)
 
     def check(self, name: str, value: object) -> str | None:
         """Why `value` cannot be the field `name` of this model's configuration; None when it can.
