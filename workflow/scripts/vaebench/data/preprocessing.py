@@ -97,15 +97,10 @@ def preprocess(
         for split, part in splits.items():
             path, sha256, pixels = sealed[split]
             ids = _write_manifest(part, {"split": split, "sha256": sha256, **common})
-            part.array.publish(path)
-            for kind, digest in (("pixels", pixels), ("ids", ids)):
-                with atomic_path(content_digest(part.array.path, kind)) as temporary:
-                    temporary.write_text(f"{digest}\n")
+            _publish(part, path, {"pixels": pixels, "ids": ids})
             described = " x ".join(map(str, part.array.shape))
-            tqdm.write(
-                f"preprocess: {split} {described}, {len(part.images.skipped)} skipped: {part.array.path}",
-                file=sys.stderr,
-            )
+            skipped = f"{len(part.images.skipped)} skipped"
+            tqdm.write(f"preprocess: {split} {described}, {skipped}: {part.array.path}", file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -127,6 +122,14 @@ def _seal(array: PartialArray, compress: bool) -> tuple[Path, str, str]:
     """The finished npz, its SHA-256, and that of its pixels: of the npz that holds them stored."""
     path, pixels = array.seal(compress=False)
     return (*array.seal(compress=True), pixels) if compress else (path, pixels, pixels)
+
+
+def _publish(part: Split, sealed: Path, digests: Mapping[str, str]) -> None:
+    """Put the sealed file of a split in its place, and its digests beside it."""
+    part.array.publish(sealed)
+    for kind, digest in digests.items():
+        with atomic_path(content_digest(part.array.path, kind)) as temporary:
+            temporary.write_text(f"{digest}\n")
 
 
 def _open(arrays: Collection[PartialArray], compress: bool) -> None:
