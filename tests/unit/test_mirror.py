@@ -168,6 +168,19 @@ def test_an_answer_that_is_no_http_is_quoted_in_short(server, tmp_path):
     assert len(str(failure.value)) < 1000
 
 
+def test_a_server_that_asks_to_wait_is_waited_for(server, tmp_path, monkeypatch):
+    """At most a minute, and as usual where it gives a date or nothing."""
+    waits = []
+    monkeypatch.setattr("vaebench.download.http.time.sleep", waits.append)
+    asked = ["20", "3600", "Wed, 21 Oct 2099 07:28:00 GMT", None]
+    server.answers = [
+        *(answer(status=status, Retry_After=after) for status, after in zip((429, 503) * 2, asked, strict=True)),
+        answer(),
+    ]
+    assert get(server, tmp_path, retries=4) == BODY
+    assert waits == [20, 60, 4, 8]
+
+
 @pytest.mark.parametrize("checked", [True, False])
 def test_a_link_that_always_breaks_makes_progress(server, tmp_path, checked):
     """It breaks after 20,000 bytes each time: every one of them is kept, within a run and from run to run."""

@@ -42,7 +42,11 @@ HEAD = 1024  # bytes at the beginning of a file that show whether it is HTML
 
 
 class Incomplete(Exception):
-    """This attempt failed; another may continue where it ended."""
+    """This attempt failed; another may continue where it ended, after `wait` seconds if the server asks for that."""
+
+    def __init__(self, words: str, wait: float = 0) -> None:
+        super().__init__(words)
+        self.wait = wait
 
 
 @dataclass(frozen=True)
@@ -75,15 +79,16 @@ class Version:
 def download(transfer: Transfer, settings: DownloadSettings) -> None:
     """Bring the file at the address `transfer.where` to `transfer.complete`; SourceError says why not."""
     attempts = settings.retries + 1
-    failure = None
+    failure, wait = None, 0.0
     with requests.Session() as session, transfer.progress() as progress:
         for attempt in range(attempts):
             if attempt:
-                time.sleep(min(2 ** (attempt - 1), LONGEST_WAIT))
+                time.sleep(min(max(2 ** (attempt - 1), wait), LONGEST_WAIT))
+            wait = 0
             try:
                 _receive(session, transfer, settings.timeout, progress)
             except Incomplete as error:
-                failure = str(error)
+                failure, wait = str(error), error.wait
             except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
                 failure = f"the connection failed or ended early ({_words(error)})"
             except (requests.RequestException, ValueError) as error:  # ValueError: of a redirect to what is no address
@@ -166,7 +171,8 @@ def _refuse(response: requests.Response, have: int) -> None:
     status = response.status_code
     words = ADVICE.get(status, f"the server answered {status} {response.reason}")
     if status in (408, 425, 429) or status >= 500:
-        raise Incomplete(words)
+        after = response.headers.get("Retry-After", "")
+        raise Incomplete(words, float(after) if after.isascii() and after.isdecimal() else 0)
     if status == requests.codes.requested_range_not_satisfiable and have:
         return
     if status >= 400:
