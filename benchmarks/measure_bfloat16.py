@@ -26,8 +26,8 @@ from vaebench.config.plan import read_config
 from vaebench.config.runs import expand_runs
 from vaebench.data.demo.digits import read_digits
 from vaebench.download.package_index import download_package
-from vaebench.metrics.latent import kl_per_dimension
 from vaebench.models.inference import encode, reconstruct
+from vaebench.models.kl import kl_per_dimension
 from vaebench.models.providers.pythae.catalog import MODELS
 from vaebench.models.run_spec import RunSpec
 
