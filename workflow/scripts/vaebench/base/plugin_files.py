@@ -194,7 +194,7 @@ def blamed(entry: Added) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # somebody else's code: whatever it raises is the answer
-        place = place_of(error) or entry.place  # else it was called otherwise than it is defined
+        place = place_of(error) or entry.place  # without a line of the plugin: its arguments do not fit
         raise PluginError(f"{place}: the {_words(entry)} failed: {type(error).__name__}: {error}") from error
 
 

@@ -29,7 +29,7 @@ def mistakes_of(specs: Iterable[RunSpec], input_shape: tuple[int, int, int] | No
     for spec in specs:
         try:
             _try(spec, input_shape)
-        except Exception as error:  # somebody else's code: whatever it raises is the answer
+        except Exception as error:  # user's code: whatever it raises is reported
             mistakes.append(f"{spec.run}: {', '.join(dict.fromkeys(own_networks(spec)))}: {told(error)}")
     return mistakes
 

@@ -161,7 +161,7 @@ def _load_trusted(folder: Path) -> Autoencoder:
     """The model as pythae loads it, which runs the code of its pickles."""
     try:
         return load_trusted(folder).eval()
-    except Exception as error:  # somebody else's code: whatever it raises is the answer
+    except Exception as error:  # user's code: whatever it raises is reported
         raise UserError(
             f"pretrained: pythae cannot load {folder} ({type(error).__name__}: {one_line(error)})"
         ) from error

@@ -85,7 +85,7 @@ class TrialMaker:
         except Pruned:
             state = PRUNED
         except UserError as error:
-            if not (trainer.checkpoint.folder / FAILURE).is_file():  # then it is not of the setting
+            if not (trainer.checkpoint.folder / FAILURE).is_file():  # the setting is not the cause
                 raise
             state, reason = FAILED, _reason(trainer.checkpoint.folder / FAILURE, error)
         seconds = trainer.progress.total_seconds + trainer.progress.seconds
