@@ -114,8 +114,7 @@ def trainings(
 def compare_all(metric: str, runs: Sequence[Trainings], settings: StatisticsSettings) -> list[Row]:
     """A row for every pair of runs that were measured alike: `compare`, and what follows from all of them together.
 
-    `p_holm` is Holm's over these pairs, and `better` names the better run where `p_holm` is below
-    1 - confidence;
+    `p_holm` is Holm's over these pairs, and `better` names the better run where `p_holm` is below 1 - confidence;
     `detectable` is the smallest difference that would pass the first step of the correction, given the variances found.
     """
     pairs = [pair for pair in combinations(runs, 2) if _comparable(*pair)]
@@ -124,12 +123,11 @@ def compare_all(metric: str, runs: Sequence[Trainings], settings: StatisticsSett
     tested = sum(not math.isnan(row["p_value"]) for row in rows)
     for row, adjusted in zip(rows, holm([row["p_value"] for row in rows]), strict=True):
         components = row.pop("components")
-        higher, lower = (row["run_a"], row["run_b"])[:: 1 if row["difference"] > 0 else -1]
-        better = higher if METRICS[metric].higher_is_better else lower
+        a_is_better = (row["difference"] > 0) == METRICS[metric].higher_is_better
         known = not math.isnan(adjusted)
         row["p_holm"] = float(adjusted)
         row["detectable"] = half_width(components, alpha / tested) if known else math.nan
-        row["better"] = better if adjusted < alpha else ""
+        row["better"] = row["run_a" if a_is_better else "run_b"] if adjusted < alpha else ""
         row["against_baseline"] = any(_is_baseline(row[run], settings.baseline) for run in ("run_a", "run_b"))
         seeds = min((n for n in (row["n_seeds_a"], row["n_seeds_b"]) if n > 1), default=None)
         if known and seeds and not row["better"] and detectable_deviations(seeds, tested, alpha) > FAR_APART:

@@ -66,7 +66,9 @@ class Optimized:
         parameters nor its own state.
         """
         if not isinstance(waits, Tensor):
-            return None if waits else self.update()
+            if not waits:
+                self.update()
+            return
         optimizer: Any = self.optimizer
         optimizer.found_inf = waits.float()
         try:

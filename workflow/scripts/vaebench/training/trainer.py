@@ -73,10 +73,8 @@ class Trainer:
         self.eval_set = Minibatches(validation, self.training.eval_batch_size, device, validated, channels_last)
         check_images(self.info, self.train_set, self.eval_set)
         if self.model.labels:
-            self.train_set.conditions, self.eval_set.conditions = (
-                conditions_for(self.model, files.labels[split], images, device)
-                for split, images in (("train", self.train_set), ("eval", self.eval_set))
-            )
+            for split, minibatches in (("train", self.train_set), ("eval", self.eval_set)):
+                minibatches.conditions = conditions_for(self.model, files.labels[split], minibatches, device)
         self.validation = Validation(self.model, self.info, self.guard, self.eval_set, seed, self.as_pythae)
         if self.as_pythae:
             self._warm_up_as_pythae()
