@@ -206,6 +206,11 @@ def test_the_mean_over_labels_names_the_labels_without_a_value():
     assert metrics["probe_auc"].value == 0.8
     assert metrics["probe_auc"].note == "mean over 1 of 2 labels, without B"
     assert metrics["probe_auc/B"].note == "none of the training images have this label"
+    many = probe_metrics({"A": scores["A"]} | {f"B{number}": scores["B"] for number in range(50)}, 50)
+    assert (
+        many["probe_auc"].note
+        == f"mean over 1 of 51 labels, without {', '.join(f'B{n}' for n in range(10))}, 40 others"
+    )
     nothing = probe_metrics({"B": scores["B"]}, 50)["probe_balanced_accuracy"]
     assert np.isnan(nothing.value)
     assert nothing.note == "no label has a value; none of the training images have this label"
@@ -223,13 +228,13 @@ def test_the_probe_is_fitted_on_images_from_all_of_the_split(tmp_path):
 def test_a_study_of_class_folders_with_a_value_that_one_split_lacks(tmp_path):
     """Equal file names in three folders; the third class has no held-out image."""
     counts = {"train": [30, 30, 30], "test": [15, 15, 0]}
-    data, lines = {}, ["image,class,round"]
+    data, lines = {}, ["image,class,round,person", *(f"elsewhere{i}.png,0,0,{1000 + i}" for i in range(100))]
     for split, sizes in counts.items():
         images, names = [], []
         for kind, size in enumerate(sizes):
             images.append(smooth_images(size, seed=kind) // 4 + np.uint8(80 * kind))
             names += [f"class{kind}/{split}{i}.png" for i in range(size)]
-            lines += [f"class{kind}/{split}{i}.png,{kind},{i % 2}" for i in range(size)]
+            lines += [f"class{kind}/{split}{i}.png,{kind},{i % 2},{len(lines) + i}" for i in range(size)]
         data |= write_data(tmp_path, {split: np.concatenate([part for part in images if len(part)])})
         manifest = data[split].with_suffix(".json")
         manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"ids": names}))
@@ -242,5 +247,7 @@ def test_a_study_of_class_folders_with_a_value_that_one_split_lacks(tmp_path):
     assert found["probe_auc/class=0"].value == pytest.approx(1, abs=0.05)
     assert np.isfinite(found["probe_auc/class=1"].value), "between the two others, which no plane cuts off"
     assert found["probe_auc/class=2"].note == "none of the held-out images have this label"
-    assert found["probe_auc"].note == "mean over 3 of 4 labels, without class=2"
+    assert not any(name.startswith("probe_auc/person=") for name in found), "a probe of each of 220 persons"
+    assert found["probe_auc/person"].note == "its 220 values are more than the 200 that are taken for classes"
+    assert found["probe_auc"].note == "mean over 3 of 5 labels, without class=2, person"
     assert found["dci_informativeness"].value > 0.5

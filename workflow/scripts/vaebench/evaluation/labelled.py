@@ -16,13 +16,17 @@ from vaebench.metrics.probes import Scores, probe
 from vaebench.models.inference import latents_of
 
 TRAINING_IMAGES = 20000
+MOST_VALUES = 200  # of a label; more are numbers, such as of persons, and no classes, and a probe of each takes long
+NUMBERS = f"its {{}} values are more than the {MOST_VALUES} that are taken for classes"
+NAMED = 10  # labels without a value that a note names
 
 
 def supervised_metrics(task: Task, labels: Path, data: Mapping[str, Path], threads: int) -> dict[str, Value]:
     """Probe AUC and balanced accuracy, mean and per label (`probe_auc/Smiling`), and disentanglement scores.
 
-    The probe is fitted on up to 20,000 training images, drawn at random. The columns named in `settings.factors`
-    are the factors of MIG, SAP, DCI and FactorVAE score. Raises UserError for a label file that does not fit.
+    The probe is fitted on up to 20,000 training images, drawn at random; a label of more than 200 values has none. The
+    columns named in `settings.factors` are the factors of MIG, SAP, DCI and FactorVAE score. Raises UserError for a
+    label file that does not fit.
     """
     model, settings, seed = task.model, task.settings, task.seed
     table = read_labels(labels)
@@ -43,9 +47,13 @@ def supervised_metrics(task: Task, labels: Path, data: Mapping[str, Path], threa
         latents[split] = latents_of(model, open_array(data[split])[chosen], conditions=given)
         rows[split] = rows[split].iloc[chosen]
     values = {str(name): np.unique(column) for name, column in table.items()}
-    columns = {split: binary_columns(found, values) for split, found in rows.items()}
+    numbers = {
+        name: Scores(note=NUMBERS.format(len(found))) for name, found in values.items() if len(found) > MOST_VALUES
+    }
+    columns = {split: binary_columns(found.drop(columns=list(numbers)), values) for split, found in rows.items()}
     scores = probe(latents["train"], columns["train"].to_numpy(), latents[held_out], columns[held_out].to_numpy())
-    metrics = probe_metrics(dict(zip(map(str, columns["train"]), scores, strict=True)), len(latents[held_out]))
+    by_label = dict(zip(map(str, columns["train"]), scores, strict=True)) | numbers
+    metrics = probe_metrics(by_label, len(latents[held_out]))
     if factors and len(model.latent_shape) > 1:
         metrics |= {name: Value(math.nan, 0, note="defined for vector latents; this one is a grid") for name in NAMES}
     elif factors:
@@ -71,7 +79,8 @@ def probe_metrics(scores: Mapping[str, Scores], count: int) -> dict[str, Value]:
         }
         finite = [value for value in found.values() if math.isfinite(value)]
         absent = [label for label, value in found.items() if not math.isfinite(value)]
-        note = f"mean over {len(finite)} of {len(found)} labels, without {', '.join(absent)}" if absent else ""
+        named = absent if len(absent) <= NAMED else [*absent[:NAMED], f"{len(absent) - NAMED} others"]
+        note = f"mean over {len(finite)} of {len(found)} labels, without {', '.join(named)}" if absent else ""
         if not finite:
             note = f"no label has a value; {next(iter(scores.values())).note}"
         metrics[f"probe_{metric}"] = Value(float(np.mean(finite)) if finite else math.nan, count, note=note)
