@@ -23,6 +23,7 @@ from vaebench.report.writing import (
     figure_sections,
     make_environment,
     notice,
+    subtitle,
     write_report,
 )
 from vaebench.results.study import Interval, study_of
@@ -252,6 +253,9 @@ def test_pretrained_run_is_listed_by_its_models_name(tmp_path):
     assert study_of(**arguments).runs[0].model == "pretrained"
     write_provenance(place, {"spec": {"model": "VAE"}})
     assert study_of(**arguments).runs[0].model == "VAE"
+    assert subtitle(study_of(**arguments)) == "2 trainings, seed 0"
+    arguments["plan"].runs["vae"] |= {"pretrained": {"path": "elsewhere"}}
+    assert subtitle(study_of(**arguments)) == "1 training, 1 pretrained model, seed 0"
 
 
 def test_page_warns_of_a_correction_out_of_reach(demo):

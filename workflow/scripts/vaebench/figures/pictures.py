@@ -112,7 +112,7 @@ def traversals(study: Study) -> Figure:
         steps = [f"{value:+.2g}" for value in arrays["traversal_values"]]
         parts.append(Block(run.name, arrays["traversal"][order], labels, steps, look[run.name]))
     if not parts:
-        return missing("Latent traversals", "no run with a vector latent has written showcase.npz")
+        return missing("Latent traversals", "no run with a vector latent has written traversals to showcase.npz")
     return blocks(parts, across)
 
 

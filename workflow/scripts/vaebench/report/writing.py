@@ -125,11 +125,12 @@ def notice(dataset: str, generator: str | None) -> str:
 
 
 def subtitle(study: Study) -> str:
-    """How many trainings there are, and their seeds."""
-    trained = sum(len(run.trained) for run in study.runs)
+    """How many trainings and pretrained models there are, and their seeds."""
+    given = sum(len(run.trained) for run in study.runs if run.spec.get("pretrained"))
+    counted = ((sum(len(run.trained) for run in study.runs) - given, "training"), (given, "pretrained model"))
+    told = [f"{count} {words}{'' if count == 1 else 's'}" for count, words in counted if count] or ["0 trainings"]
     seeds = sorted({seed for run in study.runs for seed in run.seeds})
-    trainings = "training" if trained == 1 else "trainings"
-    return f"{trained} {trainings}, {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
+    return f"{', '.join(told)}, {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
 
 
 def counts(study: Study) -> str:
