@@ -319,7 +319,9 @@ def test_a_sweep_over_more_than_beta_has_a_line_for_each_of_the_other_values(tmp
         "wide-latent_dim16": {"wide-latent_dim16-beta0.5": 0.5, "wide-latent_dim16-beta4": 4.0},
     }
     assert study.betas == expected
-    lines = [line for line in panel(draw(study, "beta_tradeoff"), "MSE").lines if len(line.get_xdata()) > 1]
+    figure = draw(study, "beta_tradeoff")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [*expected]
+    lines = [line for line in panel(figure, "MSE").lines if len(line.get_xdata()) > 1]
     mse, rate = mean_of(study, "mse"), mean_of(study, "rate")
     joined = [line for line in panel(draw(study, "rate_distortion"), "distortion").lines if line.get_gid() is None]
     joined = [list(line.get_xdata()) for line in joined if len(line.get_xdata()) == 2 and line.get_linewidth() == 0.8]

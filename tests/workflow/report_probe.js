@@ -29,6 +29,7 @@ addEventListener("load", async () => {
     seen.pictures = document.images.length;
     seen.requests = performance.getEntriesByType("resource").filter((entry) => !entry.name.startsWith("data:")).length;
     seen.overflow = document.documentElement.scrollWidth - innerWidth;
+    seen.named = Math.max(...[...document.querySelectorAll(".sheet th")].map((cell) => cell.scrollWidth));
     seen.ground = getComputedStyle(document.body).backgroundColor;
     seen.contrast = [weakest()];
     document.getElementById("theme").click();

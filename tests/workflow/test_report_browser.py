@@ -124,6 +124,13 @@ def test_narrow_window_needs_no_sideways_scrolling(report, tmp_path):
     assert found["errors"] == []
 
 
+def test_a_long_name_leaves_the_images_beside_it_in_the_page(report, tmp_path):
+    html, name = report.read_text(), "a_name_of_many_words_" * 4
+    (tmp_path / "long.html").write_text(html.replace("</span>vaegan</a>", f"</span>{name}</a>"))
+    found, _ = browse(tmp_path / "long.html", tmp_path, "--window-size=1280,900")
+    assert 0 < found["named"] <= 260, "15 rem of 16 pixels, and the padding"
+
+
 def test_an_error_in_the_page_would_be_noticed(report, tmp_path):
     broken = tmp_path / "broken.html"
     broken.write_text(report.read_text().replace('"use strict";', '"use strict"; console.error("said"); unknown();'))

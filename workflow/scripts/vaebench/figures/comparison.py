@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from vaebench.figures.label_placement import place_labels
@@ -17,6 +18,7 @@ from vaebench.figures.style import (
     axis_label,
     last_line,
     legend,
+    legend_columns,
     legend_height,
     log_scale,
     looks,
@@ -210,7 +212,9 @@ def beta_tradeoff(study: Study) -> Figure:
     look = looks(study.runs)
     across = min(3, len(quality))
     down = -(-len(quality) // across)
-    figure = Figure(figsize=(PAGE, 1.6 * down + 0.2), layout="constrained")
+    lines = {entry: Line2D([], [], color=look[[*betas][-1]].color, label=entry) for entry, betas in entries.items()}
+    below = legend_height([*lines]) if len(lines) > 1 else 0
+    figure = Figure(figsize=(PAGE, 1.6 * down + 0.2 + below), layout="constrained")
     every = panels(figure, len(quality), across, sharex=True)
     ticks = sorted({beta for betas in entries.values() for beta in betas.values()})
     for axes, metric in zip(every, quality, strict=True):
@@ -224,6 +228,8 @@ def beta_tradeoff(study: Study) -> Figure:
         axes.tick_params(labelbottom=True)
     for axes in last_line(every, across):
         axes.set_xlabel("β")
+    if below:
+        figure.legend(handles=[*lines.values()], loc="outside lower left", ncols=legend_columns([*lines]))
     note_single_seed(figure, study)
     return figure
 
@@ -235,7 +241,7 @@ def _generation(study: Study) -> list[str]:
 def _along_beta(
     axes: Axes, study: Study, entries: dict[str, dict[str, float]], metric: str, look: dict[str, Look]
 ) -> None:
-    for entry, betas in entries.items():
+    for betas in entries.values():
         values = [(beta, study.interval(name, metric), look[name]) for name, beta in betas.items()]
         points = [(beta, value, one) for beta, value, one in values if value]
         if not points:
@@ -245,9 +251,6 @@ def _along_beta(
         )
         for beta, value, one in points:
             axes.errorbar(beta, value.mean, yerr=_reach(value), fmt=one.marker, color=one.color, ms=5, lw=1)
-        if len(entries) > 1:
-            beta, value, one = points[-1]
-            axes.annotate(entry, (beta, value.mean), (4, 3), textcoords="offset points", color=one.ink, fontsize=6.5)
     axes.margins(0.12)
 
 
