@@ -13,6 +13,7 @@ from vaebench.base.formats import write_npz
 from vaebench.base.provenance import write_provenance
 from vaebench.figures.drawing import draw
 from vaebench.figures.listing import FIGURES
+from vaebench.metrics.metric import TRAINED_ON
 from vaebench.metrics.registry import METRICS
 from vaebench.report import rulegraph
 from vaebench.report.findings import sentences, verdicts
@@ -52,6 +53,10 @@ VOID = {"meta", "link", "img", "br", "hr", "input", "path", "rect", "polyline"}
 
 def written(folder, fakes=DEMO, generator="demo_faces", **kind):
     arguments = build_study(folder, fakes, **({"shape": (3, 16, 16)} | kind))
+    return arguments, page_of(study_of(**arguments), folder, generator)
+
+
+def page_of(study, folder, generator="demo_faces"):
     output = folder / "results/fake/report.html"
     sources = ReportSources(
         figures=stand_in_figures(folder / "figures"),
@@ -60,8 +65,8 @@ def written(folder, fakes=DEMO, generator="demo_faces", **kind):
         generator=generator,
         confidence=0.95,
     )
-    write_report(study_of(**arguments), sources, output)
-    return arguments, output.read_text()
+    write_report(study, sources, output)
+    return output.read_text()
 
 
 class Page(HTMLParser):
@@ -197,6 +202,25 @@ def test_summary_says_with_how_many_seeds_a_posterior_collapsed(tmp_path):
     assert told == (
         "Posterior collapse: vae (with 1 of 3 seeds) and beta_vae-beta0.5 use fewer than one latent dimension in ten."
     )
+
+
+def test_values_by_a_network_that_a_run_was_trained_on_are_marked(tmp_path):
+    arguments = build_study(tmp_path, DEMO[:2], seeds=(0,), shape=(3, 16, 16))
+    path = arguments["results"] / "tables" / "runs.csv"
+    values = pd.read_csv(path)
+    best = min(("vae", "beta_vae-beta0.5"), key=values[values["metric"] == "lpips_vgg"].set_index("run")["value"].get)
+    values["note"] = values["note"].astype(object)
+    values.loc[(values["run"] == best) & (values["metric"] == "lpips_vgg"), "note"] = f"seen; {TRAINED_ON}"
+    values.to_csv(path, index=False)
+    study = study_of(**arguments)
+    assert study.trained_on == {(best, "lpips_vgg")}
+    told = " ".join(sentences(study, verdicts(study, 0.95)))
+    assert re.search(r"LPIPS \(VGG\) [\d.]+‡", told)
+    assert told.count("‡") == 1
+    html = page_of(study, tmp_path)
+    table = re.search(r'<table class="sortable">.*?</table>', html, re.DOTALL).group()
+    assert len(re.findall("</b> ‡<small>", table)) == 1
+    assert "‡ by a network that the run was trained on" in table
 
 
 def test_pages_say_what_a_value_rests_on(demo):

@@ -9,6 +9,7 @@ from vaebench.metrics.registry import METRICS, describe
 from vaebench.metrics.set_names import CLEAN, OFFICIAL
 from vaebench.results.standing import standing
 from vaebench.results.study import Interval, Study
+from vaebench.results.table_formats import TRAINED
 from vaebench.results.words import interval, number
 
 SUITE_TITLES = {
@@ -71,7 +72,7 @@ def _verdict(study: Study, name: str, alpha: float) -> Verdict | None:
 
 def sentences(study: Study, found: Sequence[Verdict]) -> list[str]:
     """What the numbers say, one sentence each: the winners by suite, then rates, beta, collapse and codebooks."""
-    return [*_winners(found), *_rates(study), *_beta(study), *_collapse(study), *_codebooks(study)]
+    return [*_winners(study, found), *_rates(study), *_beta(study), *_collapse(study), *_codebooks(study)]
 
 
 def inside_note(study: Study) -> str:
@@ -88,8 +89,11 @@ def inside_note(study: Study) -> str:
     )
 
 
-def _winners(found: Sequence[Verdict]) -> list[str]:
-    """One sentence per suite, scope and best run: its metrics, grouped by which runs the tests leave level with it."""
+def _winners(study: Study, found: Sequence[Verdict]) -> list[str]:
+    """One sentence per suite, scope and best run: its metrics, grouped by which runs the tests leave level with it.
+
+    A metric of a network that the best run was trained on has the mark of the tables.
+    """
     groups: dict[tuple[str, str, str], list[Verdict]] = {}
     for verdict in found:
         key = METRICS[verdict.metric].suite, _scope(verdict), verdict.best
@@ -98,7 +102,7 @@ def _winners(found: Sequence[Verdict]) -> list[str]:
     for (suite, scope, best), group in groups.items():
         evidence: dict[str, list[str]] = {}
         for verdict in group:
-            evidence.setdefault(_evidence(verdict), []).append(_with_value(verdict))
+            evidence.setdefault(_evidence(verdict), []).append(_with_value(study, verdict))
         parts = [f"{_listing(metrics)} ({told})" for told, metrics in evidence.items()]
         result.append(f"{SUITE_TITLES[suite]}: {scope}{best} is best by {'; by '.join(parts)}.")
     return result
@@ -120,8 +124,9 @@ def _evidence(verdict: Verdict) -> str:
     return f"not told apart from {_listing(rivals) if len(rivals) <= 4 else f'{len(rivals)} others'}"
 
 
-def _with_value(verdict: Verdict) -> str:
-    return f"{METRICS[verdict.metric].label} {number(verdict.best_value.mean)}"
+def _with_value(study: Study, verdict: Verdict) -> str:
+    mark = TRAINED if (verdict.best, verdict.metric) in study.trained_on else ""
+    return f"{METRICS[verdict.metric].label} {number(verdict.best_value.mean)}{mark}"
 
 
 def _rates(study: Study) -> list[str]:

@@ -15,6 +15,7 @@ import pandas as pd
 from vaebench.base.formats import check_npz, read_json, read_npz
 from vaebench.base.layout import runs_folder, state_folder, training_folder
 from vaebench.base.npz import open_array
+from vaebench.metrics.metric import TRAINED_ON
 
 NOT_FINISHED = "not finished"
 
@@ -207,6 +208,15 @@ class Study:
         if f"{metric}_mean" in self.by_sampler and pair in self.by_sampler.index:
             return _interval(self.by_sampler, pair, metric)
         return self.interval(run.name, metric) if sampler == run.samplers[0] else None
+
+    @cached_property
+    def trained_on(self) -> set[tuple[str, str]]:
+        """The pairs of run and metric where the run was trained on what the network of the metric measures."""
+        if "note" not in self.values:
+            return set()
+        judged = self.values["note"].fillna("").astype(str).str.contains(TRAINED_ON, regex=False)
+        found = self.values[judged & self.values["value"].notna()]
+        return set(zip(found["run"], found["metric"], strict=True))
 
     def ranks(self, metric: str) -> dict[str, float]:
         """The rank of each run by a headline metric, from comparison.csv; NaN where it has none."""
