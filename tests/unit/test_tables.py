@@ -347,6 +347,17 @@ def test_p_values_have_no_floor_in_a_large_study(tmp_path):
     assert pairs["better"].tolist() == pairs["run_a"].tolist()
 
 
+def test_of_one_pair_no_correction_is_told(tmp_path):
+    levels = {"one": 0.02, "other": 0.02001}
+    tables = summarise(tmp_path, levels=levels, expected=list(levels), spread=0.001, seeds=(0, 1))
+    (told, _) = json.loads((tables / "notes.json").read_text())
+    needed = stats.t.ppf(1 - 0.025, 1)
+    assert told.startswith(
+        f"With 2 seeds, a difference reaches the level 0.05 only where two runs lie {needed:.0f} standard deviations"
+    )
+    assert told.endswith("(column detectable of pairwise.csv).")
+
+
 def test_a_correction_out_of_reach_is_told(tmp_path):
     levels = {f"run{number}": 0.02 + 0.00001 * number for number in range(6)}
     tables = summarise(tmp_path, levels=levels, expected=list(levels), spread=0.001)

@@ -131,7 +131,7 @@ def compare_all(metric: str, runs: Sequence[Trainings], settings: StatisticsSett
         row["against_baseline"] = any(_is_baseline(row[run], settings.baseline) for run in ("run_a", "run_b"))
         seeds = min((n for n in (row["n_seeds_a"], row["n_seeds_b"]) if n > 1), default=None)
         if known and seeds and not row["better"] and detectable_deviations(seeds, tested, alpha) > FAR_APART:
-            row["note"] = f"Holm's correction over {tested} pairs hardly reaches the level with {seeds} seeds"
+            row["note"] = f"{_tested(tested, of='')} hardly reaches the level with {seeds} seeds"
     return rows
 
 
@@ -215,12 +215,19 @@ def reach_notes(pairs: pd.DataFrame, alpha: float) -> list[str]:
     if deviations <= FAR_APART:
         return []
     enough = next(n for n in count(seeds + 1) if detectable_deviations(n, comparisons, alpha) <= FAR_APART)
+    several = comparisons > 1
     return [
-        f"With {seeds} seeds, Holm's correction over {comparisons} pairs of runs reaches the level {alpha:g} only "
+        f"With {seeds} seeds, {_tested(comparisons)} reaches the level {alpha:g} only "
         f"where two runs lie {deviations:.0f} standard deviations of a training apart, with {enough} seeds "
-        f"{detectable_deviations(enough, comparisons, alpha):.1f} (column detectable of pairwise.csv). "
-        "Which run is best by a metric is told without this correction."
+        f"{detectable_deviations(enough, comparisons, alpha):.1f} (column detectable of pairwise.csv)."
+        + " Which run is best by a metric is told without this correction."
+        * several
     ]
+
+
+def _tested(comparisons: int, of: str = " of runs") -> str:
+    """What reaches a level: the correction over so many pairs, which has nothing to correct where there is one."""
+    return f"Holm's correction over {comparisons} pairs{of}" if comparisons > 1 else "a difference"
 
 
 def seed_notes(values: pd.DataFrame, order: Sequence[str]) -> dict[str, str]:
