@@ -136,6 +136,8 @@ def test_what_no_training_can_use_is_named_with_its_place(training, expected):
         ({"model": "RAE_L2", "training": named("optimizer", "Rprop")}, "Rprop refuses"),  # its decoder's weight decay
         ({"config": {"latent_dim": None}}, "models.m.config.latent_dim: null is no value"),
         ({"config": {"latent_dim": 2.5}}, "models.m.config.latent_dim: 2.5 must be a whole number"),
+        ({"config": {"latent_dim": 8.0}}, "models.m.config.latent_dim: 8.0 must be a whole number; write 8"),
+        ({"model": "WAE_GAN", "config": {"hidden": 1.5}}, "models.m.config.hidden: 1.5 must be a whole number"),
         ({"model": "WAE_MMD", "config": {"scales": []}}, "models.m.config.scales: it must not be empty"),
         ({"model": "WAE_MMD", "config": {"scales": [1.0, 0.0]}}, "models.m.config.scales: 0.0 must be more than 0"),
         ({"model": "WAE_MMD", "config": {"scales": ["x"]}}, "models.m.config.scales: 'x' must be a number"),

@@ -11,7 +11,7 @@ from typing import Any, Self
 from vaebench.base.errors import UserError
 from vaebench.base.importable import is_installed
 from vaebench.base.plugin_files import Added, Registry
-from vaebench.models.fields import CHOICES, OPTIONAL, RANGES, WHOLE, Range
+from vaebench.models.fields import CHOICES, COUNT, OPTIONAL, RANGES, WHOLE, Range
 from vaebench.models.networks.diffusers_options import NETWORKS, why_no_grid
 
 # The trainer kinds are pythae's four trainers: which losses there are, and which parameters follow which loss.
@@ -134,12 +134,13 @@ class ModelInfo:
             return f"{wrong[0]!r} is not allowed; choose from {', '.join(words)}{why}" if wrong else None
         allowed = self.ranges.get(name, RANGES.get(name, Range()))
         for item in values:
-            if isinstance(item, bool) or (allowed == Range() and name not in WHOLE):
+            whole = name in WHOLE or allowed is COUNT
+            if isinstance(item, bool) or (allowed == Range() and not whole):
                 continue
             if not isinstance(item, int | float):
                 return f"{item!r} must be a number"
-            if name in WHOLE and item != int(item):
-                return f"{item!r} must be a whole number"
+            if whole and not isinstance(item, int):
+                return f"{item!r} must be a whole number{f'; write {int(item)}' if item.is_integer() else ''}"
             if item not in allowed:
                 return f"{item!r} must be {allowed}{why}"
         return None if values else "it must not be empty"
