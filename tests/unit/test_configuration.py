@@ -1,4 +1,5 @@
 from copy import deepcopy
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,11 @@ def test_every_key_of_the_schema_has_a_description_and_optional_ones_a_default()
         ({"models": {"vae": "VAE"}}, ["models.vae: 'VAE' is not of type 'null', 'object'"]),
         ({"models": {1: {"model": "VAE"}}}, ["models.1: 1 is not of type 'string'; put it in quotes"]),
         ({"models": {"vae": {"sweep": {1: [2]}}}}, ["models.vae.sweep.1: 1 is not of type 'string'; put it in quotes"]),
+        (
+            {"training": {"optimizer": {"name": "Adam", "options": {"betas": date(2020, 1, 1)}}}},
+            ["training.optimizer.options.betas: datetime.date(2020, 1, 1) is neither text"],
+        ),
+        ({"models": {"vae": {"config": {"latent_dim": b"\0"}}}}, ["models.vae.config.latent_dim: b'\\x00' is neither"]),
         (
             {"training": {"optimizer": {"name": "Adam", "options": {True: 1}}}},
             ["training.optimizer.options.True: True is not of type 'string'; put it in quotes"],

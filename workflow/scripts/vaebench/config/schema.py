@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 
 KeyPath = tuple[str | int, ...]
 NUMBERS = {"integer", "number"}
+OF_JSON = (str, int, float, type(None), Mapping, list, tuple)
 
 
 def _is_integer(checker: object, value: object) -> bool:
@@ -33,7 +34,7 @@ def without_mistakes(config: Mapping[str, Any], schema: dict[str, Any]) -> tuple
     sound = deepcopy(dict(config))
     mistakes: dict[KeyPath, str] = {}
     validator = Validator(schema)
-    while errors := [*_keys_not_text(sound)] or [*_violations(sound, validator), *_not_finite(sound)]:
+    while errors := [*_not_of_json(sound)] or [*_violations(sound, validator), *_not_finite(sound)]:
         news = {path: text for path, text in errors if not any(one_holds_the_other(path, known) for known in mistakes)}
         mistakes |= news
         removed = [_remove(sound, path) for path, _ in errors]
@@ -47,13 +48,15 @@ def _violations(config: Mapping[str, Any], validator: Draft202012Validator) -> I
         yield from _explain(_deepest(error))
 
 
-def _keys_not_text(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
-    """The keys that are numbers, dates, `yes` or empty in YAML, at which jsonschema may fail."""
+def _not_of_json(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """What YAML can write and JSON cannot, at which others may fail: dates, sets, bytes, keys that are no text."""
     for key, item in _items(value):
         if isinstance(value, Mapping) and not isinstance(key, str):
             yield (*path, key), f"{key!r} is not of type 'string'; put it in quotes"
+        elif not isinstance(item, OF_JSON):
+            yield (*path, key), f"{item!r} is neither text, a number, a list nor a map; put it in quotes if it is text"
         else:
-            yield from _keys_not_text(item, (*path, key))
+            yield from _not_of_json(item, (*path, key))
 
 
 def _not_finite(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
