@@ -236,3 +236,15 @@ def test_a_factor_that_does_not_vary_among_the_fitted_images_is_left_out_and_nam
     without = disentanglement(perfect[:300], table.drop(columns="rare"), 0)
     assert found["dci_informativeness"].value == without["dci_informativeness"].value
     assert found["mig"].note == "without rare, which does not vary"
+
+
+def test_a_factor_that_cannot_be_held_fixed_is_named():
+    """Of 600 images a value among 20 is shared by some 30: too few for a vote, so that the score is of the others."""
+    generator = np.random.default_rng(8)
+    table = pd.DataFrame({"shape": generator.integers(2, size=600), "size": generator.integers(2, size=600)})
+    many = table.assign(colour=generator.integers(20, size=600))
+    latents = table.to_numpy() + generator.normal(0, 0.1, (600, 2))
+    found = disentanglement(latents, many, 0)
+    assert found["factor_vae_score"].note == "without colour: each value is shared by fewer than 64 images of one part"
+    assert found["factor_vae_score"].value == disentanglement(latents, table, 0)["factor_vae_score"].value
+    assert found["mig"].note == found["dci_completeness"].note == ""

@@ -113,9 +113,8 @@ def test_jobs_run_the_library_of_the_checkout_whichever_is_installed(project):
     Installed in the environment of these tests is the checkout that they are of, and this project is a copy.
     """
     project.edit("workflow/scripts/vaebench/data/validation.py", " images are sound", " images are sound in this copy")
-    project.snakemake(
-        "results/birds/validation/summary.json", flags=["--forcerun", "validate"], configfiles=("mine.yaml",)
-    )
+    summary = "results/birds/validation/summary.json"
+    project.snakemake(summary, flags=["--forcerun", "validate"], configfiles=("mine.yaml",))
     assert "images are sound in this copy" in (project.root / "results/birds/logs/validate.log").read_text()
 
 

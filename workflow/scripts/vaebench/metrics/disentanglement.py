@@ -65,10 +65,16 @@ def disentanglement(latents: np.ndarray, factors: pd.DataFrame, seed: int, threa
             "factor_vae_score", f"fewer than two factors have a value that {VOTE_IMAGES} images of either part share"
         )
     note = f"without {', '.join(constant)}, which does not vary" if constant else ""
+    notes = dict.fromkeys(NAMES, note)
+    held = _held_factors(codes)[0]
+    rare = [str(name) for factor, name in enumerate(varying.columns) if factor not in held]
+    if rare:
+        few = f"without {', '.join(rare)}: each value is shared by fewer than {VOTE_IMAGES} images of one part"
+        notes["factor_vae_score"] = "; ".join(filter(None, (note, few)))
     return {
         name: Value(math.nan, 0, note=undefined[name])
         if name in undefined
-        else Value(found[name], len(used), note=note)
+        else Value(found[name], len(used), note=notes[name])
         for name in NAMES
     }
 
@@ -182,8 +188,7 @@ def factor_vae_score(codes: Codes, seed: int) -> float:
     """
     deviation = codes.latents.std(0, ddof=1)
     active = deviation >= INACTIVE
-    fitted, scored = ([_shared_values(factor) for factor in table.T] for table in (codes.factors, codes.scored_factors))
-    held = [factor for factor, groups in enumerate(zip(fitted, scored, strict=True)) if all(map(len, groups))]
+    held, fitted, scored = _held_factors(codes)
     if len(held) < 2:
         return math.nan
     if not active.any():
@@ -193,6 +198,13 @@ def factor_vae_score(codes: Codes, seed: int) -> float:
     learned = _votes(codes.latents[:, active] / scale, [fitted[i] for i in held], FITTED_VOTES, generator)
     counted = _votes(codes.scored_latents[:, active] / scale, [scored[i] for i in held], SCORED_VOTES, generator)
     return float(counted[learned.argmax(0), np.arange(learned.shape[1])].sum() / counted.sum())
+
+
+def _held_factors(codes: Codes) -> tuple[list[int], list[list[np.ndarray]], list[list[np.ndarray]]]:
+    """The factors that can be held fixed among the fitted and among the scored images, and their `_shared_values`."""
+    fitted, scored = ([_shared_values(factor) for factor in table.T] for table in (codes.factors, codes.scored_factors))
+    held = [factor for factor, groups in enumerate(zip(fitted, scored, strict=True)) if all(map(len, groups))]
+    return held, fitted, scored
 
 
 def _shared_values(factor: np.ndarray) -> list[np.ndarray]:
