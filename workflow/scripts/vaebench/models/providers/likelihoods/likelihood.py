@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 # The variance of rounding to 256 levels of grey: no density of such images means anything on a finer scale.
 ROUNDING = (1 / 255) ** 2 / 12
-MOMENTUM = 0.01  # of the running mean by which an optimal scale is remembered
+MOMENTUM = 0.1  # of the running mean of optimal scales, as of batch norms: it follows errors that fall within few steps
 
 
 class Likelihood(nn.Module, ABC):
