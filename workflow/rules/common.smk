@@ -18,7 +18,7 @@ if SCRIPTS:
     # this checkout's library, here and in every job, also where another one is installed and was loaded by then
     sys.path.insert(0, str(SCRIPTS))
     named = [str(SCRIPTS), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, named)))
+    os.environ.update(PYTHONPATH=os.pathsep.join(dict.fromkeys(filter(None, named))))
     others = {"vaebench", "snakemake_logger_plugin_vaebench"}
     for name in [name for name in sys.modules if name.split(".")[0] in others]:
         if not Path(sys.modules[name].__file__ or SCRIPTS).is_relative_to(SCRIPTS):
