@@ -99,7 +99,7 @@ def test_how_a_metric_is_shown_measures_nothing_again(study):
     for old, new in (
         ('"MSE",', '"mean squared error",'),
         ('"nats/value",', '"nats",'),
-        ('            "dB",\n            True,', '            "dB",\n            False,'),
+        ('unit="dB",\n            higher_is_better=True,', 'unit="dB",\n            higher_is_better=False,'),
         ("headline=True", "headline=False"),
     ):
         study.edit(f"{LIBRARY}/metrics/registry_images.py", old, new)
