@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from fake_study import DEMO, Fake, build_study, stand_in_figures
 
+from vaebench.base.evaluation_settings import TRAINED_ON
 from vaebench.base.formats import write_npz
 from vaebench.base.provenance import write_provenance
 from vaebench.figures.drawing import draw
 from vaebench.figures.listing import FIGURES
-from vaebench.metrics.metric import TRAINED_ON
 from vaebench.metrics.registry import METRICS
 from vaebench.report import rulegraph
 from vaebench.report.findings import sentences, verdicts

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from vaebench.base.errors import UserError
-from vaebench.metrics.metric import TRAINED_ON
+from vaebench.base.evaluation_settings import TRAINED_ON
 from vaebench.metrics.registry import METRICS
 from vaebench.results import pairwise
 from vaebench.results.statistics import StatisticsSettings

@@ -12,7 +12,7 @@ from vaebench.training.record import TrainingFiles, TrainingJob
 
 with job(snakemake.log[0]):
     use_plugins(snakemake.params.plugins.files)
-    how, planned = snakemake.params.how, snakemake.params.spec
+    how, planned, code = snakemake.params.how, snakemake.params.spec, snakemake.params.code
     choice = Path(snakemake.input.choice[0]) if snakemake.input.get("choice") else None
     spec = with_choice(from_dict(RunSpec, planned | {"training": planned["training"] | how.training}), choice)
     files = TrainingFiles(
@@ -27,5 +27,4 @@ with job(snakemake.log[0]):
         labels=dict(zip(("train", "eval"), map(Path, snakemake.input.get("labels") or []), strict=False)),
     )
     check_job(spec.training.device, spec, files.train)
-    training = TrainingJob(spec, int(snakemake.wildcards.seed), files, snakemake.params.code)
-    train(training, snakemake.threads, how.tracking)
+    train(TrainingJob(spec, int(snakemake.wildcards.seed), files, code), snakemake.threads, how.tracking)

@@ -5,6 +5,8 @@ The Snakefile reads this module, so that nothing heavy is imported here.
 
 from dataclasses import dataclass
 
+TRAINED_ON = "the model was trained on the LPIPS of this network, which is no fair judge of it"  # a note on a value
+
 
 @dataclass(frozen=True)
 class SetSettings:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaebench.base.evaluation_settings import EvaluationSettings
+from vaebench.base.evaluation_settings import TRAINED_ON, EvaluationSettings
 from vaebench.base.formats import write_npz
 from vaebench.base.layout import SPLITS
 from vaebench.base.npz import open_array, pixels_sha256, read_manifest
@@ -21,7 +21,7 @@ from vaebench.metrics.added_values import latent_values
 from vaebench.metrics.dists import Dists
 from vaebench.metrics.latent import LatentSummary
 from vaebench.metrics.legacy import legacy_generation, legacy_reconstruction
-from vaebench.metrics.metric import TRAINED_ON, Value
+from vaebench.metrics.metric import Value
 from vaebench.metrics.pairs import PairMetrics
 from vaebench.metrics.perceptual import Perceptual
 from vaebench.metrics.registry import METRICS

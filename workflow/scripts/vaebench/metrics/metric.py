@@ -15,7 +15,6 @@ LABELS = "data sets with labels"
 FACTORS = "data sets with discrete factors"
 CONDITIONAL = "conditional models"
 
-TRAINED_ON = "the model was trained on the LPIPS of this network, which is no fair judge of it"  # a note in tables
 SUITES = ("reconstruction", "generation", "latent", "likelihood")
 GROUPS = 10  # of a jackknife, at most; never of fewer than two images
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vaebench.base.evaluation_settings import TRAINED_ON
 from vaebench.base.formats import check_npz, read_json, read_npz
 from vaebench.base.layout import runs_folder, state_folder, training_folder
 from vaebench.base.npz import open_array
-from vaebench.metrics.metric import TRAINED_ON
 
 NOT_FINISHED = "not finished"
 

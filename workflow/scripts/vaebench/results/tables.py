@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from vaebench.base.errors import UserError
+from vaebench.base.evaluation_settings import TRAINED_ON
 from vaebench.base.files import atomic_path
-from vaebench.metrics.metric import TRAINED_ON
 from vaebench.metrics.registry import METRICS, describe
 from vaebench.results.pairwise import pairwise, reach_notes, seed_notes, single_seed_note
 from vaebench.results.standing import standing
