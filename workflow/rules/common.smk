@@ -492,14 +492,14 @@ def check_cluster():
     if workflow.executor_plugin.name != "slurm":
         return
     from vaebench.cluster.job_requests import requests_of_jobs
-    from vaebench.cluster.slurm import Cluster, mistakes_of
+    from vaebench.cluster.slurm import Cluster, mistakes_in_requests
     from vaebench.cluster.slurm_answers import read_cluster
 
     cluster = read_cluster()
     jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
     if isinstance(cluster, Cluster):
         groups = workflow.group_settings.overwrite_groups
-        mistakes = mistakes_of(
+        mistakes = mistakes_in_requests(
             requests_of_jobs(jobs, groups, workflow.execution_settings.retries), cluster
         )
         if mistakes:
