@@ -71,3 +71,15 @@ def test_what_scripts_import_from_the_library_exists(path):
             for name in (alias.name for alias in node.names):
                 is_module = hasattr(module, "__path__") and find_spec(f"{node.module}.{name}")
                 assert hasattr(module, name) or is_module, f"{node.module} has no {name}"
+
+
+RULES = [ROOT / "workflow/Snakefile", *sorted((ROOT / "workflow/rules").glob("*.smk"))]
+
+
+@pytest.mark.parametrize("path", RULES, ids=lambda path: path.name)
+def test_what_rules_import_from_the_library_exists(path):
+    """Also what they import within functions, some of which run on a cluster alone."""
+    imports = re.findall(r"^ *from (vaebench[\w.]*) import (\([^)]*\)|[^\n]*)", path.read_text(), re.MULTILINE)
+    for module, names in imports:
+        for name in re.findall(r"\w+", re.sub(r" as \w+|#.*", "", names)):
+            assert hasattr(import_module(module), name), f"{module} has no {name}"
