@@ -130,6 +130,13 @@ def test_the_best_is_bold_where_the_intervals_part(tmp_path):
     assert r"\textbf{0.02" in (tables / "comparison.tex").read_text()
 
 
+def test_a_run_without_results_marks_no_other(tmp_path):
+    """One seed of each run, and one run that failed."""
+    text = (summarise(tmp_path, seeds=(0,), expected=[*LEVELS, "lost"]) / "comparison.md").read_text()
+    assert "| lost |" in text
+    assert "†" not in text
+
+
 def test_a_run_of_one_seed_among_others_is_marked(tmp_path):
     metric_files, per_image = write_study(tmp_path / "runs", std_error=0.5)
     metric_files, per_image = (

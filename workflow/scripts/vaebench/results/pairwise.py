@@ -215,13 +215,12 @@ def reach_notes(pairs: pd.DataFrame, alpha: float) -> list[str]:
     if deviations <= FAR_APART:
         return []
     enough = next(n for n in count(seeds + 1) if detectable_deviations(n, comparisons, alpha) <= FAR_APART)
-    several = comparisons > 1
+    uncorrected = " Which run is best by a metric is told without this correction." if comparisons > 1 else ""
     return [
         f"With {seeds} seeds, {_tested(comparisons)} reaches the level {alpha:g} only "
         f"where two runs lie {deviations:.0f} standard deviations of a training apart, with {enough} seeds "
         f"{detectable_deviations(enough, comparisons, alpha):.1f} (column detectable of pairwise.csv)."
-        + " Which run is best by a metric is told without this correction."
-        * several
+        f"{uncorrected}"
     ]
 
 

@@ -34,8 +34,8 @@ class Table:
 
     @property
     def single(self) -> bool:
-        """Whether every run has one seed: then the legend says what the intervals are, and no cell is marked."""
-        return bool((self.frame[[f"{metric}_n_seeds" for metric in self.metrics]] <= 1).all(axis=None))
+        """Whether no run has several seeds: then the legend says what the intervals are, and no cell is marked."""
+        return not (self.frame[[f"{metric}_n_seeds" for metric in self.metrics]] > 1).any(axis=None)
 
 
 Shown = Table | pd.DataFrame  # a row per run, or the differences between runs
