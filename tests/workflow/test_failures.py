@@ -45,6 +45,7 @@ def test_runs_that_fail_are_listed_with_their_reasons_beside_the_others(study):
 
 def test_ctrl_c_saves_the_trainings_draws_no_figures_and_names_no_failure(study):
     (study.root / "slow.yaml").write_text("training: {epochs: 2000}")
+    (study.root / "results/mnist/unfinished").mkdir(exist_ok=True)  # of an earlier command, with other settings
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config/mnist.yaml", "study.yaml"]
     process = subprocess.Popen(
         [*command, "slow.yaml"],

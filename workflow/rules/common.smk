@@ -583,7 +583,7 @@ def what_was_made():
 
 
 def forget_unfinished():
-    """Remove the summary of an earlier command that did not finish, once one has finished that makes the whole study."""
+    """Remove the summary of an earlier command that did not finish, in a command that makes the whole study."""
     if any(job.rule.name == "report" for job in workflow.dag.jobs):
         shutil.rmtree(f"{RESULTS}/unfinished", ignore_errors=True)
 
@@ -632,4 +632,4 @@ def summarise_finished():
             stdout=log,
             stderr=log,
         )
-    print("What finished:", *tail(f"{RESULTS}/logs/unfinished.log"), sep="\n")
+    print("What is done and what is not:", *tail(f"{RESULTS}/logs/unfinished.log"), sep="\n")
