@@ -632,4 +632,8 @@ def summarise_finished():
             stdout=log,
             stderr=log,
         )
-    print("What is done and what is not:", *tail(f"{RESULTS}/logs/unfinished.log"), sep="\n")
+    print(
+        "What is done and what is not:",
+        *tail(f"{RESULTS}/logs/unfinished.log"),
+        sep="\n",
+    )
