@@ -124,8 +124,8 @@ FINDINGS = (
         "Perceptual and adversarial losses lower LPIPS and the Fréchet distance, at a higher pixel error",
         "Larsen et al. 2016; Esser et al. 2021",
         (
-            _above(FACES, "lpips_vgg", "fsq", "fsq_gan"),
-            _above(FACES, "rfd_vgg16", "fsq", "fsq_gan"),
+            _above(FACES, "lpips_alex", "fsq", "fsq_gan"),
+            _above(FACES, "rfd_alexnet", "fsq", "fsq_gan"),
             _above(FACES, "mse", "fsq_gan", "fsq"),
         ),
     ),
