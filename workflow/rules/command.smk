@@ -130,6 +130,19 @@ def check_own_code():
             )
 
 
+def lift_rate_limit():
+    """Have Snakemake look for jobs to start when one has ended, and not every second besides.
+
+    Under its limit of 100 jobs a second, which no study reaches, Snakemake 9.27 looks again a second after each look
+    at jobs that wait. Each job that ends adds such a look a second: after 90 jobs they took a core. There is no option
+    without a limit; one that was given stays.
+    """
+    scheduler = workflow.scheduler
+    limit = getattr(scheduler, "job_rate_limiter", None)
+    if limit is not None and (limit.max_jobs, limit.timespan) == (100, 1):
+        scheduler.job_rate_limiter = None
+
+
 def forget_states():
     """Remove the states of the trainings whose results are recorded: until then they can be written again from them."""
     for job in workflow.dag.jobs:
