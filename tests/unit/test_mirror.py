@@ -250,6 +250,46 @@ def test_a_part_from_another_place_is_not_accepted(server, tmp_path, span, check
     assert get(server, tmp_path, retries=2, **given) == BODY
 
 
+@pytest.mark.parametrize(
+    ("part", "span"),
+    [
+        (BODY[100_000:200_000], "bytes 100000-299999/300000"),
+        (BODY[100_000:], "bytes 100000-199999/300000"),
+        (BODY[100_000:], "bytes 100000-299999/299999"),
+        (BODY[100_000:], "bytes 100000-99999/300000"),
+    ],
+)
+@pytest.mark.parametrize("length", [{}, {"Content_Length": None}])
+def test_a_part_whose_range_contradicts_itself_or_its_bytes_is_not_accepted(server, tmp_path, part, span, length):
+    """What may not be joined (RFC 9110, section 14.4) is asked for again, whether or not the length says it first."""
+    server.answers = [answer(send=100_000, ETag='"one"'), answer(part, 206, Content_Range=span, ETag='"one"', **length)]
+    if len(part) < 200_000 and length:  # looks like a connection that ended early, after which nothing is wrong
+        server.answers.append(by_ranges(ETag='"one"'))
+    else:
+        server.answers.append(answer(ETag='"one"'))
+    assert get(server, tmp_path, retries=2) == BODY
+    if len(part) == 200_000:
+        assert "Range" not in server.requests[2], "nothing of that part was kept"
+
+
+@pytest.mark.parametrize("given", [{}, {"bytes": 300_000}])
+def test_a_part_of_a_file_of_unknown_size_is_not_the_file(server, tmp_path, given):
+    """`/*` says that the server does not know where the file ends."""
+    server.answers = [answer(BODY[:100_000], 206, Content_Range="bytes 0-99999/*", ETag='"one"')]
+    with refused(tmp_path, "another part|after 100000 of 300000 bytes"):
+        get(server, tmp_path, **given)
+
+
+def test_what_follows_a_part_of_a_file_of_unknown_size_is_measured_by_the_first_answer(server, tmp_path):
+    server.answers = [
+        answer(send=100_000, ETag='"one"'),
+        answer(BODY[100_000:200_000], 206, Content_Range="bytes 100000-199999/*", ETag='"one"'),
+        by_ranges(ETag='"one"'),
+    ]
+    assert get(server, tmp_path, retries=2) == BODY
+    assert server.requests[2]["Range"] == "bytes=200000-"
+
+
 def test_a_part_that_was_not_asked_for_is_not_the_file(server, tmp_path):
     server.answers = [answer(BODY[50_000:], 206, Content_Range="bytes 50000-299999/300000")]
     with refused(tmp_path, "another part"):

@@ -49,6 +49,38 @@ class Incomplete(Exception):
         self.wait = wait
 
 
+class ForeignPart(Incomplete):
+    """This attempt failed, and nothing of what came can be trusted."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Which bytes of a file the body of an answer is."""
+
+    is_part: bool
+    start: int = 0  # -1: the answer does not say, or contradicts itself
+    stop: int | None = None  # behind the last byte, where the answer says
+    total: int | None = None  # bytes of the file, where the answer says
+
+    @classmethod
+    def of(cls, response: requests.Response) -> Self:
+        """The extent in the headers of an answer; of 416 only the total counts."""
+        length = response.headers.get("Content-Length", "")
+        size = int(length) if length.isascii() and length.isdecimal() and not _encoding(response) else None
+        if response.status_code in (200, 203):
+            return cls(False, total=size)
+        span = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if span is None or _encoding(response):
+            return cls(True, start=-1)
+        total = None if span[3] == "*" else int(span[3])
+        if span[1] is None:
+            return cls(True, start=-1, total=total)
+        start, stop = int(span[1]), int(span[2]) + 1
+        if stop <= start or (total is not None and stop > total) or size not in (None, stop - start):
+            return cls(True, start=-1)  # RFC 9110, section 14.4: such a part must not be joined to another
+        return cls(True, start, stop, total)
+
+
 @dataclass(frozen=True)
 class Version:
     """A server's identification of a file: parts belong together when it is equal for both."""
@@ -112,18 +144,19 @@ def _receive(session: requests.Session, transfer: Transfer, timeout: float, prog
     headers = _headers(have, None if transfer.trusted else noted.proof)
     with session.get(transfer.where, headers=headers, stream=True, timeout=timeout) as response:
         _refuse(response, have)
-        continued, total = _extent(response)
+        extent = Extent.of(response)
         if response.status_code == requests.codes.requested_range_not_satisfiable:
-            if transfer.trusted and total == have:
+            if transfer.trusted and extent.total == have:
                 return
             transfer.discard()
             raise Incomplete("the partial file did not fit the one on the server")
-        version = Version.of(response, total)
-        fits = continued == have and (not have or _same_file(noted, version, transfer.trusted))
-        if continued is not None and not fits:
-            transfer.discard()
-            raise Incomplete("the server sent another part of the file than the one asked for, or of another file")
-        _save(response, transfer, continued or 0, version, progress)
+        version = Version.of(response, extent.total)
+        if extent.is_part:
+            fits = extent.start == have and (not have or _same_file(noted, version, transfer.trusted))
+            if not fits or not (extent.total or noted.total or transfer.size or transfer.trusted):
+                transfer.discard()
+                raise Incomplete("the server sent another part of the file than the one asked for, or of another file")
+        _save(response, transfer, extent, version, progress)
 
 
 def _headers(have: int, proof: str | None) -> dict[str, str]:
@@ -137,10 +170,11 @@ def _headers(have: int, proof: str | None) -> dict[str, str]:
 
 
 def _save(
-    response: requests.Response, transfer: Transfer, start: int, version: Version, progress: ShowProgress
+    response: requests.Response, transfer: Transfer, extent: Extent, version: Version, progress: ShowProgress
 ) -> None:
-    """Write the body of an answer to the partial file from byte `start` on, and note its version at the beginning."""
-    wanted = transfer.size if version.total is None else version.total
+    """Write the body of an answer to its place in the partial file, and note its version at the beginning."""
+    start, noted = extent.start, Version.noted(transfer).total if extent.is_part else None
+    wanted = next((size for size in (version.total, noted, transfer.size) if size is not None), None)
     blocks = _decoded(_blocks(response), _encoding(response))
     if not start:
         blocks = _without_page(blocks, response.headers.get("Content-Type", ""))
@@ -150,7 +184,21 @@ def _save(
     if not start:
         with atomic_path(_note(transfer)) as temporary:
             temporary.write_text(json.dumps(asdict(version)))
-    _append(blocks, transfer.partial, start, wanted, progress)
+    try:
+        _append(_within(blocks, extent), transfer.partial, start, wanted, progress)
+    except ForeignPart:
+        transfer.discard()
+        raise
+
+
+def _within(blocks: Iterable[bytes], extent: Extent) -> Iterator[bytes]:
+    """The same blocks; ForeignPart when they are more than the answer's Content-Range says."""
+    position = extent.start
+    for block in blocks:
+        position += len(block)
+        if extent.stop is not None and position > extent.stop:
+            raise ForeignPart(f"the server sent more than the part of the file that ends at byte {extent.stop}")
+        yield block
 
 
 def _append(blocks: Iterable[bytes], partial: Path, start: int, wanted: int | None, progress: ShowProgress) -> None:
@@ -179,18 +227,6 @@ def _refuse(response: requests.Response, have: int) -> None:
         raise SourceError(f"{words}; or use another mirror")
     if status not in (200, 203, 206):
         raise SourceError(f"{words}, which brings no file: check the address")
-
-
-def _extent(response: requests.Response) -> tuple[int | None, int | None]:
-    """Where the body starts if it is a part of the file (-1 when it does not say), and the file's size if announced."""
-    encoded = _encoding(response) != ""
-    if response.status_code in (200, 203):
-        length = response.headers.get("Content-Length", "")
-        return None, int(length) if length.isascii() and length.isdecimal() and not encoded else None
-    span = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", response.headers.get("Content-Range", ""))
-    if span is None or encoded:
-        return -1, None
-    return int(span[1] or -1), None if span[2] == "*" else int(span[2])
 
 
 def _encoding(response: requests.Response) -> str:
