@@ -110,6 +110,45 @@ def test_missing_unlisted_and_repeated_images_are_found(tmp_path):
     assert summary["splits"]["eval"] == {"duplicate": 1}
 
 
+@pytest.mark.parametrize("place", ["zip", "folder"])
+def test_files_of_kinds_that_are_not_read_are_listed(tmp_path, place):
+    """Camera raw, JPEG XL and archives were passed over in silence; texts among images still are."""
+    files = {
+        f"set/{name}": SOUND for name in ("1.jpg", "2.JPG", "raw/1.DNG", "raw/2.dng", "3.jxl", "more.zip", ".4.dng")
+    }
+    files |= {"set/README": b"", "set/notes.txt": b""}
+    images = write_zip(tmp_path / "images.zip", files) if place == "zip" else tmp_path / "images"
+    if place == "folder":
+        for name, data in files.items():
+            (images / name).parent.mkdir(parents=True, exist_ok=True)
+            (images / name).write_bytes(data)
+    partition = write_partition(tmp_path / "partition.txt", ["1.jpg", "2.JPG", "raw/2.dng"])
+    rows, summary = run(tmp_path, images, partition, max_bad_fraction=0.4)
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "1.jpg": "ok",
+        "2.JPG": "ok",
+        "raw/2.dng": "unsupported",
+        "set/3.jxl": "unlisted",
+        "set/more.zip": "unlisted",
+        "set/raw/1.DNG": "unlisted",
+    }
+    for name in ("raw/2.dng", "set/3.jxl"):
+        assert rows[name]["reason"] == "a kind that is not read: convert to JPEG or PNG, unpack an archive"
+    assert (summary["images"], summary["bad"]) == (3, 1), "what the partition does not list is no fault"
+    assert summary["reasons"] == {
+        f"{status}: {rows['raw/2.dng']['reason']}": count for status, count in (("unlisted", 3), ("unsupported", 1))
+    }
+
+
+def test_kinds_that_pillow_reads_by_rarer_names_are_images(tmp_path):
+    image = picture(0, 16, 16)
+    kinds = {"1.apng": "PNG", "2.j2c": "JPEG2000", "3.jpx": "JPEG2000", "4.avifs": "AVIF"}
+    images = write_zip(tmp_path / "images.zip", {name: encoded(image, kind) for name, kind in kinds.items()})
+    partition = write_partition(tmp_path / "partition.txt", list(kinds))
+    rows, _ = run(tmp_path, images, partition, format=None, width=16, height=16)
+    assert {row["status"] for row in rows.values()} == {"ok"}
+
+
 def test_too_many_bad_images_stop_with_the_list(tmp_path):
     images, partition = write_celeba(tmp_path, faces(18) | {"bad.jpg": b"", "worse.jpg": SOUND[:500]})
     with pytest.raises(UserError) as error:

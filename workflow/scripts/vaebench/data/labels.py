@@ -1,7 +1,7 @@
 """Labels of images: CelebA's files of attributes, identities, landmarks and boxes, or a CSV with image names first."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from vaebench.base.errors import UserError
 from vaebench.data.archive.image_file import SUFFIXES
-from vaebench.data.archive.packed_names import canonical
+from vaebench.data.archive.packed_names import canonical, endings
 from vaebench.data.archive.similar import similar
 
 SEVERAL = -2  # a path ending that several labelled names share
@@ -121,12 +121,12 @@ def rows_of(labelled: Sequence[str], images: Sequence[str], source: Path) -> np.
     exact = {name: row for row, name in enumerate(labelled)}
     longer: dict[str, int] = {}
     for row, name in enumerate(labelled):
-        for ending in _endings(name):
+        for ending in endings(name):
             longer[ending] = SEVERAL if ending in longer else row
     rows = np.full(len(images), -1, np.int64)
     owner: dict[int, str] = {}
     for position, image in enumerate(images):
-        fitting = (exact[name] for name in (image, *_endings(image)) if name in exact)
+        fitting = (exact[name] for name in (image, *endings(image)) if name in exact)
         row = next(fitting, longer.get(image, -1))
         if row == SEVERAL:
             raise UserError(f"{source}: several lines end in {image}: write the names as the partition does")
@@ -136,13 +136,6 @@ def rows_of(labelled: Sequence[str], images: Sequence[str], source: Path) -> np.
             )
         rows[position] = row
     return rows
-
-
-def _endings(path: str) -> Iterator[str]:
-    """The path without its first folder, without its first two, and so on, down to the file's name."""
-    while "/" in path:
-        path = path.partition("/")[2]
-        yield path
 
 
 def binary_columns(table: pd.DataFrame, values: Mapping[str, np.ndarray]) -> pd.DataFrame:

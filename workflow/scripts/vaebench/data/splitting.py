@@ -12,7 +12,7 @@ import numpy as np
 from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path
 from vaebench.base.layout import SPLITS
-from vaebench.data.archive.images import open_images
+from vaebench.data.archive.images import no_images, open_images
 from vaebench.data.archive.packed_names import draw_order
 from vaebench.data.labels import read_identities, rows_of
 
@@ -113,9 +113,10 @@ def write_classes(images: Path, labels: Path) -> None:
 
 
 def _paths(images: Path) -> list[str]:
-    paths = sorted(set(open_images(images).names()))
+    source = open_images(images)
+    paths = sorted(set(source.names()))
     if not paths:
-        raise UserError(f"{images} holds no images (files named .jpg, .png, ...)")
+        raise no_images(source)
     return paths
 
 

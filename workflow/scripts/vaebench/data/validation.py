@@ -19,8 +19,8 @@ from vaebench.base.formats import stamped
 from vaebench.base.layout import SPLITS
 from vaebench.data.archive import packed_names
 from vaebench.data.archive.decoding import Memory, examine
-from vaebench.data.archive.image_file import Header, ImageError, Reading
-from vaebench.data.archive.images import ImageSource, keys, open_images, read_partition
+from vaebench.data.archive.image_file import NOT_READ, Header, ImageError, Reading
+from vaebench.data.archive.images import UNREAD_KIND, ImageSource, keys, no_images, open_images, read_partition
 from vaebench.data.archive.similar import similar
 from vaebench.data.cropping import Crop, crop_box
 from vaebench.data.image_table import COLUMNS, ImageFiles
@@ -32,14 +32,17 @@ BAD_LIST = "bad_images.csv"  # beside the table, when there are too many
 BAD = ("damaged", "unsupported", "large", "unexpected", "missing", "duplicate")
 
 # Verdicts known from the names alone.
-MISSING, TWICE_IN_IMAGES, IN_SEVERAL_FOLDERS, TWICE_IN_PARTITION, UNLISTED = 1, 2, 3, 4, 5
+MISSING, TWICE_IN_IMAGES, IN_SEVERAL_FOLDERS, TWICE_IN_PARTITION, UNLISTED, UNREAD, UNREAD_UNLISTED = range(1, 8)
 VERDICTS = {
     MISSING: ("missing", "not among the images"),
     TWICE_IN_IMAGES: ("duplicate", "two images of this name"),
     IN_SEVERAL_FOLDERS: ("duplicate", "images of this name in several folders: write the folder in the partition"),
     TWICE_IN_PARTITION: ("duplicate", "listed twice in the partition"),
     UNLISTED: ("unlisted", "not in the partition"),
+    UNREAD: ("unsupported", f"a {UNREAD_KIND}"),
+    UNREAD_UNLISTED: ("unlisted", f"a {UNREAD_KIND}"),
 }
+OF_UNREAD_KIND = ": ".join(VERDICTS[UNREAD_UNLISTED])
 HINT = ", which have "  # between the reason why an image is missing and one of a similar name
 
 Row = tuple[str, str, str, str, int | str, int | str, int | str]
@@ -68,9 +71,10 @@ def validate(files: ImageFiles, summary: Path, settings: ValidationSettings, wor
     In the table, status is `ok`, or why the image is left out: `damaged` (checksum, decoding), `unsupported` (a kind
     that is not read), `large` (more pixels or bytes than allowed), `unexpected` (not the format, mode or size of
     `settings`), `missing` (from the archive), `duplicate` (in the archive or the partition); `small` (less than the
-    minimum, or than the crop) and `unlisted` (not in the partition) are no faults. Rows are in the order of the
-    partition, unlisted ones last. When more than `max_bad_fraction` of the partition's images are bad, neither is
-    written: their rows are in BAD_LIST beside the table, and a UserError names that and the first of them.
+    minimum, or than the crop) and `unlisted` (not in the partition, or of a kind that is not read) are no faults. Rows
+    are in the order of the partition, unlisted ones last. When more than `max_bad_fraction` of the partition's images
+    are bad, neither is written: their rows are in BAD_LIST beside the table, and a UserError names that and the first
+    of them.
     """
     source, table = open_images(files.images), files.table
     check = Check(source, settings)
@@ -101,8 +105,11 @@ def validate(files: ImageFiles, summary: Path, settings: ValidationSettings, wor
     with disk_errors(summary.parent), atomic_path(summary) as temporary:
         temporary.write_text(json.dumps(stamped("validation", result), indent=2) + "\n", encoding="utf-8")
     small = f", {tally.counts['small']} too small" if tally.counts["small"] else ""
+    unread = tally.reasons[OF_UNREAD_KIND]
+    others = f"; {unread} files beside them are of a {UNREAD_KIND}" if unread else ""
     tqdm.write(
-        f"validate: {tally.counts['ok']} of {listed} images are sound, {bad} are not{small}: {table}", file=sys.stderr
+        f"validate: {tally.counts['ok']} of {listed} images are sound, {bad} are not{small}{others}: {table}",
+        file=sys.stderr,
     )
 
 
@@ -110,7 +117,7 @@ def _plan(source: ImageSource, partition: Path) -> tuple[int, int, Iterator[Batc
     """How many names the partition has, how many rows will come, and batches for `Check.batch`."""
     paths, locators = source.index()
     if not len(paths):
-        raise UserError(f"{source.path} holds no images (files named .jpg, .png, ...)")
+        raise no_images(source)
     wanted = read_partition(partition)
     found = keys(paths, wanted.names)
     twice, same_path = packed_names.repeated(found), packed_names.repeated(paths)
@@ -120,9 +127,12 @@ def _plan(source: ImageSource, partition: Path) -> tuple[int, int, Iterator[Batc
     verdict[packed_names.find(wanted.names, found[twice]) >= 0] = IN_SEVERAL_FOLDERS
     verdict[packed_names.find(wanted.names, found[same_path]) >= 0] = TWICE_IN_IMAGES
     verdict[packed_names.repeated(wanted.names)] = TWICE_IN_PARTITION
-    verdict[position < 0] = MISSING
+    missing = np.flatnonzero(position < 0)
+    verdict[missing] = MISSING
+    unread, rest = _unread(source.passed_over(), wanted.names[missing])
+    verdict[missing[unread]] = UNREAD
     unlisted = np.flatnonzero(packed_names.find(found, wanted.names) < 0)
-    hints = similar(packed_names.unpack(wanted.names[position < 0]), packed_names.unpack(found[unlisted]))
+    hints = similar(packed_names.unpack(wanted.names[verdict == MISSING]), packed_names.unpack(found[unlisted]))
 
     def tasks() -> Iterator[Batch]:
         for start in range(0, len(wanted), BATCH):
@@ -130,10 +140,21 @@ def _plan(source: ImageSource, partition: Path) -> tuple[int, int, Iterator[Batc
             meant = {name: hints[name] for name in hints.keys() & set(packed_names.unpack(wanted.names[part]))}
             yield wanted.names[part], wanted.splits[part], verdict[part], locators[position[part]], meant
         for start in range(0, len(unlisted), BATCH):
-            rest = unlisted[start : start + BATCH]
-            yield found[rest], np.full(len(rest), -1), np.full(len(rest), UNLISTED), locators[rest], {}
+            rows = unlisted[start : start + BATCH]
+            yield found[rows], np.full(len(rows), -1), np.full(len(rows), UNLISTED), locators[rows], {}
+        if rest:
+            none = np.full(len(rest), -1)
+            yield packed_names.pack(rest), none, np.full(len(rest), UNREAD_UNLISTED), none, {}
 
-    return len(wanted), len(wanted) + len(unlisted), tasks()
+    return len(wanted), len(wanted) + len(unlisted) + len(rest), tasks()
+
+
+def _unread(passed_over: list[str], missing: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Which of the missing images are of a kind that is not read, bool (n,), and what else was passed over."""
+    names = [name if name.lower().endswith(NOT_READ) else "" for name in packed_names.unpack(missing)]
+    listed = set(names)
+    rest = [path for path in passed_over if path not in listed and listed.isdisjoint(packed_names.endings(path))]
+    return np.array(list(map(bool, names)), bool), rest
 
 
 @dataclass(frozen=True)
@@ -212,8 +233,8 @@ class Tally:
             self.counts[status] += 1
             if split:
                 self.splits[split][status] += 1
-            if status in (*BAD, "small"):
-                self.reasons[f"{status}: {reason.partition(HINT)[0]}"] += 1
+            if (why := f"{status}: {reason.partition(HINT)[0]}") == OF_UNREAD_KIND or status in (*BAD, "small"):
+                self.reasons[why] += 1
             if status in BAD and len(self.examples) < LISTED:
                 self.examples.append(f"{name}: {status}, {reason}")
 

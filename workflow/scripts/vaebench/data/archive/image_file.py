@@ -4,8 +4,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".ppm", ".pgm"),
-    *(".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".heic", ".heif"),  # the last two for the message that they are not read
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".ppm"),
+    *(".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".avif", ".avifs"),
+    *(".heic", ".heif"),  # for the message that they are not read
+)
+# Of files that hold images and are not read. Of camera raw, which is made like TIFF, Pillow would read a small preview.
+NOT_READ = (
+    *(".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw", ".jxl", ".jxr", ".hif"),
+    *(".psd", ".psb", ".xcf", ".svg", ".eps", ".pdf", ".exr", ".tga", ".pcx", ".ico"),
+    *(".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"),
 )
 
 

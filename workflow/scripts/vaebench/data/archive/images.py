@@ -15,12 +15,13 @@ from vaebench.base.disk import read_errors
 from vaebench.base.errors import UserError
 from vaebench.base.folders import facts_of, files_in, folder_state
 from vaebench.data.archive import packed_names
-from vaebench.data.archive.image_file import SUFFIXES, ImageError, check_bytes
+from vaebench.data.archive.image_file import NOT_READ, SUFFIXES, ImageError, check_bytes
 from vaebench.data.archive.zips import ZipReader
 
 # Folders with previews of images, or deleted ones, that macOS, the disks of Synology and Windows put among a user's.
 OF_SYSTEMS = frozenset(("__MACOSX", "@eaDir", "$RECYCLE.BIN"))
 TRIED = 1000  # names of a partition that show which of the outer folders it writes
+UNREAD_KIND = "kind that is not read: convert to JPEG or PNG, unpack an archive"
 LONGEST_LINE = packed_names.LONGEST + 96  # characters of a partition: a name, its split, what a CSV adds
 
 
@@ -48,6 +49,14 @@ class ImageSource:
     def names(self) -> list[str]:
         """The paths of the images inside the source."""
         return list(packed_names.unpack(self.index()[0]))
+
+    def passed_over(self) -> list[str]:
+        """The paths of files that hold images in kinds that are not read, such as camera raw, or are archives."""
+        if self.is_zip:
+            paths = (packed_names.canonical(name) for name, _ in self._zip.entries())
+        else:
+            paths = (_readable(path) for path, _ in files_in(self.path))
+        return [path for path in paths if _is_kind(path, NOT_READ)]
 
     def read(self, name: str) -> bytes:
         """The bytes of the image at that path; ImageError when it is damaged, KeyError when there is none."""
@@ -88,12 +97,12 @@ class ImageSource:
     def _remember(self, positions: "array[int]") -> Iterator[str]:
         """The image names of the archive; their positions are appended to `positions`."""
         for name, position in self._zip.entries():
-            if _is_image(canonical := packed_names.canonical(name)):
+            if _is_kind(canonical := packed_names.canonical(name), SUFFIXES):
                 positions.append(position)
                 yield canonical
 
     def _walk(self) -> Iterator[bytes]:
-        return (path for path, _ in files_in(self.path) if _is_image(_readable(path)))
+        return (path for path, _ in files_in(self.path) if _is_kind(_readable(path), SUFFIXES))
 
 
 def open_images(path: Path) -> ImageSource:
@@ -101,8 +110,16 @@ def open_images(path: Path) -> ImageSource:
     return ImageSource(path)
 
 
-def _is_image(name: str) -> bool:
-    if not name.lower().endswith(SUFFIXES):
+def no_images(source: ImageSource) -> UserError:
+    """The message for a source without an image, with what lies there instead."""
+    others = source.passed_over()
+    instead = f"; {len(others)} such as {others[0]} are of a {UNREAD_KIND}" if others else ""
+    return UserError(f"{source.path} holds no images (files named .jpg, .png, ...){instead}")
+
+
+def _is_kind(name: str, suffixes: tuple[str, ...]) -> bool:
+    """Whether a name has one of the suffixes, and is neither hidden nor in a folder of a system."""
+    if not name.lower().endswith(suffixes):
         return False
     if "/." not in f"/{name}" and not any(folder in name for folder in OF_SYSTEMS):  # as nearly all names are
         return True

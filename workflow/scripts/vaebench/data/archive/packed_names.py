@@ -36,6 +36,13 @@ def readable(raw: bytes) -> str:
     return re.sub("[\udc80-\udcff]", lambda match: f"%{ord(match[0]) - 0xDC00:02X}", text)
 
 
+def endings(path: str) -> Iterator[str]:
+    """The path without its first folder, without its first two, and so on, down to the file's name."""
+    while "/" in path:
+        path = path.partition("/")[2]
+        yield path
+
+
 def pack(names: Iterable[str | bytes]) -> np.ndarray:
     """An array of bytes (n,) with one name per entry, as wide as the longest; text becomes UTF-8."""
     names = iter(names)
