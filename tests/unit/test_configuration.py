@@ -288,6 +288,26 @@ def test_without_a_partition_a_split_is_drawn_and_a_source_is_taken_before_a_gen
     assert images_kept(complete(merged({"preprocessing": {"limit": {"images": 9}}}), SCHEMA)) == 9
 
 
+def test_a_folder_without_a_pretrained_model_is_found_before_a_job_starts(tmp_path):
+    """Unless it is read no more, may be made by the study, or is looked for by a job that was started long ago."""
+    saved, results = tmp_path / "saved", tmp_path / "results"
+    entry = {"results_dir": str(results), "models": {"wae": {"pretrained": {"path": str(saved)}}}}
+    key = "models.wae.pretrained.path"
+    assert lines_of(entry)[key] == f"there is no folder {saved}"
+    saved.mkdir()
+    (saved / "model.pt").touch()
+    assert lines_of(entry)[key] == f"{saved} has no model_config.json; give a folder that pythae saved"
+    complete(merged(entry), SCHEMA, to_run=False)
+    of_this_study = {"path": str(results / "celeba/runs/vae/seed0/final_model")}
+    complete(merged(entry, {"models": {"wae": {"pretrained": of_this_study}}}), SCHEMA)
+    imported = results / "celeba/runs/wae/seed0/final_model"
+    imported.mkdir(parents=True)
+    complete(merged(entry), SCHEMA)
+    imported.rmdir()
+    (saved / "model_config.json").touch()
+    complete(merged(entry), SCHEMA)
+
+
 def test_folders_may_name_variables_and_the_home(monkeypatch):
     monkeypatch.setenv("SCRATCH", "/scratch/me")
     monkeypatch.setenv("HOME", "/home/me")

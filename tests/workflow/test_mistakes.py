@@ -1,5 +1,7 @@
 """What the person who starts a study says: mistakes are found before anything is done, and settings are obeyed."""
 
+import shutil
+
 import pytest
 
 from vaebench.base.files import sha256_of
@@ -66,6 +68,25 @@ def test_a_network_that_cannot_be_imported_costs_no_model(study, monkeypatch):
     (study.root / "mynets.py").unlink()
     result = study.snakemake("models", configfiles=configfiles, flags=["--dry-run"], check=False)
     assert "models.own.nets.encoder: mynets.MyEncoder: there is no module mynets" in result.stdout
+    assert sha256_of(model) == before
+
+
+def test_a_pretrained_model_that_is_gone_costs_no_model(study):
+    """The one that was imported stays in use, and is not deleted for one that cannot be imported."""
+    configfiles = ("config/mnist.yaml", "study.yaml", "own.yaml")
+    saved = study.root / "saved"
+    shutil.copytree(study.root / "results/mnist/runs/vae/seed0/final_model", saved)
+    own = "models: {vae: null, beta_vae: null, own: {pretrained: {path: saved}}}\nstatistics: {baseline: null}\n"
+    (study.root / "own.yaml").write_text(own)
+    study.snakemake("models", configfiles=configfiles)
+    model = study.root / "results/mnist/runs/own/seed0/final_model/model.pt"
+    before = sha256_of(model)
+    shutil.rmtree(saved)
+    assert study.planned("models", configfiles=configfiles) == {}
+    study.edit("own.yaml", "path: saved", "path: ./saved")
+    result = study.snakemake("models", configfiles=configfiles, check=False)
+    assert result.returncode == 1
+    assert "own: pretrained.path: there is no folder saved" in result.stdout
     assert sha256_of(model) == before
 
 

@@ -130,6 +130,14 @@ def check_own_code():
             )
 
 
+def check_pretrained():
+    """Look for the models that are to be imported: the one that was imported before is deleted when a job starts."""
+    for job in workflow.dag.needrun_jobs():
+        if job.rule.name == "pretrained":
+            if reason := SPECS[job.wildcards.run].pretrained.why_not_here():
+                raise WorkflowError(f"{job.wildcards.run}: pretrained.path: {reason}")
+
+
 def lift_rate_limit():
     """Have Snakemake look for jobs to start when one has ended, and not every second besides.
 

@@ -3,11 +3,15 @@
 The Snakefile reads this module on every start: what is known about models and networks comes from the catalogs.
 """
 
+import glob
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from vaebench.base.importable import why_not_importable
+from vaebench.base.layout import runs_folder, training_folder
 from vaebench.config.runs import combinations, resolved_run
 from vaebench.config.sampler_entries import code_mistakes, key_of, kind_of, samplers_of, why_no_options
 from vaebench.config.schema import is_number, listing, unknown, yaml_number
@@ -26,7 +30,8 @@ class Checks:
     """How far the entries of a configuration are checked.
 
     shape: (C, H, W) of the images, which networks and terms must suit; None where it is not known. to_run: whether runs
-    are about to start, so that networks of a user's own must be found, and unusual optimizers and schedules are tried.
+    are about to start, so that networks of a user's own and folders of pretrained models must be found, and unusual
+    optimizers and schedules are tried.
     """
 
     shape: tuple[int, int, int] | None
@@ -50,6 +55,8 @@ def model_mistakes(config: Mapping[str, Any], checks: Checks) -> Iterator[str]:
                 yield f"models.{entry}: two runs would be called {spec.run!r}; change a value of its sweep"
             names.add(spec.run)
             yield from _run_mistakes(config, settings, spec, checks.shape)
+            if spec.pretrained is not None and checks.to_run and (reason := _why_not_here(config, spec)):
+                yield f"models.{entry}.pretrained.path: {reason}"
             if spec.pretrained is None:
                 yield from _net_mistakes(f"models.{entry}", spec, checks)
                 for key, reason in mistakes_in_training(spec, checks.shape, checks.to_run):
@@ -72,6 +79,17 @@ def _run_mistakes(
     yield from code_mistakes(spec.entry, settings, spec, config["samples"]["common"], grid)
     if labels_of(spec) and config.get("dataset", {"labels": "not known"})["labels"] is None:
         yield f"{entry}.config.{FIELD}: the data set has no labels: give dataset.labels, or null here"
+
+
+def _why_not_here(config: Mapping[str, Any], spec: RunSpec) -> str | None:
+    """Why a pretrained model cannot be taken from its folder; None also where it was, or the study may make it."""
+    source, results = spec.pretrained, Path(os.path.expandvars(os.path.expanduser(config["results_dir"])))
+    reason = source and source.why_not_here()
+    if not reason or not source or Path(source.path or "").expanduser().absolute().is_relative_to(results.absolute()):
+        return None
+    runs = runs_folder(results / config.get("dataset", {}).get("name", ""))
+    imported = training_folder(runs, spec.run, "*") / "final_model"
+    return None if glob.glob(str(imported)) else reason
 
 
 def _takes_terms(spec: RunSpec) -> bool:

@@ -41,11 +41,10 @@ from vaebench.models.providers.pythae.building import (
     roles_of,
 )
 from vaebench.models.providers.pythae.catalog import MODELS
-from vaebench.models.run_spec import ModelSpec, NetworkValue, PretrainedSource, network_of
+from vaebench.models.run_spec import MODEL_FILES, ModelSpec, NetworkValue, PretrainedSource, network_of, why_no_model
 from vaebench.models.state import load_weights, restore_model
 from vaebench.models.storage import save_model
 
-PLAIN_FILES = ("model_config.json", "model.pt")
 SET_BY_PYTHAE = {"name", "input_dim", "discriminator_input_dim"}
 OWN_FAMILIES = tuple(name for name in OWN_NETS if name not in OF_PACKAGES)
 SCRIPTS = "vaebench.models.networks.reproduction"  # has a network for each role
@@ -104,7 +103,7 @@ def _download(name: str, trust: bool) -> Path:
     """A folder with the model's plain files from the Hub (HF_ENDPOINT, HF_HOME and HF_TOKEN hold); pickles on trust."""
     from huggingface_hub import snapshot_download
 
-    wanted = [*PLAIN_FILES, "environment.json", *(["*.pkl"] if trust else [])]
+    wanted = [*MODEL_FILES, "environment.json", *(["*.pkl"] if trust else [])]
     try:
         return Path(snapshot_download(name, allow_patterns=wanted))
     except Exception as error:  # a server can answer anything, and so can what the client makes of it
@@ -117,9 +116,8 @@ def _download(name: str, trust: bool) -> Path:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    missing = [name for name in PLAIN_FILES if not (folder / name).exists()]
-    if missing:
-        raise UserError(f"pretrained: {folder} has no {', '.join(missing)}; give a folder that pythae saved")
+    if reason := why_no_model(folder):
+        raise UserError(f"pretrained: {reason}")
     path = folder / "model_config.json"
     try:
         described = json.loads(path.read_bytes())

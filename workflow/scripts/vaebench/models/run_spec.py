@@ -5,10 +5,13 @@ The Snakefile reads this module, so that nothing heavy is imported here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from vaebench.base.errors import UserError
 from vaebench.base.values import as_dict, from_dict
+
+MODEL_FILES = ("model_config.json", "model.pt")  # in a folder that pythae saved
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,18 @@ class PretrainedSource:
     hf_hub: str | None = None
     path: str | None = None
     trust_pickle: bool = False
+
+    def why_not_here(self) -> str | None:
+        """Why there is no model at `path` on this machine; None where there is one, or it is on the Hub."""
+        return None if self.path is None else why_no_model(Path(self.path).expanduser())
+
+
+def why_no_model(folder: Path) -> str | None:
+    """Why a folder is not one that pythae saved, by the names of its files; None where it is."""
+    if not folder.is_dir():
+        return f"there is no folder {folder}"
+    missing = [name for name in MODEL_FILES if not (folder / name).exists()]
+    return f"{folder} has no {', '.join(missing)}; give a folder that pythae saved" if missing else None
 
 
 NetworkValue = str | Mapping[str, Any]  # a name, or a map of one name to its options
