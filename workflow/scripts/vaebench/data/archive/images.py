@@ -113,7 +113,7 @@ def open_images(path: Path) -> ImageSource:
 def no_images(source: ImageSource) -> UserError:
     """The message for a source without an image, with what lies there instead."""
     others = source.passed_over()
-    instead = f"; {len(others)} such as {others[0]} are of a {UNREAD_KIND}" if others else ""
+    instead = f"; {len(others)} file(s) such as {others[0]} are of a {UNREAD_KIND}" if others else ""
     return UserError(f"{source.path} holds no images (files named .jpg, .png, ...){instead}")
 
 
