@@ -254,6 +254,13 @@ def test_every_key_of_the_schema_has_a_description_and_optional_ones_a_default()
         ({"models": {"new": {"nets": {}}}}, ["models.new.model: missing", "VQVAE"]),
         ({"models": {"vae": {"pretrained": {"path": "a", "hf_hub": "b"}}}}, ["either hf_hub or path"]),
         ({"models": dict.fromkeys(STUDY["models"])}, ["every entry is null"]),
+        (
+            {"models": {"a" * 201: {"model": "AE", "nets": NETS}}},
+            [f"models.{'a' * 201}: the run {'a' * 40}... would have a name of 201 letters", "200"],
+        ),
+        ({"dataset": {"images": {"source": [{"path": ""}]}}}, ["dataset.images.source.0.path: '' should be non-empty"]),
+        ({"models": {"vae": {"pretrained": {"path": ""}}}}, ["models.vae.pretrained.path: '' should be non-empty"]),
+        ({"dataset": {"images": {"source": [{"url": "http://"}]}}}, ["dataset.images.source.0.url: 'http://' does not"]),
         ({"statistics": {"baseline": "gan"}}, ["statistics.baseline", "no entry under models"]),
         ({"evaluation": {"distribution": {"features": ["inception"]}}}, ["needs weights.inception"]),
     ],

@@ -22,6 +22,7 @@ from vaebench.models.lookup import MODELS, labels_of
 from vaebench.models.run_spec import RunSpec
 from vaebench.models.terms.term_fields import FIELDS, why_too_small
 
+LONGEST_NAME = 200  # letters of a run, by which its folder is called; file systems take 255 bytes
 TRAINING_SWEEPS = ("batch_size", "epochs", "gradients", "learning_rate", "precision", "vq_scale")
 
 
@@ -54,6 +55,11 @@ def model_mistakes(config: Mapping[str, Any], checks: Checks) -> Iterator[str]:
             if spec.run in names:
                 yield f"models.{entry}: two runs would be called {spec.run!r}; change a value of its sweep"
             names.add(spec.run)
+            if len(spec.run) > LONGEST_NAME:
+                yield (
+                    f"models.{entry}: the run {spec.run[:40]}... would have a name of {len(spec.run)} letters, of which "
+                    f"a file's may have {LONGEST_NAME}; sweep fewer keys, or give the entry a shorter name"
+                )
             yield from _run_mistakes(config, settings, spec, checks.shape)
             if spec.pretrained is not None and checks.to_run and (reason := _why_not_here(config, spec)):
                 yield f"models.{entry}.pretrained.path: {reason}"
