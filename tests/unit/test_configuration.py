@@ -260,7 +260,10 @@ def test_every_key_of_the_schema_has_a_description_and_optional_ones_a_default()
         ),
         ({"dataset": {"images": {"source": [{"path": ""}]}}}, ["dataset.images.source.0.path: '' should be non-empty"]),
         ({"models": {"vae": {"pretrained": {"path": ""}}}}, ["models.vae.pretrained.path: '' should be non-empty"]),
-        ({"dataset": {"images": {"source": [{"url": "http://"}]}}}, ["dataset.images.source.0.url: 'http://' does not"]),
+        (
+            {"dataset": {"images": {"source": [{"url": "http://"}]}}},
+            ["dataset.images.source.0.url: 'http://' does not"],
+        ),
         ({"statistics": {"baseline": "gan"}}, ["statistics.baseline", "no entry under models"]),
         ({"evaluation": {"distribution": {"features": ["inception"]}}}, ["needs weights.inception"]),
     ],

@@ -12,6 +12,7 @@ import pytest
 
 from vaebench.base.errors import UserError
 from vaebench.base.files import md5_of
+from vaebench.data.sources import origin
 from vaebench.download.fetch import fetch
 from vaebench.download.file_source import DownloadSettings, FileSource
 
@@ -338,6 +339,22 @@ def test_a_page_is_known_by_its_content(server, tmp_path, page, kind):
         server.answers = [*first, slowly]
         with refused(tmp_path, "HTML page"):
             get(server, tmp_path, retries=1)
+
+
+def test_a_password_in_an_address_is_in_no_log_and_no_message(server, tmp_path, capfd):
+    address = server.url.replace("http://", "http://me:se@cret@")
+    server.answers = [answer(status=404)]
+    with refused(tmp_path, "no such file") as failure:
+        get(server, tmp_path, source=[{"url": address}])
+    assert server.requests[0]["Authorization"].startswith("Basic ")
+    with refused(tmp_path, "cannot be used") as invalid:
+        get(server, tmp_path, source=[{"url": "http://me:se@cret@[bad/birds.zip"}])
+    said = f"{failure.value} {invalid.value} {''.join(capfd.readouterr())}"
+    assert f"url {server.url}" in said
+    assert "cret" not in said
+    assert origin(FileSource.of({"file": "a", "bytes": None, "md5": None, "source": [{"url": address}]})) == [
+        ["url", server.url]
+    ], "what Snakemake shows when it changes"
 
 
 def test_a_page_does_not_cost_what_is_there(server, tmp_path):

@@ -183,7 +183,11 @@ def test_persons_of_the_identity_file_stay_together(tmp_path):
         (["a/1.jpg", "a/2.jpg", "a/3.jpg"], {"by": "folder"}, r"1 outermost folder\(s\) cannot make 3"),
         (["train/1.jpg", "test/2.jpg"], {}, r"folder of train: 1 image\(s\) cannot make 2 splits"),
         (["notes.txt"], {}, r"holds no images \(files named .jpg, .png, ...\)$"),
-        (["notes.txt", "a/1.CR2", "2.nef"], {}, r"holds no images .*; 2 file\(s\) such as 2.nef are of a kind that is not read"),
+        (
+            ["notes.txt", "a/1.CR2", "2.nef"],
+            {},
+            r"holds no images .*; 2 file\(s\) such as 2.nef are of a kind that is not read",
+        ),
     ],
 )
 def test_too_few_for_three_splits_is_said(tmp_path, names, settings, message):

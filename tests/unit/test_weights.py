@@ -68,6 +68,50 @@ def test_sources_are_tried_in_order_and_each_failure_is_told(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_may_lie_in_the_home(tmp_path, monkeypatch):
+    """As config/README names that of Inception."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "inception.pth").write_bytes(b"weights")
+    obtain_weights("inception", source({"path": "~/inception.pth"}), tmp_path / "inception.pt", tmp_path)
+    assert (tmp_path / "inception.pt").read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "words"),
+    [
+        ({"Content-Length": "many"}, b"weights", None),
+        ({"Content-Length": "9"}, b"weights", "ended early|ended after 7 of 9 bytes"),
+        ({"Content-Type": "application/octet-stream"}, b"<!DOCTYPE html><html>sign in</html>", "HTML page"),
+    ],
+)
+def test_an_address_is_read_as_those_of_the_data_are(monkeypatch, tmp_path, headers, body, words):
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+        def do_GET(self):
+            self.send_response(200)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+    monkeypatch.setattr("vaebench.download.http.time.sleep", lambda seconds: None)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as served:
+        threading.Thread(target=served.serve_forever, args=(0.01,), daemon=True).start()
+        wanted = source({"url": f"http://me:secret@127.0.0.1:{served.server_port}/clip.pt"})
+        output = tmp_path / "clip.pt"
+        if words is None:
+            obtain_weights("clip", wanted, output, tmp_path)
+            assert output.read_bytes() == body
+        else:
+            with pytest.raises(UserError, match=words) as failure:
+                obtain_weights("clip", wanted, output, tmp_path)
+            assert "secret" not in str(failure.value)
+            assert list(tmp_path.iterdir()) == []
+        served.shutdown()
+
+
 def test_torchvisions_own_file_is_taken_and_its_published_hash_checked(server, tmp_path):
     folder, address = server
     state = write_alexnet(folder / "draft.pth")

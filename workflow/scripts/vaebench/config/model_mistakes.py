@@ -57,8 +57,8 @@ def model_mistakes(config: Mapping[str, Any], checks: Checks) -> Iterator[str]:
             names.add(spec.run)
             if len(spec.run) > LONGEST_NAME:
                 yield (
-                    f"models.{entry}: the run {spec.run[:40]}... would have a name of {len(spec.run)} letters, of which "
-                    f"a file's may have {LONGEST_NAME}; sweep fewer keys, or give the entry a shorter name"
+                    f"models.{entry}: the run {spec.run[:40]}... would have a name of {len(spec.run)} letters, of "
+                    f"which a file's may have {LONGEST_NAME}; sweep fewer keys, or give the entry a shorter name"
                 )
             yield from _run_mistakes(config, settings, spec, checks.shape)
             if spec.pretrained is not None and checks.to_run and (reason := _why_not_here(config, spec)):

