@@ -70,6 +70,17 @@ def other_disk(tmp_path):
         yield Path(folder)
 
 
+@pytest.mark.parametrize("work", ["file.write('x' * 10**7)", "raise OSError(28, 'No space left on device')"])
+def test_a_full_disk_is_that_of_the_file_that_was_written(tmp_path, other_disk, work):
+    """`data_dir` may lie on another disk than the logs, which have room."""
+    write = (
+        "from vaebench.base.files import atomic_path\n"
+        f"    with atomic_path('{other_disk}/new/raw/a.txt') as path, open(path, 'w') as file:\n        {work}"
+    )
+    _, log = run_limited(tmp_path, "RLIMIT_FSIZE", 10**5, write)
+    assert f"GB in {other_disk}" in log[-1]
+
+
 def test_a_full_disk_is_that_of_the_results_wherever_the_command_runs(tmp_path, other_disk):
     """`results_dir` may lie on another disk, with its logs: what is free beside the Snakefile says nothing of it."""
     log = other_disk / "logs/a.log"

@@ -336,6 +336,11 @@ def test_a_disk_that_is_full_for_snakemake_itself(terminal):
     assert not terminal.handler.stopped
 
 
+def test_a_full_disk_whose_folder_is_known_is_told_as_it_is(terminal):
+    words = "WorkflowError:\nno space left to write to /scratch/downloads (No space left on device): free some space"
+    assert terminal.say(LogEvent.ERROR, words, exception="WorkflowError") == words.split("\n")
+
+
 def test_a_full_disk_is_looked_for_where_the_job_writes(terminal, monkeypatch):
     """The folder of the command may lie on another disk, which has room."""
     terminal.start(1, "evaluate", "Measuring vae, seed 0")

@@ -235,7 +235,7 @@ class LogHandler(LogHandlerBase):
             self._statuses[record.thread] = int(match[1] or 128 + int(match[2]))
         elif not (self.interrupted or words.startswith(NOISE)):
             self._errors += 1
-            yield ERROR + no_space() if NO_SPACE.search(words) else words
+            yield ERROR + no_space() if NO_SPACE.search(words) and "no space left to" not in words else words
 
     def _pass_on(self, record: LogRecord) -> Iterator[str]:
         """Messages of Snakemake or its executor that are plain text."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from vaebench.base.disk import read_errors
+from vaebench.base.disk import disk_errors, read_errors
 from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path, md5_of, sha256_of
 from vaebench.base.formats import read_json
@@ -69,7 +69,8 @@ def renew_digest(path: Path, wanted: str | None = None) -> None:
     if md5 == read_digest(digest_path(path)):
         os.utime(digest_path(path))
     else:
-        write_digest(path, md5)
+        with disk_errors(path.parent):
+            write_digest(path, md5)
 
 
 def content_digest(path: Path | str, kind: str = "pixels") -> Path:

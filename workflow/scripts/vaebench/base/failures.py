@@ -112,7 +112,7 @@ def reason_of_error(error: BaseException, *folders: Path) -> str | None:
         number = cause.errno if isinstance(cause, OSError) else None
         words = _first_line(cause)
         if _is_full_disk(cause):
-            return no_space(*folders)
+            return no_space(*_folder_written_to(cause), *folders)
         if isinstance(cause, MemoryError) or number == errno.ENOMEM or NO_MEMORY.search(words):
             return out_of_memory(words)
     return None
@@ -125,9 +125,9 @@ def out_of_memory(words: str) -> str:
 
 def no_space(*folders: Path) -> str:
     """A message that a disk is full: what is free on the disks of `folders`, the working and the temporary folder."""
-    places = [folder for folder in (*folders, Path.cwd(), Path(os.environ.get("TMPDIR", "/tmp"))) if folder.is_dir()]
     disks: dict[int, Path] = {}
-    for place in places:
+    for folder in (*folders, Path.cwd(), Path(os.environ.get("TMPDIR", "/tmp"))):
+        place = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
         disks.setdefault(place.stat().st_dev, place)
     free = [f"{shutil.disk_usage(place).free / 1e9:.2f} GB in {place}" for place in disks.values()]
     return f"no space left on the disk (free: {', '.join(free)}); free some or raise the quota: {AGAIN}"
@@ -206,6 +206,12 @@ def _killed(ending: Ending) -> str:
 
 def _is_full_disk(error: BaseException) -> bool:
     return (isinstance(error, OSError) and error.errno in FULL) or bool(NO_SPACE.search(_first_line(error)))
+
+
+def _folder_written_to(error: BaseException) -> list[Path]:
+    """The folder of the file that an error names."""
+    named = error.filename if isinstance(error, OSError) else None
+    return [Path(os.fsdecode(named)).parent] if isinstance(named, str | bytes) else []
 
 
 def _first_line(error: BaseException) -> str:

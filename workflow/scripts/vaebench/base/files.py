@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from vaebench.base.disk import FULL
+
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
@@ -26,6 +28,10 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno in FULL:
+            error.filename = error.filename or str(path)  # a write that fails does not say where
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
-from vaebench.base.disk import read_errors
+from vaebench.base.disk import disk_errors, read_errors
 from vaebench.base.files import atomic_path, md5_of
 from vaebench.base.folders import facts_of, folder_state
 from vaebench.download.file_source import FileSource, Place
@@ -65,7 +65,7 @@ def content_of(where: str, notes: Path = NOTES) -> str | None:
         with read_errors(path):
             content = f"{facts.st_size} bytes of {facts.st_mtime_ns} ns" if large else md5_of(path)
         noted = {"state": state, "content": content}
-        with atomic_path(notes) as temporary:
+        with disk_errors(notes.parent), atomic_path(notes) as temporary:
             temporary.write_text(json.dumps(known | {where: noted}, indent=2) + "\n")
     return noted["content"]
 
