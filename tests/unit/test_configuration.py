@@ -318,6 +318,14 @@ def test_a_folder_without_a_pretrained_model_is_found_before_a_job_starts(tmp_pa
     complete(merged(entry), SCHEMA)
 
 
+def test_a_file_where_a_folder_is_needed_is_named(tmp_path):
+    (tmp_path / "taken").touch()
+    found = lines_of({"data_dir": str(tmp_path / "taken"), "results_dir": str(tmp_path / "taken/by/file")})
+    words = f"{tmp_path}/taken is a file, where a folder is needed"
+    assert found == {"data_dir": words, "results_dir": words}
+    complete(merged({"data_dir": str(tmp_path / "free/for/use")}), SCHEMA)
+
+
 def test_folders_may_name_variables_and_the_home(monkeypatch):
     monkeypatch.setenv("SCRATCH", "/scratch/me")
     monkeypatch.setenv("HOME", "/home/me")

@@ -76,6 +76,8 @@ def complete(config: Mapping[str, Any], schema: dict[str, Any], to_run: bool = T
             lines.append(f"{key}: the environment has no variable {unset[0]}")
         elif set("{}") & set(config[key]) or not config[key].isprintable():
             lines.append(f"{key}: {config[key]!r} holds a brace or a line break, which Snakemake cannot have in a path")
+        elif (file := _file_in_the_way(Path(config[key]))) is not None:
+            lines.append(f"{key}: {file} is a file, where a folder is needed")
     if lines:
         raise UserError(
             "\n  ".join([f"mistakes in the configuration, {len(lines)}:", *lines])
@@ -93,6 +95,12 @@ def _plugin_mistakes(config: Mapping[str, Any]) -> list[str]:
     except UserError as mistakes:
         return [f"plugins: {mistake}" for mistake in str(mistakes).splitlines()]
     return []
+
+
+def _file_in_the_way(folder: Path) -> Path | None:
+    """The file that lies where a folder, or one that it is to lie in, is needed."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return None if there.is_dir() else there
 
 
 def _choose_one_way_to_the_images(dataset: dict[str, Any]) -> None:
