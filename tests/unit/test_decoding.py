@@ -390,6 +390,7 @@ WHITE_IS_ZERO, BLACK_IS_ZERO = (RGB_TAG[:-1] + bytes([value]) for value in (0, 1
         (tiff(WIDE, APART), "16 bits whose channels lie apart"),
         (tiff(WIDE[..., :2].astype(np.uint8), APART, extra=True, deflated=True), "grey whose channels lie apart"),
         (tiff(WIDE[..., :1].astype(np.uint8), SIGNED), "signed numbers"),
+        (tiff(WIDE[..., :1], {258: (12,)}), "12 bits"),
         (tiff(WIDE.astype(np.uint8), {**TOGETHER, 259: (34712,)}), "compression 34712"),
         (b"\0\0\0\x18ftypheic" + bytes(100), "HEIF"),
         (encoded(picture(1, 9, 9), "TIFF").replace(RGB_TAG, RGB_TAG[:-1] + b"\x63"), "pixel mode"),

@@ -106,6 +106,8 @@ def _misread_tiff(image: TiffImageFile) -> str | None:
     """The kind of an opened TIFF if it is one of those that Pillow reads wrongly."""
     tags = image.tag_v2
     bits = tags.get(BITSPERSAMPLE, (1,))
+    if image.mode in SIXTEEN_BIT_MODES and bits[0] != 16:  # the numbers come as they are, not as shares of 2^16
+        return f"{bits[0]} bits"
     if image.mode == "I;16" and not tags.get(PHOTOMETRIC_INTERPRETATION, 1):
         return "16 bits whose white is 0"
     if image.mode in EIGHT_BIT_MODES and SIGNED in tags.get(SAMPLEFORMAT, ()):
