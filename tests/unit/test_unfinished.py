@@ -1,5 +1,6 @@
 """What is told of a study that could not be made in full: nothing that lies there from an earlier configuration."""
 
+import errno
 from pathlib import Path
 
 import pandas as pd
@@ -50,6 +51,18 @@ def test_old_numbers_of_what_is_to_be_done_again_are_left_out(study, capsys):
     assert page.count(OUTDATED) >= 3
     assert f"vae seed 0 did not finish, stage train: {OUTDATED}" in capsys.readouterr().out
     assert pd.isna(pd.read_csv(tables / "budget.csv").set_index("run").loc["vae", "parameters"])
+
+
+def test_a_disk_that_is_full_here_too_is_one_line(study, capsys, monkeypatch):
+    def draw(shown, folder):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("vaebench.report.unfinished.draw_all", draw)
+    folder = summarise(study, {"vae": {"0": "train"}})
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "not complete" in line]
+    assert line.startswith(
+        f"Tables, figures and report of the finished trainings are not complete in {folder}: no space"
+    )
 
 
 def test_nothing_is_written_where_nothing_is_finished(study, capsys):

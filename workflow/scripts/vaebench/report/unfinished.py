@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from vaebench.base.errors import UserError
+from vaebench.base.failures import full_disk_as_user_error
 from vaebench.base.formats import stamped
 from vaebench.base.layout import runs_folder, state_folder, training_folder
 from vaebench.base.log import last_line
@@ -49,7 +51,8 @@ def summarise_finished(study: Study, left: Unfinished, sources: ReportSources) -
     """Write tables, figures and report to `unfinished/` beside the study's tables, from the trainings that are done.
 
     `study` is the planned one; `sources` is what the report shows besides.
-    Without one finished training there is nothing to write, and only the reasons are printed.
+    Without one finished training there is nothing to write, and only the reasons are printed; so is what hinders the
+    writing, such as the full disk for which the study ended.
     """
     results = study.tables.parent
     planned = [(run, seed) for run in study.runs for seed in run.seeds]
@@ -63,6 +66,23 @@ def summarise_finished(study: Study, left: Unfinished, sources: ReportSources) -
     if not finished:
         print("No training has all its metrics yet: there is nothing to tabulate")
         return
+    output = results / "unfinished"
+    try:
+        with full_disk_as_user_error(output):
+            _write_finished(study, left, sources, finished, failures)
+    except UserError as error:
+        print(f"Tables, figures and report of the finished trainings are not complete in {output}: {error}")
+
+
+def _write_finished(
+    study: Study,
+    left: Unfinished,
+    sources: ReportSources,
+    finished: Sequence[tuple[str, int]],
+    failures: Sequence[Failure],
+) -> None:
+    """Write tables, figures and report of the finished trainings."""
+    results = study.tables.parent
     output = results / "unfinished"
     tables = output / "tables"
     folders = {(run, seed): training_folder(runs_folder(results), run, seed) for run, seed in finished}
