@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 import warnings
@@ -19,6 +20,7 @@ from vaebench.figures.drawing import DRAWINGS, draw, draw_all
 from vaebench.figures.listing import FIGURES
 from vaebench.figures.sheets import GAP, mosaic
 from vaebench.figures.style import HUES, look_of_vaebench, looks, save
+from vaebench.report.findings import sentences
 from vaebench.results.study import StudyPlan, study_of
 
 ROOT = Path(__file__).parents[2]
@@ -300,6 +302,17 @@ def test_vae_that_is_trained_alike_is_the_beta_of_one(tmp_path):
         other = runs["vae"] | {part: runs["vae"][part] | {"latent_dim": 8}}
         apart = study_of(replace(arguments["plan"], runs=runs | {"vae": other}), arguments["results"])
         assert list(apart.betas["beta_vae"]) == ["beta_vae-beta0.5", "beta_vae-beta4"]
+
+
+def test_a_beta_that_a_tuning_chose_is_the_one_that_is_shown(tmp_path):
+    arguments = build_study(tmp_path, (Fake("vae"), Fake("beta_vae", "BetaVAE", 0.9, 4.0)), seeds=(0,))
+    path = arguments["results"] / "runs/beta_vae-beta4/seed0/provenance.json"
+    content = json.loads(path.read_text())
+    content["spec"]["config"]["beta"] = 1.5
+    path.write_text(json.dumps(content))
+    study = study_of(**arguments)
+    assert study.betas == {"beta_vae": {"vae": 1.0, "beta_vae-beta4": 1.5}}
+    assert any(sentence.startswith("Raising β of beta_vae from 1 to 1.5 ") for sentence in sentences(study, []))
 
 
 def test_entry_with_a_beta_of_one_needs_no_vae(demo):

@@ -97,6 +97,36 @@ def test_a_run_is_the_row_that_asks_for_most_of_its_fields(study, values):
     assert table.loc["beta-VAE", "MSE"]["not_compared"] == "no run is this model (BetaVAE)"
 
 
+def rewritten(study, run, **parts):
+    """The provenance of all seeds of a run, with other parts of its specification."""
+    for path in study.tables.parent.glob(f"runs/{run}/*/provenance.json"):
+        content = json.loads(path.read_text())
+        content["spec"] |= parts
+        path.write_text(json.dumps(content))
+
+
+def test_a_pretrained_run_is_what_its_files_say_and_its_training_is_not_known(tmp_path, values):
+    arguments = build_study(tmp_path, FAKES, seeds=(0,), shape=(3, 16, 16))
+    run = "beta_vae-beta4"
+    planned = {"model": None, "config": {}, "pretrained": {"path": "elsewhere"}}
+    arguments["plan"].runs[run] |= planned
+    study = study_of(**arguments)
+    rewritten(study, run, model="BetaVAE", config={"beta": 4.0, "latent_dim": 32}, pretrained={"path": "elsewhere"})
+    table = table_of(study_of(**arguments), values)
+    assert table.loc["beta-VAE", "MSE"]["not_compared"] == "no run is this model (BetaVAE)"
+    row = table.loc["beta-VAE, 4", "MSE"]
+    assert row["run"] == run
+    told = "batch_size not known, theirs 64; latent_dim 32, theirs 64; Their images are flipped"
+    assert row["differs"] == f"filter lanczos, theirs bicubic; {told}"
+
+
+def test_what_a_tuning_chose_is_what_a_run_was_trained_with(study, values):
+    chosen = {"epochs": 70, "batch_size": 64, "learning_rate": 5e-4}
+    rewritten(study, "vae", config={"latent_dim": 64}, training=chosen)
+    row = table_of(study, values).loc["VAE", "MSE"]
+    assert row["differs"] == "filter lanczos, theirs bicubic; Their images are flipped"
+
+
 def test_what_cannot_be_compared_says_why_and_shows_no_number(study, values):
     table = table_of(study, values)
     reasons = {

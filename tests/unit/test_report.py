@@ -282,6 +282,17 @@ def test_pretrained_run_is_listed_by_its_models_name(tmp_path):
     assert subtitle(study_of(**arguments)) == "1 training, 1 pretrained model, seed 0"
 
 
+def test_a_runs_specification_is_what_it_was_trained_with(tmp_path):
+    arguments = build_study(tmp_path, DEMO[:1], seeds=(0,), shape=(3, 16, 16))
+    place = arguments["results"] / "runs" / "vae/seed0/provenance.json"
+    content = json.loads(place.read_text())
+    content["spec"]["training"]["learning_rate"] = 0.00375  # as a tuning chose it
+    place.write_text(json.dumps(content))
+    html = page_of(study_of(**arguments), tmp_path)
+    specification = html.split("<summary>Specification</summary>")[1].split("</details>")[0]
+    assert "<dt>learning_rate</dt><dd>0.00375</dd>" in specification
+
+
 def test_page_warns_of_a_correction_out_of_reach(demo):
     assert "With 3 seeds, Holm&#39;s correction over 15 pairs of runs reaches the level 0.05 only where" in demo[1]
     assert "trained models" not in " ".join(re.findall(r"<li>(.*?)</li>", demo[1]))

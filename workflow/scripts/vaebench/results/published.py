@@ -26,6 +26,7 @@ COLUMNS = (
     *("source", "where", "row", "column", "metric", "run", "model", "sampler", "ours", "ci_low", "ci_high", "n_seeds"),
     *("theirs", "difference", "not_compared", "differs", "not_stated", "citation"),
 )
+NOT_KNOWN = "not known"  # how a pretrained model was trained
 Row = dict[str, object]
 
 
@@ -162,9 +163,11 @@ def _differences(run: Run, value: PublishedValue) -> Iterator[str]:
 
 
 def _setting(run: Run, key: str) -> object:
-    """A setting of a run by its dotted key; a field that its configuration leaves out has the model's default."""
+    """A setting that a run was made with, by its dotted key; a field that is left out has the model's default."""
     section, _, name = key.partition(".")
-    given: Mapping[str, Any] = run.spec.get(section) or {}
+    if section == "training" and run.spec.get("pretrained"):
+        return NOT_KNOWN
+    given: Mapping[str, Any] = run.made_with.get(section) or {}
     if section == "config" and name not in given and run.model in MODELS:
         return MODELS[run.model].fields.get(name)
     return given.get(name)

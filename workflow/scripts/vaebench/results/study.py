@@ -41,8 +41,16 @@ class Run:
     @property
     def model(self) -> str:
         """The name of the model: of the configuration, or for a pretrained one what was found in its files."""
-        recorded = self.provenance.get("spec") or {}
-        return self.spec.get("model") or recorded.get("model") or "pretrained"
+        return self.made_with.get("model") or "pretrained"
+
+    @cached_property
+    def made_with(self) -> dict[str, Any]:
+        """`spec` as the first seed's provenance has it, with what a tuning chose; as planned before there is one.
+
+        Of a pretrained model it is what its files say, with an empty `training`: how it was trained is not known.
+        """
+        made = {**self.spec, **(self.provenance.get("spec") or {})}
+        return made | {"training": {}} if self.spec.get("pretrained") else made
 
     def path(self, seed: int, *parts: str) -> Path:
         """A file of one training."""
@@ -250,7 +258,7 @@ class Study:
         """
         series: dict[tuple[str, str], dict[str, float]] = {}
         for run in self.runs:
-            beta = (run.spec.get("config") or {}).get("beta")
+            beta = (run.made_with.get("config") or {}).get("beta")
             if beta is not None:
                 series.setdefault((run.entry, _all_but_beta(run)), {})[run.name] = float(beta)
         entries = Counter(entry for entry, _ in series)
