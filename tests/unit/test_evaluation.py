@@ -114,6 +114,8 @@ def test_a_mean_over_images_has_its_standard_error(run_it):
     for name in ("mse", "bce", "ssim", "gmsd"):
         assert frame.loc[name, "std_error"] == pytest.approx(per_image[name].sem(), rel=1e-9)
         assert frame.loc[name, "n"] == len(per_image)
+    for count in (15, 21, 500):  # the rounding of a mean of equal values is no spread
+        assert mean_of(np.full(count, 0.3)).std_error == 0
     one = mean_of(np.array([0.25]))
     assert one.value == 0.25
     assert np.isnan(one.std_error)

@@ -12,6 +12,7 @@ from vaebench.metrics.added import SETS, metrics_of
 from vaebench.metrics.distribution import Measured
 from vaebench.metrics.metric import Value
 from vaebench.metrics.set_names import frechet_name, kernel_name, prd_names
+from vaebench.metrics.standard_errors import mean_error
 from vaebench.models.batches import aligned_batches, conditions_beside
 from vaebench.models.inference import between, decode, encode, reconstruct
 
@@ -60,7 +61,7 @@ def memorisation(task: Task) -> dict[str, Value]:
     count = min(len(task.samples), task.limit)
     generated, held_out = np.split(distances, [count])
     (near, error), (reference, reference_error) = (
-        (float(part.mean()), distribution.mean_error(part)) for part in (generated, held_out)
+        (float(part.mean()), mean_error(part)) for part in (generated, held_out)
     )
     note = f"{count} generated and {len(held_out)} held-out against {len(task.train)} training images"
     values = {"nearest_train_distance": Value(near, count, error, note)}

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from vaebench.metrics.metric import GROUPS
+from vaebench.metrics.standard_errors import jackknife_error, mean_error
 
 KERNEL_SUBSETS, KERNEL_SUBSET_SIZE, KERNEL_SEED = 100, 1000, 2020  # torch-fidelity's settings, so the numbers agree
 BLOCK = 1024
@@ -101,26 +102,6 @@ def _groups(count: int) -> list[slice]:
     """Every tenth row, from each of the first ten, as the groups that are left out; fewer groups for few rows."""
     groups = min(GROUPS, count // 2)
     return [slice(start, None, groups) for start in range(groups)] if groups > 1 else []
-
-
-def jackknife_error(left_out: Sequence[float] | np.ndarray) -> float:
-    """Standard error of a statistic from its values without each of G groups: √((G-1)/G Σ (θ_g - mean)²)."""
-    if len(left_out) < 2:
-        return float("nan")
-    return 0.0 if _equal(left_out) else float(np.sqrt((len(left_out) - 1) * np.var(left_out)))
-
-
-def mean_error(values: np.ndarray) -> float:
-    """Standard error of the mean of independent values (n,): s / √n."""
-    if len(values) < 2:
-        return float("nan")
-    return 0.0 if _equal(values) else float(np.std(values, ddof=1) / np.sqrt(len(values)))
-
-
-def _equal(values: Sequence[float] | np.ndarray) -> bool:
-    """Whether values are one value to 12 digits, so that what they spread is the rounding of their mean."""
-    found = np.asarray(values, np.float64)
-    return bool(np.ptp(found) <= 1e-12 * np.abs(found).max())
 
 
 def kernel_distance(generated: np.ndarray, real: np.ndarray) -> Measured:

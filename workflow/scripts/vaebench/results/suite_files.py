@@ -18,6 +18,7 @@ from vaebench.base.formats import read_json, stamped, unstamped
 from vaebench.base.provenance import Environment, environment
 from vaebench.metrics.metric import CONDITIONAL, FACTORS, FITTED, LABELS, SUITES, Value
 from vaebench.metrics.registry import METRICS, describe
+from vaebench.metrics.standard_errors import mean_error
 from vaebench.models.feature_networks import FEATURE_NETWORKS
 
 COLUMNS = (
@@ -209,8 +210,7 @@ def mean_of(values: np.ndarray, note: str = "") -> Value:
     if bad:
         told = f"not a finite number for {bad} of {n} images"
         return Value(math.nan, n, note=f"{told}: {note}" if note else told)
-    error = float(np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else math.nan
-    return Value(float(np.mean(values)), n, error, note)
+    return Value(float(np.mean(values)), n, mean_error(values), note)
 
 
 def _check_registered(name: str) -> None:
