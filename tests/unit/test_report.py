@@ -262,6 +262,16 @@ def test_single_seed_is_judged_by_its_standard_errors_for_these_trained_models(t
     assert "not tested: a single seed without a standard error" in " ".join(said)
 
 
+def test_where_some_runs_have_one_seed_these_are_named(tmp_path):
+    """As of a pretrained model beside trained ones: the others' differences hold for other trainings."""
+    fakes = (Fake("vae", badness=0.2), Fake("other", badness=0.5), Fake("given", badness=0.8, failed=(1, 2)))
+    study = study_of(**build_study(tmp_path, fakes, shape=(3, 16, 16)))
+    said = sentences(study, verdicts(study, 0.95))[0]
+    assert said.startswith(
+        "Reconstruction: of the one trained model of given and trainings of the other runs, vae is best by MSE"
+    )
+
+
 def test_page_says_what_one_seed_can_tell(tmp_path):
     _, html = written(tmp_path, DEMO[:3], seeds=(0,))
     assert "of these three trained models, " in html

@@ -19,6 +19,7 @@ SUITE_TITLES = {
     "likelihood": "Likelihood",
 }
 GRADES = {"clear": "told apart from all", "open": "not told apart", "unknown": "not tested"}
+MOST_NAMED = 4  # runs in one sentence
 UNLIKE_RATES = 2  # ratio of the highest to the lowest rate from which on the report says so
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -29,8 +30,8 @@ class Verdict:
 
     `rivals` are the runs that the best is not told apart from; `grade` is `clear` when there are none, `open` when
     there are, `unknown` when the best two could not be tested. `difference` is best minus runner-up, None where it was
-    not tested. `single` is whether one of the runs compared has one seed, so that all is said of trained models.
-    `compared` is how many runs have a value.
+    not tested. `single` are the runs with a value of one seed alone: what is said of them is said of that trained
+    model. `compared` is how many runs have a value.
     """
 
     metric: str
@@ -41,7 +42,7 @@ class Verdict:
     difference: Interval | None
     rivals: tuple[str, ...]
     grade: str
-    single: bool
+    single: tuple[str, ...]
     compared: int
 
 
@@ -65,7 +66,7 @@ def _verdict(study: Study, name: str, alpha: float) -> Verdict | None:
     second = min((run for run in values if run != found.best), key=found.ranks.__getitem__)
     difference = study.difference(found.best, second, name)
     grade = "clear" if found.winner else "unknown" if difference is None else "open"
-    single = any(value.seeds == 1 for value in values.values())
+    single = tuple(run for run, value in values.items() if value.seeds == 1)
     first = values[found.best], second, values[second]
     return Verdict(name, found.best, *first, difference, found.rivals, grade, single, len(values))
 
@@ -109,9 +110,21 @@ def _winners(study: Study, found: Sequence[Verdict]) -> list[str]:
 
 
 def _scope(verdict: Verdict) -> str:
-    """What a statement is limited to where a run has a single training."""
-    count = NUMBERS[verdict.compared] if verdict.compared < len(NUMBERS) else verdict.compared
-    return f"of these {count} trained models, " if verdict.single else ""
+    """What a statement is limited to where runs have a single training: all of them, or some."""
+    if not verdict.single:
+        return ""
+    if len(verdict.single) == verdict.compared:
+        return f"of these {_count(verdict.compared)} trained models, "
+    return f"of the one trained model of {_named(verdict.single)} and trainings of the other runs, "
+
+
+def _count(runs: int) -> str:
+    return NUMBERS[runs] if runs < len(NUMBERS) else str(runs)
+
+
+def _named(runs: Sequence[str]) -> str:
+    """The runs by their names, or how many they are."""
+    return _listing(runs) if len(runs) <= MOST_NAMED else f"each of {_count(len(runs))} runs"
 
 
 def _evidence(verdict: Verdict) -> str:
@@ -121,7 +134,7 @@ def _evidence(verdict: Verdict) -> str:
     if verdict.grade == "clear":
         return "told apart from every other run"
     rivals = verdict.rivals
-    return f"not told apart from {_listing(rivals) if len(rivals) <= 4 else f'{len(rivals)} others'}"
+    return f"not told apart from {_listing(rivals) if len(rivals) <= MOST_NAMED else f'{len(rivals)} others'}"
 
 
 def _with_value(study: Study, verdict: Verdict) -> str:
