@@ -144,7 +144,8 @@ def in_words(frame: pd.DataFrame) -> list[str]:
     shared = [name for name, aspect in ASPECTS.items() if aspect.compared and name not in every]
     values = {name: _text(trained.iloc[0][name], ASPECTS[name].format) for name in shared}
     told = [f"{ASPECTS[name].heading.lower()} {value}" for name, value in values.items() if value != UNKNOWN]
-    sentences = [f"Equal for all runs: {'; '.join(told)}."] if told else []
+    every_run = "all runs" if len(trained) == len(frame) else "all runs that were trained here"
+    sentences = [f"Equal for {every_run}: {'; '.join(told)}."] if told else []
     for run, names in zip(trained["run"], differing, strict=True):
         if names:
             sentences.append(f"{run} differs in {', '.join(ASPECTS[name].heading.lower() for name in names)}.")
