@@ -154,7 +154,9 @@ def test_unknown_budgets_are_empty_with_the_reason_and_never_marked():
     assert list(found["differs"]) == ["", "", ""]
     assert ("–", False) in cells(found.reset_index())[1][1]
     assert in_words(found.reset_index())[0].startswith("Equal for all runs that were trained here: networks compact")
-    assert in_words(table(made_up("a"), made_up("b")).reset_index())[0].startswith("Equal for all runs: networks compact")
+    assert in_words(table(made_up("a"), made_up("b")).reset_index())[0].startswith(
+        "Equal for all runs: networks compact"
+    )
 
 
 def test_trials_that_nobody_stated_are_no_number_and_differ_from_stated_ones():

@@ -1,11 +1,13 @@
 """The rate of codes by either prior, against a source of known probabilities: never below, and close above."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from vaebench.evaluation.held_out import BOUNDS, rate_notes
 from vaebench.models.sampler_options import defaults_of
 from vaebench.sampling import pixelcnn, transformer
 
@@ -78,3 +80,19 @@ def test_the_rate_of_each_level_is_its_entropy_given_the_levels_before_it():
     assert excess.mean() > -5 * excess.std() / math.sqrt(len(excess))
     assert excess.mean() < 0.02 * most  # nothing can be known of the first level, and little is made up
     check(found[:, 1], nats_of_steps(codes[1100:]), places * ENTROPY_OF_STEP, most)
+
+
+def test_every_number_that_holds_the_rate_of_codes_says_under_which_prior():
+    posterior, settings = SimpleNamespace(codes=torch.zeros(1, 2, 2)), SimpleNamespace(split="test")
+    task = SimpleNamespace(code_nats=np.ones((3, 2)), sampler="pixelcnn", cooled="", settings=settings)
+    notes = rate_notes(SimpleNamespace(labels={}), posterior, task)
+    assert set(notes) == {"rate", "rate_bits", *BOUNDS}
+    assert set(notes.values()) == {"cross-entropy of the codes under the prior that draws them (pixelcnn)"}
+
+
+def test_images_whose_labels_nothing_was_drawn_for_are_the_reason_of_an_empty_rate():
+    posterior, settings = SimpleNamespace(codes=torch.zeros(1, 2, 2)), SimpleNamespace(split="test")
+    nats = np.array([[1.0, 2.0], [np.nan, np.nan], [3.0, 4.0]])
+    task = SimpleNamespace(code_nats=nats, sampler="pixelcnn", cooled="", settings=settings)
+    notes = rate_notes(SimpleNamespace(labels={"class": ["a", "b"]}), posterior, task)
+    assert notes["rate"].endswith("given class; no image was generated for the labels of 1 of them")

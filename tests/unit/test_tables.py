@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from vaebench.base.errors import UserError
-from vaebench.base.evaluation_settings import TRAINED_ON
+from vaebench.base.evaluation_settings import GIVEN, TRAINED_ON
 from vaebench.metrics.registry import METRICS
 from vaebench.results import pairwise
 from vaebench.results.statistics import StatisticsSettings
@@ -464,6 +464,21 @@ def test_the_registrys_units_and_arrows_head_the_columns(tmp_path):
     assert "| MSE ↓ | rate (nats/image) |" in (tables / "comparison.md").read_text()
     assert r"MSE $\downarrow$ & rate (nats/image)" in (tables / "comparison.tex").read_text()
     assert METRICS["rate"].unit == "nats/image"
+
+
+def test_a_conditional_model_is_said_to_leave_out_what_its_labels_cost(tmp_path):
+    metric_files, per_image = write_study(tmp_path / "runs")
+    for path in metric_files:
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+        bounds = rows[rows["metric"] == "mse"].assign(metric="neg_elbo", value="9.5", note="4 draws an image")
+        bounds.loc[bounds["run"] == "vqvae", "note"] += f"{GIVEN}class"
+        write_rows([*rows.to_dict("records"), *bounds.to_dict("records")], path)
+    runs_table(metric_files, tmp_path / "runs.csv")
+    summary(tmp_path / "runs.csv", per_image, tmp_path, SETTINGS, Expected(list(LEVELS)))
+    notes = pd.read_csv(tmp_path / "comparison.csv", keep_default_na=False).set_index("run")["note"]
+    assert "vqvae is given labels: its rate and bounds leave out what these would cost" in notes["vqvae"]
+    assert "labels" not in notes["vae"]
+    assert sum("is given labels" in note for note in json.loads((tmp_path / "notes.json").read_text())) == 1
 
 
 def test_a_metric_that_a_model_was_trained_on_is_marked(tmp_path):

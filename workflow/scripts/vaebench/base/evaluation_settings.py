@@ -6,6 +6,7 @@ The Snakefile reads this module, so that nothing heavy is imported here.
 from dataclasses import dataclass
 
 TRAINED_ON = "the model was trained on the LPIPS of this network, which is no fair judge of it"  # a note on a value
+GIVEN = ", given "  # in the note on a conditional model's bounds, before the names of its labels
 
 
 @dataclass(frozen=True)

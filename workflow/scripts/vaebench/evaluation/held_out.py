@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaebench.base.evaluation_settings import GIVEN
 from vaebench.evaluation.measurement import BOUND, PRIOR, SAMPLED, Pass, Task
 from vaebench.metrics.latent import LatentSummary
 from vaebench.metrics.pairs import Compared
@@ -13,6 +14,7 @@ from vaebench.models.interface import Autoencoder
 from vaebench.models.posterior import Codes, Posterior
 
 CHOSEN_BY_EVAL = ("pixelcnn", "transformer")  # priors of codes whose epoch was chosen by the split eval
+BOUNDS = ("neg_elbo", "neg_elbo_bernoulli", "neg_elbo_density", "bits_per_dim")
 RECONSTRUCTED = "reconstructed/"  # before a feature network's name: of the reconstructions
 
 
@@ -40,15 +42,14 @@ def pass_over_images(task: Task, summary: LatentSummary) -> Pass:
 def rate_notes(model: Autoencoder, posterior: Posterior, task: Task) -> dict[str, str]:
     """Notes on a model's rate and on its negative ELBO, by metric; `posterior` is that of any images."""
     if posterior.codes is not None:
-        return dict.fromkeys(("rate", "rate_bits", "neg_elbo", "neg_elbo_density"), _note_on_codes(model, task))
+        return dict.fromkeys(("rate", "rate_bits", *BOUNDS), _note_on_codes(model, task))
     if posterior.is_point:
         return {}
     draws = task.settings.elbo_draws
     drawn = f"{draws} draw{'s' * (draws > 1)} an image"
-    bounds = ("neg_elbo", "neg_elbo_bernoulli", "neg_elbo_density", "bits_per_dim")
-    notes = dict.fromkeys((*bounds, "distortion"), drawn)
+    notes = dict.fromkeys((*BOUNDS, "distortion"), drawn)
     if model.labels:
-        notes = {name: f"{note}, given {', '.join(model.labels)}" for name, note in notes.items()}
+        notes = {name: f"{note}{GIVEN}{', '.join(model.labels)}" for name, note in notes.items()}
     if model.likelihood != "gaussian":
         notes["neg_elbo"] += f"; the model was trained on the {model.likelihood.title()} likelihood"
     if posterior.kl() is not None:
@@ -56,7 +57,7 @@ def rate_notes(model: Autoencoder, posterior: Posterior, task: Task) -> dict[str
     rate = f"{posterior.estimate}, {drawn}"
     if unknown := posterior.why_no_rate():
         rate = unknown
-        notes |= dict.fromkeys(bounds, unknown)
+        notes |= dict.fromkeys(BOUNDS, unknown)
     return notes | {"rate": rate, "rate_bits": rate}
 
 
@@ -66,12 +67,18 @@ def _note_on_codes(model: Autoencoder, task: Task) -> str:
         return "the samples hold no prior of the codes: generate them again"
     note = f"cross-entropy of the codes under the prior that draws them ({task.sampler})"
     if model.labels:
-        note += f", given {', '.join(model.labels)}"
+        note += f"{GIVEN}{', '.join(model.labels)}"
     if task.cooled:
         note += f", at temperature 1; they are drawn with {task.cooled}"
     if task.settings.split == "eval" and task.sampler in CHOSEN_BY_EVAL:
         note += ", which these images helped to choose"
-    return note
+    return note + labels_not_drawn(model, task.code_nats)
+
+
+def labels_not_drawn(model: Autoencoder, nats: np.ndarray) -> str:
+    """What a note says of images that have no nats, (n, ...), since none were drawn for their labels; else empty."""
+    missing = int(np.isnan(nats).reshape(len(nats), -1).any(1).sum())
+    return f"; no image was generated for the labels of {missing} of them" if model.labels and missing else ""
 
 
 def _posterior_values(

@@ -15,7 +15,7 @@ from vaebench.base.layout import SPLITS
 from vaebench.base.npz import open_array, pixels_sha256, read_manifest
 from vaebench.base.values import from_dict
 from vaebench.evaluation.generated import memorisation, pass_over_samples, set_values
-from vaebench.evaluation.held_out import pass_over_images, rate_notes
+from vaebench.evaluation.held_out import labels_not_drawn, pass_over_images, rate_notes
 from vaebench.evaluation.measurement import LIKELIHOOD, Pass, Task, check_weights, load_networks
 from vaebench.metrics.added_values import latent_values
 from vaebench.metrics.dists import Dists
@@ -199,7 +199,8 @@ def add_generation(task: Task, suites: Suites, held_out: Pass) -> None:
     suites.add(set_values(task, held_out, generated), count)
     suites.add(memorisation(task), count)
     if task.latent_nats is not None:
-        suites.add({"latent_nats": mean_of(task.latent_nats, f"by {task.sampler}")}, len(task.latent_nats))
+        note = f"by {task.sampler}{labels_not_drawn(task.model, task.latent_nats)}"
+        suites.add({"latent_nats": mean_of(task.latent_nats, note)}, len(task.latent_nats))
     if task.model.labels:
         from vaebench.evaluation.obedience import obedience
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from vaebench.base.errors import UserError
-from vaebench.base.evaluation_settings import TRAINED_ON
+from vaebench.base.evaluation_settings import GIVEN, TRAINED_ON
 from vaebench.base.files import atomic_path
 from vaebench.metrics.registry import METRICS, describe
 from vaebench.results.pairwise import pairwise, reach_notes, seed_notes, single_seed_note
@@ -94,8 +94,9 @@ def summary(
     pairs = pairwise(values, per_image, contexts, order, settings)
     mixtures, lost = mixture_notes(contexts), seed_notes(values, order)
     notes = [*mixtures, *reach_notes(pairs, 1 - settings.confidence), *single_seed_note(values), *lost.values()]
-    trained = trained_notes(values, order)
-    notes += [*failure_notes(expected.failures, order, values), *precision_note(contexts), *trained.values()]
+    trained, given = trained_notes(values, order), conditional_notes(values, order)
+    notes += [*failure_notes(expected.failures, order, values), *precision_note(contexts)]
+    notes += [*trained.values(), *given.values()]
     measured = Measured(values, pairs, order, settings)
     tables = [wide_table("comparison", [name for name, entry in METRICS.items() if entry.headline], measured)]
     for info in TABLES.values():
@@ -105,7 +106,8 @@ def summary(
         if info.suites == ("generation",) and expected.samplers:
             tables[-1].frame.insert(1, "sampler", [expected.samplers.get(run, "") for run in order])
     outputs_folder.mkdir(parents=True, exist_ok=True)
-    own = {run: " ".join(told[run] for told in (lost, trained) if run in told) for run in {*lost, *trained}}
+    kinds = (lost, trained, given)
+    own = {run: " ".join(told[run] for told in kinds if run in told) for run in {*lost, *trained, *given}}
     remarks = _row_notes(order, expected.failures, mixtures, values, own)
     for table in tables:
         frame = table.frame.assign(note=table.frame["run"].map(remarks))
@@ -187,6 +189,13 @@ def trained_notes(values: pd.DataFrame, order: list[str]) -> dict[str, str]:
     """Notes by run: its model was trained on the features of a network that also measures it."""
     judged = set(values["run"][values["note"].str.contains(TRAINED_ON, regex=False)])
     return {run: f"{run} was trained on the network of some of its metrics (‡)." for run in order if run in judged}
+
+
+def conditional_notes(values: pd.DataFrame, order: list[str]) -> dict[str, str]:
+    """Notes by run: its model is given labels, which its bounds take for known."""
+    given = set(values["run"][(values["metric"] == "neg_elbo") & values["note"].str.contains(GIVEN, regex=False)])
+    told = "is given labels: its rate and bounds leave out what these would cost."
+    return {run: f"{run} {told}" for run in order if run in given}
 
 
 def precision_note(contexts: Sequence[Context]) -> list[str]:
