@@ -92,6 +92,19 @@ def test_of_one_image_no_variance_is_known_and_none_collapsed():
     assert summary.arrays() == {}
 
 
+@pytest.mark.parametrize(("name", "gaussian"), [("VAMP", True), ("VAE_IAF", False), ("SVAE", False)])
+def test_the_variance_of_modes_alone_is_called_so(name, gaussian):
+    """The figure of the aggregate posterior adds noise to the stored means where it is told its variance: not to those
+    that a flow has moved."""
+    summary = summarise(default_model(name), X, 4)
+    found = summary.metrics()["aggregate_variance"]
+    assert found.value == pytest.approx(summary.arrays()["posterior_means"].astype(float).var(0).mean(), rel=1e-4)
+    assert found.note == "of the posteriors' modes alone, whose variance is not added"
+    assert ("posterior_log_variances" in summary.arrays()) == gaussian
+    for known in ("VAE", "AE"):
+        assert summarise(default_model(known), X, 4).metrics()["aggregate_variance"].note == ""
+
+
 def test_codebook_metrics_are_counts_and_entropy():
     assert codebook_metrics(np.array([5, 5, 5, 5, 0])) == {"codebook_perplexity": pytest.approx(4), "codes_used": 4}
     assert codebook_metrics(np.array([0, 9])) == {"codebook_perplexity": pytest.approx(1), "codes_used": 1}

@@ -75,7 +75,7 @@ def latent_dimensions(study: Study) -> Figure:
 def aggregate_quantiles(arrays: dict[str, np.ndarray], seed: int = 0) -> np.ndarray:
     """Quantiles (5, L) of z drawn once from q(z|x) for every stored x: of the aggregate posterior, per dimension.
 
-    Without stored variances the posterior means themselves are used (a deterministic encoder).
+    Without stored variances the modes themselves are used (of a deterministic encoder, and where q is no Gaussian).
     """
     z = arrays["posterior_means"].astype(np.float64)
     if "posterior_log_variances" in arrays:

@@ -7,7 +7,7 @@ of them at a time (the delete-a-group jackknife, Shao and Wu 1989). A bootstrap 
 their own nearest neighbours.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np

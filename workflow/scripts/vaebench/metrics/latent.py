@@ -12,6 +12,7 @@ from vaebench.models.posterior import Posterior, finite_rows
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. 2016: a dimension is active when the variance of its mean over images exceeds it
 COLLAPSED_SHARE = 0.1
+MODES_ALONE = "of the posteriors' modes alone, whose variance is not added"
 CODEBOOK = ("codebook_perplexity", "codes_used")
 
 
@@ -60,6 +61,7 @@ class LatentSummary:
         self.codebook = codebook
         self.code_usage: np.ndarray | None = None
         self.images, self.not_finite = 0, 0
+        self.modes_alone = False
 
     def update(self, posterior: Posterior, latent: Tensor) -> None:
         """Take in a batch: its posterior, and the latents (B, ...) that were decoded."""
@@ -72,6 +74,7 @@ class LatentSummary:
             self.code_usage = usage if self.code_usage is None else self.code_usage + usage
             return
         valid = finite_rows(latent)
+        self.modes_alone |= not posterior.is_point and posterior.kl_per_dimension() is None
         self.location.update(latent.flatten(1).double().cpu().numpy())
         log_variance, kl = posterior.spread(), posterior.kl_per_dimension()
         if kl is not None and log_variance is not None:
@@ -90,8 +93,9 @@ class LatentSummary:
         """The metrics that apply, by name; NaN with the reason where an encoding was not finite."""
         note = f"the encoder's answer is not finite for {self.not_finite} of {self.images} images"
         note = note if self.not_finite else "needs two images"
+        known = {"aggregate_variance": MODES_ALONE} if self.modes_alone else {}
         return {
-            name: Value(float(value), self.images, note="" if np.isfinite(value) else note)
+            name: Value(float(value), self.images, note=known.get(name, "") if np.isfinite(value) else note)
             for name, value in self._values().items()
         }
 

@@ -98,7 +98,8 @@ def latent() -> list[Metric]:
             unit="",
             higher_is_better=None,
             range="[0, ∞)",
-            formula="mean over dimensions of Var_x(μ) + E_x σ²; 1 for the prior",
+            formula="mean over dimensions of Var_x(μ) + E_x σ²; 1 for the prior; Var_x alone, of the modes, for "
+            "posteriors that are no Gaussian beside the prior N(0, I), as the note says",
             applies_to="models with a vector latent",
         ),
         metric(

@@ -40,7 +40,7 @@ class Posterior(ABC):
         """One draw from q(z|x) for each image, (B, ...)."""
 
     def spread(self) -> Tensor | None:
-        """ln σ² of the Gaussian that the encoder gives, in the shape of its mean; None where there is no Gaussian."""
+        """ln σ² of the Gaussian that latents are drawn from, in the shape of its mean; None where it is none."""
         return None
 
     @property

@@ -11,9 +11,9 @@ from vaebench.results.table_pages import Page, escape, latex_page, markdown_page
 
 TITLE = "Against the literature"
 LEGEND = (
-    "Ours: mean over seeds ± half its interval, of one seed over images or samples. Nothing is compared whose data, crop, size, split, feature network or "
-    "counts are not the source's. What differs otherwise, and what the source does not state, is named. "
-    "published.csv has the citation of every value."
+    "Ours: mean over seeds ± half its interval, of one seed over images or samples. Nothing is compared whose data, "
+    "crop, size, split, feature network or counts are not the source's. What differs otherwise, and what the source "
+    "does not state, is named. published.csv has the citation of every value."
 )
 
 

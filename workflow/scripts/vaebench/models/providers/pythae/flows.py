@@ -41,6 +41,10 @@ class Flow(Gaussian):
         ratio = self._log_ratio(noise, z, -log_determinant.double())
         return z, torch.full_like(ratio, torch.nan) if self.folds else ratio
 
+    def spread(self) -> Tensor | None:
+        """None: what the flow makes of the Gaussian is none."""
+        return None
+
     def kl_per_dimension(self) -> Tensor | None:
         """None: the flow mixes the dimensions."""
         return None

@@ -26,10 +26,6 @@ class WrappedNormal(Posterior):
     log_variance: Tensor
     model: "Model"
 
-    def spread(self) -> Tensor | None:
-        """ln σ² in the tangent space."""
-        return self.log_variance
-
     def mode(self) -> Tensor:
         """The location."""
         return self.mean
