@@ -119,7 +119,7 @@ def test_a_run_without_a_finite_rate_is_a_level_line(tmp_path):
     assert study.interval("ae", "rate") is None
     figure, level = draw(study, "rate_distortion"), study.interval("ae", "distortion").mean
     assert line(panel(figure, "distortion"), "ae").get_ydata() == pytest.approx([level] * 2)
-    assert "ae (no finite rate)" in texts(figure)
+    assert "ae (no rate)" in texts(figure)
 
 
 def test_ranks_follow_the_direction_of_each_metric(demo):
@@ -313,6 +313,21 @@ def test_a_beta_that_a_tuning_chose_is_the_one_that_is_shown(tmp_path):
     study = study_of(**arguments)
     assert study.betas == {"beta_vae": {"vae": 1.0, "beta_vae-beta4": 1.5}}
     assert any(sentence.startswith("Raising β of beta_vae from 1 to 1.5 ") for sentence in sentences(study, []))
+
+
+def test_where_one_seed_of_each_run_is_left_the_figure_says_what_its_intervals_are(tmp_path, demo):
+    fakes = (Fake("vae", failed=(1,)), Fake("other", badness=0.8, failed=(0,)))
+    told = "one seed per run: intervals are over images or samples, for these trained models"
+    study = study_of(**build_study(tmp_path, fakes, seeds=(0, 1), shape=(3, 16, 16)))
+    assert draw(study, "ranks").get_suptitle() == told
+    assert draw(demo, "ranks").get_suptitle() == ""
+
+
+@pytest.mark.parametrize("name", [figure.name for figure in FIGURES.values() if figure.images] + [
+    "image_errors", "latent_dimensions", "aggregate_posterior", "codebook",
+])  # fmt: skip
+def test_a_figure_of_one_training_says_which(name):
+    assert "Of a run with several seeds the first is shown" in (ROOT / f"workflow/report/{name}.rst").read_text()
 
 
 def test_entry_with_a_beta_of_one_needs_no_vae(demo):

@@ -77,6 +77,7 @@ def test_ms_ssim_tells_its_scales():
     assert reconstruction.scales_note((64, 64)) == (
         "3 scales (sides 64, 32, 16), weights 0.0448, 0.2856, 0.3001 scaled to sum 1"
     )
+    assert reconstruction.scales_of((62, 45)) == [45, 23, 12]  # as piq halves them: none is below the window's 11
     assert reconstruction.scales_note((200, 161)) == "the five scales of Wang et al. 2003"
     assert PairMetrics((3, 64, 64), [], [], {}).notes["ms_ssim"].startswith("3 scales")
     assert [len(reconstruction.scales_of((side, 999))) for side in (20, 21, 40, 41, 160, 161)] == [1, 2, 2, 3, 4, 5]

@@ -130,7 +130,7 @@ def _points(study: Study, rates: dict[str, Interval | None], metric: str) -> Poi
 
 
 def _draw_points(axes: Axes, points: Points, look: dict[str, Look]) -> None:
-    """A point per run with a rate; a run without one is a level line, since only its distortion is finite."""
+    """A point per run with a rate; a run without one is a level line: it is infinite, or not known."""
     rates = sorted(rate.mean for rate, _ in points.values() if rate)
     crowded_right = bool(rates) and sum(rate > (rates[0] + rates[-1]) / 2 for rate in rates) > len(rates) / 2
     end, side = (0.005, "left") if crowded_right else (0.995, "right")
@@ -150,7 +150,7 @@ def _draw_points(axes: Axes, points: Points, look: dict[str, Look]) -> None:
             )
         else:
             axes.axhline(value.mean, color=one.color, ls=(0, (4, 2)), lw=0.9, zorder=0, gid=name)
-            words, across = f"{name} (no finite rate)", axes.get_yaxis_transform()
+            words, across = f"{name} (no rate)", axes.get_yaxis_transform()
             axes.text(end, value.mean, words, color=one.ink, fontsize=6, ha=side, va="bottom", transform=across)
 
 

@@ -160,8 +160,8 @@ def last_line(every: Sequence[Axes], across: int) -> Sequence[Axes]:
 
 
 def note_single_seed(figure: Figure, study: Study) -> None:
-    """Say at the top what the intervals are, where every run has a single seed."""
-    if all(len(run.seeds) == 1 for run in study.runs):
+    """Say at the top what the intervals are, where no run has several trained seeds."""
+    if all(len(run.trained) < 2 for run in study.runs):
         told = "one seed per run: intervals are over images or samples, for these trained models"
         figure.suptitle(told, x=0.995, ha="right", fontsize=6.5, color=MUTED)
 

@@ -71,7 +71,7 @@ def scales_of(size: Sequence[int]) -> list[int]:
     """
     side = min(size)
     fitting = [k for k in range(len(SCALE_WEIGHTS)) if side >= (SSIM_WINDOW - 1) * 2**k + 1]
-    return [side // 2**k for k in fitting]
+    return [-(-side // 2**k) for k in fitting]  # an odd side is padded before it is halved
 
 
 def scales_note(size: Sequence[int]) -> str:
