@@ -281,16 +281,31 @@ def test_mid_points_lie_between_labels_too(tmp_path):
 
 def test_balanced_accuracy_is_the_mean_over_the_values():
     truth, answers = np.array([0, 0, 0, 0, 1, 1]), np.array([0, 0, 0, 1, 1, 0])
-    value, error = balanced_accuracy(truth, answers)
+    value, deviations = balanced_accuracy(truth, answers)
     assert value == pytest.approx((3 / 4 + 1 / 2) / 2)
-    assert error == pytest.approx(((3 / 4 * 1 / 4) / 4 + (1 / 2 * 1 / 2) / 2) ** 0.5 / 2)
+    assert np.linalg.norm(deviations) == pytest.approx(((3 / 4 * 1 / 4) / 4 + (1 / 2 * 1 / 2) / 2) ** 0.5 / 2)
 
 
 def test_an_accuracy_of_one_has_no_known_error():
-    scores = {"class": balanced_accuracy(np.arange(10), np.arange(10)), "Smiling": (0.9, 0.03)}
+    scores = {"class": balanced_accuracy(np.arange(10), np.arange(10)), "Smiling": (0.9, np.full(10, 0.03 / 10**0.5))}
     found = _told("condition_accuracy", scores, 10, "")
     assert math.isnan(found["condition_accuracy/class"].std_error)
     assert found["condition_accuracy"].std_error == pytest.approx(0.015)
+
+
+def test_labels_that_say_the_same_of_each_image_are_no_two_samples():
+    """Two copies of a label have the error of one; two that are told independently that of a mean of two."""
+    random, count = np.random.default_rng(0), 4000
+    truth, right = random.integers(2, size=(2, count)), random.random((2, count)) < 0.8
+    one, other = (
+        balanced_accuracy(label, np.where(told, label, 1 - label)) for label, told in zip(truth, right, strict=True)
+    )
+    error = _told("condition_accuracy", {"a": one}, count, "")["condition_accuracy"].std_error
+    copies = _told("condition_accuracy", {"a": one, "b": one}, count, "")
+    assert copies["condition_accuracy"].std_error == pytest.approx(error, rel=1e-12)
+    apart = _told("condition_accuracy", {"a": one, "b": other}, count, "")
+    # of 4,000 products of independent deviations the mean is within 5 / √4000 of 0, relative to their squares'
+    assert apart["condition_accuracy"].std_error ** 2 == pytest.approx(error**2 / 2, rel=0.16)
 
 
 COUNTS = {"train": (0, 400), "eval": (1000, 40), "test": (1200, 200)}

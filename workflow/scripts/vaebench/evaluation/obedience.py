@@ -51,25 +51,32 @@ def obedience(task: Task) -> dict[str, Value]:
     return values
 
 
-def balanced_accuracy(truth: np.ndarray, answers: np.ndarray) -> tuple[float, float]:
-    """The mean over the values in `truth` of the share of each that is recognised, and its standard error."""
-    found = [(answers[truth == value] == value) for value in np.unique(truth)]
-    shares = [float(right.mean()) for right in found]
-    variances = [share * (1 - share) / len(right) for share, right in zip(shares, found, strict=True)]
-    return float(np.mean(shares)), math.sqrt(sum(variances)) / len(shares)
+def balanced_accuracy(truth: np.ndarray, answers: np.ndarray) -> tuple[float, np.ndarray]:
+    """The mean over the values in `truth` of the share of each that is recognised, and by how much each image moves it.
+
+    The latter, (n,), are deviations whose sum is 0; the root of the sum of their squares is the standard error.
+    """
+    values = np.unique(truth)
+    shares, deviations = [], np.zeros(len(truth))
+    for value in values:
+        right = answers[truth == value] == value
+        shares.append(float(right.mean()))
+        deviations[truth == value] = (right - right.mean()) / (len(right) * len(values))
+    return float(np.mean(shares)), deviations
 
 
-def _told(name: str, scores: Mapping[str, tuple[float, float]], count: int, note: str) -> dict[str, Value]:
+def _told(name: str, scores: Mapping[str, tuple[float, np.ndarray]], count: int, note: str) -> dict[str, Value]:
     """The rows of one metric: the mean over the labels, and each of several labels.
 
-    Where all shares are 0 or 1 nothing tells how far off they are: there is no standard error.
+    The labels are of the same images, so that an image's deviations are added before they are squared. Where all shares
+    are 0 or 1 nothing tells how far off they are: there is no standard error.
     """
-    means, errors = zip(*scores.values(), strict=True)
-    error = math.sqrt(sum(each**2 for each in errors)) / len(errors)
-    rows = {name: (float(np.mean(means)), error)}
+    means, deviations = zip(*scores.values(), strict=True)
+    rows = {name: (float(np.mean(means)), np.mean(deviations, axis=0))}
     if len(scores) > 1:
         rows |= {f"{name}/{label}": score for label, score in scores.items()}
-    return {row: Value(value, count, error or math.nan, note) for row, (value, error) in rows.items()}
+    errors = {row: float(np.linalg.norm(moved)) for row, (_, moved) in rows.items()}
+    return {row: Value(value, count, errors[row] or math.nan, note) for row, (value, _) in rows.items()}
 
 
 def _features(images: np.ndarray, device: str) -> np.ndarray:
