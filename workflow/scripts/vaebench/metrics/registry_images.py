@@ -154,7 +154,8 @@ def self_consistency(entry: Metric) -> Metric:
 
 def objectives() -> list[Metric]:
     """The negative ELBO with its parts, and the terms that VAEGAN is trained on."""
-    nats, mean = "nats/image", "mean over evaluation.elbo_draws draws of z from q(z|x), x̂(z) not clamped"
+    nats, drawn = "nats/image", "mean over evaluation.elbo_draws draws of z from q(z|x)"
+    mean = f"{drawn}, x̂(z) not clamped"
     vaegan = {
         "feature_recon": "½ Σ (D_l(x) - D_l(x̂))² in layer l of the discriminator, summed over features",
         "encoder_loss": "feature_recon + KL",
@@ -184,7 +185,7 @@ def objectives() -> list[Metric]:
             higher_is_better=False,
             suite="reconstruction",
             range="(-∞, ∞)",
-            formula=f"-Σ x ln x̂(z) + (1-x) ln(1-x̂(z)) + rate, x̂ clamped to [1e-7, 1-1e-7]; {mean}",
+            formula=f"-Σ x ln x̂(z) + (1-x) ln(1-x̂(z)) + rate, x̂ clamped to [1e-7, 1-1e-7]; {drawn}",
             applies_to=BERNOULLI,
             headline=True,
             per_image=True,
@@ -197,9 +198,9 @@ def objectives() -> list[Metric]:
             higher_is_better=False,
             suite="reconstruction",
             range="(-∞, ∞)",
-            formula=f"-ln p(x|z) + rate, of the density that the model was trained on, with its constants: N(x̂(z), I) "
-            f"unless it has a scale of its own; {mean}",
-            applies_to="models trained on a Gaussian or Laplace density; none on cross-entropy",
+            formula=f"-ln p(x|z) + rate, of the density of the model's likelihood, with its constants: N(x̂(z), I) where it "
+            f"was trained on an error and names none; {mean}",
+            applies_to="models with a rate that are trained neither on cross-entropy nor on a mass",
             headline=True,
             per_image=True,
         ),
