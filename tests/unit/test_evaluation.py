@@ -153,9 +153,11 @@ def test_a_rule_s_files_and_parameters_become_one_job(labels):
 def test_values_by_the_network_of_a_loss_are_remarked():
     suites = Suites(TrainingIdentity("digits", "vae", "VAE", 0), settings_of(SETTINGS), {}, 21)
     suites.add({"lpips_vgg": 0.1, "lpips_alex": 0.2, "mse": 0.3, "fd_vgg16": Value(1.0, 9, note="9 images")}, 21)
+    suites.add({"dists": 0.1, "self_dists": 0.1}, 21)  # in the same VGG16
     suites.remark(("vgg16",), "seen")
     notes = {name: found.note for name, found in suites.found.items()}
-    assert notes == {"lpips_vgg": "seen", "lpips_alex": "", "mse": "", "fd_vgg16": "9 images; seen"}
+    assert notes == {"lpips_vgg": "seen", "lpips_alex": "", "mse": "", "fd_vgg16": "9 images; seen", "dists": "seen",
+                     "self_dists": "seen"}  # fmt: skip
     suites.remark((), "never")
     assert {name: found.note for name, found in suites.found.items()} == notes
 

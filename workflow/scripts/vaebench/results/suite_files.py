@@ -34,6 +34,7 @@ COLUMNS = (
     "n",
     "note",
 )
+OTHER_PAIRS = {"dists": "vgg16"}  # metrics of pairs of images by a fixed network, beside LPIPS
 CONTEXT_KEY = b"vaebench"
 
 
@@ -118,9 +119,10 @@ class Suites:
 
     def remark(self, networks: Collection[str], remark: str) -> None:
         """Add `remark` to the note of each value that one of these fixed networks gave."""
-        backbones = tuple(f"lpips_{FEATURE_NETWORKS[name].backbone}" for name in networks)
+        of_pairs = [f"lpips_{FEATURE_NETWORKS[name].backbone}" for name in networks]
+        of_pairs += [pair for pair, network in OTHER_PAIRS.items() if network in networks]
         for name, found in self.found.items():
-            if describe(name).features in networks or name.endswith(backbones):
+            if describe(name).features in networks or name.endswith(tuple(of_pairs)):
                 self.found[name] = replace(found, note=f"{found.note}; {remark}" if found.note else remark)
 
     def rows(self, suite: str) -> list[dict[str, str | int]]:
