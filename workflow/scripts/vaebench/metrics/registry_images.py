@@ -198,8 +198,8 @@ def objectives() -> list[Metric]:
             higher_is_better=False,
             suite="reconstruction",
             range="(-∞, ∞)",
-            formula=f"-ln p(x|z) + rate, of the density of the model's likelihood, with its constants: N(x̂(z), I) where "
-            f"it was trained on an error and names none; {mean}",
+            formula=f"-ln p(x|z) + rate, of the density of the model's likelihood, with its constants: N(x̂(z), I) "
+            f"where it was trained on an error and names none; {mean}",
             applies_to="models with a rate that are trained neither on cross-entropy nor on a mass",
             headline=True,
             per_image=True,
