@@ -321,6 +321,18 @@ def test_metric_that_is_equal_for_all_runs_has_no_winner(tmp_path):
     assert "density_vgg16" in metrics
 
 
+def test_an_empty_cell_says_the_reason_that_was_found(tmp_path):
+    arguments = build_study(tmp_path, DEMO[:2], shape=(3, 16, 16))
+    tables = arguments["results"] / "tables"
+    values, comparison = (pd.read_csv(tables / f"{name}.csv") for name in ("runs", "comparison"))
+    reason = "not a finite number for 3 of 40 images"
+    values.loc[(values["run"] == "vae") & (values["metric"] == "mse"), ["value", "note"]] = [np.nan, reason]
+    comparison.loc[comparison["run"] == "vae", "mse_mean"] = np.nan
+    values.to_csv(tables / "runs.csv", index=False)
+    comparison.to_csv(tables / "comparison.csv", index=False)
+    assert f'<span title="{reason}">–</span>' in page_of(study_of(**arguments), tmp_path)
+
+
 def test_single_run_compares_nothing(tmp_path):
     _, html = written(tmp_path, (Fake("vae"),), seeds=(0,))
     assert "there is nothing to compare" in html

@@ -139,12 +139,8 @@ def _counts(study: Study, run: Run, value: PublishedValue, measured: Measurement
 
 def _why_missing(study: Study, run: Run, metric: str) -> str:
     """Why a run has no value of a metric: the note on it, or what it would take."""
-    found = study.values
-    if "metric" in found:
-        own = found[(found["run"] == run.name) & (found["metric"] == metric)]
-        notes = [str(note) for note in own["note"].dropna().unique() if note]
-        if notes:
-            return "; ".join(notes)
+    if notes := study.notes(run.name, metric):
+        return notes
     entry = describe(metric)
     if entry.features == "inception":
         return "not measured: it needs the official Inception file (weights.inception)"

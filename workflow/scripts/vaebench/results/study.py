@@ -226,6 +226,13 @@ class Study:
         found = self.values[judged & self.values["value"].notna()]
         return set(zip(found["run"], found["metric"], strict=True))
 
+    def notes(self, run: str, metric: str) -> str:
+        """What qualifies a run's values of a metric, or why there are none, from runs.csv; empty for nothing."""
+        if "note" not in self.values:
+            return ""
+        own = self.values[(self.values["run"] == run) & (self.values["metric"] == metric)]
+        return "; ".join(str(note) for note in own["note"].dropna().unique() if note)
+
     def ranks(self, metric: str) -> dict[str, float]:
         """The rank of each run by a headline metric, from comparison.csv; NaN where it has none."""
         column = self._comparison.get(f"{metric}_rank", pd.Series(dtype=float))
