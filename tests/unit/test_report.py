@@ -262,6 +262,16 @@ def test_single_seed_is_judged_by_its_standard_errors_for_these_trained_models(t
     assert "not tested: a single seed without a standard error" in " ".join(said)
 
 
+def test_a_run_that_shares_the_best_value_is_called_equal(tmp_path):
+    fakes = (Fake("vae", badness=0.2), Fake("twin", badness=0.2), Fake("poor", badness=0.9))
+    study = study_of(**build_study(tmp_path, fakes, shape=(3, 16, 16)))
+    found = {verdict.metric: verdict for verdict in verdicts(study, 0.95)}
+    assert (found["mse"].best, found["mse"].tied) == ("vae", ("twin",))
+    assert "(equal to twin)" in sentences(study, [found["mse"]])[0]
+    ahead = study_of(**build_study(tmp_path / "other", fakes[1:], shape=(3, 16, 16)))
+    assert verdicts(ahead, 0.95)[0].tied == ()
+
+
 def test_where_some_runs_have_one_seed_these_are_named(tmp_path):
     """As of a pretrained model beside trained ones: the others' differences hold for other trainings."""
     fakes = (Fake("vae", badness=0.2), Fake("other", badness=0.5), Fake("given", badness=0.8, failed=(1, 2)))

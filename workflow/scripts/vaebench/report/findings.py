@@ -28,10 +28,10 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight",
 class Verdict:
     """The best run of one headline metric, and what the study's tests say of its lead.
 
-    `rivals` are the runs that the best is not told apart from; `grade` is `clear` when there are none, `open` when
-    there are, `unknown` when the best two could not be tested. `difference` is best minus runner-up, None where it was
-    not tested. `single` are the runs with a value of one seed alone: what is said of them is said of that trained
-    model. `compared` is how many runs have a value.
+    `rivals` are the runs that the best is not told apart from, `tied` those of them with the same value; `grade` is
+    `clear` when there are none, `open` when there are, `unknown` when the best two could not be tested. `difference` is
+    best minus runner-up, None where it was not tested. `single` are the runs with a value of one seed alone: what is
+    said of them is said of that trained model. `compared` is how many runs have a value.
     """
 
     metric: str
@@ -41,6 +41,7 @@ class Verdict:
     second_value: Interval
     difference: Interval | None
     rivals: tuple[str, ...]
+    tied: tuple[str, ...]
     grade: str
     single: tuple[str, ...]
     compared: int
@@ -68,7 +69,8 @@ def _verdict(study: Study, name: str, alpha: float) -> Verdict | None:
     grade = "clear" if found.winner else "unknown" if difference is None else "open"
     single = tuple(run for run, value in values.items() if value.seeds == 1)
     first = values[found.best], second, values[second]
-    return Verdict(name, found.best, *first, difference, found.rivals, grade, single, len(values))
+    tied = tuple(run for run in found.rivals if found.ranks[run] == found.ranks[found.best])
+    return Verdict(name, found.best, *first, difference, found.rivals, tied, grade, single, len(values))
 
 
 def sentences(study: Study, found: Sequence[Verdict]) -> list[str]:
@@ -128,13 +130,21 @@ def _named(runs: Sequence[str]) -> str:
 
 
 def _evidence(verdict: Verdict) -> str:
-    """The tests' result on the best run's lead, as text."""
-    if verdict.grade == "unknown":
-        return "not tested: a single seed without a standard error, or no variance at all"
+    """The tests' result on the best run's lead, as text; before it those that have the same value."""
+    rivals = [run for run in verdict.rivals if run not in verdict.tied]
+    equal = f"equal to {_others(verdict.tied)}" if verdict.tied else ""
+    if equal and not rivals:
+        return equal
     if verdict.grade == "clear":
         return "told apart from every other run"
-    rivals = verdict.rivals
-    return f"not told apart from {_listing(rivals) if len(rivals) <= MOST_NAMED else f'{len(rivals)} others'}"
+    tested = "not tested: a single seed without a standard error, or no variance at all"
+    told = tested if verdict.grade == "unknown" else f"not told apart from {_others(rivals)}"
+    return f"{equal}; {told}" if equal else told
+
+
+def _others(runs: Sequence[str]) -> str:
+    """The runs by their names, or how many they are."""
+    return _listing(runs) if len(runs) <= MOST_NAMED else f"{len(runs)} others"
 
 
 def _with_value(study: Study, verdict: Verdict) -> str:
