@@ -212,6 +212,8 @@ def test_the_table_has_each_sampler_of_each_run(tmp_path):
         ("b", 1, "normal", True, 21),
     ]
     text = (tmp_path / "samplers.md").read_text()
+    assert "Rows are not tested against each other: nothing is bold." in text
+    assert "better than every other run" not in text
     rows = [line.split("|")[1:5] for line in text.splitlines() if line.startswith("| a") or line.startswith("| b")]
     assert [[cell.strip() for cell in row[:3]] for row in rows] == [
         ["a", "normal", "VAE"],

@@ -90,4 +90,4 @@ def _wide(
     frame = table.frame.assign(run=[run for run, _ in pairs])
     frame.insert(1, "sampler", [label for _, label in pairs])
     trained_on = {(run, metric) for pair, metric in table.trained_on for run in [pair.rpartition(" ")[0]]}
-    return replace(table, frame=frame, best={}, trained_on=trained_on)
+    return replace(table, frame=frame, best={}, trained_on=trained_on, compared=False)

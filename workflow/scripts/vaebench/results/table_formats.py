@@ -23,7 +23,8 @@ ARROWS = {True: ("↑", r"$\uparrow$"), False: ("↓", r"$\downarrow$"), None: (
 class Table:
     """One wide table: a row per run, or per run and `sampler`; for each metric the columns `{metric}_{part}`.
 
-    trained_on: run and metric, where the run's model was trained on what the metric measures.
+    trained_on: run and metric, where the run's model was trained on what the metric measures. compared: whether its
+    rows are tested against each other, so that the best may be bold.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Table:
     metrics: list[str]
     best: dict[str, str]
     trained_on: Collection[tuple[str, str]] = ()
+    compared: bool = True
 
     @property
     def single(self) -> bool:
@@ -74,6 +76,7 @@ def legend(table: Shown, settings: StatisticsSettings) -> str:
         )
         compared = "over trainings; with one seed, of these trained models"
     bold_face = f"Bold: better than every other run, each difference with p < {1 - confidence:.2g} ({compared})."
+    bold_face = bold_face if table.compared else "Rows are not tested against each other: nothing is bold."
     trained_on = f"{TRAINED} measured by the network that the model was trained on." if table.trained_on else ""
     return " ".join(filter(None, (intervals, bold_face, trained_on)))
 
