@@ -246,10 +246,10 @@ def test_any_name_becomes_one_that_a_line_of_text_can_hold():
     rng = random.Random(0)
     for _ in range(3000):
         raw = rng.randbytes(rng.randint(1, 12))
-        name = packed_names.canonical(packed_names.readable(raw))
+        name = packed_names.canonical_name(packed_names.readable(raw))
         assert name.encode().decode() == name
         assert len(f"{name}.".splitlines()) == 1
-        assert packed_names.canonical(name) == name or name.startswith("./")
+        assert packed_names.canonical_name(name) == name or name.startswith("./")
         assert list(packed_names.unpack(packed_names.pack([name]))) == [name]
 
 

@@ -79,7 +79,7 @@ def test_a_partition_says_what_was_written_into_it(rows, comma):
         path.write_text(header + "".join(f"{name}{separator}{split}\n" for name, split in rows), encoding="utf-8")
         found = read_partition(path)
     assert found.splits.tolist() == [split for _, split in rows]
-    assert list(packed_names.unpack(found.names)) == [packed_names.canonical(name) for name, _ in rows]
+    assert list(packed_names.unpack(found.names)) == [packed_names.canonical_name(name) for name, _ in rows]
 
 
 @search

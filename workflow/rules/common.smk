@@ -36,7 +36,7 @@ from vaebench.models.lookup import (
     MODELS,
     code_of_run,
     code_of_training,
-    labels_of,
+    conditioning_labels,
     trained_on_by,
 )
 from vaebench.base.digests import digest_path
@@ -354,7 +354,7 @@ def annotations():
 def labels_given(run, *splits):
     """The labels of the images of some splits, where the run's model is conditional."""
     labels = expand(f"{DATA}/{{split}}_labels.csv", split=splits)
-    return labels if labels_of(SPECS[run]) else []
+    return labels if conditioning_labels(SPECS[run]) else []
 
 
 def ids(*splits):

@@ -39,7 +39,7 @@ def files_in(folder: Path | str) -> Iterator[tuple[bytes, os.DirEntry[bytes]]]:
         waiting += reversed(folders)
 
 
-def facts_of(path: bytes | Path | str) -> os.stat_result | None:
+def stat_of(path: bytes | Path | str) -> os.stat_result | None:
     """What is known of a regular file; None for what cannot be read as one: a pipe, a device, a link to nothing."""
     with suppress(OSError):
         facts = os.stat(path)
@@ -51,7 +51,7 @@ def folder_state(folder: Path | str) -> str:
     """SHA-256 over path, size and date of every file in a folder and its subfolders; hidden files do not count."""
     sha256 = hashlib.sha256()
     for path, entry in files_in(folder):
-        facts = facts_of(entry.path)
+        facts = stat_of(entry.path)
         sha256.update(path + (f"\0{facts.st_size} {facts.st_mtime_ns}\n" if facts else "\0no file\n").encode())
     return sha256.hexdigest()
 

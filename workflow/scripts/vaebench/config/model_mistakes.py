@@ -13,12 +13,12 @@ from typing import Any
 from vaebench.base.importable import why_not_importable
 from vaebench.base.layout import runs_folder, training_folder
 from vaebench.config.runs import combinations, resolved_run
-from vaebench.config.sampler_entries import code_mistakes, key_of, kind_of, samplers_of, why_no_options
+from vaebench.config.sampler_entries import code_mistakes, kind_of, sampler_key, samplers_of, why_no_options
 from vaebench.config.schema import is_number, listing, unknown, yaml_number
 from vaebench.config.training_settings import mistakes_in_training
 from vaebench.models.catalog import GRID, NETS, ModelInfo, grid_size
 from vaebench.models.label_names import FIELD
-from vaebench.models.lookup import MODELS, labels_of
+from vaebench.models.lookup import MODELS, conditioning_labels
 from vaebench.models.run_spec import RunSpec
 from vaebench.models.terms.term_fields import FIELDS, why_too_small
 
@@ -80,10 +80,10 @@ def _run_mistakes(
         yield f"{entry}.config.{reason}"
     for sampler in samplers_of(spec, settings, {}):
         if reason := why_no_options(sampler, spec):
-            yield f"{entry}.{key_of(settings)}.options: {reason}"
+            yield f"{entry}.{sampler_key(settings)}.options: {reason}"
     grid = None if shape is None else grid_of(spec, shape)
     yield from code_mistakes(spec.entry, settings, spec, config["samples"]["common"], grid)
-    if labels_of(spec) and config.get("dataset", {"labels": "not known"})["labels"] is None:
+    if conditioning_labels(spec) and config.get("dataset", {"labels": "not known"})["labels"] is None:
         yield f"{entry}.config.{FIELD}: the data set has no labels: give dataset.labels, or null here"
 
 

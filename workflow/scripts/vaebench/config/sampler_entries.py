@@ -66,7 +66,7 @@ def sampler_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"models.{name}.samplers: {label} is named twice"
         info = MODELS.get(given.get("model", ""))
         kind = kind_of(info) if info is not None else None
-        key = key_of(given)
+        key = sampler_key(given)
         for sampler in own_samplers(given):
             if kind is not None and sampler.name in _of_others(kind):
                 yield f"models.{name}.{key}: {sampler.name} does not draw {kind}, as {given['model']} needs"
@@ -85,7 +85,7 @@ def code_mistakes(
     on a grid that has no whole patches; the grid is None where it is not known."""
     info = MODELS.get(spec.model) if spec.model is not None else None
     levels = info.code_levels(spec.config) if info is not None else 1
-    samplers = [(f"models.{name}.{key_of(entry)}", sampler) for sampler in own_samplers(entry)]
+    samplers = [(f"models.{name}.{sampler_key(entry)}", sampler) for sampler in own_samplers(entry)]
     if common.get("codes") is not None:
         samplers.append(("samples.common.codes", _named(common["codes"])))
     for place, sampler in samplers:
@@ -97,7 +97,7 @@ def code_mistakes(
             yield f"{place}.options: {sampler.name}: {reason} ({spec.run})"
 
 
-def key_of(entry: Mapping[str, Any]) -> str:
+def sampler_key(entry: Mapping[str, Any]) -> str:
     """The key under which an entry names its samplers."""
     return "samplers" if "samplers" in entry else "sampler"
 

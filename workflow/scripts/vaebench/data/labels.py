@@ -10,7 +10,7 @@ import pandas as pd
 
 from vaebench.base.errors import UserError
 from vaebench.data.archive.image_file import SUFFIXES
-from vaebench.data.archive.packed_names import canonical, endings
+from vaebench.data.archive.packed_names import canonical_name, endings
 from vaebench.data.archive.similar import similar
 
 SEVERAL = -2  # a path ending that several labelled names share
@@ -61,7 +61,7 @@ def _read_table(path: Path, types: type[str] | dict[int, type[str]]) -> pd.DataF
     if first.strip().lower().endswith(SUFFIXES):
         raise UserError(f"{path}: its first line is of the image {first}, where names of the columns are needed")
     table: pd.DataFrame = read.set_index(read.columns[0])
-    table.index = table.index.str.strip().map(canonical)
+    table.index = table.index.str.strip().map(canonical_name)
     repeated = table.index[table.index.duplicated()]
     if len(repeated):
         raise UserError(f"{path}: two lines for {repeated[0]}")

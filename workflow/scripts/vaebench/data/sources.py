@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 
 from vaebench.base.disk import disk_errors, read_errors
 from vaebench.base.files import atomic_path, md5_of
-from vaebench.base.folders import facts_of, folder_state
+from vaebench.base.folders import folder_state, stat_of
 from vaebench.download.file_source import FileSource, Place
 
 READ_UP_TO = 4 << 30  # bytes; of larger files on this machine size and date have to do
@@ -56,7 +56,7 @@ def content_of(where: str, notes: Path = NOTES) -> str | None:
     noted = known.get(where)
     if not path.exists():
         return noted["content"] if noted else None
-    facts = facts_of(path)
+    facts = stat_of(path)
     if facts is None:
         return "no file"
     state = [facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]

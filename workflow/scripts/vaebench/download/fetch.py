@@ -13,7 +13,7 @@ from vaebench.base.digests import write_digest
 from vaebench.base.disk import disk_errors, need_space, read_errors
 from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path, md5_of
-from vaebench.base.folders import facts_of
+from vaebench.base.folders import stat_of
 from vaebench.download import google_drive, http
 from vaebench.download.file_source import DownloadSettings, FileSource
 from vaebench.download.transfer import SourceError, Transfer
@@ -121,7 +121,7 @@ def _local(where: str, destination: Path, file: FileSource, settings: DownloadSe
     path = Path(where).expanduser().absolute()
     if not path.exists():
         raise SourceError("there is no such file or folder on this machine")
-    if not path.is_dir() and facts_of(path) is None:
+    if not path.is_dir() and stat_of(path) is None:
         raise SourceError("it is neither a file nor a folder")
     try:
         fault = _fault(path, file)

@@ -74,7 +74,7 @@ def trained_on_by(spec: ModelSpec) -> tuple[str, ...]:
     return () if spec.pretrained is not None else info_of(spec.model_name).of(spec.config).trained_on
 
 
-def labels_of(spec: ModelSpec) -> tuple[str, ...]:
+def conditioning_labels(spec: ModelSpec) -> tuple[str, ...]:
     """The labels that the run's model is given beside the images; none for most, and for a pretrained one."""
     conditional = spec.model is not None and FIELD in info_of(spec.model).fields
     return label_names(spec.config) if conditional else ()

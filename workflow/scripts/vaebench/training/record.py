@@ -14,7 +14,7 @@ from vaebench.base.values import as_dict
 from vaebench.models.catalog import HOW_TO_TRAIN
 from vaebench.models.conditions import read_conditions, sha256_of_rows, with_label_values
 from vaebench.models.label_names import label_values
-from vaebench.models.lookup import labels_of
+from vaebench.models.lookup import conditioning_labels
 from vaebench.models.run_spec import RunSpec
 
 
@@ -54,13 +54,15 @@ class TrainingJob:
 
     def spec_with_label_values(self) -> RunSpec:
         """The run, with the values of the labels where its model is conditional; `UserError` as `with_label_values`."""
-        return with_label_values(self.spec, self.files.labels.get("train")) if labels_of(self.spec) else self.spec
+        if not conditioning_labels(self.spec):
+            return self.spec
+        return with_label_values(self.spec, self.files.labels.get("train"))
 
     def data_digests(self) -> dict[str, str]:
         """The SHA-256 of the pixels of each split, and of the labels that a conditional model is given."""
         files = self.files
         pixels = {"train": pixels_sha256(files.train), "eval": pixels_sha256(files.eval)}
-        values = label_values(self.spec_with_label_values().config) if labels_of(self.spec) else {}
+        values = label_values(self.spec_with_label_values().config) if conditioning_labels(self.spec) else {}
         rows = {split: read_conditions(path, values) for split, path in files.labels.items() if values}
         return pixels | {f"{split}_labels": sha256_of_rows(found) for split, found in rows.items()}
 

@@ -53,7 +53,7 @@ class ImageSource:
     def passed_over(self) -> list[str]:
         """The paths of files that hold images in kinds that are not read, such as camera raw, or are archives."""
         if self.is_zip:
-            paths = (packed_names.canonical(name) for name, _ in self._zip.entries())
+            paths = (packed_names.canonical_name(name) for name, _ in self._zip.entries())
         else:
             paths = (_readable(path) for path, _ in files_in(self.path))
         return [path for path in paths if _is_kind(path, NOT_READ)]
@@ -97,7 +97,7 @@ class ImageSource:
     def _remember(self, positions: "array[int]") -> Iterator[str]:
         """The image names of the archive; their positions are appended to `positions`."""
         for name, position in self._zip.entries():
-            if _is_kind(canonical := packed_names.canonical(name), SUFFIXES):
+            if _is_kind(canonical := packed_names.canonical_name(name), SUFFIXES):
                 positions.append(position)
                 yield canonical
 
@@ -129,7 +129,7 @@ def _is_kind(name: str, suffixes: tuple[str, ...]) -> bool:
 
 
 def _readable(path: bytes) -> str:
-    return packed_names.canonical(packed_names.readable(path))
+    return packed_names.canonical_name(packed_names.readable(path))
 
 
 class Partition(Mapping[str, int]):
@@ -185,7 +185,7 @@ def _partition_names(path: Path, file: TextIO, splits: bytearray) -> Iterator[st
                 f"got {line.strip()[:80]!r}"
             )
         splits.append(int(fields[1]))
-        yield packed_names.canonical(fields[0].strip())
+        yield packed_names.canonical_name(fields[0].strip())
 
 
 def _is_header(fields: list[str]) -> bool:

@@ -15,7 +15,7 @@ CHUNK = 4096  # names handled at once
 LONGEST = 4096  # bytes of a path that a file can have; all packed names take as much memory as the longest
 
 
-def canonical(name: str) -> str:
+def canonical_name(name: str) -> str:
     """The one way in which a name is written here, however a partition, a folder or an archive writes it.
 
     `/` between folders for Windows' `\\`, no blanks around it and no `./` before it, letters composed with their
