@@ -13,7 +13,7 @@ import numpy as np
 
 from vaebench.base.disk import read_errors
 from vaebench.base.errors import UserError
-from vaebench.base.folders import facts_of, files_in, folder_state
+from vaebench.base.folders import files_in, folder_state, stat_of
 from vaebench.data.archive import packed_names
 from vaebench.data.archive.image_file import NOT_READ, SUFFIXES, ImageError, check_bytes
 from vaebench.data.archive.zips import ZipReader
@@ -74,7 +74,7 @@ class ImageSource:
         if self.is_zip:
             return self._zip.read(int(locator), most)
         path = os.path.join(os.fsencode(self.path), bytes(locator))
-        if facts_of(path) is None and os.path.lexists(path):
+        if stat_of(path) is None and os.path.lexists(path):
             raise ImageError("no file that can be read: a pipe, a device, or a link to nothing")
         try:
             with open(path, "rb") as file:
