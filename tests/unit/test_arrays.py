@@ -198,6 +198,7 @@ class Ends:
 
 def test_beyond_4_gib_the_records_are_those_of_zipfile(tmp_path, monkeypatch):
     black, blocks, rows = bytes(1 << 24), 260, (1 << 24) // 4096
+    crc = zlib.crc32(black)
     shape = (blocks * rows, 1, 64, 64)
     ends = Ends()
     with zipfile.ZipFile(ends, "w") as archive, open_member(archive) as member:
@@ -206,7 +207,7 @@ def test_beyond_4_gib_the_records_are_those_of_zipfile(tmp_path, monkeypatch):
             member.write(black)
     array = PartialArray(tmp_path / "a.npz", shape, "work").open()
     for block in range(blocks):
-        array.record(Done(block * rows, (block + 1) * rows, zlib.crc32(black), [0], [0]))
+        array.record(Done(block * rows, (block + 1) * rows, crc, [0], [0]))
     monkeypatch.setattr("vaebench.data.resumable_npz.sha256_of", lambda path: "not read, since it is of 4 GiB")
     sealed, _ = array.seal(False)
     behind = sorted(place for place in ends.written if place > 1 << 32)

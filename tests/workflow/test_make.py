@@ -33,7 +33,7 @@ SMALLEST = {
     "bench-quality": {"OPTIONS": "--data data/few --seconds 0.1 --output measured.csv --figure measured.png"},
     "bench-train": {"OPTIONS": "--only VAE-compact --images 64 --rounds 1 --output measured.csv"},
     "bench-eval": {"OPTIONS": "--pairs 2 --rounds 1 --memory-counts 2 --output measured.csv"},
-    "check-quality": {"OPTIONS": "--write --runs vae --config three_seeds.yaml --references written.csv"},
+    "check-quality": {"OPTIONS": "--write --jobs 1 --runs vae --config three_seeds.yaml --references written.csv"},
     "check-gpu": {"OPTIONS": "--tiny --only training --cases VAE-compact --output measured"},
 }
 
