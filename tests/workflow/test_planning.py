@@ -20,6 +20,15 @@ def test_the_study_is_planned_without_network(project):
     assert not (project.root / "data").exists()
 
 
+def test_labels_are_fetched_for_images_that_are_made_here(project):
+    labels = "labels: {file: labels.csv, bytes: null, md5: null, source: [{path: labels.csv}]}"
+    (project.root / "mine.yaml").write_text(f"dataset: {{{labels}}}")
+    (project.root / "labels.csv").write_text("image,label\n")
+    planned = plan(project.root, "--configfile", "config/mnist.yaml", "mine.yaml").stdout
+    for message in ("Downloading labels.csv", "Writing 5,000 MNIST digits"):
+        assert message in planned
+
+
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [

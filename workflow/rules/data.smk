@@ -3,39 +3,44 @@
 from vaebench.data.demo.generators import GENERATORS
 
 GENERATOR = GENERATORS.get(config["dataset"]["generator"])
+GENERATED = ("images", "partition") if GENERATOR else ()
+DOWNLOADED = [
+    file.file
+    for kind, file in sections.raw_files(config).items()
+    if kind not in GENERATED
+]
 
 
-if GENERATOR is None:
+rule download:
+    output:
+        f"{RAW}/{{file}}",
+        digest_path(f"{RAW}/{{file}}"),
+    log:
+        f"{LOGS}/download/{{file}}.log",
+    benchmark:
+        f"{BENCHMARKS}/download/{{file}}.jsonl"
+    wildcard_constraints:
+        file=one_of(DOWNLOADED),
+    localrule: True
+    conda:
+        "../../environment.yml"
+    resources:
+        mem="1GB",
+        runtime="8h",
+    params:
+        file=file_to_download,
+        how=lambda wildcards: untracked(
+            source=RAW_FILES[wildcards.file].source,
+            downloads=DOWNLOADS,
+            settings=config["download"],
+        ),
+    message:
+        "Downloading {wildcards.file}"
+    script:
+        "../scripts/download.py"
 
-    rule download:
-        output:
-            f"{RAW}/{{file}}",
-            digest_path(f"{RAW}/{{file}}"),
-        log:
-            f"{LOGS}/download/{{file}}.log",
-        benchmark:
-            f"{BENCHMARKS}/download/{{file}}.jsonl"
-        wildcard_constraints:
-            file=one_of(RAW_FILES),
-        localrule: True
-        conda:
-            "../../environment.yml"
-        resources:
-            mem="1GB",
-            runtime="8h",
-        params:
-            file=file_to_download,
-            how=lambda wildcards: untracked(
-                source=RAW_FILES[wildcards.file].source,
-                downloads=DOWNLOADS,
-                settings=config["download"],
-            ),
-        message:
-            "Downloading {wildcards.file}"
-        script:
-            "../scripts/download.py"
 
-elif GENERATOR.added:
+if GENERATOR and GENERATOR.added:
     # of no use where dataset.split makes another one
     GENERATED_PARTITION = (
         f"{RAW}/{GENERATOR.name}_partition.txt"
@@ -70,7 +75,7 @@ elif GENERATOR.added:
         script:
             "../scripts/added_images.py"
 
-else:
+elif GENERATOR:
 
     rule package:
         output:
