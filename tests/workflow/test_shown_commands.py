@@ -9,6 +9,7 @@ import pytest
 
 from vaebench.config.plan import read_config
 from vaebench.config.runs import expand_runs
+from vaebench.models.run_spec import MODEL_FILES
 
 from .conftest import ROOT, fresh_clone, make
 from .forks import plan
@@ -95,6 +96,9 @@ def test_a_measurement_on_the_demo_says_that_the_demo_comes_first(clone):
 def test_shown_configuration_is_sound(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
+    (tmp_path / "final_model").mkdir()
+    for name in MODEL_FILES:
+        (tmp_path / "final_model" / name).touch()
     for place, plugin in zip(
         re.findall(r"[Ss]aved? (?:this[^`]* )?as `(.*?)`", page.read_text()), blocks(page, "python"), strict=False
     ):
@@ -102,5 +106,5 @@ def test_shown_configuration_is_sound(page, tmp_path, monkeypatch):
     for block in blocks(page, "yaml"):
         if block.startswith(" "):  # a part of an entry
             continue
-        (tmp_path / "mine.yaml").write_text(block)
+        (tmp_path / "mine.yaml").write_text(block.replace("/data/models/", f"{tmp_path}/"))
         assert expand_runs(read_config([ROOT / "config/config.yaml", tmp_path / "mine.yaml"]))
