@@ -57,45 +57,18 @@ def take_up_folder():
     return presence
 
 
-def fetch_weights():
-    """Have the weights of the metrics before any job starts: nothing is trained that could not be measured."""
-    if not {"tune", "train", "pretrained", "evaluate"} & {
-        job.rule.name for job in workflow.dag.jobs
-    }:
-        return
-    for network, place in WEIGHTS.items():
-        if not Path(KEPT_WEIGHTS, f"{place}.pt").exists():
-            from vaebench.download.file_source import WeightsSource
-            from vaebench.metrics.features.weights import kept_weights
-
-            folders = Path(DOWNLOADS, place).parent, Path(KEPT_PACKAGES)
-            try:
-                kept_weights(
-                    network, WeightsSource.of(config["weights"][network]), *folders
-                )
-            except UserError as failure:
-                raise WorkflowError(str(failure)) from None
+def forget_states():
+    """Remove the states of the trainings whose results are recorded: until then they can be written again from them."""
+    for job in workflow.dag.jobs:
+        recorded = not workflow.dag.needrun(job) or workflow.dag.finished(job)
+        if job.rule.name == "train" and recorded:
+            forget(state_folder(Path(job.output.model).parent))
 
 
-def check_cluster():
-    """Ask SLURM whether it can run the jobs to come: what it refuses would be submitted with every retry."""
-    if workflow.executor_plugin.name != "slurm":
-        return
-    from vaebench.cluster.job_requests import requests_of_jobs
-    from vaebench.cluster.slurm import Cluster, mistakes_in_requests
-    from vaebench.cluster.slurm_answers import read_cluster
-
-    cluster = read_cluster()
-    jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
-    if isinstance(cluster, Cluster):
-        groups = workflow.group_settings.overwrite_groups
-        mistakes = mistakes_in_requests(
-            requests_of_jobs(jobs, groups, workflow.execution_settings.retries), cluster
-        )
-        if mistakes:
-            raise WorkflowError(
-                "\n".join(["SLURM cannot run these jobs; mend the profile:", *mistakes])
-            )
+def forget_unfinished():
+    """Remove the summary of an earlier command that did not finish, in a command that makes the whole study."""
+    if any(job.rule.name == "report" for job in workflow.dag.jobs):
+        shutil.rmtree(f"{RESULTS}/unfinished", ignore_errors=True)
 
 
 def check_own_code():
@@ -138,6 +111,47 @@ def check_pretrained():
                 raise WorkflowError(f"{job.wildcards.run}: pretrained.path: {reason}")
 
 
+def check_cluster():
+    """Ask SLURM whether it can run the jobs to come: what it refuses would be submitted with every retry."""
+    if workflow.executor_plugin.name != "slurm":
+        return
+    from vaebench.cluster.job_requests import requests_of_jobs
+    from vaebench.cluster.slurm import Cluster, mistakes_in_requests
+    from vaebench.cluster.slurm_answers import read_cluster
+
+    cluster = read_cluster()
+    jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
+    if isinstance(cluster, Cluster):
+        groups = workflow.group_settings.overwrite_groups
+        mistakes = mistakes_in_requests(
+            requests_of_jobs(jobs, groups, workflow.execution_settings.retries), cluster
+        )
+        if mistakes:
+            raise WorkflowError(
+                "\n".join(["SLURM cannot run these jobs; mend the profile:", *mistakes])
+            )
+
+
+def fetch_weights():
+    """Have the weights of the metrics before any job starts: nothing is trained that could not be measured."""
+    if not {"tune", "train", "pretrained", "evaluate"} & {
+        job.rule.name for job in workflow.dag.jobs
+    }:
+        return
+    for network, place in WEIGHTS.items():
+        if not Path(KEPT_WEIGHTS, f"{place}.pt").exists():
+            from vaebench.download.file_source import WeightsSource
+            from vaebench.metrics.features.weights import kept_weights
+
+            folders = Path(DOWNLOADS, place).parent, Path(KEPT_PACKAGES)
+            try:
+                kept_weights(
+                    network, WeightsSource.of(config["weights"][network]), *folders
+                )
+            except UserError as failure:
+                raise WorkflowError(str(failure)) from None
+
+
 def lift_rate_limit():
     """Have Snakemake look for jobs to start when one has ended, and not every second besides.
 
@@ -149,20 +163,6 @@ def lift_rate_limit():
     limit = getattr(scheduler, "job_rate_limiter", None)
     if limit is not None and (limit.max_jobs, limit.timespan) == (100, 1):
         scheduler.job_rate_limiter = None
-
-
-def forget_states():
-    """Remove the states of the trainings whose results are recorded: until then they can be written again from them."""
-    for job in workflow.dag.jobs:
-        recorded = not workflow.dag.needrun(job) or workflow.dag.finished(job)
-        if job.rule.name == "train" and recorded:
-            forget(state_folder(Path(job.output.model).parent))
-
-
-def forget_unfinished():
-    """Remove the summary of an earlier command that did not finish, in a command that makes the whole study."""
-    if any(job.rule.name == "report" for job in workflow.dag.jobs):
-        shutil.rmtree(f"{RESULTS}/unfinished", ignore_errors=True)
 
 
 def what_was_made():
