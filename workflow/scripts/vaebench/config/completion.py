@@ -56,6 +56,7 @@ def complete(config: Mapping[str, Any], schema: dict[str, Any], to_run: bool = T
     removed = [tuple(dotted(path).split(".")) for path in mistakes]
     checks = Checks(_shape_if_sound(config, mistakes), to_run)
     found = [
+        *_folder_mistakes(config),
         *_split_mistakes(config),
         *_file_mistakes(config),
         *_size_mistakes(config, _are_sizes_sound(mistakes)),
@@ -70,20 +71,24 @@ def complete(config: Mapping[str, Any], schema: dict[str, Any], to_run: bool = T
         path = tuple(mistake.partition(":")[0].split("."))
         if not any(one_holds_the_other(path, other) for other in removed):
             lines.append(mistake)
-    for key in ("data_dir", "results_dir"):
-        config[key] = os.path.expandvars(os.path.expanduser(config[key]))
-        if unset := re.search(r"\$\{?\w+\}?", config[key]):
-            lines.append(f"{key}: the environment has no variable {unset[0]}")
-        elif set("{}") & set(config[key]) or not config[key].isprintable():
-            lines.append(f"{key}: {config[key]!r} holds a brace or a line break, which Snakemake cannot have in a path")
-        elif (file := _file_in_the_way(Path(config[key]))) is not None:
-            lines.append(f"{key}: {file} is a file, where a folder is needed")
     if lines:
         raise UserError(
             "\n  ".join([f"mistakes in the configuration, {len(lines)}:", *lines])
             + "\nconfig/README.md explains every key"
         )
     return config
+
+
+def _folder_mistakes(config: dict[str, Any]) -> Iterator[str]:
+    """Fill in the home and the environment's variables in `data_dir` and `results_dir`; where these cannot be."""
+    for key in ("data_dir", "results_dir"):
+        config[key] = os.path.expandvars(os.path.expanduser(config[key]))
+        if unset := re.search(r"\$\{?\w+\}?", config[key]):
+            yield f"{key}: the environment has no variable {unset[0]}"
+        elif set("{}") & set(config[key]) or not config[key].isprintable():
+            yield f"{key}: {config[key]!r} holds a brace or a line break, which Snakemake cannot have in a path"
+        elif (file := _file_in_the_way(Path(config[key]))) is not None:
+            yield f"{key}: {file} is a file, where a folder is needed"
 
 
 def _plugin_mistakes(config: Mapping[str, Any]) -> list[str]:

@@ -4,7 +4,6 @@ The Snakefile reads this module on every start: what is known about models and n
 """
 
 import glob
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +88,7 @@ def _run_mistakes(
 
 def _why_not_here(config: Mapping[str, Any], spec: RunSpec) -> str | None:
     """Why a pretrained model cannot be taken from its folder; None also where it was, or the study may make it."""
-    source, results = spec.pretrained, Path(os.path.expandvars(os.path.expanduser(config["results_dir"])))
+    source, results = spec.pretrained, Path(config["results_dir"])
     reason = source and source.why_not_here()
     if not reason or not source or Path(source.path or "").expanduser().absolute().is_relative_to(results.absolute()):
         return None
