@@ -71,6 +71,37 @@ def test_structural_similarity_of_each_number_of_levels(edge):
     assert {len(weights) for weights in WEIGHTS.values()} == {1, 2, 3, 4, 5}
 
 
+@pytest.mark.parametrize("name", ["MIWAE", "PIWAE"])
+def test_a_bound_is_of_the_samples_and_the_mean_over_the_estimates(name, float64, monkeypatch):
+    """Rainforth et al. 2018, eq. 6 and 7; pythae has the two numbers exchanged."""
+    samples, estimates = 3, 2
+    torch.manual_seed(0)
+    config = {"number_samples": samples, "number_gradient_estimates": estimates}
+    model = build_model(make_spec(name, config=config), (1, 32, 32)).train()
+    draw, drawn = model._sample_gauss, []
+    monkeypatch.setattr(model, "_sample_gauss", lambda *moments: drawn.append(draw(*moments)) or drawn[-1])
+    x = torch.rand(COUNT, 1, 32, 32)
+    terms = model.losses(x, Moment(1, IMAGES)).terms
+    z = drawn[0][0]
+    z = z.movedim(1 + z.shape[1:3].index(samples), 2)
+    assert z.shape[:3] == (COUNT, estimates, samples)
+    mean, log_variance = (part[:, None, None] for part in model.encoder(x).values())
+    q = torch.distributions.Normal(mean, torch.exp(0.5 * log_variance))
+    y = model.decoder(z.flatten(0, 2)).reconstruction.unflatten(0, z.shape[:3])
+    nats = torch.distributions.Normal(y, 1.0).log_prob(x[:, None, None]).flatten(3).sum(3)
+    log_weights = nats + (torch.distributions.Normal(0.0, 1.0).log_prob(z) - q.log_prob(z)).sum(3)
+    bounds = -torch.logsumexp(log_weights, 2).mean()  # up to ln K, which has no gradient
+    one = -torch.logsumexp(log_weights.flatten(1), 1).mean()
+    pairs = {"encoder": ("encoder_loss", bounds), "decoder": ("decoder_loss", one)}
+    if name == "MIWAE":
+        pairs = {"encoder": ("loss", bounds), "decoder": ("loss", bounds)}
+    for part, (term, bound) in pairs.items():
+        parameters = list(getattr(model, part).parameters())
+        found, expected = (torch.autograd.grad(each, parameters, retain_graph=True) for each in (terms[term], bound))
+        for ours, theirs in zip(found, expected, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
 def test_the_gradient_penalty_of_a_validation_is_of_each_image_alone(float64):
     """In training batch norm makes it that of the reconstructions of the whole batch: docs/models.md."""
     torch.manual_seed(0)

@@ -15,11 +15,16 @@ class Note:
 
 
 SQUARED = "none: squared error"
+EITHER_ERROR = "none: squared error or cross-entropy"
 ANY_ERROR = "none: squared or absolute error; or Bernoulli"
 BOUND = "error + KL"
 NO_PRIOR = "no prior and no rate: samples come from a density fitted to the latents"
 SAMPLED_KL = "its KL is an estimate and can be negative"
 NO_BOUND = "its loss is a surrogate for the gradient and no bound; compare `neg_elbo` and `log_likelihood_*`"
+EXCHANGED = (
+    "; pythae, and so `gradients: pythae`, takes `number_gradient_estimates` for the draws of a bound and "
+    "`number_samples` for the bounds"
+)
 DEEP = "the codes of a position cost `depth` times as much as one level's: compare at equal rates"
 
 NOTES: Mapping[str, Note] = {
@@ -60,14 +65,22 @@ NOTES: Mapping[str, Note] = {
     "MSSSIM_VAE": Note(
         "Snell et al. 2017, arXiv 1511.06409",
         "(1 - MS-SSIM) + β KL",
-        "its error is at most 1 an image: with `beta` above 1e-2 the latents collapse",
+        "its error is at most 1 an image: with `beta` above 1e-2 the latents collapse; it is pythae's and not the "
+        "paper's: its factors are means over the whole batch, moved from [-1, 1] to [0, 1], and of n scales that of the "
+        "coarsest is multiplied in n - 1 times",
         "none: MS-SSIM",
     ),
     "IWAE": Note("Burda et al. 2016, arXiv 1509.00519", "bound of `number_samples` draws", NO_BOUND),
     "CIWAE": Note("Rainforth et al. 2018, arXiv 1802.04537", "mixture of IWAE's bound and the ELBO", NO_BOUND),
-    "MIWAE": Note("Rainforth et al. 2018, arXiv 1802.04537", "mean of several of IWAE's bounds", NO_BOUND),
+    "MIWAE": Note(
+        "Rainforth et al. 2018, arXiv 1802.04537",
+        "mean of `number_gradient_estimates` of IWAE's bounds",
+        NO_BOUND + EXCHANGED,
+    ),
     "PIWAE": Note(
-        "Rainforth et al. 2018, arXiv 1802.04537", "MIWAE's for the encoder, IWAE's for the decoder", NO_BOUND
+        "Rainforth et al. 2018, arXiv 1802.04537",
+        "MIWAE's for the encoder, IWAE's of all draws for the decoder",
+        NO_BOUND + EXCHANGED,
     ),
     "VAMP": Note(
         "Tomczak & Welling 2018, arXiv 1705.07120",
@@ -106,11 +119,11 @@ NOTES: Mapping[str, Note] = {
     ),
     "VAE_IAF": Note("Kingma et al. 2016, arXiv 1606.04934", BOUND + " of a flow", SAMPLED_KL),
     "RAE_L2": Note(
-        "Ghosh et al. 2020, arXiv 1903.12436", "error + ‖z‖² + the decoder's weight decay", NO_PRIOR, SQUARED
+        "Ghosh et al. 2020, arXiv 1903.12436", "error + ½ ‖z‖² + the decoder's weight decay", NO_PRIOR, SQUARED
     ),
     "RAE_GP": Note(
         "Ghosh et al. 2020, arXiv 1903.12436",
-        "error + ‖z‖² + gradient penalty, which pythae takes with respect to the image",
+        "error + ½ ‖z‖² + gradient penalty, which pythae takes with respect to the image",
         NO_PRIOR
         + "; with batch norm the penalty of a training batch is also that of each image's influence on the others, "
         "which takes most of it away: on digits 280 where the images alone have 1,220; validation, and so "
@@ -134,16 +147,18 @@ NOTES: Mapping[str, Note] = {
         "the codebook begins where no vector is; a flat encoder's latent is one vector",
         SQUARED,
     ),
-    "RAE": Note("Ghosh et al. 2020, arXiv 1903.12436", "error + ½ ‖z‖²", NO_PRIOR),
+    "RAE": Note("Ghosh et al. 2020, arXiv 1903.12436", "error + ½ ‖z‖²", NO_PRIOR, EITHER_ERROR),
     "RAE_SN": Note(
         "Ghosh et al. 2020, arXiv 1903.12436",
         "error + ½ ‖z‖²; the decoder's layers have spectral norm 1",
         "batch norm behind a layer takes its bound away: choose a decoder without it for a Lipschitz bound",
+        EITHER_ERROR,
     ),
     "WAE_GAN": Note(
         "Tolstikhin et al. 2018, arXiv 1711.01558",
         "error - λ ln D(z), D an adversary of the latents",
         "the published `reg_weight` is 10 on digits and 1 on faces",
+        EITHER_ERROR,
     ),
     "LikelihoodVAE": Note(
         "Rybkin et al. 2021, arXiv 2006.13202",

@@ -26,6 +26,7 @@ KERNELS = {"kernel_bandwidth": 1.0, "scales": (0.1, 0.2, 0.5, 1.0, 2.0, 5, 10.0)
 SPECIAL = {
     **dict.fromkeys(("AE", "WAE_MMD", "RAE_GP"), "point"),
     **dict.fromkeys(("VAE_LinNF", "VAE_IAF"), "flows"),
+    **dict.fromkeys(("MIWAE", "PIWAE"), "miwae"),
     "Adversarial_AE": "adversarial_ae",
     "BetaTCVAE": "beta_tc_vae",
     "FactorVAE": "factor_vae",
