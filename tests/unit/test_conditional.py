@@ -38,6 +38,7 @@ from vaebench.sampling.given_labels import draw_given_labels
 from vaebench.sampling.request import Drawn, Request
 from vaebench.sampling.sampling_settings import SamplingSettings, ShowcaseSettings
 from vaebench.training.minibatches import Minibatches
+from vaebench.training.record import TrainingFiles, TrainingJob
 
 SHAPE = (1, 28, 28)
 VALUES = {"class": ["bag", "coat", "shoe"], "Smiling": ["-1", "1"]}
@@ -204,6 +205,29 @@ def test_a_value_that_was_never_trained_is_named(tmp_path):
     labels = write_labels(tmp_path / "labels.csv", {"class": ["bag", "hat"]})
     with pytest.raises(UserError, match=r"labels\.csv: class is hat for an image, and for no training image"):
         read_conditions(labels, {"class": ["bag", "shoe"]})
+
+
+@pytest.mark.parametrize("split", ["eval", "test"])
+def test_nothing_is_trained_where_held_out_images_have_a_value_of_their_own(split, tmp_path):
+    data = write_data(tmp_path)
+    values = {"train": ["bag", "shoe"] * 20, "eval": ["bag"] * 20, "test": ["shoe"] * 3}
+    values[split] = [*values[split][1:], "hat"]
+    labels = {name: write_labels(tmp_path / f"{name}.csv", {"class": found}) for name, found in values.items()}
+    with pytest.raises(UserError, match=rf"{split}\.csv: class is hat for an image, and for no training image"):
+        run(spec("class", epochs=1), data, tmp_path, labels=labels)
+    assert not (tmp_path / "history.csv").exists()
+
+
+def test_labels_of_test_images_make_no_training_another(tmp_path):
+    data = write_data(tmp_path)
+    values = {"train": ["bag", "shoe"] * 20, "eval": ["bag"] * 20, "test": ["shoe"] * 3}
+    labels = {name: write_labels(tmp_path / f"{name}.csv", {"class": found}) for name, found in values.items()}
+    paths = [tmp_path / name for name in ("model", "history.csv", "provenance.json", "state")]
+    files = TrainingFiles(data["train_data"], data["eval_data"], *paths, labels={**labels})
+    job = TrainingJob(spec("class"), 0, files, "code")
+    del labels["test"]
+    assert job.key() == replace(job, files=replace(files, labels=labels)).key()
+    assert job.data_digests().keys() == {"train", "eval", "train_labels", "eval_labels"}
 
 
 def test_nothing_is_trained_without_labels(tmp_path):

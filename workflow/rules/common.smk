@@ -357,6 +357,11 @@ def labels_given(run, *splits):
     return labels if conditioning_labels(SPECS[run]) else []
 
 
+def labels_to_train(run):
+    """The labels for a training, by the order of `SPLITS`; of the test images only which values there are."""
+    return [*labels_given(run, "train", "eval"), *map(ancient, labels_given(run, "test"))]
+
+
 def ids(*splits):
     """Which images the rows of the arrays are."""
     return expand(f"{DATA}/{{split}}_data.ids.sha256", split=splits)

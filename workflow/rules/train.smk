@@ -12,7 +12,7 @@ rule train:
         weights=lambda wildcards: ancient(weights_to_train(wildcards.run)),
         weights_digests=lambda wildcards: digests(*weights_to_train(wildcards.run)),
         choice=lambda wildcards: choice_of(wildcards.run),
-        labels=lambda wildcards: labels_given(wildcards.run, "train", "eval"),
+        labels=lambda wildcards: labels_to_train(wildcards.run),
     output:
         model=directory(f"{RUN}/final_model"),
         history=f"{RUN}/history.csv",

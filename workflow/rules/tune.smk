@@ -8,7 +8,7 @@ rule tune:
         pixels=pixels("train", "eval"),
         weights=lambda wildcards: ancient(weights_to_train(wildcards.run)),
         weights_digests=lambda wildcards: digests(*weights_to_train(wildcards.run)),
-        labels=lambda wildcards: labels_given(wildcards.run, "train", "eval"),
+        labels=lambda wildcards: labels_to_train(wildcards.run),
     output:
         f"{TUNING}/worker{{worker}}.json",
     log:

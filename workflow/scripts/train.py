@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from vaebench.base.layout import state_folder
+from vaebench.base.layout import SPLITS, state_folder
 from vaebench.base.log import job
 from vaebench.base.plugin_files import use_plugins
 from vaebench.base.values import from_dict
@@ -24,7 +24,7 @@ with job(snakemake.log[0]):
         state=state_folder(Path(snakemake.output.model).parent),
         weights={Path(path).stem: Path(path) for path in snakemake.input.weights},
         choice=choice,
-        labels=dict(zip(("train", "eval"), map(Path, snakemake.input.get("labels") or []), strict=False)),
+        labels=dict(zip(SPLITS, map(Path, snakemake.input.get("labels") or []), strict=False)),
     )
     check_job(spec.training.device, spec, files.train)
     train(TrainingJob(spec, int(snakemake.wildcards.seed), files, code), snakemake.threads, how.tracking)

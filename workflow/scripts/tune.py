@@ -1,5 +1,6 @@
 from pathlib import Path
 
+from vaebench.base.layout import SPLITS
 from vaebench.base.log import job
 from vaebench.base.plugin_files import use_plugins
 from vaebench.base.values import from_dict
@@ -22,7 +23,7 @@ with job(snakemake.log[0]):
         states=output.with_name("trials"),
         code=snakemake.params.code,
         threads=snakemake.threads,
-        labels=dict(zip(("train", "eval"), map(Path, given.get("labels") or []), strict=False)),
+        labels=dict(zip(SPLITS, map(Path, given.get("labels") or []), strict=False)),
     )
     check_job(spec.training.device, spec, maker.train)
     tune(maker, output.with_name("journal.log"), int(snakemake.wildcards.worker), how.workers, output)

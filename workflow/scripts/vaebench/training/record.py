@@ -24,8 +24,8 @@ class TrainingFiles:
 
     `train` and `eval` are npz files of uint8 images (n, C, H, W), `output` is the model's folder, `state` that of the
     resumable state. `weights` are the files of the fixed networks that the losses need, by network. `choice` is what
-    a tuning chose, where there was one. `labels` are the CSVs of the images' labels by split, train and eval, where a
-    conditional model needs them.
+    a tuning chose, where there was one. `labels` are the CSVs of the images' labels by split, where a conditional model
+    needs them: those of test, which no training sees, only so that a value without a training image is found at once.
     """
 
     train: Path
@@ -59,12 +59,15 @@ class TrainingJob:
         return with_label_values(self.spec, self.files.labels.get("train"))
 
     def data_digests(self) -> dict[str, str]:
-        """The SHA-256 of the pixels of each split, and of the labels that a conditional model is given."""
+        """The SHA-256 of the pixels of each split, and of the labels that a conditional model is given.
+
+        Raises `UserError` for a label, of any split, whose value no training image has.
+        """
         files = self.files
         pixels = {"train": pixels_sha256(files.train), "eval": pixels_sha256(files.eval)}
         values = label_values(self.spec_with_label_values().config) if conditioning_labels(self.spec) else {}
         rows = {split: read_conditions(path, values) for split, path in files.labels.items() if values}
-        return pixels | {f"{split}_labels": sha256_of_rows(found) for split, found in rows.items()}
+        return pixels | {f"{split}_labels": sha256_of_rows(rows[split]) for split in pixels if split in rows}
 
     def key(self) -> str:
         """A fingerprint of all that decides the result."""
