@@ -359,7 +359,10 @@ def labels_given(run, *splits):
 
 def labels_to_train(run):
     """The labels for a training, by the order of `SPLITS`; of the test images only which values there are."""
-    return [*labels_given(run, "train", "eval"), *map(ancient, labels_given(run, "test"))]
+    return [
+        *labels_given(run, "train", "eval"),
+        *map(ancient, labels_given(run, "test")),
+    ]
 
 
 def ids(*splits):

@@ -43,7 +43,9 @@ def read_conditions(labels: Path, values: Labels) -> np.ndarray:
     for name, column in _columns(labels, list(values)).items():
         known = {value: place for place, value in enumerate(values[name])}
         if unknown := next((value for value in column if value not in known), None):
-            raise UserError(f"{labels}: {name} is {unknown} for an image, and for no training image; leave such images out")
+            raise UserError(
+                f"{labels}: {name} is {unknown} for an image, and for no training image; leave such images out"
+            )
         parts.append(np.eye(len(known), dtype=np.float32)[[known[value] for value in column]])
     return np.concatenate(parts, axis=1)
 
