@@ -102,6 +102,35 @@ def test_a_bound_is_of_the_samples_and_the_mean_over_the_estimates(name, float64
             torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["HVAE", "RHVAE"])
+def test_a_hamiltonian_loss_is_the_measured_bound_less_what_docs_models_says(name, float64, monkeypatch):
+    """Up to a constant, and to squares of the noise, whose mean is one. RHVAE's lacks ½ ln det G(z0) as well."""
+    torch.manual_seed(0)
+    model = build_model(make_spec(name, config={"n_lf": 2, "eps_lf": 0.05}), (1, 32, 32)).eval()
+    if name == "RHVAE":
+        factors, model.centroids_tens = torch.randn(5, 4, 4), torch.randn(5, 4)
+        model.M_tens = factors @ factors.mT
+    draw, normal, drawn, left = model._sample_gauss, torch.randn_like, [], []
+    monkeypatch.setattr(model, "_sample_gauss", lambda *moments: drawn.append(draw(*moments)) or drawn[-1])
+    monkeypatch.setattr(torch, "randn_like", lambda *given, **how: drawn.append(normal(*given, **how)) or drawn[-1])
+    for _ in range(3):
+        drawn.clear()
+        x = torch.rand(COUNT, 1, 32, 32)
+        loss = model.losses(x.clone().requires_grad_(), Moment(1, IMAGES)).terms["loss"].item()
+        momentum = drawn[-1].detach()
+        start, noise = next((z.detach(), e.detach()) for z, e in (each for each in drawn if isinstance(each, tuple)))
+        z, correction = model.moved(x, start, noise, momentum)
+        with torch.no_grad():
+            rate = model.encode(x)._log_ratio(noise, z, correction)
+            bound = (0.5 * (x - model.decode(z)).square().flatten(1).sum(1) + rate).mean()
+            missing = 0.5 * momentum.square().sum(1).mean()
+            missing = missing + (
+                0.5 * noise.square().sum(1).mean() if name == "HVAE" else 0.5 * torch.logdet(model.G(start)).mean()
+            )
+        left.append(loss - (bound + missing).item())
+    assert left[1:] == pytest.approx(left[:1] * 2, abs=1e-8)
+
+
 def test_the_gradient_penalty_of_a_validation_is_of_each_image_alone(float64):
     """In training batch norm makes it that of the reconstructions of the whole batch: docs/models.md."""
     torch.manual_seed(0)

@@ -104,13 +104,15 @@ NOTES: Mapping[str, Note] = {
     "HVAE": Note(
         "Caterini et al. 2018, arXiv 1805.11328",
         "bound in the space of latents and momenta",
-        "a step calls the decoder 2 `n_lf` + 2 times; its rate is that of the extended space",
+        "a step calls the decoder 2 `n_lf` + 2 times; its rate is that of the extended space; pythae, and so `gradients: "
+        "pythae`, has another Gaussian's entropy in its loss",
         "Gaussian, variance 1",
     ),
     "RHVAE": Note(
         "Chadebec et al. 2020, arXiv 2010.11518",
         "HVAE's, with a learned metric",
-        "known to diverge; its sampler walks by gradients of a metric with a term for each training image",
+        "known to diverge; its loss is pythae's and no bound: it lacks ½ ln det G at the start, the metric's part in the "
+        "density of the first momentum, which `rate` has; its sampler walks by gradients of a metric with a term for each training image",
     ),
     "VAE_LinNF": Note(
         "Rezende & Mohamed 2015, arXiv 1505.05770",

@@ -19,8 +19,17 @@ class Model(HamiltonianModel):
     def encode(self, x: Tensor) -> Posterior:
         """A Gaussian that leapfrog steps move."""
         output = self.encoder(x)
-        log_variance = 2 * torch.log(functional.softplus(output.log_covariance))
-        return Hamiltonian(output.embedding, log_variance, x, self)
+        return Hamiltonian(output.embedding, _log_variance(output.log_covariance), x, self)
+
+    def loss_function(self, x: Tensor, zK: Tensor, rhoK: Tensor, z0: Tensor, mu: Tensor, log_var: Tensor) -> Tensor:
+        """pythae's, with the entropy of the Gaussian that is drawn from.
+
+        pythae takes that of one with the encoder's answer as its log variance. Where its own training is not repeated,
+        the loss is the bound that is measured, less squares of the noise whose mean is constant.
+        """
+        stock: Any = super()
+        loss: Tensor = stock.loss_function(x, zK, rhoK, z0, mu, log_var if self.as_stock else _log_variance(log_var))
+        return loss
 
     def decode(self, z: Tensor) -> Tensor:
         """The decoder's answer; of a model trained on cross-entropy it is logits."""
@@ -50,3 +59,8 @@ class Model(HamiltonianModel):
         """Gradient of -ln p(x, z) in z."""
         with torch.enable_grad():
             return self._dU_dz(z.detach().requires_grad_(), x).detach()
+
+
+def _log_variance(answer: Tensor) -> Tensor:
+    """ln σ² where the encoder's answer says σ = softplus(answer)."""
+    return 2 * torch.log(functional.softplus(answer))
