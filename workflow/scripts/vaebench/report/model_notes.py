@@ -66,8 +66,8 @@ NOTES: Mapping[str, Note] = {
         "Snell et al. 2017, arXiv 1511.06409",
         "(1 - MS-SSIM) + β KL",
         "its error is at most 1 an image: with `beta` above 1e-2 the latents collapse; it is pythae's and not the "
-        "paper's: its factors are means over the whole batch, moved from [-1, 1] to [0, 1], and of n scales that of the "
-        "coarsest is multiplied in n - 1 times",
+        "paper's: its factors are means over the whole batch, moved from [-1, 1] to [0, 1], and of n scales that of "
+        "the coarsest is multiplied in n - 1 times",
         "none: MS-SSIM",
     ),
     "IWAE": Note("Burda et al. 2016, arXiv 1509.00519", "bound of `number_samples` draws", NO_BOUND),
@@ -104,15 +104,16 @@ NOTES: Mapping[str, Note] = {
     "HVAE": Note(
         "Caterini et al. 2018, arXiv 1805.11328",
         "bound in the space of latents and momenta",
-        "a step calls the decoder 2 `n_lf` + 2 times; its rate is that of the extended space; pythae, and so `gradients: "
-        "pythae`, has another Gaussian's entropy in its loss",
+        "a step calls the decoder 2 `n_lf` + 2 times; its rate is that of the extended space; pythae, and so "
+        "`gradients: pythae`, has another Gaussian's entropy in its loss",
         "Gaussian, variance 1",
     ),
     "RHVAE": Note(
         "Chadebec et al. 2020, arXiv 2010.11518",
         "HVAE's, with a learned metric",
-        "known to diverge; its loss is pythae's and no bound: it lacks ½ ln det G at the start, the metric's part in the "
-        "density of the first momentum, which `rate` has; its sampler walks by gradients of a metric with a term for each training image",
+        "known to diverge; its loss is pythae's and no bound: it lacks ½ ln det G at the start, the metric's part in "
+        "the density of the first momentum, which `rate` has; its sampler walks by gradients of a metric with a term "
+        "for each training image",
     ),
     "VAE_LinNF": Note(
         "Rezende & Mohamed 2015, arXiv 1505.05770",
