@@ -150,6 +150,13 @@ def test_a_rule_s_files_and_parameters_become_one_job(labels):
     )
 
 
+def test_levels_stand_in_the_order_of_their_numbers():
+    suites = Suites(TrainingIdentity("digits", "vq", "QuantizedAE", 0), settings_of(SETTINGS), {}, 21)
+    suites.add({f"codes_used/level {level}": 1.0 for level in (10, 1, 2)}, 21)
+    rows = [row["metric"] for row in suites.rows("latent") if str(row["metric"]).startswith("codes_used/")]
+    assert rows == [f"codes_used/level {level}" for level in (1, 2, 10)]
+
+
 def test_values_by_the_network_of_a_loss_are_remarked():
     suites = Suites(TrainingIdentity("digits", "vae", "VAE", 0), settings_of(SETTINGS), {}, 21)
     suites.add({"lpips_vgg": 0.1, "lpips_alex": 0.2, "mse": 0.3, "fd_vgg16": Value(1.0, 9, note="9 images")}, 21)

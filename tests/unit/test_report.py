@@ -17,6 +17,7 @@ from vaebench.figures.listing import FIGURES
 from vaebench.metrics.registry import METRICS
 from vaebench.report import rulegraph
 from vaebench.report.findings import sentences, verdicts
+from vaebench.report.paper import figure_environment
 from vaebench.report.writing import (
     ReportSources,
     caption,
@@ -410,6 +411,16 @@ def test_of_a_figure_without_data_the_page_tells_why(page):
     assert "Images for each label" not in [element["text"] for element in page.all("h3")]
     (line,) = (element["text"] for element in page.all("p") if "Images for each label" in element["text"])
     assert line == "Images for each label: not shown, no run is conditional."
+
+
+def test_only_where_a_run_has_several_seeds_captions_say_which_is_shown(demo, tmp_path):
+    told = "Of a run with several seeds the first is shown"
+    assert told in demo[1]
+    assert told in figure_environment("codebook", study_of(**demo[0]).several_seeds)
+    arguments, page = written(tmp_path, DEMO[:2], seeds=(0,))
+    assert told not in page
+    assert "Where a curve ends before it" in page
+    assert told not in figure_environment("codebook", study_of(**arguments).several_seeds)
 
 
 def test_figures_that_are_not_shown_are_not_encoded(tmp_path):

@@ -1,6 +1,7 @@
 """The tables: what they hold, recomputed from runs.csv with other tools, and what they refuse to claim."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from vaebench.metrics.registry import METRICS
 from vaebench.results import pairwise
 from vaebench.results.statistics import StatisticsSettings
 from vaebench.results.suite_files import COLUMNS, write_per_image, write_rows
-from vaebench.results.table_formats import decimals, escape, number
+from vaebench.results.table_formats import decimals, escape, heading, number
 from vaebench.results.tables import RUNS_COLUMNS, SUMMARY_PARTS, Expected, runs_table, summary
 
 SETTINGS = StatisticsSettings(confidence=0.95, baseline="vae")
@@ -457,6 +458,16 @@ def test_numbers_keep_four_digits_of_the_largest():
 def test_latex_is_escaped():
     assert escape("beta_vae 95 % & ±") == r"beta\_vae 95 \% \& $\pm$"
     assert escape("10^5 | ≤") == r"10\textasciicircum{}5 \textbar{} $\le$"
+    assert escape("β-VAE") == r"$\beta$-VAE"
+    assert escape("λΛςΨ") == r"$\lambda$$\Lambda$$\sigma$$\Psi$"
+    assert escape("Δ in µm, −1") == r"$\Delta$ in $\mu$m, $-$1"
+
+
+def test_label_and_unit_of_a_plugin_s_metric_are_escaped(monkeypatch):
+    odd = replace(METRICS["rate"], label="Δ of x_1", unit="%")
+    monkeypatch.setattr("vaebench.results.table_formats.describe", lambda name: odd)
+    assert heading("odd", "latex") == r"$\Delta$ of x\_1 (\%)"
+    assert heading("odd", "markdown") == "Δ of x_1 (%)"
 
 
 def test_the_registrys_units_and_arrows_head_the_columns(tmp_path):

@@ -47,6 +47,7 @@ def test_old_numbers_of_what_is_to_be_done_again_are_left_out(study, capsys):
     assert comparison.loc["vae"].filter(like="_mean").isna().all()
     assert OUTDATED in comparison.loc["vae", "note"]
     assert OUTDATED in comparison.loc["beta_vae-beta4", "note"]
+    assert list(comparison["model"]) == ["VAE", "BetaVAE", "VQVAE"], "of a run without results as the plan has it"
     page = tables.with_name("report.html").read_text()
     assert page.count(OUTDATED) >= 3
     assert f"vae seed 0 did not finish, stage train: {OUTDATED}" in capsys.readouterr().out

@@ -131,7 +131,7 @@ def latent() -> list[Metric]:
             symbol=r"K_+",
             unit="codes",
             higher_is_better=None,
-            range="{1, ..., K}",
+            range="{1, ..., K}, of L levels to L K",
             formula="number of distinct codes used, of all levels",
             applies_to=VQ,
         ),

@@ -10,7 +10,7 @@ from vaebench.base.errors import UserError
 from vaebench.base.files import atomic_path
 from vaebench.figures.drawing import draw_all
 from vaebench.figures.listing import FIGURES
-from vaebench.report.writing import TEXTS
+from vaebench.report.writing import TEXTS, caption_text
 from vaebench.results.study import Study
 from vaebench.results.table_pages import escape
 
@@ -33,16 +33,16 @@ def write_paper(study: Study, output: Path, threads: int = 1) -> Path | None:
             shutil.copyfile(table, temporary)
     draw_all(study, output, threads, formats=("pdf",))
     for name in FIGURES:
-        _write(output / f"figure_{name}.tex", figure_environment(name))
+        _write(output / f"figure_{name}.tex", figure_environment(name, study.several_seeds))
     _write(output / "paper.tex", page(study.dataset))
     print(f"Wrote {len(found)} tables and {len(FIGURES)} figures to {output}")
     return compile_page(output)
 
 
-def figure_environment(name: str) -> str:
+def figure_environment(name: str, several: bool = True) -> str:
     """A figure with its caption and label, to be \\input; the PDF is looked for beside it or on the graphicspath."""
     added = FIGURES[name].added
-    text = added.options["caption"] if added else (TEXTS / f"{name}.rst").read_text()
+    text = added.options["caption"] if added else caption_text(TEXTS, name, several)
     caption = " ".join(text.split()).replace("``", "")
     return (
         "\\begin{figure}\n  \\centering\n"

@@ -89,7 +89,8 @@ def _write_finished(
     metrics = [folders[key] / "metrics" for key in finished]
     runs_table([folder / f"{suite}.csv" for folder in metrics for suite in left.suites], tables / "runs.csv")
     per_image = [folder / "per_image.parquet" for folder in metrics]
-    expected = Expected([run.name for run in study.runs], failures)
+    models = {run.name: run.model for run in study.runs}
+    expected = Expected(list(models), failures, models)
     summary(tables / "runs.csv", per_image, tables, left.statistics, expected)
     budget([folders[key] / "provenance.json" for key in finished], left.tuned, tables)
     with only_finished(folders, failures) as folder:

@@ -34,6 +34,7 @@ from vaebench.results.words import ends, interval, number, precision
 TEXTS = Path(__file__).with_name("texts")  # captions of the figures, which Snakemake's own report shows too
 NOT_EVALUATED = "trained, but not evaluated"
 IN_PAGE = ("reconstructions", "generations")  # shown as live sheets instead of as figures
+OF_SEVERAL = re.compile(r" Of a run with several seeds [^.]*\.")
 HOW_MADE = ("crop", "size", "filter", "channels", "sources", "versions")
 CELEBA = (
     "The pictures on this page are CelebA images or derived from them. CelebA is available for non-commercial research "
@@ -94,9 +95,10 @@ def write_report(study: Study, sources: ReportSources, output: Path) -> None:
         **sampler_section(study, pages),
         **published_section(study),
         "added_tables": added_sections(study),
-        "figures": figure_sections(sources.figures, sources.captions),
+        "figures": figure_sections(sources.figures, sources.captions, study.several_seeds),
         "captions": {
-            name: caption(sources.captions, name) for name in (*IN_PAGE, "table", "budget", "samplers", "published")
+            name: caption(sources.captions, name, study.several_seeds)
+            for name in (*IN_PAGE, "table", "budget", "samplers", "published")
         },
         "manifests": data,
         "manifest_facts": lambda manifest: {key: manifest[key] for key in HOW_MADE if key in manifest},
@@ -242,10 +244,10 @@ def added_sections(study: Study) -> list[dict[str, object]]:
     return [{"title": title, "header": header, "rows": rows} for title, header, rows in written]
 
 
-def figure_sections(folder: Path, captions: Path) -> dict[str, list[dict[str, object]]]:
+def figure_sections(folder: Path, captions: Path, several: bool = True) -> dict[str, list[dict[str, object]]]:
     """The figures by category, each with its title and, where it has data, caption and file as a data address.
 
-    Charts are vectors. `no_data` is why a figure has none, and empty where it has.
+    Charts are vectors. `no_data` is why a figure has none, and empty where it has. `several` is as in `caption_text`.
     """
     sections: dict[str, list[dict[str, object]]] = {}
     for info in FIGURES.values():
@@ -253,19 +255,25 @@ def figure_sections(folder: Path, captions: Path) -> dict[str, list[dict[str, ob
             figure: dict[str, object] = {"info": info, "no_data": comment(Path(folder) / f"{info.name}.png")}
             if not figure["no_data"]:
                 figure["address"] = embedded(Path(folder) / f"{info.name}.{'png' if info.images else 'svg'}")
-                figure["caption"] = figure_caption(captions, info)
+                figure["caption"] = figure_caption(captions, info, several)
             sections.setdefault(info.category, []).append(figure)
     return sections
 
 
-def figure_caption(folder: Path, info: FigureInfo) -> Markup:
+def figure_caption(folder: Path, info: FigureInfo, several: bool) -> Markup:
     """The caption of a figure: of its .rst file, or of the plugin that adds it."""
-    return marked_up(info.added.options["caption"]) if info.added else caption(folder, info.name)
+    return marked_up(info.added.options["caption"]) if info.added else caption(folder, info.name, several)
 
 
-def caption(folder: Path, name: str) -> Markup:
-    """A caption's text from its .rst file."""
-    return marked_up((Path(folder) / f"{name}.rst").read_text())
+def caption(folder: Path, name: str, several: bool = True) -> Markup:
+    """A caption as HTML, from its .rst file."""
+    return marked_up(caption_text(folder, name, several))
+
+
+def caption_text(folder: Path, name: str, several: bool) -> str:
+    """The text of a caption; what it says of runs with several seeds only where the study has such (`several`)."""
+    text = (Path(folder) / f"{name}.rst").read_text()
+    return text if several else OF_SEVERAL.sub("", text)
 
 
 def marked_up(text: str) -> Markup:

@@ -279,6 +279,11 @@ class Study:
                 found[name] = dict(sorted(betas.items(), key=lambda item: item[1]))
         return found
 
+    @property
+    def several_seeds(self) -> bool:
+        """Whether any run was trained with several seeds."""
+        return any(len(run.trained) > 1 for run in self.runs)
+
     def elsewhere(self, tables: Path, folder: Path) -> "Study":
         """The same study with its tables and its trainings in other folders."""
         return Study(self.dataset, tuple(replace(run, folder=folder / run.name) for run in self.runs), tables)

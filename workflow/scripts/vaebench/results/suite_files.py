@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -134,7 +135,7 @@ class Suites:
                 rows.append(self._row(name, self.found[name]))
             elif self._wanted(name):
                 rows.append(self._row(name, Value(math.nan, 0, note=self._why_absent(name))))
-            extended = sorted(other for other in self.found if other.startswith(f"{name}/"))
+            extended = sorted((other for other in self.found if other.startswith(f"{name}/")), key=_by_number)
             rows += [self._row(other, self.found[other]) for other in extended]
         return rows
 
@@ -203,6 +204,12 @@ class Suites:
         if applies_to == "all models":
             return "not measured"
         return f"defined for {applies_to} only"
+
+
+def _by_number(name: str) -> list[str | int]:
+    """A sort key of names that hold numbers: `rate/level 2` comes before `rate/level 10`."""
+    parts = re.split(r"(\d+)", name, flags=re.ASCII)
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)]
 
 
 def mean_of(values: np.ndarray, note: str = "") -> Value:

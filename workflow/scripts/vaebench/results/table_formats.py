@@ -140,7 +140,7 @@ def heading(metric: str, style: str) -> str:
     entry = describe(metric)
     arrow = ARROWS[entry.higher_is_better][style == "latex"]
     unit = f"({entry.unit})" if entry.unit else ""
-    label = escape(entry.label) if style == "latex" else entry.label
+    label, unit = map(escape, (entry.label, unit)) if style == "latex" else (entry.label, unit)
     return " ".join(part for part in (label, arrow, unit) if part)
 
 

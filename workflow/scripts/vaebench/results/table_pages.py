@@ -1,5 +1,6 @@
 """A table of finished cells as a page of Markdown, or as a LaTeX table with booktabs rules."""
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,13 @@ SPECIAL |= {
     "→": r"$\to$",
     "∞": r"$\infty$",
 }
-SPECIAL |= {"±": r"$\pm$", "²": r"$^2$", "é": r"\'e", "†": r"$^\dagger$"}
+SPECIAL |= {"±": r"$\pm$", "²": r"$^2$", "é": r"\'e", "†": r"$^\dagger$", "−": "$-$", "µ": r"$\mu$"}
+# pdflatex has no Greek letters outside of formulas; those that look like Latin ones have no name there.
+GREEK = {
+    letter: unicodedata.name(letter).split()[-1].replace("LAMDA", "LAMBDA").lower()
+    for letter in "αβγδεζηθικλμνξπρσςτυφχψωΓΔΘΛΞΠΣΥΦΨΩ"
+}
+SPECIAL |= {letter: f"$\\{name.title() if letter.isupper() else name}$" for letter, name in GREEK.items()}
 
 
 @dataclass(frozen=True)

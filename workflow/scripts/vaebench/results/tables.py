@@ -47,11 +47,13 @@ class Failure(TypedDict):
 class Expected:
     """What a study should have: its runs in their order, the trainings that did not finish, and what draws images.
 
-    samplers: by run, for the table of generated images; empty where it is not known.
+    models: by run, for those without results, whose own files cannot say it. samplers: by run, for the table of
+    generated images; empty where it is not known.
     """
 
     runs: Sequence[str]
     failures: Sequence[Failure] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
     samplers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -97,7 +99,7 @@ def summary(
     trained, given = trained_notes(values, order), conditional_notes(values, order)
     notes += [*failure_notes(expected.failures, order, values), *precision_note(contexts)]
     notes += [*trained.values(), *given.values()]
-    measured = Measured(values, pairs, order, settings)
+    measured = Measured(values, pairs, order, settings, expected.models)
     tables = [wide_table("comparison", [name for name, entry in METRICS.items() if entry.headline], measured)]
     for info in TABLES.values():
         if info.suites:
@@ -125,12 +127,16 @@ def summary(
 
 @dataclass(frozen=True)
 class Measured:
-    """runs.csv with numbers, the differences between runs, the runs in their order, and the statistics."""
+    """runs.csv with numbers, the differences between runs, the runs in their order, and the statistics.
+
+    models: by run, of runs without values.
+    """
 
     values: pd.DataFrame
     pairs: pd.DataFrame
     order: list[str]
     settings: StatisticsSettings
+    models: Mapping[str, str] = field(default_factory=dict)
 
 
 def wide_table(name: str, metrics: list[str], measured: Measured) -> Table:
@@ -138,7 +144,7 @@ def wide_table(name: str, metrics: list[str], measured: Measured) -> Table:
     values, order = measured.values, measured.order
     found = values[values["value"].notna() & values["metric"].isin(metrics)]
     metrics = [metric for metric in metrics if metric in set(found["metric"])]
-    models = values.drop_duplicates("run").set_index("run")["model"]
+    models = {**measured.models, **dict(zip(values["run"], values["model"], strict=True))}
     columns: dict[str, Sequence[object] | np.ndarray] = {"run": order, "model": [models.get(run, "") for run in order]}
     by_cell = dict(list(found.groupby(["run", "metric"], sort=False)))
     best = {}
