@@ -1,11 +1,12 @@
 """Configuration files that cannot be read: each mistake is one line with the file and the line in it."""
 
 import json
+from copy import deepcopy
 
 import pytest
 
 from vaebench.base.errors import UserError
-from vaebench.config.yaml_files import check_command_line, read_configfile
+from vaebench.config.yaml_files import check_command_line, read_as_yaml, read_configfile
 
 
 @pytest.fixture
@@ -104,3 +105,27 @@ def test_the_study_s_own_file_is_looked_at_and_all_mistakes_come_together(write)
         " config/config.yaml, line 2",
         " nothere.yaml",
     ]
+
+
+def test_lists_and_maps_of_the_command_line_are_read_as_those_of_a_file():
+    """Snakemake leaves all inside of them as text, and merges that."""
+    arguments = ["seeds=[1, 2]", "training={epochs: 3, ema: {decay: 0.9}}", "models={vae: null, ae: {sweep: no}}"]
+    arguments += ["results_dir=1.5", "push={hf_hub: me", "a="]
+    texts = {"seeds": ["1", "2"], "training": {"epochs": "3", "ema": {"decay": "0.9"}}, "results_dir": 1.5}
+    texts |= {"models": {"vae": "null", "ae": {"sweep": "no"}}, "push": "{hf_hub: me", "a": None}
+    config = deepcopy(texts) | {"samples": {"count": 5}}
+    config["training"]["batch_size"] = 8
+    read_as_yaml(config, texts, arguments)
+    assert config == texts | {
+        "seeds": [1, 2],
+        "training": {"batch_size": 8, "epochs": 3, "ema": {"decay": 0.9}},
+        "models": {"vae": None, "ae": {"sweep": False}},
+        "samples": {"count": 5},
+    }
+
+
+def test_what_the_command_line_did_not_give_stays_as_it_is():
+    """As a module the workflow has a configuration of its own."""
+    config = {"seeds": [5], "training": {"epochs": 7}}
+    read_as_yaml(config, {"seeds": ["1"], "training": {"epochs": "3"}}, ["seeds=[1]", "training={epochs: 3}"])
+    assert config == {"seeds": [5], "training": {"epochs": 7}}

@@ -118,6 +118,7 @@ def test_whole_numbers_may_be_written_as_floats_or_booleans(label_file):
         ("image,A\nx.jpg,1\ny.jpg,maybe\n", r"A of y\.jpg is 'maybe': not a label file"),
         ("image,A\nx.jpg,1\ny.jpg,\n", r"A of y\.jpg is '': not a label file"),
         ("image,A\nx.jpg,1\nx.jpg,0\n", r"two lines for x\.jpg"),
+        ("image,A,A\nx.jpg,1,0\n", r"two columns are called A"),
         ("image,A\nx.jpg,99999999999999999999\n", r"A of x\.jpg is '9{20}': not a label file"),
         ("image\nx.jpg\n", "has no labels"),
         ("image;A\nx.jpg;1\n", r"has no labels beside its first column; is it a CSV of commas\?"),

@@ -29,6 +29,23 @@ def test_labels_are_fetched_for_images_that_are_made_here(project):
         assert message in planned
 
 
+def test_lists_and_maps_of_the_command_line_are_read_as_those_of_a_file(project):
+    given = ["seeds=[0, 1]", "models={vae: null, beta_vae: {sweep: {beta: [2.0]}}}", "training={epochs: 3}"]
+    planned = plan(project.root, "--config", *given, "--", "models").stdout
+    assert "Training beta_vae-beta2, seed 1;" in planned
+    assert "Training vae," not in planned
+
+
+@pytest.mark.parametrize(("data", "results"), [("./data/", "results//mine"), (".", "./")])
+def test_folders_may_be_written_in_any_way(project, data, results):
+    """Snakemake warns of each path with `./` or `//`, of which it says that it may not find the files."""
+    (project.root / "mine.yaml").write_text(f"data_dir: {data}\nresults_dir: {results}\n")
+    result = plan(project.root, "--configfile", "config/config.yaml", "mine.yaml")
+    assert result.returncode == 0, result.stdout
+    for word in ("double '/'", "starts with './'"):
+        assert word not in result.stdout
+
+
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [

@@ -31,6 +31,7 @@ from snakemake_logger_plugin_vaebench import show_progress
 from vaebench.config import completion, sections
 from vaebench.config.runs import drawn_runs, expand_runs, seeds_of
 from vaebench.config.tuning_entries import tuned_runs
+from vaebench.config.yaml_files import read_as_yaml
 from vaebench.models.catalog import HOW_TO_TRAIN
 from vaebench.models.lookup import (
     MODELS,
@@ -77,6 +78,8 @@ if (
     relay_warnings()
 
 try:
+    given = workflow.config_settings
+    read_as_yaml(config, given.config, given.config_args or ())
     config.update(completion.complete(config, SCHEMA, workflow.is_main_process))
     for registry in (METRICS, TABLES, FIGURES):
         len(registry)  # names that plugins give twice are found here
@@ -88,13 +91,14 @@ except UserError as mistakes:
 
 PLUGINS = SimpleNamespace(files=config["plugins"])  # for jobs; their code is compared
 DATASET = config["dataset"]["name"]
-DATA = f"{config['data_dir']}/{DATASET}"
+# as Path writes them: Snakemake warns of each file of ./data/ that it is another one than that of data
+DATA, DOWNLOADS, KEPT_PACKAGES, KEPT_WEIGHTS = (
+    str(Path(config["data_dir"], name))
+    for name in (DATASET, "downloads", "packages", "weights")
+)
 RAW = f"{DATA}/raw"
-DOWNLOADS = f"{config['data_dir']}/downloads"
-KEPT_PACKAGES = f"{config['data_dir']}/packages"
-KEPT_WEIGHTS = f"{config['data_dir']}/weights"
 NOTES = Path(DOWNLOADS, "sources.json")
-RESULTS = f"{config['results_dir']}/{DATASET}"
+RESULTS = str(Path(config["results_dir"], DATASET))
 RUNS_FOLDER = runs_folder(Path(RESULTS))
 RUN = str(training_folder(RUNS_FOLDER, "{run}", "{seed}"))
 TUNING = str(tuning_folder(Path(RESULTS), "{run}"))

@@ -52,6 +52,7 @@ def complete(config: Mapping[str, Any], schema: dict[str, Any], to_run: bool = T
     _choose_one_way_to_the_images(config.get("dataset", {}))
     _take_null_sweeps_away(config.get("models", {}))
     fill_defaults(config, schema, schema)
+    _fill_in_variables(config)
     lines = problems + [f"{dotted(path)}: {text}" for path, text in mistakes.items()]
     removed = [tuple(dotted(path).split(".")) for path in mistakes]
     checks = Checks(_shape_if_sound(config, mistakes), to_run)
@@ -85,10 +86,22 @@ def _folder_mistakes(config: dict[str, Any]) -> Iterator[str]:
         config[key] = os.path.expandvars(os.path.expanduser(config[key]))
         if unset := re.search(r"\$\{?\w+\}?", config[key]):
             yield f"{key}: the environment has no variable {unset[0]}"
+        elif config[key].startswith("~"):
+            yield f"{key}: there is no home of {config[key].split('/')[0]}; give the whole path"
         elif set("{}") & set(config[key]) or not config[key].isprintable():
             yield f"{key}: {config[key]!r} holds a brace or a line break, which Snakemake cannot have in a path"
         elif (file := _file_in_the_way(Path(config[key]))) is not None:
             yield f"{key}: {file} is a file, where a folder is needed"
+
+
+def _fill_in_variables(config: Mapping[str, Any]) -> None:
+    """Fill in the environment's variables in the paths of files and pretrained models; an unset one stays as it is."""
+    described = [*(config.get("dataset", {}).get(kind) for kind in FILES), *config["weights"].values()]
+    places = [source for block in described if isinstance(block, dict) for source in block.get("source", ())]
+    places += [entry["pretrained"] for entry in config.get("models", {}).values() if entry and "pretrained" in entry]
+    for place in places:
+        if "path" in place:
+            place["path"] = os.path.expandvars(place["path"])
 
 
 def _plugin_mistakes(config: Mapping[str, Any]) -> list[str]:

@@ -114,6 +114,8 @@ def _entry_mistakes(path: str, settings: Mapping[str, Any]) -> Iterator[str]:
     if "pretrained" in settings:
         if len({"hf_hub", "path"} & settings["pretrained"].keys()) != 1:
             yield f"{path}.pretrained: give either hf_hub or path"
+        if settings.get("sweep"):
+            yield f"{path}.sweep: a pretrained model is what its files say; leave the sweep out, or set it to null"
         if "model" not in settings:
             return
     model = settings.get("model")

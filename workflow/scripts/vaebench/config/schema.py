@@ -114,7 +114,7 @@ def _explain(error: ValidationError) -> Iterator[tuple[KeyPath, str]]:
     elif "propertyNames" in error.schema_path:
         yield (*path, instance), error.message
     elif error.validator == "enum":
-        yield path, f"{instance!r} is not allowed; {_meant(instance, rule)}"
+        yield path, f"{instance!r} is not allowed; {_meant(instance, [*rule, *_beside_names(error)])}"
     elif error.validator == "type" and (reason := _why_no_number(instance, _types(rule))):
         yield path, reason
     else:
@@ -130,6 +130,13 @@ def _why_no_number(value: object, types: list[str]) -> str | None:
     if "integer" in types and isinstance(value, float) and value.is_integer():
         return f"{value!r} has a decimal point; write {int(value)}"
     return None
+
+
+def _beside_names(error: ValidationError) -> list[str | None]:
+    """What else than one of the names of an `enum` there may be: null, a map."""
+    alternatives = error.parent.context if error.parent is not None else ()
+    types = [kind for part in alternatives or () if part.validator == "type" for kind in _types(part.validator_value)]
+    return [words for kind, words in (("null", None), ("object", "a map")) if kind in types]
 
 
 def _meant(value: object, allowed: list[object]) -> str:

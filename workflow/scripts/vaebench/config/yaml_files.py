@@ -5,7 +5,8 @@ Snakemake reads the same files by itself and says less: profiles/default calls `
 
 import argparse
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,29 @@ def check_command_line(arguments: Sequence[str]) -> None:
             mistakes.append(f"error: {mistake}")
     if mistakes:
         raise SystemExit("\n".join(mistakes))
+
+
+def read_as_yaml(config: dict[str, Any], texts: Mapping[str, Any], arguments: Iterable[str]) -> None:
+    """Give lists and maps of --config, such as `seeds=[0]`, the types that a file would: for Snakemake all is text.
+
+    `texts` is what Snakemake made of these `arguments`, each `key=value`, and merged into `config`, which is changed.
+    """
+    for argument in arguments:
+        key, _, text = argument.partition("=")
+        with suppress(yaml.YAMLError):
+            value = _parse(text)
+            if isinstance(value, dict | list):
+                _read_value(config, texts, key, value)
+
+
+def _read_value(config: dict[str, Any], texts: Mapping[str, Any], key: str, value: object) -> None:
+    """Set a key that still has its text to the value that is meant; of a map the keys that it names."""
+    inside, text = config.get(key), texts.get(key)
+    if isinstance(value, dict) and isinstance(inside, dict) and isinstance(text, Mapping):
+        for name, part in value.items():
+            _read_value(inside, text, str(name), part)
+    elif inside == text:
+        config[key] = value
 
 
 class _UniqueKeys(yaml.SafeLoader):

@@ -1,5 +1,6 @@
 """Labels of images: CelebA's files of attributes, identities, landmarks and boxes, or a CSV with image names first."""
 
+import csv
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,6 +59,8 @@ def _read_table(path: Path, types: type[str] | dict[int, type[str]]) -> pd.DataF
             f"{path}: not a label file ({error}); it needs a header, then a line per image: its name and whole numbers"
         ) from error
     first = str(read.columns[0])
+    if twice := _repeated_column(path):
+        raise UserError(f"{path}: two columns are called {twice}; give each a name of its own")
     if first.strip().lower().endswith(SUFFIXES):
         raise UserError(f"{path}: its first line is of the image {first}, where names of the columns are needed")
     table: pd.DataFrame = read.set_index(read.columns[0])
@@ -68,6 +71,15 @@ def _read_table(path: Path, types: type[str] | dict[int, type[str]]) -> pd.DataF
     if table.empty:
         raise UserError(f"{path}: not a label file: it has no labels beside its first column; is it a CSV of commas?")
     return table
+
+
+def _repeated_column(path: Path) -> str | None:
+    """The first column of a CSV's header that has the name of another one; pandas would give it a new name."""
+    if _layout(path):
+        return None
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        names = next(csv.reader(file), [])
+    return next((name for name in names if names.count(name) > 1), None)
 
 
 def _layout(path: Path) -> dict[str, Any]:
