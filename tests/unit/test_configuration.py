@@ -7,6 +7,7 @@ import yaml
 
 from vaebench.base.errors import UserError
 from vaebench.config.completion import complete, load_schema
+from vaebench.config.file_mistakes import label_mistakes, source_mistakes
 from vaebench.config.runs import expand_runs
 from vaebench.config.sections import images_kept, input_shape, networks, raw_files
 from vaebench.config.yaml_files import read_configfile
@@ -253,6 +254,13 @@ def test_every_key_of_the_schema_has_a_description_and_optional_ones_a_default()
         ({"models": {"my-model": {"model": "AE"}}}, ["my-model", "does not match"]),
         ({"models": {"new": {"nets": {}}}}, ["models.new.model: missing", "VQVAE"]),
         ({"models": {"vae": {"pretrained": {"path": "a", "hf_hub": "b"}}}}, ["either hf_hub or path"]),
+        (
+            {"models": {"wae": {"pretrained": {"hf_hub": "a/b"}, "sweep": {"latent_dim": [1, 2]}}}},
+            ["models.wae.sweep: a pretrained model is what its files say; leave the sweep out"],
+        ),
+        ({"dataset": {"labels": "l.csv"}}, ["dataset.labels: 'l.csv' is not allowed; choose from folder, null, a map"]),
+        ({"evaluation": {"factors": ["a", "a"]}}, ["evaluation.factors: ['a', 'a'] has non-unique elements"]),
+        ({"data_dir": "~nobody-of-this-name/data"}, ["data_dir: there is no home of ~nobody-of-this-name"]),
         ({"models": dict.fromkeys(STUDY["models"])}, ["every entry is null"]),
         (
             {"models": {"a" * 201: {"model": "AE", "nets": NETS}}},
@@ -336,6 +344,69 @@ def test_folders_may_name_variables_and_the_home(monkeypatch):
     found = lines_of({"data_dir": "${PROJECT}/data", "results_dir": "of {me}"})
     assert found["data_dir"] == "the environment has no variable ${PROJECT}"
     assert "holds a brace" in found["results_dir"]
+
+
+def test_paths_of_files_and_models_may_name_variables(monkeypatch, tmp_path):
+    monkeypatch.setenv("SCRATCH", str(tmp_path))
+    monkeypatch.delenv("PROJECT", raising=False)
+    (tmp_path / "saved").mkdir()
+    for name in ("model_config.json", "model.pt"):
+        (tmp_path / "saved" / name).touch()
+    sources = [{"path": "$SCRATCH/a.zip"}, {"path": "$PROJECT/a.zip"}, {"url": "https://a.example/$SCRATCH"}]
+    change = {"dataset": {"images": {"source": sources}}, "weights": {"vgg16": {"source": [{"path": "$SCRATCH/v"}]}}}
+    change["models"] = {"own": {"pretrained": {"path": "${SCRATCH}/saved"}}}
+    config = complete(merged(change), SCHEMA)
+    assert config["dataset"]["images"]["source"] == [{"path": f"{tmp_path}/a.zip"}, *sources[1:]]
+    assert config["weights"]["vgg16"]["source"] == [{"path": f"{tmp_path}/v"}]
+    assert config["models"]["own"]["pretrained"]["path"] == f"{tmp_path}/saved"
+
+
+def test_files_that_are_not_where_their_sources_say_are_named(tmp_path):
+    there, gone = tmp_path / "there.zip", tmp_path / "gone.zip"
+    there.touch()
+    wanted = ("img_align_celeba.zip", "list_eval_partition.txt")
+
+    def mistakes(*places, **block):
+        images = block | {"source": [{"path": str(place)} for place in places]}
+        config = complete(merged({"dataset": {"images": images}}), SCHEMA)
+        return list(source_mistakes(config, wanted, tmp_path / "downloads"))
+
+    assert mistakes(gone, md5=None) == [f"dataset.images.source: there is no {gone}; correct the path"]
+    assert mistakes(gone, there, md5=None) == []
+    assert mistakes(md5=None) == ["dataset.images.source: no source is given"]
+    assert list(source_mistakes(complete(STUDY, SCHEMA), wanted, tmp_path)) == [], "addresses are asked by the jobs"
+    kept = tmp_path / "downloads" / STUDY["dataset"]["images"]["md5"]
+    kept.mkdir(parents=True)
+    assert len(mistakes(gone)) == 1
+    (kept / wanted[0]).touch()
+    assert mistakes(gone) == []
+
+
+def test_labels_that_the_file_does_not_have_are_named(tmp_path):
+    labels, made = tmp_path / "labels.csv", tmp_path / "raw.csv"
+    model = {"model": "LikelihoodVAE", "nets": NETS, "config": {"conditional": ["Smilin", "Male"]}}
+    config = complete(
+        merged(
+            {
+                "dataset": {"labels": {"file": "l.csv", "source": [{"path": str(labels)}]}},
+                "models": {"given": model, "of_class": model | {"config": {"conditional": "class"}}},
+                "evaluation": {"factors": ["Age"]},
+            }
+        ),
+        SCHEMA,
+    )
+    specs = expand_runs(config).values()
+    assert list(label_mistakes(config, specs, made)) == [], "where no file is, nobody knows"
+    made.write_text("image,Smilin,Male,Age\n1.jpg,0,1,3\n")
+    assert list(label_mistakes(config, specs, made)) == []
+    labels.write_text("image,Smiling,Male\n1.jpg,0,1\n")
+    found = [f"unknown label {name}; {hint}allowed: Smiling, Male ({labels})" for name, hint in (
+        ("'Smilin'", "did you mean Smiling? "), ("'Age'", "")
+    )]  # fmt: skip
+    keys = ("models.given.config.conditional", "evaluation.factors")
+    assert list(label_mistakes(config, specs, made)) == [
+        f"{key}: {words}" for key, words in zip(keys, found, strict=True)
+    ]
 
 
 def test_all_mistakes_are_listed_at_once():

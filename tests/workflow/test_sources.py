@@ -203,6 +203,31 @@ def test_a_file_that_was_changed_by_hand_and_contradicts_its_md5_is_named(projec
     assert "data/birds/raw/birds.zip has been changed" in result.stdout
 
 
+def test_a_path_where_nothing_is_stops_before_anything_is_deleted(project):
+    """The plan can be looked at on another machine than the one that has the files."""
+    study(project, "mine/sparrows.zip")
+    assert planned(project) == {"download": 1} | MADE
+    result = project.snakemake("data", configfiles=("mine.yaml",), check=False)
+    assert result.returncode == 1
+    assert "dataset.images.source: there is no mine/sparrows.zip; correct the path" in result.stdout
+    study(project, "mine/birds.zip")
+    assert planned(project) == {}
+
+
+def test_tables_that_the_study_no_longer_has_are_removed(project):
+    """Report and manuscript show the tables of samplers and published values that lie there."""
+    tables = project.root / "results/birds/tables"
+    tables.mkdir()
+    for name in ("samplers.csv", "samplers.tex", "by_sampler.csv", "published.md", "mine.csv"):
+        (tables / name).touch()
+    project.edit("mine.yaml", "mode: RGB", "mode: L")  # no image is of use: the first job fails
+    project.snakemake("tables", configfiles=("mine.yaml",), check=False)
+    assert len(list(tables.iterdir())) == 5, "of a part of the study nobody knows"
+    result = project.snakemake(configfiles=("mine.yaml",), check=False)
+    assert "Not everything was done" in result.stdout
+    assert [path.name for path in tables.iterdir()] == ["mine.csv"]
+
+
 SIX_LINES = """
 dataset:
   name: holidays

@@ -8,6 +8,7 @@ from vaebench.base.digests import check_unchanged, renew_digest
 from vaebench.base.layout import state_folder
 from vaebench.base.log import tail
 from vaebench.base.presence import enter, sign
+from vaebench.config.file_mistakes import label_mistakes, source_mistakes
 from vaebench.models.own_networks import own_networks
 from vaebench.training.state_folder import forget
 
@@ -103,6 +104,23 @@ def check_own_code():
             )
 
 
+def check_files():
+    """Look for the files of the data set that are to be found on this machine, and for the labels that are to be used.
+
+    Nothing is deleted, and nothing trained, for what could then not be read.
+    """
+    to_run = list(workflow.dag.needrun_jobs())
+    files = [job.wildcards.file for job in to_run if job.rule.name == "download"]
+    mistakes = list(source_mistakes(config, files, Path(DOWNLOADS)))
+    if LABELLED and {"tune", "train", "evaluate"} & {job.rule.name for job in to_run}:
+        try:
+            mistakes += label_mistakes(config, SPECS.values(), Path(raw("labels")))
+        except UserError as unread:
+            mistakes.append(str(unread))
+    if mistakes:
+        raise WorkflowError("\n".join(mistakes))
+
+
 def check_pretrained():
     """Look for the models that are to be imported: the one that was imported before is deleted when a job starts."""
     for job in workflow.dag.needrun_jobs():
@@ -163,6 +181,20 @@ def lift_rate_limit():
     limit = getattr(scheduler, "job_rate_limiter", None)
     if limit is not None and (limit.max_jobs, limit.timespan) == (100, 1):
         scheduler.job_rate_limiter = None
+
+
+def forget_tables():
+    """Remove the tables of samplers and published values that the study no longer has, where all is made of its tables.
+
+    Report and manuscript show those that are there.
+    """
+    gone = ([] if FURTHER else ["samplers", "by_sampler"]) + (
+        [] if PUBLISHED else ["published"]
+    )
+    if {"report", "paper"} & {job.rule.name for job in workflow.dag.jobs}:
+        for name in gone:
+            for path in Path(RESULTS, "tables").glob(f"{name}.*"):
+                path.unlink()
 
 
 def what_was_made():

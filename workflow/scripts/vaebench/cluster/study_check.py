@@ -24,6 +24,25 @@ def needs_of(config: Mapping[str, Any], disks: Iterable[Disk], folder: Path = Pa
     return Needs(config["training"]["device"], None, tuple(disks), missing)
 
 
+def check_files(config: Mapping[str, Any], folder: Path = Path()) -> Iterator[Problem]:
+    """Files of the data set that are not where the configuration says, and labels that their file does not have."""
+    from vaebench.config.file_mistakes import label_mistakes, source_mistakes
+    from vaebench.config.runs import expand_runs
+    from vaebench.config.sections import raw_files
+
+    data = folder / config["data_dir"]
+    raw = data / config["dataset"]["name"] / "raw"
+    made = ("images", "partition") if config["dataset"]["generator"] else ()
+    files = {kind: file.file for kind, file in raw_files(config).items() if kind not in made}
+    missing = [name for name in files.values() if not (raw / name).exists()]
+    mistakes = list(source_mistakes(config, missing, data / "downloads"))
+    try:
+        mistakes += label_mistakes(config, expand_runs(config).values(), raw / files.get("labels", "classes.csv"))
+    except UserError as unread:
+        mistakes.append(str(unread))
+    yield from (Problem(True, mistake) for mistake in mistakes)
+
+
 def check_networks(config: Mapping[str, Any]) -> Iterator[Problem]:
     """Plugins that cannot be imported, and the user's own networks and metrics that fail on these images."""
     from vaebench.base.plugin_files import not_importable, plugins_in_use
@@ -83,6 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(line)
     findings = [
         *check(gather(), needs_of(config, written)),
+        *check_files(config),
         *check_networks(config),
         *check_cluster(given.profile, config),
     ]

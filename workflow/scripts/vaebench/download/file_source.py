@@ -6,6 +6,7 @@ The Snakefile reads this module, so that nothing heavy is imported here.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from vaebench.base.values import from_dict
@@ -46,6 +47,19 @@ class FileSource:
     def of(cls, block: Mapping[str, Any]) -> Self:
         """The file of a block such as dataset.images; UserError for a key that is unknown or missing."""
         return from_dict(cls, {**block, "source": Place.all_of(block.get("source", ()))})
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Its sources on this machine."""
+        return tuple(Path(place.where).expanduser() for place in self.source if place.kind == "path")
+
+    def why_not_here(self) -> str | None:
+        """Why no source gives the file, where all are paths of this machine; None where one is there, or elsewhere."""
+        if not self.source:
+            return "no source is given"
+        if len(self.paths) < len(self.source) or any(path.exists() for path in self.paths):
+            return None
+        return f"there is no {' and no '.join(map(str, self.paths))}; correct the path"
 
     @property
     def identity(self) -> dict[str, str | int | None]:
