@@ -13,6 +13,7 @@ from vaebench.config.sections import images_kept, input_shape, networks, raw_fil
 from vaebench.config.yaml_files import read_configfile
 from vaebench.data.archive import pillow_decoding
 from vaebench.data.cropping import crop_box
+from vaebench.data.sources import kept_in
 from vaebench.report.generated_docs import documents
 from vaebench.results.published_values import read_published
 from vaebench.results.study_protocol import protocol_of
@@ -147,6 +148,14 @@ def test_every_key_of_the_schema_has_a_description_and_optional_ones_a_default()
         ({"epochs": 5}, ["did you mean training.epochs or tuning.epochs?"]),
         ({"training": {"learning_rat": 0.1}}, ["training.learning_rat: unknown key", "did you mean learning_rate?"]),
         ({"training": {"learning_rate": "1e-3"}}, ["training.learning_rate", "read as text", "write 1.0e-3"]),
+        (
+            {"training": {"optimizer": {"name": "AdamW", "options": {"weight_decay": "1e-2"}}}},
+            ["training.optimizer.options.weight_decay: '1e-2' is read as text", "write 1.0e-2"],
+        ),
+        (
+            {"models": {"vae": {"pretrained": {"hf_hub": "https://huggingface.co/a/b"}}}},
+            ["models.vae.pretrained.hf_hub: 'https://huggingface.co/a/b' does not match", "such as clementchadebec/"],
+        ),
         ({"training": {"epochs": "many"}}, ["training.epochs", "'many' is not of type 'integer'"]),
         ({"training": {"epochs": "3"}}, ["training.epochs: '3' is read as text", "stands in quotes; write 3"]),
         ({"seeds": [0, 2**32]}, ["seeds.1: 4294967296 is greater than the maximum of 4294967295"]),
@@ -380,6 +389,10 @@ def test_files_that_are_not_where_their_sources_say_are_named(tmp_path):
     assert len(mistakes(gone)) == 1
     (kept / wanted[0]).touch()
     assert mistakes(gone) == []
+    by_hand = kept_in(None, [], tmp_path / "downloads")
+    by_hand.mkdir()
+    (by_hand / wanted[0]).touch()
+    assert mistakes(md5=None) == [], "the file was placed where the job's message says"
 
 
 def test_labels_that_the_file_does_not_have_are_named(tmp_path):

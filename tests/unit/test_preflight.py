@@ -196,6 +196,18 @@ def test_make_check_prints_the_plan_and_fails_on_an_error(monkeypatch, tmp_path,
     larger.write_text(json.dumps({"samples": {"count": 10**12}}))
     assert study_check.main([*configs, str(larger)]) == 1
     assert "GB are free for data and results, the study still needs about" in capsys.readouterr().out
+    gone = tmp_path / "gone.yaml"
+    labels = {"file": "l.csv", "source": [{"path": "l.csv"}]}
+    images = {"source": [{"path": "/nowhere/images.zip"}]}
+    gone.write_text(json.dumps({"dataset": {"images": images, "labels": labels}, "evaluation": {"factors": ["Age"]}}))
+    (tmp_path / "l.csv").write_text("image,Smiling\n1.png,1\n")
+    assert study_check.main([*configs, str(gone)]) == 1
+    printed = capsys.readouterr().out
+    assert "error: dataset.images.source: there is no /nowhere/images.zip; correct the path\n" in printed
+    assert "error: evaluation.factors: unknown label 'Age'; allowed: Smiling (l.csv)\n" in printed
+    (tmp_path / "l.csv").write_text("Smiling\n")
+    assert study_check.main([*configs, str(gone)]) == 1
+    assert "error: l.csv: not a label file" in capsys.readouterr().out
     broken = tmp_path / "broken.yaml"
     broken.write_text(json.dumps({"seed": [1]}))
     with pytest.raises(SystemExit, match=r"did you mean seeds or tuning\.seed or samples\.seed\?"):

@@ -6,7 +6,7 @@ from typing import Any
 
 from vaebench.config.schema import unknown
 from vaebench.config.sections import raw_files
-from vaebench.data.sources import DOWNLOADS, kept_in
+from vaebench.data.sources import DOWNLOADS, NOTES, kept_in, origin
 from vaebench.models.label_names import CLASS, FIELD
 from vaebench.models.lookup import conditioning_labels
 from vaebench.models.run_spec import RunSpec
@@ -15,12 +15,12 @@ from vaebench.models.run_spec import RunSpec
 def source_mistakes(config: Mapping[str, Any], wanted: Iterable[str], downloads: Path = DOWNLOADS) -> Iterator[str]:
     """A line for each of the `wanted` files of the data set whose only sources are paths where nothing is.
 
-    A file with an md5 that `downloads` has from before needs no source.
+    A file that `downloads` keeps from before, or that was placed there by hand, needs no source.
     """
     wanted = {*wanted}
     for kind, file in raw_files(config).items():
-        kept = file.md5 is not None and (kept_in(file.md5, None, downloads) / file.file).exists()
-        if file.file in wanted and not kept and (reason := file.why_not_here()):
+        kept = kept_in(file.md5, origin(file, downloads / NOTES.name), downloads) / file.file
+        if file.file in wanted and not kept.exists() and (reason := file.why_not_here()):
             yield f"dataset.{kind}.source: {reason}"
 
 

@@ -3,6 +3,7 @@
 A violation is known by its path: the keys that lead to it.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from difflib import get_close_matches
@@ -13,6 +14,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 
 KeyPath = tuple[str | int, ...]
 NUMBERS = {"integer", "number"}
+EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")  # of which YAML 1.1 wants more: 1.0e-3
 OF_JSON = (str, int, float, type(None), Mapping, list, tuple)
 
 
@@ -34,7 +36,7 @@ def without_mistakes(config: Mapping[str, Any], schema: dict[str, Any]) -> tuple
     sound = deepcopy(dict(config))
     mistakes: dict[KeyPath, str] = {}
     validator = Validator(schema)
-    while errors := [*_not_of_json(sound)] or [*_violations(sound, validator), *_not_finite(sound)]:
+    while errors := [*_not_of_json(sound)] or [*_violations(sound, validator), *_not_finite(sound), *_texts(sound)]:
         news = {path: text for path, text in errors if not any(one_holds_the_other(path, known) for known in mistakes)}
         mistakes |= news
         removed = [_remove(sound, path) for path, _ in errors]
@@ -59,12 +61,27 @@ def _not_of_json(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, s
             yield from _not_of_json(item, (*path, key))
 
 
-def _not_finite(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+def _not_finite(config: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     """The numbers that are infinite or not a number, which YAML can write (.inf, .nan) and nothing here can use."""
-    if isinstance(value, float) and not isfinite(value):
-        yield path, f"{value} is no finite number"
-    for key, item in _items(value):
-        yield from _not_finite(item, (*path, key))
+    for path, value in _leaves(config):
+        if isinstance(value, float) and not isfinite(value):
+            yield path, f"{value} is no finite number"
+
+
+def _texts(config: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    """Numbers such as 1e-3 among settings of models and trainings, also where the schema leaves open what they are."""
+    for path, text in _leaves({section: config.get(section) for section in ("training", "models", "samples")}):
+        if path[2:3] not in (("pretrained",), ("tuning",)) and isinstance(text, str) and EXPONENT.fullmatch(text):
+            yield path, _why_no_number(text, ["number"]) or ""
+
+
+def _leaves(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, object]]:
+    """What is neither a mapping nor a list, by the keys and places that lead to it."""
+    if isinstance(value, Mapping | list | tuple):
+        for key, item in _items(value):
+            yield from _leaves(item, (*path, key))
+    else:
+        yield path, value
 
 
 def _items(value: object) -> Iterable[tuple[Any, object]]:
