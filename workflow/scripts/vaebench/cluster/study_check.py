@@ -24,13 +24,13 @@ def needs_of(config: Mapping[str, Any], disks: Iterable[Disk], folder: Path = Pa
     return Needs(config["training"]["device"], None, tuple(disks), missing)
 
 
-def check_files(config: Mapping[str, Any], folder: Path = Path()) -> Iterator[Problem]:
+def check_files(config: Mapping[str, Any]) -> Iterator[Problem]:
     """Files of the data set that are not where the configuration says, and labels that their file does not have."""
     from vaebench.config.file_mistakes import label_mistakes, source_mistakes
     from vaebench.config.runs import expand_runs
     from vaebench.config.sections import raw_files
 
-    data = folder / config["data_dir"]
+    data = Path(config["data_dir"])
     raw = data / config["dataset"]["name"] / "raw"
     made = ("images", "partition") if config["dataset"]["generator"] else ()
     files = {kind: file.file for kind, file in raw_files(config).items() if kind not in made}
